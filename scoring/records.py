@@ -13,6 +13,7 @@ that any reader can use it. The tree (facts in the comments are AlgoPerf v0.6's 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -93,7 +94,8 @@ class TrialSpec:
     hyperparameters: dict[str, Any] | None  # None under self-tuning
     goal: Goal
     test_goal: Goal | None
-    budget_seconds: float
+    budget_seconds: float  # of this trial: under self-tuning a multiple of the external budget
+    max_allowed_runtime_sec: float  # the external budget: what submissions see, as in AlgoPerf
     eval_period_seconds: float
     step_hint: int
     max_steps: int | None = None
@@ -174,7 +176,8 @@ def goal_from_plain(data: Mapping[str, Any] | None) -> Goal | None:
 
 def spec_from_plain(data: Mapping[str, Any]) -> TrialSpec:
     """The inverse of `to_plain` for a TrialSpec."""
-    floats = {key: float(data[key]) for key in ("budget_seconds", "eval_period_seconds")}
+    seconds = ("budget_seconds", "max_allowed_runtime_sec", "eval_period_seconds")
+    floats = {key: float(data[key]) for key in seconds}
     goals = {key: goal_from_plain(data[key]) for key in ("goal", "test_goal")}
     return TrialSpec(**{**data, **goals, **floats})
 
@@ -188,8 +191,10 @@ def row_from_plain(data: Mapping[str, Any]) -> EvalRow:
 def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResult:
     """The inverse of `to_plain` for a TrialResult, whose rows live in a file of their own."""
     failure = None if data["failure"] is None else Failure(data["failure"])
+    numbers = {name: float(data[name]) for name in _TIMES.values()}
+    numbers["global_step"] = int(data["global_step"])
     return TrialResult(
-        **{**data, "status": Status(data["status"]), "failure": failure, "rows": rows}
+        **{**data, **numbers, "status": Status(data["status"]), "failure": failure, "rows": rows}
     )
 
 
@@ -212,7 +217,7 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; is this a results directory?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: cannot be read as JSON ({error})") from None
     if not isinstance(data, dict):
         raise RecordError(f"{path}: holds a {type(data).__name__}, an object was expected")
@@ -263,10 +268,12 @@ def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
     data = read_json(folder / "trial.json")
     try:
         spec = spec_from_plain(data["spec"])
-        measured = data["result"]["rows"] > 0  # else the file holds one NaN row
+        measured = data["result"]["rows"]  # 0: the file holds one NaN row
         rows = _read_csv(folder / "eval_measurements.csv") if measured else []
+        if len(rows) != measured:
+            raise ValueError(f"{len(rows)} evaluations, trial.json has {measured}")
         return spec, result_from_plain(data["result"], rows)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OSError, OverflowError, csv.Error) as error:
         raise RecordError(f"{folder}: damaged trial records ({error})") from None
 
 
@@ -313,10 +320,15 @@ def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
 
 def _read_csv(path: Path) -> list[EvalRow]:
     """The inverse of `_write_csv`; an empty cell is a metric that was not evaluated."""
-    rows = []
     with path.open(newline="", encoding="utf-8") as file:
-        for cells in csv.DictReader(file):
-            metrics = {name: float(cell) for name, cell in cells.items() if "/" in name and cell}
-            times = {name: float(cells[column]) for column, name in _TIMES.items()}
-            rows.append(EvalRow(global_step=int(cells["global_step"]), metrics=metrics, **times))
+        text = file.read()
+    if not text.endswith("\n"):
+        raise ValueError(f"{path.name} ends in the middle of a line")
+    rows = []
+    for cells in csv.DictReader(io.StringIO(text, newline="")):
+        if None in cells or None in cells.values():
+            raise ValueError(f"{path.name}: a line has too many or too few cells")
+        metrics = {name: float(cell) for name, cell in cells.items() if "/" in name and cell}
+        times = {name: float(cells[column]) for column, name in _TIMES.items()}
+        rows.append(EvalRow(global_step=int(cells["global_step"]), metrics=metrics, **times))
     return rows

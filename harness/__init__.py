@@ -1,0 +1,1 @@
+"""What runs a trial and a sweep. Imports nothing, so that each part loads only what it needs."""

@@ -1,0 +1,152 @@
+"""Calls of a submission: AlgoPerf's functions and arguments, what they hand back checked."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterator
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.spec import Batch, TrainingCompleteError, Workload
+from harness.streams import Streams
+from harness.submission import Submission, SubmissionError, WorkloadView
+from scoring.records import TrialSpec
+
+
+class SubmissionCalls:
+    """One trial's model and optimizer state, and the calls that advance them.
+
+    What a submission hands back is validated; a violation names the function and the rule.
+
+    Attributes:
+        params: The model, as the submission handed it back last.
+        model_state: The workload's model state, likewise.
+        step: The number of calls of `update_params`.
+        eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
+        train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
+    """
+
+    def __init__(
+        self, submission: Submission, workload: Workload, spec: TrialSpec, streams: Streams
+    ) -> None:
+        self._submission, self._workload, self._spec = submission, workload, spec
+        self._streams = streams
+        self._view = WorkloadView(workload, spec)
+        self._hyperparameters = _named(spec.hyperparameters)
+        self.step = 0
+        self.eval_results: list[tuple[int, dict[str, float]]] = []
+        self.train_state: dict[str, Any] = {}
+
+    @property
+    def wants_train_state(self) -> bool:
+        """Whether `train_state` must be kept up to date."""
+        return self._submission.wants_train_state
+
+    def batch_size(self) -> int:
+        """The global batch size: the spec's, else the submission's, else the workload's."""
+        if self._spec.batch_size is not None:
+            return self._spec.batch_size
+        try:
+            size = self._submission.get_batch_size(self._spec.workload)
+        except ValueError:  # AlgoPerf's way to say "not for this workload"
+            return self._workload.train_batch_size
+        most = self._workload.num_train_examples
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= most:
+            raise _violation("get_batch_size", f"an int from 1 to {most} (training examples)", size)
+        return size
+
+    def initialise(self, params: nn.Module, model_state: Any, input_queue: Iterator[Batch]) -> None:
+        """Calls `init_optimizer_state` for a new model."""
+        self.params, self.model_state, self._input_queue = params, model_state, input_queue
+        self._shapes = _shapes(params)
+        self._optimizer_state = self._submission.init_optimizer_state(
+            self._view, params, model_state, self._hyperparameters, self._streams.optimizer
+        )
+        if not isinstance(self._optimizer_state, dict):
+            raise _violation("init_optimizer_state", "a dict", self._optimizer_state)
+
+    def train_step(self) -> bool:
+        """Calls `data_selection` and `update_params`.
+
+        Returns:
+            Whether the submission declared its training complete.
+        """
+        step = self.step
+        rng = np.array((self._streams.loop[0], step), dtype=np.int32)
+        self.step += 1
+        batch = self._submission.data_selection(
+            self._view, self._input_queue, self._optimizer_state, self.params, self.model_state,
+            self._hyperparameters, step, rng,
+        )  # fmt: skip
+        keywords = self._keywords(step, rng)
+        if self._submission.wants_train_state:
+            keywords["train_state"] = MappingProxyType(self.train_state)
+        try:
+            returned = self._submission.update_params(batch=batch, **keywords)
+        except TrainingCompleteError:
+            return True
+        self._adopt("update_params", returned)
+        return False
+
+    def prepare_for_eval(self) -> None:
+        """Calls `prepare_for_eval` where the submission has it."""
+        if self._submission.prepare_for_eval is None:
+            return
+        rng = np.array((self._streams.loop[1], self.step), dtype=np.int32)
+        returned = self._submission.prepare_for_eval(**self._keywords(self.step, rng))
+        self._adopt("prepare_for_eval", returned)
+
+    def check_params(self, function: str, params: Any) -> None:
+        """Raises SubmissionError unless `params` is a model with the initial names and shapes."""
+        if not isinstance(params, nn.Module) or _shapes(params) != self._shapes:
+            raise _violation(function, "the model, its parameters' names and shapes kept", params)
+
+    def params_are_finite(self) -> bool:
+        """Whether no parameter holds a NaN or an infinity."""
+        return all(bool(torch.isfinite(p).all()) for p in self.params.parameters())
+
+    def _keywords(self, step: int, rng: np.ndarray) -> dict[str, Any]:
+        return {
+            "workload": self._view,
+            "current_param_container": self.params,
+            "current_params_types": self._view.model_params_types,
+            "model_state": self.model_state,
+            "hyperparameters": self._hyperparameters,
+            "loss_type": self._view.loss_type,
+            "optimizer_state": self._optimizer_state,
+            "eval_results": self.eval_results,
+            "global_step": step,
+            "rng": rng,
+        }
+
+    def _adopt(self, function: str, returned: Any) -> None:
+        """Takes over what a submission handed back; cheap, since it is called at every step."""
+        if not isinstance(returned, tuple) or len(returned) != 3:
+            raise _violation(function, "a tuple (optimizer_state, params, model_state)", returned)
+        optimizer_state, params, model_state = returned
+        if params is not self.params:
+            self.check_params(function, params)
+        self._optimizer_state, self.params, self.model_state = optimizer_state, params, model_state
+
+
+def _named(hyperparameters: dict[str, Any] | None) -> Any:
+    """AlgoPerf's form of a hyperparameter point: a namedtuple, or None under self-tuning."""
+    if hyperparameters is None:
+        return None
+    return namedtuple("Hyperparameters", hyperparameters)(**hyperparameters)
+
+
+def _shapes(params: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in params.named_parameters()}
+
+
+def _violation(function: str, rule: str, got: Any) -> SubmissionError:
+    if isinstance(got, (str, int, float, bool, type(None))):
+        what = repr(got)
+    else:
+        what = type(got).__name__ + (f" of length {len(got)}" if hasattr(got, "__len__") else "")
+    return SubmissionError(f"{function} must return {rule}; got {what}")

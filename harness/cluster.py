@@ -1,0 +1,196 @@
+"""Runs trials on Ray, each attempt in a fresh process of its own. The only file that imports ray."""
+
+from __future__ import annotations
+
+import os
+import queue
+import statistics
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError
+
+from harness.attempt import LoadWorkload, prepare_process, run_attempt, time_steps
+from harness.sweep import Driver
+from scoring.records import Failure, TrialSpec
+
+Event = tuple[str, Any]  # ("started", where), ("row", EvalRow), then ("ended", TrialResult)
+
+
+class ClusterError(RuntimeError):
+    """The cluster cannot be used; the message says why and what to do."""
+
+
+class TrialProcess:
+    """The actor of one attempt. Ray gives it a process that nothing has run in before."""
+
+    def run(self, load_workload: LoadWorkload, spec: TrialSpec) -> Iterator[Event]:
+        """Streams the attempt's events.
+
+        Training runs in a thread of its own, so that every row leaves as soon as it was made.
+        """
+        prepare_process(spec)
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+        def train() -> None:
+            try:
+                events.put(
+                    (
+                        "ended",
+                        run_attempt(load_workload, spec, lambda row: events.put(("row", row))),
+                    )
+                )
+            except BaseException:  # noqa: BLE001 - a thread's exception would vanish
+                events.put(("broken", traceback.format_exc()))
+
+        yield ("started", {"host": os.uname().nodename, "pid": os.getpid()})
+        threading.Thread(target=train, daemon=True).start()
+        kind = ""
+        while kind not in ("ended", "broken"):
+            kind, payload = events.get()
+            yield (kind, payload)
+
+    def time_steps(self, load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
+        """As `harness.attempt.time_steps`."""
+        return time_steps(load_workload, spec)
+
+
+class Cluster:
+    """An executor that fills a Ray cluster: its own on this machine, or the one at `address`.
+
+    Args:
+        load_workload: Gives the workload of a name, data directory and device; found by its
+            module's name on every node.
+        address: Of a running cluster; None starts one here and stops it in the end.
+        cpus_per_trial: CPUs, and torch threads, of a trial.
+        gpus_per_trial: GPUs of a trial, exclusively its own.
+    """
+
+    def __init__(
+        self,
+        load_workload: LoadWorkload,
+        address: str | None = None,
+        cpus_per_trial: int = 1,
+        gpus_per_trial: int = 0,
+    ) -> None:
+        self._load_workload = load_workload
+        self._resources = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial}
+        try:
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClusterError(f"no Ray cluster at {address}: {error}") from None
+        if self.slots() < 1:
+            self.close()
+            raise ClusterError(
+                f"the cluster has no room for a trial with {cpus_per_trial} CPUs and "
+                f"{gpus_per_trial} GPUs; see --cpus-per-trial and --gpus-per-trial"
+            )
+
+    def slots(self) -> int:
+        """How many trials run at once: as many as fit on each living node."""
+        fits = 0
+        for node in ray.nodes():
+            if node["Alive"]:
+                has = node["Resources"]
+                rooms = [has.get("CPU", 0) // self._resources["num_cpus"]]
+                if self._resources["num_gpus"]:
+                    rooms.append(has.get("GPU", 0) // self._resources["num_gpus"])
+                fits += int(min(rooms))
+        return fits
+
+    def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
+        """Median seconds of a step of `spec` by node type, in as many processes as there are slots.
+
+        All at once, so that they share each machine as the sweep's trials will.
+        """
+        actors = [self._new_process() for _ in range(self.slots())]
+        times = [actor.time_steps.remote(self._load_workload, spec) for actor in actors]
+        by_type: dict[str, list[float]] = {}
+        try:
+            for node_type, seconds in ray.get(times):
+                by_type.setdefault(node_type, []).append(seconds)
+        except RayError as error:
+            raise ClusterError(f"the baseline's step cannot be timed: {_cause(error)}") from None
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+        return {node_type: statistics.median(all_) for node_type, all_ in by_type.items()}
+
+    def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
+        """Runs every trial, the cluster's slots filled; a process that dies fails its trial alone."""
+        waiting = deque(specs)
+        running: dict[Any, tuple[Any, TrialSpec]] = {}  # stream of events -> actor, spec
+        try:
+            while waiting or running:
+                while waiting and len(running) < max(1, self.slots()):
+                    spec = waiting.popleft()
+                    actor = self._new_process()
+                    stream = actor.run.options(num_returns="streaming").remote(
+                        self._load_workload, spec
+                    )
+                    running[stream] = (actor, spec)
+                ready, _ = ray.wait(list(running), num_returns=1)
+                actor, spec = running[ready[0]]
+                if self._take(ready[0], spec, driver):
+                    ray.kill(actor)  # its CPUs are free only once it is gone
+                    del running[ready[0]]
+        finally:
+            for actor, _ in running.values():
+                ray.kill(actor)
+
+    def _take(self, stream: Any, spec: TrialSpec, driver: Driver) -> bool:
+        """Takes one event off a stream; returns whether it was the last."""
+        try:
+            kind, payload = ray.get(next(stream))
+        except OutOfMemoryError as error:
+            driver.lost(spec, Failure.OOM, _cause(error))
+            return True
+        except (RayError, StopIteration) as error:
+            driver.lost(spec, Failure.WORKER_LOST, _cause(error))
+            return True
+        if kind == "started":
+            driver.started(spec, payload)
+        elif kind == "row":
+            driver.measured(spec, payload)
+        elif kind == "ended":
+            driver.ended(spec, payload)
+        else:
+            driver.lost(spec, Failure.WORKER_LOST, payload.strip().splitlines()[-1])
+        return kind in ("ended", "broken")
+
+    def _new_process(self) -> Any:
+        remote = ray.remote(max_restarts=0, max_task_retries=0, **self._resources)
+        return remote(TrialProcess).remote()
+
+    def close(self) -> None:
+        """Disconnects; a cluster that was started here stops."""
+        ray.shutdown()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _cause(error: Exception) -> str:
+    """The first line of what Ray says of a lost process or a failed call."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1 if hasattr(error, 'cause') else 0] if lines else ''}"

@@ -1,0 +1,71 @@
+"""Where a trial ran: versions and hardware, recorded beside every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("chronograd", "torch", "numpy", "ray", "schedulefree")
+
+
+def describe(device: str, threads: int) -> dict[str, Any]:
+    """Versions, processor, GPU and host of this process."""
+    return {
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "cpu": cpu_model(),
+        "cpus": os.cpu_count(),
+        "threads": threads,
+        "device": device,
+        "gpu": gpu_model(device),
+    }
+
+
+def node_type(device: str) -> str:
+    """What step times depend on: the GPU's model, or the CPU's for trials on a CPU."""
+    return gpu_model(device) or cpu_model()
+
+
+def cpu_model() -> str:
+    """The processor's name as the operating system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def gpu_model(device: str) -> str | None:
+    """The GPU's name, None for a trial on a CPU."""
+    if device != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this code runs from, with `+` where it was changed."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=40"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

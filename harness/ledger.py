@@ -1,0 +1,98 @@
+"""The ledger of a results tree: an append-only file, one event a line, synced at every line.
+
+It comes first: while a trial runs, its rows are here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from scoring.records import to_plain
+
+FILE = "ledger.jsonl"
+
+
+class LedgerError(RuntimeError):
+    """The ledger cannot be written; the message says why and what to do."""
+
+
+class Ledger:
+    """Opens `out`'s ledger for appending, for one driver at a time.
+
+    Raises:
+        LedgerError: Another process writes it, or the directory cannot be written to.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / FILE
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("a+b")
+        except OSError as error:
+            raise LedgerError(f"{out}: cannot be written ({error}); choose another --out") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise LedgerError(f"{out}: {_last_driver(self.path)} is writing here") from None
+        self._drop_truncated_line()
+        events = read(out)
+        self._sequence = events[-1]["sequence"] + 1 if events else 0
+        self.append("driver_started", host=os.uname().nodename, pid=os.getpid())
+
+    def append(self, event: str, **data: Any) -> None:
+        """Writes one event and waits until it is on the disk."""
+        record = {"sequence": self._sequence, "time": time.time(), "event": event, **data}
+        line = json.dumps(to_plain(record), allow_nan=False) + "\n"
+        self._file.write(line.encode())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._sequence += 1
+
+    def _drop_truncated_line(self) -> None:
+        """A driver that was killed may have left half a line at the end."""
+        content = self.path.read_bytes()
+        if not content.endswith(b"\n"):
+            self._file.truncate(content.rfind(b"\n") + 1)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """Every event of `out`'s ledger in order; empty where there is none.
+
+    A truncated last line is dropped: its event had not been acknowledged.
+    """
+    path = out / FILE
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    events = []
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError as error:
+            raise LedgerError(f"{path} line {number}: damaged ({error})") from None
+    return events
+
+
+def _last_driver(path: Path) -> str:
+    drivers = [event for event in read(path.parent) if event["event"] == "driver_started"]
+    if not drivers:
+        return "another driver"
+    return f"another driver (process {drivers[-1]['pid']} on {drivers[-1]['host']})"

@@ -1,0 +1,260 @@
+"""What is to be run: submissions x workloads x studies x trials -> TrialSpecs; what is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from harness import submission
+from harness.search_space import load as load_search_space
+from harness.spec import Workload
+from scoring.records import (
+    Failure,
+    Goal,
+    Status,
+    TrialSpec,
+    read_json,
+    read_trial,
+    trial_folder,
+    write_json,
+)
+from scoring.rulesets import Ruleset
+
+EXPERIMENT_FILE = "experiment.json"
+
+
+class PlanError(ValueError):
+    """What was asked for cannot be planned; the message says why and what to do."""
+
+
+class PlannedSubmission(BaseModel):
+    """A submission as planned: where it lies, its content hash, its points [study][trial]."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    hash: str
+    points: list[list[dict[str, Any]]] | None  # None under self-tuning
+
+
+class PlannedWorkload(BaseModel):
+    """A workload's rules as applied; seconds are for external tuning."""
+
+    model_config = ConfigDict(frozen=True)
+
+    goal: Goal
+    test_goal: Goal | None
+    budget_seconds: float
+    eval_period_seconds: float
+    step_hint: int
+    baseline_step_seconds: float | None  # None where the budget is official seconds
+
+
+class Experiment(BaseModel):
+    """Everything that fixes a results tree; its JSON is OUT/experiment.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ruleset: Ruleset
+    tuning: str
+    studies: int
+    trials: int
+    seed: int
+    clock: str
+    until: str = "validation"
+    stop_diverged: bool = True
+    max_steps: int | None = None
+    data_dir: str | None = None
+    cpus_per_trial: int = 1
+    gpus_per_trial: int = 0
+    submissions: dict[str, PlannedSubmission]
+    workloads: dict[str, PlannedWorkload]
+    environment: dict[str, Any] = {}
+
+    @property
+    def device(self) -> str:
+        """Where trials run."""
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+    def specs(self) -> Iterator[TrialSpec]:
+        """Every trial, study by study, so that a partial sweep compares all submissions."""
+        for study in range(self.studies):
+            for workload in self.workloads:
+                for name in self.submissions:
+                    for trial in range(1, self.trials + 1):
+                        yield self.spec(name, workload, study, trial)
+
+    def spec(self, name: str, workload: str, study: int, trial: int) -> TrialSpec:
+        """One trial of the plan."""
+        planned, rules = self.submissions[name], self.workloads[workload]
+        factor = self.ruleset.self_tuning_budget_factor if self.tuning == "self" else 1.0
+        return TrialSpec(
+            submission=name,
+            submission_path=planned.path,
+            submission_hash=planned.hash,
+            tuning=self.tuning,
+            workload=workload,
+            study=study,
+            trial=trial,
+            seed=self.seed,
+            hyperparameters=None if planned.points is None else planned.points[study][trial - 1],
+            goal=rules.goal,
+            test_goal=rules.test_goal,
+            budget_seconds=rules.budget_seconds * factor,
+            max_allowed_runtime_sec=rules.budget_seconds,
+            eval_period_seconds=rules.eval_period_seconds,
+            step_hint=rules.step_hint,
+            max_steps=self.max_steps,
+            clock=self.clock,
+            step_seconds=self._step_seconds(rules),
+            until=self.until,
+            stop_diverged=self.stop_diverged,
+            data_dir=self.data_dir,
+            device=self.device,
+            threads=self.cpus_per_trial,
+        )
+
+    def _step_seconds(self, rules: PlannedWorkload) -> float:
+        """What the step clock charges: the nominal step, or the official budget's share."""
+        if self.clock != "steps":
+            return 0.0
+        return rules.baseline_step_seconds or rules.budget_seconds / rules.step_hint
+
+    def left(self, out: Path) -> list[TrialSpec]:
+        """The trials that have no result yet; one lost with its machine or interrupted has none."""
+        return [spec for spec in self.specs() if not _is_done(trial_folder(out, spec))]
+
+    def write(self, out: Path) -> None:
+        """Writes OUT/experiment.json."""
+        write_json(out / EXPERIMENT_FILE, self.model_dump())
+
+
+def read_experiment(out: Path) -> Experiment:
+    """Reads OUT/experiment.json; raises RecordError where `out` is no results tree."""
+    return Experiment(**read_json(out / EXPERIMENT_FILE))
+
+
+def plan_submission(
+    name: str, tuning: str, seed: int, studies: int, trials: int, search_space: str
+) -> tuple[str, PlannedSubmission]:
+    """Finds, loads and checks a submission and draws its points.
+
+    Args:
+        name: As in `harness.submission.find`.
+        tuning: "external" or "self".
+        seed: Of the points.
+        studies: How many studies there are.
+        trials: How many trials a study has.
+        search_space: The name of the search space's file in the submission's folder.
+
+    Returns:
+        Its folder name and its plan.
+    """
+    folder = submission.find(name, tuning)
+    submission.load(folder)
+    points = None
+    if tuning == "external":
+        points = load_search_space(folder / search_space).points(seed, studies, trials)
+    digest = submission.content_hash(folder)
+    return folder.name, PlannedSubmission(path=str(folder), hash=digest, points=points)
+
+
+def plan_workload(
+    workload: Workload, ruleset: Ruleset, clock: str, step_seconds: float | None
+) -> PlannedWorkload:
+    """Applies a ruleset to a workload.
+
+    Args:
+        workload: Its attributes hold where the ruleset says nothing.
+        ruleset: The rules.
+        clock: "wall", or "steps": budgets in baseline steps are then nominal seconds.
+        step_seconds: The measured step of the baseline; needed only where `needs_baseline`.
+    """
+    rules = ruleset.workloads.get(workload.name)
+    own = {name: value for name, value in rules if value is not None} if rules else {}
+    step = None
+    budget = own.get("budget_seconds", workload.max_allowed_runtime_sec)
+    period = own.get("eval_period_seconds", workload.eval_period_time_sec)
+    if budget is None or period is None:
+        step = workload.nominal_step_sec if clock == "steps" else step_seconds
+        if step is None or workload.budget_steps is None or workload.eval_period_steps is None:
+            raise PlanError(f"{workload.name}: has no budget, neither in seconds nor in steps")
+        budget, period = workload.budget_steps * step, workload.eval_period_steps * step
+        if clock == "wall" and ruleset.max_budget_seconds is not None:
+            budget = min(budget, ruleset.max_budget_seconds)
+    return PlannedWorkload(
+        goal=_with_target(workload.goal, own.get("validation_target")),
+        test_goal=workload.test_goal and _with_target(workload.test_goal, own.get("test_target")),
+        budget_seconds=budget,
+        eval_period_seconds=period,
+        step_hint=own.get("step_hint", workload.step_hint),
+        baseline_step_seconds=step,
+    )
+
+
+def needs_baseline(workload: Workload, ruleset: Ruleset, clock: str) -> bool:
+    """Whether the baseline's step must be timed before the workload's budget is known."""
+    rules = ruleset.workloads.get(workload.name)
+    given = rules is not None and rules.budget_seconds is not None
+    return clock == "wall" and workload.max_allowed_runtime_sec is None and not given
+
+
+def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
+    """The plan of `out` with what `new` adds: submissions, workloads, studies.
+
+    Raises:
+        PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
+            code or search space changed since.
+    """
+    fixed = set(Experiment.model_fields) - {"submissions", "workloads", "studies", "environment"}
+    for name in sorted(fixed):
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            shown = ("its rules", "other rules") if name == "ruleset" else (before, now)
+            raise PlanError(
+                f"{out}: was planned with {name} {shown[0]}, not {shown[1]}; choose another --out"
+            )
+    for name in old.submissions.keys() & new.submissions.keys():
+        if old.submissions[name].hash != new.submissions[name].hash:
+            raise PlanError(
+                f"{out}: the code of submission {name} changed since (SHA-256 "
+                f"{old.submissions[name].hash[:12]}, now {new.submissions[name].hash[:12]}); "
+                "restore it, or choose another --out"
+            )
+    return old.model_copy(
+        update={
+            "submissions": {**old.submissions, **new.submissions},
+            "workloads": {**new.workloads, **old.workloads},
+            "studies": new.studies,
+        }
+    )
+
+
+def _with_target(goal: Goal, target: float | None) -> Goal:
+    if target is None:
+        return goal
+    return Goal(metric=goal.metric, direction=goal.direction, target=target)
+
+
+def _is_done(folder: Path) -> bool:
+    if not (folder / "trial.json").is_file():
+        return False
+    _, result = read_trial(folder)
+    lost = result.status is Status.FAILED and result.failure is Failure.WORKER_LOST
+    return not lost and result.status is not Status.INTERRUPTED
+
+
+def submissions_by_name(plans: list[tuple[str, PlannedSubmission]]) -> Mapping[str, Any]:
+    """The plans by folder name; two folders of one name cannot share a results tree."""
+    by_name: dict[str, PlannedSubmission] = {}
+    for name, planned in plans:
+        if name in by_name and by_name[name].path != planned.path:
+            raise PlanError(
+                f"two submissions are called {name}: {by_name[name].path} and {planned.path}; "
+                "rename a folder, or sweep them into different --out"
+            )
+        by_name[name] = planned
+    return by_name

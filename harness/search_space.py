@@ -1,0 +1,167 @@
+"""tuning_search_space.json -> hyperparameter points.
+
+Three forms, as in AlgoPerf::
+
+    [{"learning_rate": 1e-3, "beta2": 0.99}, ...]                   points, used in order
+    {"learning_rate": {"min": 1e-4, "max": 1e-2, "scaling": "log"},
+     "beta2": {"feasible_points": [0.99, 0.999]}}                   sampled, in any mixture
+
+A dict is sampled from a scrambled Halton sequence, so that the same seed gives the same points in
+the same order everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import keyword
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Point = dict[str, Any]
+
+
+class SearchSpaceError(ValueError):
+    """A search space is malformed; the message names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """A validated search space.
+
+    Attributes:
+        path: The file it came from, for messages.
+        space: A list of points, or a dict from name to range or feasible points.
+    """
+
+    path: Path
+    space: list[Point] | dict[str, dict[str, Any]]
+
+    def points(self, seed: int, studies: int, trials: int) -> list[list[Point]]:
+        """The points of every study: `points(...)[k][n - 1]` is that of study k, trial n.
+
+        A list gives trial n its n-th point in every study. Otherwise study k, trial n is element
+        k * trials + n - 1 of one scrambled Halton sequence (Owen 2017) drawn from the seed and the
+        content of the search space: disjoint studies, the same points for every workload.
+
+        Raises:
+            SearchSpaceError: A list holds fewer points than there are trials.
+        """
+        if isinstance(self.space, list):
+            if len(self.space) < trials:
+                raise SearchSpaceError(
+                    f"{self.path}: lists {len(self.space)} points, {trials} trials a study are "
+                    f"asked for; add points or pass --trials {len(self.space)}"
+                )
+            return [self.space[:trials]] * studies
+        import numpy as np
+        from scipy.stats import qmc  # half a second to import
+
+        content = json.dumps(self.space, sort_keys=True).encode()
+        digest = int.from_bytes(hashlib.sha256(content).digest())
+        rng = np.random.default_rng(np.random.SeedSequence([seed, digest]))
+        names = sorted(self.space)
+        units = qmc.Halton(len(names), scramble=True, rng=rng).random(studies * trials)
+        points = [
+            {name: _scale(self.space[name], unit[names.index(name)]) for name in self.space}
+            for unit in units
+        ]
+        return [points[k * trials : (k + 1) * trials] for k in range(studies)]
+
+
+def load(path: Path) -> SearchSpace:
+    """Reads and validates a search space.
+
+    Raises:
+        SearchSpaceError: The file is missing, is no JSON, or breaks one of the three forms.
+    """
+    try:
+        space = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SearchSpaceError(
+            f"{path}: no such file; external tuning needs one, or pass --tuning self"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SearchSpaceError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(space, (list, dict)) or not space:
+        raise SearchSpaceError(
+            f"{path}: must be a non-empty list of points or object of ranges; "
+            f"got {type(space).__name__} {json.dumps(space)[:40]}"
+        )
+    if isinstance(space, list):
+        _check_points(path, space)
+    else:
+        for name, domain in space.items():
+            _check_name(path, name)
+            _check_domain(f"{path}: {name}", domain)
+    return SearchSpace(path, space)
+
+
+def _check_points(path: Path, points: list[Any]) -> None:
+    for index, point in enumerate(points):
+        if not isinstance(point, dict) or not point:
+            raise SearchSpaceError(f"{path}: point {index} must be a non-empty object")
+        if point.keys() != points[0].keys():
+            odd = ", ".join(sorted(point.keys() ^ points[0].keys()))
+            raise SearchSpaceError(f"{path}: point {index} and point 0 differ in the keys: {odd}")
+        for name, value in point.items():
+            _check_name(path, name)
+            _check_value(f"{path}: point {index}: {name}", value)
+
+
+def _check_domain(where: str, domain: Any) -> None:
+    if not isinstance(domain, dict):
+        raise SearchSpaceError(f"{where}: must be an object with feasible_points, or min and max")
+    if "feasible_points" in domain:
+        if domain.keys() != {"feasible_points"}:
+            odd = ", ".join(sorted(domain.keys() - {"feasible_points"}))
+            raise SearchSpaceError(f"{where}: unknown key beside feasible_points: {odd}")
+        values = domain["feasible_points"]
+        if not isinstance(values, list) or not values:
+            raise SearchSpaceError(f"{where}: feasible_points must be a non-empty list")
+        for value in values:
+            _check_value(f"{where}: feasible_points", value)
+        return
+    if domain.keys() != {"min", "max", "scaling"}:
+        raise SearchSpaceError(
+            f"{where}: must have the keys min, max and scaling (or feasible_points alone); "
+            f"it has {', '.join(sorted(domain)) or 'none'}"
+        )
+    low, high, scaling = domain["min"], domain["max"], domain["scaling"]
+    if scaling not in ("linear", "log"):
+        raise SearchSpaceError(f"{where}: unknown scaling {scaling!r}; use 'linear' or 'log'")
+    for key, bound in (("min", low), ("max", high)):
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or math.isinf(bound):
+            raise SearchSpaceError(f"{where}: {key} must be a finite number, got {bound!r}")
+        if scaling == "log" and not bound > 0:
+            raise SearchSpaceError(f"{where}: {key} must be positive on a log scale, got {bound}")
+    if not low <= high:
+        raise SearchSpaceError(f"{where}: min {low} is greater than max {high}")
+
+
+def _check_name(path: Path, name: str) -> None:
+    """Hyperparameters become the fields of a namedtuple."""
+    if not name.isidentifier() or name.startswith("_") or keyword.iskeyword(name):
+        raise SearchSpaceError(f"{path}: {name!r} is no name for a hyperparameter; use a-z and _")
+
+
+def _check_value(where: str, value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SearchSpaceError(f"{where}: must be finite, got {value}")
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise SearchSpaceError(f"{where}: must be a number, string or boolean, got {value!r}")
+
+
+def _scale(domain: dict[str, Any], unit: float) -> Any:
+    """Maps `unit` from [0, 1) onto a domain: log min*(max/min)^u, linear min+u*(max-min)."""
+    if "feasible_points" in domain:
+        values = domain["feasible_points"]
+        return values[min(int(unit * len(values)), len(values) - 1)]
+    low, high = float(domain["min"]), float(domain["max"])
+    if domain["scaling"] == "log":
+        scaled = math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+    else:
+        scaled = low + unit * (high - low)
+    return min(max(scaled, low), high)

@@ -1,0 +1,256 @@
+"""Submissions: found by name or path, loaded, checked against the contract, and what they may see.
+
+A submission is a folder with `submission.py`, which defines AlgoPerf v0.6's functions::
+
+    get_batch_size(workload_name) -> int         ValueError: the workload's own size is used
+    init_optimizer_state(workload, model_params, model_state, hyperparameters, rng) -> dict
+    data_selection(workload, input_queue, optimizer_state, current_param_container, model_state,
+                   hyperparameters, global_step, rng) -> batch                            # timed
+    update_params(*, workload, current_param_container, current_params_types, model_state,
+                  hyperparameters, batch, loss_type, optimizer_state, eval_results, global_step,
+                  rng[, train_state]) -> (optimizer_state, params, model_state)           # timed
+    prepare_for_eval(*, as update_params without batch and train_state)                   # optional
+
+and, for external tuning, `tuning_search_space.json`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.spec import Workload
+from scoring.records import TrialSpec
+
+SEARCH_SPACE_FILE = "tuning_search_space.json"
+_FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
+
+_POSITIONAL = {
+    "get_batch_size": ("workload_name",),
+    "init_optimizer_state": (
+        "workload", "model_params", "model_state", "hyperparameters", "rng",
+    ),
+    "data_selection": (
+        "workload", "input_queue", "optimizer_state", "current_param_container", "model_state",
+        "hyperparameters", "global_step", "rng",
+    ),
+}  # fmt: skip
+_PREPARE_FOR_EVAL = (
+    "workload", "current_param_container", "current_params_types", "model_state",
+    "hyperparameters", "loss_type", "optimizer_state", "eval_results", "global_step", "rng",
+)  # fmt: skip
+_UPDATE_PARAMS = (*_PREPARE_FOR_EVAL, "batch")
+
+
+class SubmissionError(ValueError):
+    """A submission cannot be found or breaks the contract; the message says where and how."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """A loaded submission: its functions and where they came from."""
+
+    name: str
+    folder: Path
+    get_batch_size: Callable[[str], int]
+    init_optimizer_state: Callable[..., dict[str, Any]]
+    data_selection: Callable[..., Any]
+    update_params: Callable[..., Any]
+    prepare_for_eval: Callable[..., Any] | None
+    wants_train_state: bool  # AlgoPerf passes train_state only where the signature has it
+
+
+def find(name: str, tuning: str | None = None) -> Path:
+    """The folder of a submission given by name, "self_tuning/NAME" or path.
+
+    A bare name means external tuning where both folders have it.
+
+    Raises:
+        SubmissionError: There is no such submission.
+    """
+    root = library()
+    kinds = [_FOLDER_OF[tuning]] if tuning else list(_FOLDER_OF.values())
+    path = Path(name)
+    given = path.parent if path.name == "submission.py" else path
+    for folder in (*(root / kind / name for kind in kinds), root / name, given):
+        if (folder / "submission.py").is_file():
+            return folder.resolve()
+    known = available()
+    near = difflib.get_close_matches(name, [*known, *(n.split("/")[1] for n in known)], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    where = f" for {tuning} tuning" if tuning else ""
+    raise SubmissionError(
+        f"no submission {name!r}{where}.{hint} There are: {', '.join(known)}; "
+        f"or give the path of a folder that holds submission.py"
+    )
+
+
+def library() -> Path:
+    """The folder of the submissions that come with chronograd."""
+    found = importlib.util.find_spec("submissions")
+    if found is None or not found.submodule_search_locations:
+        raise SubmissionError("the package 'submissions' is not installed; reinstall chronograd")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def available() -> list[str]:
+    """The submissions that come with chronograd, as "external_tuning/NAME"."""
+    root = library()
+    files = root.glob("*_tuning/*/submission.py")
+    return sorted(str(file.parent.relative_to(root)) for file in files)
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the names and bytes of a submission's files, and of the code it shares.
+
+    Shared code is what lies beside the tuning folders, such as `submissions/recipe.py`.
+    """
+    own = [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    shared = library().glob("*.py") if folder.is_relative_to(library()) else []
+    digest = hashlib.sha256()
+    for path in [*sorted(own), *sorted(shared)]:
+        label = path.relative_to(folder) if path.is_relative_to(folder) else path.name
+        content = path.read_bytes()
+        digest.update(f"{label}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def load(folder: Path) -> Submission:
+    """Imports a submission and checks its functions against the contract.
+
+    Its folder comes first on the import path from then on, and what an earlier submission imported
+    from its own folder is forgotten, so that two submissions never share a helper by accident.
+
+    Raises:
+        SubmissionError: It cannot be imported, or a function is missing or takes other arguments.
+    """
+    file = folder / "submission.py"
+    _forget_earlier_submission()
+    sys.path.insert(0, str(folder))
+    _on_import_path.append(str(folder))
+    module = _import(file)
+    functions = {name: _function(module, file, name) for name in (*_POSITIONAL, "update_params")}
+    prepare = getattr(module, "prepare_for_eval", None)
+    for name, arguments in _POSITIONAL.items():
+        _check_call(file, name, functions[name], arguments, {})
+    update = inspect.signature(functions["update_params"]).parameters
+    train_state = ("train_state",) if "train_state" in update else ()
+    keywords = dict.fromkeys((*_UPDATE_PARAMS, *train_state))
+    _check_call(file, "update_params", functions["update_params"], (), keywords)
+    if prepare is not None:
+        _check_call(file, "prepare_for_eval", prepare, (), dict.fromkeys(_PREPARE_FOR_EVAL))
+    return Submission(
+        name=folder.name,
+        folder=folder,
+        prepare_for_eval=prepare,
+        wants_train_state=bool(train_state),
+        **functions,
+    )
+
+
+_on_import_path: list[str] = []
+
+
+def _forget_earlier_submission() -> None:
+    while _on_import_path:
+        folder = _on_import_path.pop()
+        sys.path.remove(folder)
+        for name, module in list(sys.modules.items()):
+            if (getattr(module, "__file__", None) or "").startswith(folder + "/"):
+                del sys.modules[name]
+
+
+def _import(file: Path) -> ModuleType:
+    found = importlib.util.spec_from_file_location("submission", file)
+    if found is None or found.loader is None:
+        raise SubmissionError(f"{file}: cannot be imported as Python")
+    module = importlib.util.module_from_spec(found)
+    sys.modules["submission"] = module
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        kind = type(error).__name__
+        raise SubmissionError(f"{file}:{where} import failed: {kind}: {error}") from error
+    return module
+
+
+def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SubmissionError(f"{file}: must define {name}(); see harness/submission.py")
+    return function  # type: ignore[no-any-return]
+
+
+def _check_call(
+    file: Path,
+    name: str,
+    function: Callable[..., Any],
+    positional: tuple[str, ...],
+    keywords: dict[str, None],
+) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*positional, **keywords)
+    except TypeError as error:
+        style = "keyword" if keywords else "positional"
+        raise SubmissionError(
+            f"{file}: {name} must accept the {style} arguments "
+            f"({', '.join(keywords or positional)}); it takes {signature} ({error})"
+        ) from None
+
+
+class WorkloadView:
+    """What a submission sees of a workload: fixed functions and facts, read-only.
+
+    No input pipeline, no evaluation data, no clock, no goal bookkeeping.
+    """
+
+    __slots__ = (
+        "eval_period_time_sec",
+        "is_output_params",
+        "loss_fn",
+        "loss_type",
+        "max_allowed_runtime_sec",
+        "metrics_logger",
+        "model_fn",
+        "model_params_types",
+        "num_train_examples",
+        "step_hint",
+        "target_metric_name",
+    )
+
+    def __init__(self, workload: Workload, spec: TrialSpec) -> None:
+        facts = {
+            "model_fn": lambda *args, **kwargs: workload.model_fn(*args, **kwargs),
+            "loss_fn": lambda *args, **kwargs: workload.loss_fn(*args, **kwargs),
+            "is_output_params": lambda key: workload.is_output_params(key),
+            "loss_type": workload.loss_type,
+            "model_params_types": dict(workload.model_params_types),
+            "num_train_examples": workload.num_train_examples,
+            "target_metric_name": workload.target_metric_name,
+            "step_hint": spec.step_hint,
+            "max_allowed_runtime_sec": spec.max_allowed_runtime_sec,
+            "eval_period_time_sec": spec.eval_period_seconds,
+            "metrics_logger": None,
+        }
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a submission may not set workload.{name}: the workload is read-only")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a submission may not delete workload.{name}")
+
+    def __getattr__(self, name: str) -> Any:
+        offered = ", ".join(self.__slots__)
+        raise AttributeError(f"workload.{name} is off limits to a submission; it has {offered}")

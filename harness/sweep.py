@@ -1,0 +1,168 @@
+"""The driver of a sweep: hands trials to an executor and records what comes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import ledger
+from harness.ledger import Ledger
+from harness.plan import Experiment
+from scoring.records import (
+    EvalRow,
+    Failure,
+    Status,
+    TrialResult,
+    TrialSpec,
+    write_trial,
+)
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: a live table, or plain lines."""
+
+    def planned(self, experiment: Experiment, left: Sequence[TrialSpec]) -> None:
+        """Called once, before the first trial."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """A trial began."""
+
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A trial was evaluated."""
+
+    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+        """A trial ended, and its records are on the disk."""
+
+
+class Executor(Protocol):
+    """Where trials run: in this process (`harness.local`) or on Ray (`harness.cluster`)."""
+
+    def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
+        """Median seconds of a step of `spec`, in fresh processes, by node type."""
+
+    def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
+        """Runs every trial and tells the driver what happens; raises KeyboardInterrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a sweep stands: trials by status, among those that have ended, and what is left."""
+
+    by_status: Mapping[Status, int]
+    failed: Sequence[tuple[TrialSpec, TrialResult]]
+    left: int
+
+
+class InterruptedSweepError(Exception):
+    """The sweep was interrupted; everything measured is recorded."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__("interrupted")
+        self.summary = summary
+
+
+def run_sweep(experiment: Experiment, out: Path, executor: Executor, watcher: Watcher) -> Summary:
+    """Runs what is left of an experiment, recording every event as it comes.
+
+    Raises:
+        InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
+        LedgerError: Another driver works on `out`.
+    """
+    with Ledger(out) as book:
+        experiment.write(out)
+        left = experiment.left(out)
+        driver = Driver(book, out, watcher, left)
+        watcher.planned(experiment, left)
+        try:
+            executor.run(left, driver)
+        except KeyboardInterrupt:
+            driver.interrupt()
+            raise InterruptedSweepError(driver.summary()) from None
+        return driver.summary()
+
+
+class Driver:
+    """Records the events of a sweep: to the ledger first, then the trial's folder, then onlookers."""
+
+    def __init__(
+        self, book: Ledger, out: Path, watcher: Watcher, specs: Sequence[TrialSpec]
+    ) -> None:
+        self._book, self._out, self._watcher = book, out, watcher
+        self._attempts = Counter(
+            event["trial"] for event in ledger.read(out) if event["event"] == "attempt_started"
+        )
+        self._specs = specs
+        self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
+        self._running: dict[str, TrialSpec] = {}
+        self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
+
+    def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
+        """An attempt began; `where` names host and process."""
+        self._attempts[spec.name] += 1
+        self._rows[spec.name] = []
+        self._running[spec.name] = spec
+        self._append("attempt_started", spec, **where)
+        self._watcher.started(spec)
+
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A row came in."""
+        self._append("row", spec, row=row)
+        self._rows[spec.name].append(row)
+        self._watcher.measured(spec, row)
+
+    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+        """An attempt came to its end by itself."""
+        result = replace(result, attempts=self._attempts[spec.name])
+        summary = {
+            "status": result.status,
+            "failure": result.failure,
+            "message": result.message,
+            "submission_seconds": result.submission_seconds,
+            "total_seconds": result.total_seconds,
+        }
+        self._append("attempt_ended", spec, **summary)
+        write_trial(self._out, spec, result)
+        del self._running[spec.name], self._rows[spec.name]
+        self._ended[spec.name] = (spec, result)
+        self._watcher.ended(spec, result)
+
+    def lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
+        """An attempt's process died; what it had reported stays."""
+        if spec.name not in self._running:
+            self.started(spec, {})
+        self.ended(spec, self._cut_off(spec, Status.FAILED, failure=failure, message=message))
+
+    def interrupt(self) -> None:
+        """Records every running trial as interrupted."""
+        for spec in list(self._running.values()):
+            self.ended(spec, self._cut_off(spec, Status.INTERRUPTED))
+
+    def summary(self) -> Summary:
+        """How the sweep stands."""
+        results = list(self._ended.values())
+        return Summary(
+            by_status=Counter(result.status for _, result in results),
+            failed=[(spec, r) for spec, r in results if r.status is Status.FAILED],
+            left=len(self._specs)
+            - sum(result.status is not Status.INTERRUPTED for _, result in results),
+        )
+
+    def _cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
+        rows = self._rows[spec.name]
+        if rows:
+            last = rows[-1]
+            details |= {
+                "global_step": last.global_step,
+                "submission_seconds": last.submission_seconds,
+                "cpu_seconds": last.cpu_seconds,
+                "eval_seconds": last.eval_seconds,
+                "logging_seconds": last.logging_seconds,
+                "total_seconds": last.total_seconds,
+            }
+        return TrialResult(status=status, rows=rows, **details)
+
+    def _append(self, event: str, spec: TrialSpec, **data: Any) -> None:
+        self._book.append(event, trial=spec.name, attempt=self._attempts[spec.name], **data)

@@ -1,0 +1,270 @@
+"""One trial: the train/evaluate loop. Knows nothing of Ray, files or flags.
+
+The rules (AlgoPerf v0.6's, with its faults mended):
+
+- `data_selection`, `update_params` and `prepare_for_eval` are charged to the submission clock;
+  evaluation, logging and checks are not.
+- The first evaluation follows step 1; the next is due once the clock has advanced by the evaluation
+  period since the last one.
+- The budget is looked at after every step and again after `prepare_for_eval`: at or over it, the
+  trial ends without an evaluation. So every row lies within the budget, which is overshot by one
+  step at most.
+- TrainingCompleteError and the step limit are followed by a last evaluation, of the parameters that
+  the submission handed back last.
+- A failing evaluation fails the trial. Non-finite parameters at two evaluations in a row end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import resource
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+
+from harness.calls import SubmissionCalls
+from harness.clock import Clock
+from harness.spec import DataError, Workload
+from harness.streams import Streams
+from harness.submission import Submission
+from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
+
+TRACEBACK_CHARACTERS = 4000
+
+
+class Control(Protocol):
+    """All that a trial knows of the outside."""
+
+    def report(self, row: EvalRow) -> None:
+        """Takes one evaluation, as soon as it was made. Not timed."""
+
+
+class ControlError(RuntimeError):
+    """The outside failed to take a row: a fault of the harness's surroundings, not of the trial."""
+
+
+def run_trial(
+    spec: TrialSpec, workload: Workload, submission: Submission, clock: Clock, control: Control
+) -> TrialResult:
+    """Runs one trial to its end and returns how it ended; faults end in the result too.
+
+    The one boundary of errors (ControlError alone passes it): whatever the submission, the workload or its data raises becomes a
+    `failed` result with its class and traceback. Ctrl-C gives `interrupted`.
+    """
+    trial = _Trial(spec, workload, submission, clock, control)
+    try:
+        trial.set_up()
+        return trial.result(trial.train())
+    except KeyboardInterrupt:
+        return trial.result(Status.INTERRUPTED)
+    except ControlError:
+        raise
+    except (Exception, SystemExit) as error:
+        return trial.failed(error)
+
+
+class _Trial:
+    """The state of one running trial."""
+
+    def __init__(
+        self,
+        spec: TrialSpec,
+        workload: Workload,
+        submission: Submission,
+        clock: Clock,
+        control: Control,
+    ) -> None:
+        self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
+        self.streams = Streams.of(spec)
+        self.calls = SubmissionCalls(submission, workload, spec, self.streams)
+        self.started = clock.now()
+        self.phase = Failure.WORKLOAD_ERROR  # whose fault an exception would be just now
+        self.rows: list[EvalRow] = []
+        self.eval_seconds = self.logging_seconds = 0.0
+        self.last_eval_seconds = -math.inf
+        self.last_was_finite = True
+        self.goals_reached = {"validation": False, "test": False}
+        self.batch_size: int | None = None
+
+    def set_up(self) -> None:
+        """Model, data and optimizer, from the trial's random streams. Not timed."""
+        self.streams.seed_generators()
+        params, model_state = self.workload.init_model_fn(self.streams.model)
+        if self.workload.compile_model:
+            params = torch.compile(params)  # type: ignore[assignment]
+        self.phase = Failure.SUBMISSION_ERROR
+        self.batch_size = self.calls.batch_size()
+        self.phase = Failure.DATA_ERROR
+        queue = self.workload.build_input_queue(self.streams.data, "train", self.batch_size)
+        self.phase = Failure.SUBMISSION_ERROR
+        self.calls.initialise(params, model_state, _tagged(queue))
+
+    def train(self) -> Status:
+        """Steps and evaluations until one of the rules in the module's docstring ends them."""
+        spec, clock, calls = self.spec, self.clock, self.calls
+        budget, period = spec.budget_seconds, spec.eval_period_seconds
+        max_steps = math.inf if spec.max_steps is None else spec.max_steps
+        clock.resume()
+        while True:
+            complete = calls.train_step()
+            seconds = clock.step(budget)
+            if calls.wants_train_state:
+                self._update_train_state(seconds, complete)
+            last = complete or calls.step >= max_steps
+            if seconds < budget and not last and seconds - self.last_eval_seconds < period:
+                continue
+            if seconds < budget:
+                calls.prepare_for_eval()
+            clock.pause()
+            if clock.seconds >= budget:
+                return Status.OUT_OF_TIME
+            if self._evaluate(last):
+                return Status.REACHED
+            if not self._finite_lately():
+                return Status.DIVERGED
+            if last:
+                return Status.TRAINING_COMPLETE if complete else Status.STEP_LIMIT
+            clock.resume()
+
+    def _evaluate(self, last: bool) -> bool:
+        """Evaluates, reports the row, and returns whether the trial has reached its goal."""
+        spec, clock, calls = self.spec, self.clock, self.calls
+        calls.check_params("update_params", calls.params)
+        began = clock.now()
+        metrics = self._metrics("train") | self._metrics("validation")
+        reached = self._reached("validation", metrics)
+        if last or spec.until != "validation" or reached:
+            metrics |= self._metrics("test")
+            reached_test = self._reached("test", metrics)
+            if spec.until == "test":
+                reached = reached and reached_test
+        self.eval_seconds += clock.now() - began
+        self.last_eval_seconds = clock.seconds
+        row = EvalRow(global_step=calls.step, metrics=metrics, **self._times())
+        self.rows.append(row)
+        began = clock.now()
+        self._report(row)
+        self.logging_seconds += clock.now() - began
+        calls.eval_results.append((calls.step, _algoperf_row(row)))
+        return reached and spec.until != "budget"
+
+    def _report(self, row: EvalRow) -> None:
+        try:
+            self.control.report(row)
+        except Exception as error:
+            raise ControlError(f"cannot record an evaluation of {self.spec.name}") from error
+
+    def _metrics(self, split: str) -> dict[str, float]:
+        self.phase = Failure.EVALUATION_ERROR
+        metrics = self.workload.eval_model(self.calls.params, self.calls.model_state, split)
+        if self.workload.target_metric_name not in metrics:
+            raise ValueError(
+                f"{self.spec.workload}: eval_model({split!r}) gave {sorted(metrics)}, "
+                f"the target metric {self.workload.target_metric_name!r} is missing"
+            )
+        self.phase = Failure.SUBMISSION_ERROR
+        return {f"{split}/{name}": float(value) for name, value in metrics.items()}
+
+    def _reached(self, split: str, metrics: dict[str, float]) -> bool:
+        """Whether the split's goal is or was ever met; AlgoPerf's goals are sticky too."""
+        goal = self.spec.goal if split == "validation" else self.spec.test_goal
+        if goal is not None and goal.met_by(metrics[f"{split}/{goal.metric}"]):
+            self.goals_reached[split] = True
+        return self.goals_reached[split]
+
+    def _finite_lately(self) -> bool:
+        """False once the parameters were non-finite at two evaluations in a row."""
+        finite = self.calls.params_are_finite()
+        lost = not finite and not self.last_was_finite and self.spec.stop_diverged
+        self.last_was_finite = finite
+        return not lost
+
+    def _times(self) -> dict[str, Any]:
+        return {
+            "submission_seconds": self.clock.seconds,
+            "cpu_seconds": self.clock.cpu_seconds,
+            "eval_seconds": self.eval_seconds,
+            "logging_seconds": self.logging_seconds,
+            "total_seconds": self.clock.now() - self.started,
+        }
+
+    def _update_train_state(self, seconds: float, complete: bool) -> None:
+        self.calls.train_state.update(
+            validation_goal_reached=self.goals_reached["validation"],
+            test_goal_reached=self.goals_reached["test"],
+            is_time_remaining=seconds < self.spec.budget_seconds,
+            last_eval_time=self.last_eval_seconds,
+            training_complete=complete,
+            accumulated_submission_time=seconds,
+            accumulated_eval_time=self.eval_seconds,
+            accumulated_logging_time=self.logging_seconds,
+            last_step_end_time=self.clock.now(),
+        )
+
+    def result(self, status: Status, **details: Any) -> TrialResult:
+        """What the trial leaves behind."""
+        with contextlib.suppress(RuntimeError):  # a device that failed cannot be synchronised
+            self.clock.pause()
+        return TrialResult(
+            status=status,
+            rows=self.rows,
+            global_step=self.calls.step,
+            peak_memory_bytes=_peak_memory(self.workload.device),
+            batch_size=self.batch_size,
+            **self._times(),
+            **details,
+        )
+
+    def failed(self, error: BaseException) -> TrialResult:
+        """The result of a trial that `error` ended, with whose fault it was."""
+        failure = self.phase
+        if _is_out_of_memory(error):
+            failure = Failure.OOM
+        elif isinstance(error, DataError):
+            failure = Failure.DATA_ERROR
+        return self.result(
+            Status.FAILED,
+            failure=failure,
+            message=f"{type(error).__name__}: {error}".split("\n")[0],
+            traceback="".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+        )
+
+
+def _tagged(queue: Iterator[Any]) -> Iterator[Any]:
+    """The same queue, its own faults told apart from the submission's."""
+    try:
+        yield from queue
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"the input pipeline failed: {type(error).__name__}: {error}") from error
+
+
+def _algoperf_row(row: EvalRow) -> dict[str, float]:
+    """What a submission finds in eval_results: AlgoPerf's keys."""
+    return {
+        **row.metrics,
+        "score": row.submission_seconds,
+        "total_duration": row.total_seconds,
+        "accumulated_submission_time": row.submission_seconds,
+        "accumulated_eval_time": row.eval_seconds,
+        "accumulated_logging_time": row.logging_seconds,
+    }
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Peak bytes allocated on the GPU, or the peak resident size of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

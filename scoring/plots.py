@@ -1,0 +1,149 @@
+"""Figures: performance profiles and learning curves. No pyplot, no global matplotlib state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from scoring.leaderboard import Leaderboard
+from scoring.profiles import profile
+from scoring.read import Results
+from scoring.times import STUDY, study_times
+
+# Okabe and Ito (2008), told apart with any colour vision; without yellow, too faint on white
+_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+_DASHES = ["solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
+_CLOCKS = {"wall": "submission time (s)", "steps": "time on the step clock (s)"}
+_SIZE = (5.0, 4.0)  # inches: so small that labels stay readable on a phone
+_COUNTS: dict[str, Any] = {"linewidth": 2.0, "zorder": 3}
+_OTHERS: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.45}
+_DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
+
+
+def line_styles(submissions: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A colour and dash pattern for each submission, the same in every figure of a board."""
+    return {
+        name: {
+            "color": _COLORS[number % len(_COLORS)],
+            "linestyle": _DASHES[number % len(_DASHES)],
+        }
+        for number, name in enumerate(sorted(submissions))
+    }
+
+
+def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws each submission's profile: the share of workloads it solves within tau of the fastest.
+
+    Lines get thinner from the best to the worst, so that one under another still shows.
+    """
+    r_max = board.experiment.ruleset.r_max
+    styles = line_styles(board.ratios.index)
+    widths = np.linspace(3.6, 1.6, len(board.ratios))
+    for width, name in zip(widths, board.ratios.index, strict=True):
+        tau, rho = profile(board.ratios.loc[name].to_numpy(), r_max)
+        ax.step(tau, rho, where="post", linewidth=width, label=name, **styles[name])
+    ax.set(xlim=(1, r_max), ylim=(-0.02, 1.04))
+    ax.set(xlabel="τ: time over that of the fastest submission")
+    ax.set(ylabel="share of workloads solved within τ")
+    return _tidy(ax)
+
+
+def learning_curves(results: Results, workload: str, ax: Axes) -> Axes:
+    """Draws the goal's metric on validation data over the submission clock, a line a trial.
+
+    Trials that count (the fastest of a study that reached the target) are bold and end in a dot at
+    their first hit; the grey line is the target.
+    """
+    experiment = results.experiment
+    goal = experiment.workloads[workload].goal
+    counting = study_times(results.trials, experiment.plan).add_prefix("counting_")
+    styles = line_styles(experiment.submissions)
+    rows = results.evaluations[results.evaluations["workload"] == workload]
+    for _, curve in rows.join(counting, on=STUDY).groupby(["submission", "study", "trial"]):
+        first = curve.iloc[0]
+        counts = first["trial"] == first["counting_trial"]
+        x, y = curve["submission_seconds"], curve["value"]
+        line = ax.plot(x, y, **styles[first["submission"]])[0]
+        line.set(**_COUNTS if counts else _OTHERS)
+        if counts:
+            hit = x == first["counting_seconds"]
+            ax.plot(x[hit].iloc[0], y[hit].iloc[0], "o", color=line.get_color(), zorder=4)
+    ax.axhline(goal.target, color="#555555", linewidth=1.2, linestyle="dotted", zorder=2)
+    _scale_values(ax, rows, goal.direction)
+    ax.set_title(workload, parse_math=False)
+    ax.set(xlabel=_CLOCKS[experiment.clock], xlim=(0, None))
+    ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
+    return _tidy(ax)
+
+
+def _scale_values(ax: Axes, rows: pd.DataFrame, direction: str) -> None:
+    """A log scale where a loss spans decades; what rises far above the start is cut off."""
+    finite = rows[np.isfinite(rows["value"])]
+    values = finite["value"]
+    if direction != "min" or values.empty or values.min() <= 0:
+        return
+    start = finite.groupby(["submission", "study", "trial"])["value"].first().max()
+    low, top = values.min(), min(values.max(), 1.5 * start)
+    logarithmic = math.log10(top / low) > _DECADES
+    if logarithmic:
+        ax.set_yscale("log")
+    if top < values.max():
+        ax.set_ylim(low * (low / top) ** 0.05 if logarithmic else low - 0.05 * (top - low), top)
+
+
+def _tidy(ax: Axes) -> Axes:
+    """A light grid and no box."""
+    ax.grid(color="#dddddd", linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def profiles_figure(board: Leaderboard) -> Figure:
+    """The performance profiles with their legend, best first."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    performance_profiles(board, figure.add_subplot())
+    _legend(figure, list(board.ratios.index), styles=line_styles(board.ratios.index))
+    return figure
+
+
+def curves_figure(results: Results, workload: str) -> Figure:
+    """The learning curves of one workload with their legend."""
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    learning_curves(results, workload, figure.add_subplot())
+    submissions = results.experiment.submissions
+    target = {"color": "#555555", "linestyle": "dotted"}
+    styles = {**line_styles(submissions), "target": target}
+    _legend(figure, [*sorted(submissions), "target"], styles)
+    return figure
+
+
+def _legend(figure: Figure, names: list[str], styles: dict[str, dict[str, Any]]) -> None:
+    """A legend below the axes, where it covers nothing; names are shown as they are."""
+    lines = [Line2D([], [], linewidth=2.0, **styles[name]) for name in names]
+    columns = 3 if max(map(len, names)) < 12 else 2
+    legend = figure.legend(
+        lines, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def save_plots(results: Results, board: Leaderboard, folder: Path) -> list[Path]:
+    """Writes every figure as a PNG into `folder` and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {"performance_profiles": profiles_figure(board)}
+    for workload in results.experiment.workloads:
+        figures[f"learning_curves_{workload}"] = curves_figure(results, workload)
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=160, bbox_inches="tight")
+    return paths

@@ -1,0 +1,1 @@
+"""Submissions: a folder each, under external_tuning/ and self_tuning/."""

@@ -1,0 +1,185 @@
+"""A submission from an optimizer and a schedule: the five functions of the submission API."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+from harness.spec import (
+    Batch,
+    ForwardPassMode,
+    Hyperparameters,
+    LossType,
+    ModelAuxiliaryState,
+    OptimizerState,
+    ParameterContainer,
+    ParameterTypeTree,
+    RandomState,
+    Tensor,
+    UpdateReturn,
+)
+
+HORIZON = 0.75  # schedules end after this part of the step hint, as AlgoPerf's baselines do
+
+MakeOptimizer = Callable[[Iterable[Tensor], Hyperparameters, int], Optimizer]
+MakeSchedule = Callable[[Optimizer, Hyperparameters, int], LRScheduler | None]
+
+
+class Functions(NamedTuple):
+    """The functions of a submission, in the order in which submission.py unpacks them."""
+
+    get_batch_size: Callable[[str], int]
+    init_optimizer_state: Callable[..., OptimizerState]
+    data_selection: Callable[..., Batch]
+    update_params: Callable[..., UpdateReturn]
+    prepare_for_eval: Callable[..., UpdateReturn]
+
+
+def warmup_steps(hyperparameters: Hyperparameters, horizon: int) -> int:
+    """The steps of linear warm-up: the part `warmup_factor` of the horizon, one at least."""
+    return max(1, int(hyperparameters.warmup_factor * horizon))
+
+
+def warmup_cosine(
+    optimizer: Optimizer, hyperparameters: Hyperparameters, horizon: int
+) -> LRScheduler:
+    """Linear warm-up to the learning rate, then half a cosine down to zero at `horizon` steps."""
+    warmup = warmup_steps(hyperparameters, horizon)
+    rise = LinearLR(optimizer, start_factor=1e-10, end_factor=1.0, total_iters=warmup)
+    fall = CosineAnnealingLR(optimizer, T_max=max(1, horizon - warmup))
+    return SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+
+
+def no_schedule(optimizer: Optimizer, hyperparameters: Hyperparameters, horizon: int) -> None:
+    """For optimizers that bring their own, or need none."""
+
+
+def submission(
+    make_optimizer: MakeOptimizer,
+    make_schedule: MakeSchedule = warmup_cosine,
+    fixed: Mapping[str, Any] | None = None,
+) -> Functions:
+    """Makes the functions of a submission.
+
+    Args:
+        make_optimizer: Called with the parameters, the hyperparameters and the horizon in steps.
+        make_schedule: Called with the optimizer, the hyperparameters and the horizon in steps.
+        fixed: The hyperparameters of a self-tuning submission; None for external tuning.
+
+    Optional hyperparameters that every such submission reads: `label_smoothing`, `dropout_rate`,
+    `grad_clip` (the largest norm of the gradient).
+
+    Example:
+        >>> def make_optimizer(params, hyperparameters, horizon):
+        ...     return torch.optim.SGD(params, lr=hyperparameters.learning_rate)
+        >>> functions = submission(make_optimizer, no_schedule, fixed={"learning_rate": 0.1})
+        >>> functions._fields[:2]
+        ('get_batch_size', 'init_optimizer_state')
+    """
+
+    def resolve(hyperparameters: Hyperparameters) -> Hyperparameters:
+        return SimpleNamespace(**fixed) if fixed is not None else hyperparameters
+
+    def init_optimizer_state(
+        workload: Any,
+        model_params: ParameterContainer,
+        model_state: ModelAuxiliaryState,
+        hyperparameters: Hyperparameters,
+        rng: RandomState,
+    ) -> OptimizerState:
+        """The optimizer, its schedule, and what every step needs of the hyperparameters."""
+        chosen = resolve(hyperparameters)
+        horizon = math.ceil(HORIZON * workload.step_hint)
+        optimizer = make_optimizer(model_params.parameters(), chosen, horizon)
+        schedule = make_schedule(optimizer, chosen, horizon)
+        return {"optimizer": optimizer} | ({} if schedule is None else {"schedule": schedule})
+
+    def update_params(
+        workload: Any,
+        current_param_container: ParameterContainer,
+        current_params_types: ParameterTypeTree,
+        model_state: ModelAuxiliaryState,
+        hyperparameters: Hyperparameters,
+        batch: Batch,
+        loss_type: LossType,
+        optimizer_state: OptimizerState,
+        eval_results: list[tuple[int, dict[str, float]]],
+        global_step: int,
+        rng: RandomState,
+    ) -> UpdateReturn:
+        """One step: forward, backward, optional clipping, optimizer, schedule."""
+        chosen = resolve(hyperparameters)
+        optimizer = optimizer_state["optimizer"]
+        if hasattr(optimizer, "train"):
+            optimizer.train()
+        optimizer.zero_grad()
+        logits, model_state = workload.model_fn(
+            params=current_param_container,
+            augmented_and_preprocessed_input_batch=batch,
+            model_state=model_state,
+            mode=ForwardPassMode.TRAIN,
+            rng=rng,
+            update_batch_norm=True,
+            **({"dropout_rate": chosen.dropout_rate} if hasattr(chosen, "dropout_rate") else {}),
+        )
+        loss = workload.loss_fn(
+            label_batch=batch["targets"],
+            logits_batch=logits,
+            mask_batch=batch.get("weights"),
+            label_smoothing=getattr(chosen, "label_smoothing", 0.0),
+        )
+        (loss["summed"] / loss["n_valid_examples"]).backward()
+        if hasattr(chosen, "grad_clip"):
+            parameters = current_param_container.parameters()
+            torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
+        optimizer.step()
+        if "schedule" in optimizer_state and global_step < HORIZON * workload.step_hint:
+            optimizer_state["schedule"].step()
+        return optimizer_state, current_param_container, model_state
+
+    return Functions(
+        _get_batch_size, init_optimizer_state, _data_selection, update_params, _prepare_for_eval
+    )
+
+
+def _get_batch_size(workload_name: str) -> int:
+    raise ValueError(f"no size of its own for {workload_name}: the workload's is used")
+
+
+def _data_selection(
+    workload: Any,
+    input_queue: Iterator[Batch],
+    optimizer_state: OptimizerState,
+    current_param_container: ParameterContainer,
+    model_state: ModelAuxiliaryState,
+    hyperparameters: Hyperparameters,
+    global_step: int,
+    rng: RandomState,
+) -> Batch:
+    """The next batch."""
+    return next(input_queue)
+
+
+def _prepare_for_eval(
+    workload: Any,
+    current_param_container: ParameterContainer,
+    current_params_types: ParameterTypeTree,
+    model_state: ModelAuxiliaryState,
+    hyperparameters: Hyperparameters,
+    loss_type: LossType,
+    optimizer_state: OptimizerState,
+    eval_results: list[tuple[int, dict[str, float]]],
+    global_step: int,
+    rng: RandomState,
+) -> UpdateReturn:
+    """Lets optimizers that evaluate other weights than they train swap them in."""
+    optimizer = optimizer_state["optimizer"]
+    if hasattr(optimizer, "eval"):
+        optimizer.eval()
+    return optimizer_state, current_param_container, model_state

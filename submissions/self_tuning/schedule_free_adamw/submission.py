@@ -1,0 +1,36 @@
+"""Schedule-Free AdamW with one fixed point for every workload."""
+
+from collections.abc import Iterable
+
+import torch
+from schedulefree import AdamWScheduleFree
+
+from harness.spec import Hyperparameters, Tensor
+from submissions import recipe
+
+FIXED = {
+    "learning_rate": 1e-2,
+    "one_minus_beta1": 0.1,
+    "beta2": 0.99,
+    "weight_decay": 1e-3,
+    "warmup_factor": 0.05,
+}
+
+
+def make_optimizer(
+    params: Iterable[Tensor], hyperparameters: Hyperparameters, horizon: int
+) -> torch.optim.Optimizer:
+    """Schedule-Free AdamW (Defazio et al. 2024); the average x is what is evaluated."""
+    optimizer: torch.optim.Optimizer = AdamWScheduleFree(
+        params,
+        lr=hyperparameters.learning_rate,
+        betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+        weight_decay=hyperparameters.weight_decay,
+        warmup_steps=recipe.warmup_steps(hyperparameters, horizon),
+    )
+    return optimizer
+
+
+get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (
+    recipe.submission(make_optimizer, recipe.no_schedule, FIXED)
+)

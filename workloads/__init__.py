@@ -1,0 +1,59 @@
+"""Workloads, found by name without importing them: a folder here that holds `workload.py`.
+
+Others register theirs through the entry-point group `chronograd.workloads` (name = "module:Class").
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from harness.spec import Workload
+
+
+class WorkloadNotFoundError(LookupError):
+    """There is no workload, or no suite, of that name."""
+
+
+def names() -> list[str]:
+    """Every workload there is, in alphabetical order."""
+    ours = {path.parent.name for path in Path(__file__).parent.glob("*/workload.py")}
+    return sorted(ours | set(entry_points(group="chronograd.workloads").names))
+
+
+def get(name: str, data_dir: Path | None = None, device: str = "cpu") -> Workload:
+    """A workload by its name; `data_dir` and `device` as in `harness.spec.Workload`."""
+    return _find(name)(data_dir=data_dir, device=device)
+
+
+def suite(name: str) -> list[str]:
+    """The names of the workloads that belong to a suite."""
+    suites = {workload: _find(workload).suites for workload in names()}
+    members = [workload for workload, belongs_to in suites.items() if name in belongs_to]
+    if not members:
+        known = sorted({suite for belongs_to in suites.values() for suite in belongs_to})
+        raise WorkloadNotFoundError(f"no suite {name!r}. There are: {', '.join(known)}")
+    return members
+
+
+def _find(name: str) -> type[Workload]:
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise WorkloadNotFoundError(f"no workload {name!r}.{hint} There are: {', '.join(names())}")
+    for entry in entry_points(group="chronograd.workloads", name=name):
+        return cast("type[Workload]", entry.load())
+    from harness.spec import Workload
+
+    module = importlib.import_module(f"workloads.{name}.workload")
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Workload):
+            if getattr(value, "name", None) == name:
+                return value
+    raise WorkloadNotFoundError(
+        f"{module.__file__}: must define a subclass of Workload with name = {name!r}"
+    )

@@ -1,0 +1,53 @@
+"""MNIST's original IDX files (LeCun, Cortes and Burges 1998), plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+
+from harness.spec import DataError
+
+SHAPES = {
+    "train-images-idx3-ubyte": (60000, 28, 28),
+    "train-labels-idx1-ubyte": (60000,),
+    "t10k-images-idx3-ubyte": (10000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10000,),
+}
+_UBYTE = 8  # the IDX code of unsigned bytes
+
+
+def read(data_dir: Path | None, name: str) -> np.ndarray:
+    """Reads one of the four files, uint8, of the shape in `SHAPES`.
+
+    Raises:
+        DataError: It is missing, truncated, or not the file that its name says.
+    """
+    if data_dir is None:
+        raise DataError(f"mnist reads files: pass --data-dir DIR, with {_wanted()} in it")
+    path = next((p for p in (data_dir / name, data_dir / f"{name}.gz") if p.is_file()), None)
+    if path is None:
+        raise DataError(
+            f"{data_dir / name}: no such file; put {_wanted()} into {data_dir}, as they come from "
+            "the MNIST database (yann.lecun.com/exdb/mnist and its mirrors)"
+        )
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}: damaged gzip file ({error}); fetch it anew") from None
+    shape = SHAPES[name]
+    header = bytes([0, 0, _UBYTE, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
+    if content[: len(header)] != header:
+        raise DataError(f"{path}: is no IDX file of {shape} unsigned bytes; fetch it anew")
+    if len(content) != len(header) + math.prod(shape):
+        raise DataError(
+            f"{path}: has {len(content):,} bytes, {len(header) + math.prod(shape):,} were "
+            "expected; fetch it anew"
+        )
+    return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
+
+
+def _wanted() -> str:
+    return ", ".join(SHAPES) + " (or the same with .gz)"
