@@ -1,7 +1,11 @@
-"""Runs trials on Ray, each attempt in a fresh process of its own. The only file that imports ray."""
+"""Runs trials on Ray, each attempt in a fresh process. The only file that imports ray.
+
+Imports no torch: a trial's process sets its threads and devices first.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import statistics
@@ -10,7 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
 
@@ -18,13 +22,15 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError
 
 from harness.attempt import LoadWorkload, prepare_process, run_attempt, time_steps
-from harness.sweep import Driver
-from scoring.records import Failure, TrialSpec
+from scoring.records import Failure, TrialSpec, UserError
+
+if TYPE_CHECKING:
+    from harness.sweep import Driver
 
 Event = tuple[str, Any]  # ("started", where), ("row", EvalRow), then ("ended", TrialResult)
 
 
-class ClusterError(RuntimeError):
+class ClusterError(UserError):
     """The cluster cannot be used; the message says why and what to do."""
 
 
@@ -41,12 +47,8 @@ class TrialProcess:
 
         def train() -> None:
             try:
-                events.put(
-                    (
-                        "ended",
-                        run_attempt(load_workload, spec, lambda row: events.put(("row", row))),
-                    )
-                )
+                result = run_attempt(load_workload, spec, lambda row: events.put(("row", row)))
+                events.put(("ended", result))
             except BaseException:  # noqa: BLE001 - a thread's exception would vanish
                 events.put(("broken", traceback.format_exc()))
 
@@ -87,7 +89,7 @@ class Cluster:
                 address=address or "local",
                 include_dashboard=None if address else False,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterError(f"no Ray cluster at {address}: {error}") from None
@@ -101,7 +103,7 @@ class Cluster:
     def slots(self) -> int:
         """How many trials run at once: as many as fit on each living node."""
         fits = 0
-        for node in ray.nodes():
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
             if node["Alive"]:
                 has = node["Resources"]
                 rooms = [has.get("CPU", 0) // self._resources["num_cpus"]]
@@ -129,7 +131,7 @@ class Cluster:
         return {node_type: statistics.median(all_) for node_type, all_ in by_type.items()}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
-        """Runs every trial, the cluster's slots filled; a process that dies fails its trial alone."""
+        """Runs every trial, all slots filled; a process that dies fails its own trial alone."""
         waiting = deque(specs)
         running: dict[Any, tuple[Any, TrialSpec]] = {}  # stream of events -> actor, spec
         try:
@@ -171,8 +173,10 @@ class Cluster:
         return kind in ("ended", "broken")
 
     def _new_process(self) -> Any:
-        remote = ray.remote(max_restarts=0, max_task_retries=0, **self._resources)
-        return remote(TrialProcess).remote()
+        actor = ray.remote(TrialProcess).options(
+            max_restarts=0, max_task_retries=0, **self._resources
+        )
+        return actor.remote()
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""

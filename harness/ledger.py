@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from scoring.records import to_plain
+from scoring.records import UserError, to_plain
 
 FILE = "ledger.jsonl"
 
 
-class LedgerError(RuntimeError):
+class LedgerError(UserError):
     """The ledger cannot be written; the message says why and what to do."""
 
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from harness.attempt import LoadWorkload, run_attempt, time_steps
 from harness.sweep import Driver
@@ -33,9 +34,7 @@ class ThisProcess:
         """Runs every trial; Ctrl-C ends the one under way and is raised on."""
         for spec in specs:
             driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
-            result = run_attempt(
-                self._load_workload, spec, lambda row, spec=spec: driver.measured(spec, row)
-            )
+            result = run_attempt(self._load_workload, spec, partial(driver.measured, spec))
             driver.ended(spec, result)
             if result.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt

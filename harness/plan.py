@@ -1,8 +1,8 @@
-"""What is to be run: submissions x workloads x studies x trials -> TrialSpecs; what is left to do."""
+"""Submissions x workloads x studies x trials -> TrialSpecs, and what of them is left to do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from scoring.records import (
     Goal,
     Status,
     TrialSpec,
+    UserError,
     read_json,
     read_trial,
     trial_folder,
@@ -26,7 +27,7 @@ from scoring.rulesets import Ruleset
 EXPERIMENT_FILE = "experiment.json"
 
 
-class PlanError(ValueError):
+class PlanError(UserError):
     """What was asked for cannot be planned; the message says why and what to do."""
 
 
@@ -67,12 +68,14 @@ class Experiment(BaseModel):
     until: str = "validation"
     stop_diverged: bool = True
     max_steps: int | None = None
+    search_space: str = submission.SEARCH_SPACE_FILE
     data_dir: str | None = None
     cpus_per_trial: int = 1
     gpus_per_trial: int = 0
     submissions: dict[str, PlannedSubmission]
     workloads: dict[str, PlannedWorkload]
     environment: dict[str, Any] = {}
+    only: tuple[int, int] | None = None  # the study and trial of `chronograd run`
 
     @property
     def device(self) -> str:
@@ -85,7 +88,8 @@ class Experiment(BaseModel):
             for workload in self.workloads:
                 for name in self.submissions:
                     for trial in range(1, self.trials + 1):
-                        yield self.spec(name, workload, study, trial)
+                        if self.only is None or self.only == (study, trial):
+                            yield self.spec(name, workload, study, trial)
 
     def spec(self, name: str, workload: str, study: int, trial: int) -> TrialSpec:
         """One trial of the plan."""
@@ -138,28 +142,23 @@ def read_experiment(out: Path) -> Experiment:
 
 
 def plan_submission(
-    name: str, tuning: str, seed: int, studies: int, trials: int, search_space: str
-) -> tuple[str, PlannedSubmission]:
-    """Finds, loads and checks a submission and draws its points.
+    folder: Path, tuning: str, seed: int, studies: int, trials: int, search_space: str
+) -> PlannedSubmission:
+    """Loads and checks a submission and draws its points.
 
     Args:
-        name: As in `harness.submission.find`.
+        folder: The submission's folder.
         tuning: "external" or "self".
         seed: Of the points.
         studies: How many studies there are.
         trials: How many trials a study has.
-        search_space: The name of the search space's file in the submission's folder.
-
-    Returns:
-        Its folder name and its plan.
+        search_space: The name of the search space's file in the folder.
     """
-    folder = submission.find(name, tuning)
     submission.load(folder)
     points = None
     if tuning == "external":
         points = load_search_space(folder / search_space).points(seed, studies, trials)
-    digest = submission.content_hash(folder)
-    return folder.name, PlannedSubmission(path=str(folder), hash=digest, points=points)
+    return PlannedSubmission(path=str(folder), hash=submission.content_hash(folder), points=points)
 
 
 def plan_workload(
@@ -209,7 +208,8 @@ def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
         PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
             code or search space changed since.
     """
-    fixed = set(Experiment.model_fields) - {"submissions", "workloads", "studies", "environment"}
+    may_differ = {"submissions", "workloads", "studies", "environment", "only"}
+    fixed = set(Experiment.model_fields) - may_differ
     for name in sorted(fixed):
         before, now = getattr(old, name), getattr(new, name)
         if before != now:
@@ -224,11 +224,16 @@ def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
                 f"{old.submissions[name].hash[:12]}, now {new.submissions[name].hash[:12]}); "
                 "restore it, or choose another --out"
             )
+    if new.studies > old.studies:
+        submissions = {**old.submissions, **new.submissions}
+    else:
+        submissions = {**new.submissions, **old.submissions}
     return old.model_copy(
         update={
-            "submissions": {**old.submissions, **new.submissions},
+            "submissions": submissions,
             "workloads": {**new.workloads, **old.workloads},
-            "studies": new.studies,
+            "studies": max(old.studies, new.studies),
+            "only": new.only,
         }
     )
 
@@ -245,16 +250,3 @@ def _is_done(folder: Path) -> bool:
     _, result = read_trial(folder)
     lost = result.status is Status.FAILED and result.failure is Failure.WORKER_LOST
     return not lost and result.status is not Status.INTERRUPTED
-
-
-def submissions_by_name(plans: list[tuple[str, PlannedSubmission]]) -> Mapping[str, Any]:
-    """The plans by folder name; two folders of one name cannot share a results tree."""
-    by_name: dict[str, PlannedSubmission] = {}
-    for name, planned in plans:
-        if name in by_name and by_name[name].path != planned.path:
-            raise PlanError(
-                f"two submissions are called {name}: {by_name[name].path} and {planned.path}; "
-                "rename a folder, or sweep them into different --out"
-            )
-        by_name[name] = planned
-    return by_name

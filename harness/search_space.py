@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scoring.records import UserError
+
 Point = dict[str, Any]
 
 
-class SearchSpaceError(ValueError):
+class SearchSpaceError(UserError):
     """A search space is malformed; the message names the file and the key."""
 
 
@@ -94,7 +96,7 @@ def load(path: Path) -> SearchSpace:
         _check_points(path, space)
     else:
         for name, domain in space.items():
-            _check_name(path, name)
+            _check_name(str(path), name)
             _check_domain(f"{path}: {name}", domain)
     return SearchSpace(path, space)
 
@@ -106,9 +108,14 @@ def _check_points(path: Path, points: list[Any]) -> None:
         if point.keys() != points[0].keys():
             odd = ", ".join(sorted(point.keys() ^ points[0].keys()))
             raise SearchSpaceError(f"{path}: point {index} and point 0 differ in the keys: {odd}")
-        for name, value in point.items():
-            _check_name(path, name)
-            _check_value(f"{path}: point {index}: {name}", value)
+        check_point(f"{path}: point {index}", point)
+
+
+def check_point(where: str, point: Point) -> None:
+    """Raises SearchSpaceError unless `point` maps names to finite plain values."""
+    for name, value in point.items():
+        _check_name(where, name)
+        _check_value(f"{where}: {name}", value)
 
 
 def _check_domain(where: str, domain: Any) -> None:
@@ -141,10 +148,10 @@ def _check_domain(where: str, domain: Any) -> None:
         raise SearchSpaceError(f"{where}: min {low} is greater than max {high}")
 
 
-def _check_name(path: Path, name: str) -> None:
+def _check_name(where: str, name: str) -> None:
     """Hyperparameters become the fields of a namedtuple."""
     if not name.isidentifier() or name.startswith("_") or keyword.iskeyword(name):
-        raise SearchSpaceError(f"{path}: {name!r} is no name for a hyperparameter; use a-z and _")
+        raise SearchSpaceError(f"{where}: {name!r} is no name for a hyperparameter; use a-z and _")
 
 
 def _check_value(where: str, value: Any) -> None:

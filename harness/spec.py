@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scoring.records import Goal
+from scoring.records import Goal, UserError
 
 __all__ = [
     "DataError",
@@ -82,7 +82,7 @@ class TrainingCompleteError(Exception):
     """Raised by a submission that has finished; one last, free evaluation follows."""
 
 
-class DataError(Exception):
+class DataError(UserError):
     """A workload's data is missing or damaged; the message says which file, and what to do."""
 
 

@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.spec import Workload
-from scoring.records import TrialSpec
+from scoring.records import TrialSpec, UserError
 
 SEARCH_SPACE_FILE = "tuning_search_space.json"
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
@@ -50,7 +50,7 @@ _PREPARE_FOR_EVAL = (
 _UPDATE_PARAMS = (*_PREPARE_FOR_EVAL, "batch")
 
 
-class SubmissionError(ValueError):
+class SubmissionError(UserError):
     """A submission cannot be found or breaks the contract; the message says where and how."""
 
 

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import ledger
 from harness.ledger import Ledger
-from harness.plan import Experiment
 from scoring.records import (
     EvalRow,
     Failure,
@@ -19,6 +18,9 @@ from scoring.records import (
     TrialSpec,
     write_trial,
 )
+
+if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.plan import Experiment
 
 
 class Watcher(Protocol):
@@ -85,7 +87,7 @@ def run_sweep(experiment: Experiment, out: Path, executor: Executor, watcher: Wa
 
 
 class Driver:
-    """Records the events of a sweep: to the ledger first, then the trial's folder, then onlookers."""
+    """Records a sweep's events, in the ledger first, then in the trial's folder; tells others."""
 
     def __init__(
         self, book: Ledger, out: Path, watcher: Watcher, specs: Sequence[TrialSpec]

@@ -52,8 +52,9 @@ def run_trial(
 ) -> TrialResult:
     """Runs one trial to its end and returns how it ended; faults end in the result too.
 
-    The one boundary of errors (ControlError alone passes it): whatever the submission, the workload or its data raises becomes a
-    `failed` result with its class and traceback. Ctrl-C gives `interrupted`.
+    The one boundary of errors: whatever the submission, the workload or its data raises becomes a
+    `failed` result with its class and traceback, and Ctrl-C an `interrupted` one. ControlError
+    alone passes.
     """
     trial = _Trial(spec, workload, submission, clock, control)
     try:
@@ -63,7 +64,7 @@ def run_trial(
         return trial.result(Status.INTERRUPTED)
     except ControlError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary
         return trial.failed(error)
 
 

@@ -22,7 +22,8 @@ from scoring.times import STUDY, study_times
 _COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 _DASHES = ["solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
 _CLOCKS = {"wall": "submission time (s)", "steps": "time on the step clock (s)"}
-_SIZE = (5.0, 4.0)  # inches: so small that labels stay readable on a phone
+_AXES_INCHES = (5.0, 3.4)  # so small that labels stay readable on a phone
+_TARGET: dict[str, Any] = {"color": "#555555", "linestyle": "dotted"}
 _COUNTS: dict[str, Any] = {"linewidth": 2.0, "zorder": 3}
 _OTHERS: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.45}
 _DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
@@ -75,8 +76,8 @@ def learning_curves(results: Results, workload: str, ax: Axes) -> Axes:
         line.set(**_COUNTS if counts else _OTHERS)
         if counts:
             hit = x == first["counting_seconds"]
-            ax.plot(x[hit].iloc[0], y[hit].iloc[0], "o", color=line.get_color(), zorder=4)
-    ax.axhline(goal.target, color="#555555", linewidth=1.2, linestyle="dotted", zorder=2)
+            ax.plot(x[hit].iloc[0], y[hit].iloc[0], "o", ms=5, color=line.get_color(), zorder=4)
+    ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
     _scale_values(ax, rows, goal.direction)
     ax.set_title(workload, parse_math=False)
     ax.set(xlabel=_CLOCKS[experiment.clock], xlim=(0, None))
@@ -108,32 +109,31 @@ def _tidy(ax: Axes) -> Axes:
 
 def profiles_figure(board: Leaderboard) -> Figure:
     """The performance profiles with their legend, best first."""
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    figure = _figure(line_styles(board.ratios.index), list(board.ratios.index))
     performance_profiles(board, figure.add_subplot())
-    _legend(figure, list(board.ratios.index), styles=line_styles(board.ratios.index))
     return figure
 
 
 def curves_figure(results: Results, workload: str) -> Figure:
     """The learning curves of one workload with their legend."""
-    figure = Figure(figsize=_SIZE, layout="constrained")
+    styles = line_styles(results.experiment.submissions)
+    figure = _figure({**styles, "target": _TARGET}, [*styles, "target"])
     learning_curves(results, workload, figure.add_subplot())
-    submissions = results.experiment.submissions
-    target = {"color": "#555555", "linestyle": "dotted"}
-    styles = {**line_styles(submissions), "target": target}
-    _legend(figure, [*sorted(submissions), "target"], styles)
     return figure
 
 
-def _legend(figure: Figure, names: list[str], styles: dict[str, dict[str, Any]]) -> None:
-    """A legend below the axes, where it covers nothing; names are shown as they are."""
-    lines = [Line2D([], [], linewidth=2.0, **styles[name]) for name in names]
+def _figure(styles: dict[str, dict[str, Any]], names: list[str]) -> Figure:
+    """A figure with a legend below, where it covers nothing; names are shown as they are."""
     columns = 3 if max(map(len, names)) < 12 else 2
+    height = _AXES_INCHES[1] + 0.2 * math.ceil(len(names) / columns)
+    figure = Figure(figsize=(_AXES_INCHES[0], height), layout="constrained")
+    lines = [Line2D([], [], linewidth=2.0, **styles[name]) for name in names]
     legend = figure.legend(
         lines, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return figure
 
 
 def save_plots(results: Results, board: Leaderboard, folder: Path) -> list[Path]:

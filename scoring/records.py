@@ -29,7 +29,11 @@ SCHEMA = 1
 SPLITS = ("train", "validation", "test")
 
 
-class RecordError(ValueError):
+class UserError(Exception):
+    """Something that the user can mend: shown as one line, which says what, where and how."""
+
+
+class RecordError(UserError):
     """A record cannot be read; the message names the file and says what to do."""
 
 

@@ -30,6 +30,7 @@ def format_number(value: float) -> str:
 
 def terminal_table(board: Leaderboard) -> Table:
     """The leaderboard with the median seconds to target of each workload, the fastest in bold."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -38,12 +39,12 @@ def terminal_table(board: Leaderboard) -> Table:
     studies = f"median over {experiment.studies} studies"
     unit = "seconds to target" if experiment.clock == "wall" else "seconds on the step clock"
     caption = f"{unit}, {studies}; * fastest; n/{experiment.studies} studies reached the target"
-    table = Table(title=title, caption=caption)
-    table.add_column("rank", justify="right")
-    table.add_column("submission")
-    table.add_column("score", justify="right")
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD)
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("submission", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
     for workload in board.times.columns:
-        table.add_column(Text(workload), justify="right")
+        table.add_column(Text(workload), justify="right", overflow="fold")
     for name in board.standings.index.tolist():
         standing = board.standings.loc[name]
         cells = [_time_cell(board, name, workload) for workload in board.times.columns]

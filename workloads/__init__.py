@@ -51,9 +51,9 @@ def _find(name: str) -> type[Workload]:
 
     module = importlib.import_module(f"workloads.{name}.workload")
     for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Workload):
-            if getattr(value, "name", None) == name:
-                return value
+        ours = isinstance(value, type) and issubclass(value, Workload)
+        if ours and getattr(value, "name", None) == name:
+            return cast("type[Workload]", value)
     raise WorkloadNotFoundError(
         f"{module.__file__}: must define a subclass of Workload with name = {name!r}"
     )

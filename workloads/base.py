@@ -154,7 +154,7 @@ class InMemoryWorkload(ModelWorkload):
             while True:
                 order = np.random.default_rng([seed, epoch]).permutation(len(inputs))
                 indices = torch.from_numpy(order).to(self.device)
-                for chosen in indices.split(global_batch_size):
+                for chosen in torch.split(indices, global_batch_size):
                     if len(chosen) == global_batch_size:
                         yield {"inputs": inputs[chosen], "targets": targets[chosen]}
                 epoch += 1
@@ -171,9 +171,8 @@ class InMemoryWorkload(ModelWorkload):
             targets = targets[: self.num_eval_train_examples]
         sums: dict[str, float] = {}
         with _eval_mode(params):
-            for x, y in zip(
-                inputs.split(self.eval_batch_size), targets.split(self.eval_batch_size), strict=True
-            ):
+            size = self.eval_batch_size
+            for x, y in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
                 for name, values in self.per_example_metrics(y, params(x)).items():
                     sums[name] = sums.get(name, 0.0) + values.double().sum().item()
         return {name: total / len(inputs) for name, total in sums.items()}

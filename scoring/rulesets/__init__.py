@@ -12,8 +12,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scoring.records import UserError
 
-class RulesetError(ValueError):
+
+class RulesetError(UserError):
     """A ruleset is unknown or malformed; the message names the file and the key."""
 
 

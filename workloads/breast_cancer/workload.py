@@ -15,11 +15,11 @@ class BreastCancer(InMemoryWorkload):
     """Sigmoid cross-entropy plus l2 / 2 ||w||^2 on scikit-learn's `load_breast_cancer`.
 
     A pure problem of optimisation: what is validated is the training objective itself, so the
-    validation split holds the training examples; a fifth of the data is held out as the test split.
-    (Held-out examples would not do: gradient descent passes below their loss at the optimum w* while
-    the training objective is still 12% above its own.) The objective is strongly convex, with one
-    minimum F*, and the target is F* (1 + relative_precision). Weights and bias are both penalised,
-    and the penalty is part of every loss.
+    validation split holds the training examples; a fifth of the data is held out for the test
+    split. (Held-out examples would not do: gradient descent passes below their loss at the optimum
+    while the training objective is still 12% above its own.) The objective is strongly convex, with
+    one minimum F*, and the target is F* (1 + relative_precision). Weights and bias are both
+    penalised, and the penalty is part of every loss.
 
     Data: Street, Wolberg and Mangasarian (1993), Breast Cancer Wisconsin (Diagnostic), UCI.
     """
@@ -33,9 +33,9 @@ class BreastCancer(InMemoryWorkload):
     target_direction = "min"
     validation_target_value, test_target_value = read_targets(__file__)
 
-    budget_steps = 4000
+    budget_steps = 3000
     eval_period_steps = 100
-    step_hint = 4000
+    step_hint = 3000
 
     num_train_examples = 455
     num_eval_train_examples = 455

@@ -26,9 +26,9 @@ class Diabetes(InMemoryWorkload):
     target_direction = "min"
     validation_target_value, test_target_value = read_targets(__file__)
 
-    budget_steps = 3000
-    eval_period_steps = 100
-    step_hint = 3000
+    budget_steps = 2000
+    eval_period_steps = 50
+    step_hint = 2000
 
     num_train_examples = 266
     num_eval_train_examples = 266

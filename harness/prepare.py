@@ -1,0 +1,233 @@
+"""From what the user asks for to an Experiment: all is checked before anything is started."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import environment, submission
+from harness.attempt import LoadWorkload
+from harness.plan import (
+    EXPERIMENT_FILE,
+    Experiment,
+    PlanError,
+    PlannedSubmission,
+    PlannedWorkload,
+    extend,
+    needs_baseline,
+    plan_submission,
+    plan_workload,
+    read_experiment,
+)
+from harness.search_space import check_point
+from harness.spec import Workload
+from harness.sweep import Executor
+from scoring.rulesets import Ruleset
+
+NODES_DIFFER_BY = 1.10  # step times of node types within one sweep
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks for; None stands for the ruleset's or the natural choice."""
+
+    submissions: Sequence[str]
+    workloads: Sequence[str]
+    ruleset: Ruleset
+    tuning: str | None = None
+    studies: int | None = None
+    trials: int | None = None
+    search_space: str = submission.SEARCH_SPACE_FILE
+    options: Mapping[str, Any]  # fields of Experiment, as they are
+
+
+def check(request: Request, load_workload: LoadWorkload) -> Draft:
+    """Loads and checks every submission, search space, workload and data file of a request.
+
+    Raises:
+        UserError: Something is wrong with one of them.
+    """
+    ruleset = request.ruleset
+    folders = _folders(request.submissions, request.tuning)
+    tuning = request.tuning or _natural_tuning(folders)
+    studies = request.studies or ruleset.studies
+    trials = 1 if tuning == "self" else request.trials or ruleset.trials
+    seed = request.options["seed"]
+    planned = {
+        name: plan_submission(folder, tuning, seed, studies, trials, request.search_space)
+        for name, folder in folders.items()
+    }
+    data_dir = request.options.get("data_dir")
+    loaded = {}
+    for name in request.workloads:
+        loaded[name] = load_workload(name, None if data_dir is None else Path(data_dir), "cpu")
+        loaded[name].check_data()
+    fields = {
+        "tuning": tuning,
+        "studies": studies,
+        "trials": trials,
+        "search_space": request.search_space,
+        "cpus_per_trial": 1,
+        "gpus_per_trial": 0,
+        **request.options,
+    }
+    return Draft(ruleset, planned, loaded, fields)
+
+
+def resumed(out: Path, studies: int | None, load_workload: LoadWorkload) -> Draft:
+    """The draft of what is planned in `out`, with `studies` of them where that is more.
+
+    Raises:
+        UserError: There is no plan, or what it needs is gone or changed.
+    """
+    old = read_experiment(out)
+    options = {"seed", "clock", "until", "stop_diverged", "max_steps", "data_dir"}
+    options |= {"cpus_per_trial", "gpus_per_trial", "only"}
+    request = Request(
+        submissions=[planned.path for planned in old.submissions.values()],
+        workloads=list(old.workloads),
+        ruleset=old.ruleset,
+        tuning=old.tuning,
+        studies=max(studies or 0, old.studies),
+        trials=old.trials,
+        search_space=old.search_space,
+        options={name: getattr(old, name) for name in options},
+    )
+    return check(request, load_workload)
+
+
+def single_trial(
+    request: Request,
+    study: int,
+    trial: int,
+    point: dict[str, Any] | None,
+    load_workload: LoadWorkload,
+) -> Draft:
+    """The draft of one trial of what is requested: that of `study` and `trial`.
+
+    Args:
+        request: With one submission and one workload.
+        study: From 0; counts for the random streams and the point.
+        trial: From 1, likewise.
+        point: Hyperparameters to use instead of the search space's.
+        load_workload: Gives the workload of a name, data directory and device.
+    """
+    if point is not None:
+        request = replace(request, tuning="external")
+    draft = check(replace(request, studies=study + 1, trials=trial), load_workload)
+    if trial > draft.fields["trials"]:
+        raise PlanError("self-tuning has one trial a study: --trial 1")
+    if point is not None:
+        check_point("--hparams", point)
+        points = [[point] * trial] * (study + 1)
+        draft.submissions.update(
+            {n: s.model_copy(update={"points": points}) for n, s in draft.submissions.items()}
+        )
+    return replace(draft, fields={**draft.fields, "only": (study, trial)})
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked request, whose budgets are still to be measured."""
+
+    ruleset: Ruleset
+    submissions: dict[str, PlannedSubmission]
+    workloads: dict[str, Workload]
+    fields: Mapping[str, Any]
+
+    def complete(self, out: Path, executor: Executor) -> Experiment:
+        """The experiment of `out`: what is planned there already, and this draft.
+
+        Where budgets are in baseline steps, the baseline's step is timed first, unless it stands
+        in OUT/experiment.json already.
+
+        Raises:
+            PlanError: The draft does not fit what is there, or the nodes differ too much.
+        """
+        old = read_experiment(out) if (out / EXPERIMENT_FILE).is_file() else None
+        known = {} if old is None else old.workloads
+        if old is not None:  # refuse before timing anything
+            self._experiment(known)
+            extend(old, self._experiment(known), out)
+        planned = {}
+        for name, workload in self.workloads.items():
+            step_seconds = None
+            if name not in known and needs_baseline(workload, self.ruleset, self.fields["clock"]):
+                step_seconds = self._baseline_step(workload, executor)
+            planned[name] = known.get(name) or self._rules(workload, step_seconds)
+        new = self._experiment(planned)
+        return new if old is None else extend(old, new, out)
+
+    def describe(self) -> str:
+        """One line: what would be run."""
+        fields = self.fields
+        sizes = (len(self.submissions), len(self.workloads), fields["studies"], fields["trials"])
+        return (
+            f"{sizes[0]} submissions ({', '.join(self.submissions)}) x {sizes[1]} workloads "
+            f"({', '.join(self.workloads)}) x {sizes[2]} studies x {sizes[3]} trials = "
+            f"{math.prod(sizes)} trials; ruleset {self.ruleset.name}, {fields['tuning']} tuning"
+        )
+
+    def _experiment(self, workloads: Mapping[str, PlannedWorkload]) -> Experiment:
+        return Experiment(
+            ruleset=self.ruleset,
+            submissions=self.submissions,
+            workloads=dict(workloads),
+            environment=environment.describe("cpu", self.fields["cpus_per_trial"]),
+            **self.fields,
+        )
+
+    def _rules(self, workload: Workload, step_seconds: float | None) -> PlannedWorkload:
+        return plan_workload(workload, self.ruleset, self.fields["clock"], step_seconds)
+
+    def _baseline_step(self, workload: Workload, executor: Executor) -> float:
+        """Median seconds of a step of the ruleset's baseline."""
+        folder = submission.find(self.ruleset.baseline)
+        seed = self.fields["seed"]
+        baseline = plan_submission(folder, "external", seed, 1, 1, submission.SEARCH_SPACE_FILE)
+        nominal = plan_workload(workload, self.ruleset, "steps", None)  # replaced when timing
+        experiment = self._experiment({workload.name: nominal}).model_copy(
+            update={"submissions": {folder.name: baseline}, "tuning": "external"}
+        )
+        by_type = executor.time_baseline(experiment.spec(folder.name, workload.name, 0, 1))
+        slowest, fastest = max(by_type.values()), min(by_type.values())
+        if slowest > NODES_DIFFER_BY * fastest:
+            times = ", ".join(f"{kind}: {t * 1e3:.3g} ms" for kind, t in sorted(by_type.items()))
+            raise PlanError(
+                f"{workload.name}: node types differ by over 10% in the baseline's step ({times}); "
+                "sweep on nodes of one type"
+            )
+        return statistics.median(by_type.values())
+
+
+def _folders(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
+    """Submission folders by name; two of one name cannot share a results tree."""
+    folders: dict[str, Path] = {}
+    for name in names:
+        folder = submission.find(name, tuning)
+        other = folders.setdefault(folder.name, folder)
+        if other != folder:
+            raise PlanError(
+                f"two submissions are called {folder.name}: {other} and {folder}; rename a "
+                "folder, or sweep them into different --out"
+            )
+    return folders
+
+
+def _natural_tuning(folders: Mapping[str, Path]) -> str:
+    """External where there is a search space, else self; a results tree holds one kind."""
+    has_space = {
+        name: (folder / submission.SEARCH_SPACE_FILE).is_file() for name, folder in folders.items()
+    }
+    if len(set(has_space.values())) > 1:
+        external = ", ".join(name for name, has in has_space.items() if has)
+        self_tuning = ", ".join(name for name, has in has_space.items() if not has)
+        raise PlanError(
+            f"{external} would be tuned externally, {self_tuning} tune themselves; sweep them "
+            "into different --out, or pass --tuning"
+        )
+    return "external" if all(has_space.values()) else "self"
