@@ -236,8 +236,34 @@ def score(
     html: Annotated[Path | None, typer.Option(help="write a self-contained page here")] = None,
     plots: Annotated[Path | None, typer.Option(help="write the figures into this folder")] = None,
 ) -> None:
-    """Scores a results tree: time to target, performance profiles, leaderboard."""
-    raise NotImplementedError
+    """Scores a results tree: time to target, performance profiles, leaderboard.
+
+    Example: chronograd score results/demo --html results/demo/leaderboard.html
+    """
+    from scoring.leaderboard import make_leaderboard, to_csv, to_json
+    from scoring.read import read_tree
+    from scoring.records import write_json
+    from scoring.report import terminal_table, write_html
+
+    results = read_tree(directory)
+    board = make_leaderboard(results)
+    console.print(terminal_table(board))
+    for warning in results.warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    if json_file is not None:
+        write_json(json_file, to_json(board))
+    if csv_file is not None:
+        csv_file.parent.mkdir(parents=True, exist_ok=True)
+        csv_file.write_text(to_csv(board), encoding="utf-8")
+    if html is not None:
+        write_html(results, board, html)
+    if plots is not None:
+        from scoring.plots import save_plots
+
+        save_plots(results, board, plots)
+    for written in (json_file, csv_file, html, plots):
+        if written is not None:
+            console.print(f"Written: {written}", highlight=False)
 
 
 @app.command()

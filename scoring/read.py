@@ -42,7 +42,7 @@ class PlannedWorkload:
     """A workload as experiment.json states it."""
 
     goal: Goal
-    budget_seconds: float
+    budget_seconds: float  # of one trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ class Experiment:
         seed: The one that all others come from.
         studies: How many of each submission and workload.
         trials: How many of each study.
-        submissions: Their paths and hashes by name.
+        submissions: Their `path` and `hash` by name.
         workloads: Goals and budgets by name.
         environment: Where it ran.
     """
@@ -67,7 +67,7 @@ class Experiment:
     seed: int
     studies: int
     trials: int
-    submissions: dict[str, dict[str, Any]]
+    submissions: dict[str, dict[str, str]]
     workloads: dict[str, PlannedWorkload]
     environment: dict[str, Any]
 
@@ -147,15 +147,20 @@ def _read_experiment(out: Path) -> Experiment:
         )
     data = read_json(path)
     try:
+        ruleset = Ruleset(**data["ruleset"])
+        factor = ruleset.self_tuning_budget_factor if data["tuning"] == "self" else 1.0
         experiment = Experiment(
-            ruleset=Ruleset(**data["ruleset"]),
+            ruleset=ruleset,
             tuning=data["tuning"],
             clock=data["clock"],
             seed=int(data["seed"]),
             studies=int(data["studies"]),
             trials=1 if data["tuning"] == "self" else int(data["trials"]),
-            submissions={name: dict(facts) for name, facts in data["submissions"].items()},
-            workloads={name: _planned(facts) for name, facts in data["workloads"].items()},
+            submissions={
+                name: {"path": facts["path"], "hash": facts["hash"]}
+                for name, facts in data["submissions"].items()
+            },
+            workloads={n: _planned(facts, factor) for n, facts in data["workloads"].items()},
             environment=dict(data["environment"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -166,12 +171,10 @@ def _read_experiment(out: Path) -> Experiment:
     return experiment
 
 
-def _planned(facts: Mapping[str, Any]) -> PlannedWorkload:
-    """A workload's entry of experiment.json."""
-    goal = goal_from_plain(facts["goal"])
-    if goal is None:
-        raise ValueError("a workload has no goal")
-    return PlannedWorkload(goal=goal, budget_seconds=float(facts["budget_seconds"]))
+def _planned(facts: Mapping[str, Any], factor: float) -> PlannedWorkload:
+    """A workload's entry of experiment.json, whose budget is that of external tuning."""
+    budget = factor * float(facts["budget_seconds"])
+    return PlannedWorkload(goal=goal_from_plain(facts["goal"]), budget_seconds=budget)
 
 
 def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:

@@ -173,17 +173,18 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def goal_from_plain(data: Mapping[str, Any] | None) -> Goal | None:
-    """The inverse of `to_plain` for a Goal or None."""
-    return None if data is None else Goal(**{**data, "target": float(data["target"])})
+def goal_from_plain(data: Mapping[str, Any]) -> Goal:
+    """The inverse of `to_plain` for a Goal."""
+    return Goal(**{**data, "target": float(data["target"])})
 
 
 def spec_from_plain(data: Mapping[str, Any]) -> TrialSpec:
     """The inverse of `to_plain` for a TrialSpec."""
     seconds = ("budget_seconds", "max_allowed_runtime_sec", "eval_period_seconds")
     floats = {key: float(data[key]) for key in seconds}
-    goals = {key: goal_from_plain(data[key]) for key in ("goal", "test_goal")}
-    return TrialSpec(**{**data, **goals, **floats})
+    goal = goal_from_plain(data["goal"])
+    test_goal = None if data["test_goal"] is None else goal_from_plain(data["test_goal"])
+    return TrialSpec(**{**data, "goal": goal, "test_goal": test_goal, **floats})
 
 
 def row_from_plain(data: Mapping[str, Any]) -> EvalRow:

@@ -39,12 +39,12 @@ def terminal_table(board: Leaderboard) -> Table:
     studies = f"median over {experiment.studies} studies"
     unit = "seconds to target" if experiment.clock == "wall" else "seconds on the step clock"
     caption = f"{unit}, {studies}; * fastest; n/{experiment.studies} studies reached the target"
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD)
+    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("submission", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     for workload in board.times.columns:
-        table.add_column(Text(workload), justify="right", overflow="fold")
+        table.add_column(Text(workload), justify="right", overflow="fold", min_width=5)
     for name in board.standings.index.tolist():
         standing = board.standings.loc[name]
         cells = [_time_cell(board, name, workload) for workload in board.times.columns]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import make_result, make_row, make_spec, write_experiment, write_tree
+from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_tree
 
 from scoring.leaderboard import make_leaderboard, to_csv, to_json
 from scoring.read import read_tree

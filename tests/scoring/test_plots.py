@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from trees import make_row, write_tree
+from tests.scoring.trees import make_row, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.plots import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
+from tests.scoring.trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree
@@ -116,12 +116,13 @@ def test_a_tree_on_the_step_clock_is_marked(tmp_path):
     assert read_tree(tmp_path).experiment.clock == "steps"
 
 
-def test_self_tuning_plans_one_trial_a_study(tmp_path):
-    write_experiment(tmp_path, ["a"], ["w"], studies=3, trials=5, tuning="self")
+def test_self_tuning_plans_one_trial_a_study_with_a_longer_budget(tmp_path):
+    write_experiment(tmp_path, ["a"], ["w"], studies=3, trials=5, budget=10.0, tuning="self")
     for study in range(3):
         write_trial(tmp_path, make_spec(study=study), make_result([make_row(1.0, 0.1)]))
     results = read_tree(tmp_path)
     assert (results.warnings, results.experiment.trials) == ([], 1)
+    assert results.experiment.workloads["w"].budget_seconds == 15.0
 
 
 def test_a_folder_that_is_no_results_tree_says_what_to_give(tmp_path):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import make_result, make_row, make_spec
+from tests.scoring.trees import make_result, make_row, make_spec
 
 from scoring.records import (
     EvalRow,
@@ -99,6 +99,15 @@ def test_a_damaged_trial_is_a_record_error_or_reads_the_same(name, cut, noise):
         except RecordError as error:
             outcome = str(error)
     assert outcome == plain(result) or str(folder) in outcome
+
+
+def test_a_lost_line_of_measurements_is_noticed(tmp_path):
+    result = make_result([make_row(1.0, 0.9), make_row(2.5, 0.4)])
+    folder = write_trial(tmp_path, make_spec(), result)
+    lines = (folder / "eval_measurements.csv").read_text().splitlines(keepends=True)
+    (folder / "eval_measurements.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(RecordError, match="1 evaluations"):
+        read_trial(folder)
 
 
 @settings(max_examples=100, deadline=None)

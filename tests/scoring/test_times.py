@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from trees import make_row, make_spec, write_tree
+from tests.scoring.trees import make_row, make_spec, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree

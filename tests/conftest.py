@@ -1,0 +1,21 @@
+"""What every test needs: one thread, no usage statistics, an environment that does not leak."""
+
+import os
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("chronograd", deadline=None)  # machines are noisy
+settings.load_profile("chronograd")
+
+
+@pytest.fixture(autouse=True)
+def environment_is_kept():
+    """Restores what a test changed in the environment, as trials do on purpose."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)

@@ -1,0 +1,109 @@
+"""Finding, loading and checking submissions."""
+
+import sys
+
+import pytest
+
+from harness import submission
+from harness.submission import SubmissionError
+
+WHOLE = """
+import helper
+VALUE = helper.VALUE
+def get_batch_size(workload_name): return 4
+def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng): return {}
+def data_selection(workload, input_queue, optimizer_state, current_param_container, model_state,
+                   hyperparameters, global_step, rng): return next(input_queue)
+def update_params(workload, current_param_container, current_params_types, model_state,
+                  hyperparameters, batch, loss_type, optimizer_state, eval_results, global_step,
+                  rng): return optimizer_state, current_param_container, model_state
+"""
+
+
+def write(folder, code=WHOLE, value=1):
+    folder.mkdir(parents=True)
+    (folder / "submission.py").write_text(code)
+    (folder / "helper.py").write_text(f"VALUE = {value}")
+    return folder
+
+
+def test_a_bare_name_means_external_tuning():
+    assert submission.find("nadamw").parent.name == "external_tuning"
+    assert submission.find("nadamw", "self").parent.name == "self_tuning"
+    assert submission.find("self_tuning/nadamw").parent.name == "self_tuning"
+
+
+def test_a_path_is_a_folder_or_its_file(tmp_path):
+    folder = write(tmp_path / "mine")
+    assert submission.find(str(folder)) == folder
+    assert submission.find(str(folder / "submission.py")) == folder
+
+
+def test_an_unknown_name_lists_what_there_is():
+    with pytest.raises(SubmissionError) as caught:
+        submission.find("nadam")
+    assert "Did you mean 'nadamw'?" in str(caught.value)
+    assert "external_tuning/heavy_ball" in str(caught.value)
+    with pytest.raises(SubmissionError, match="for self tuning"):
+        submission.find("nesterov", "self")
+
+
+def test_helpers_of_two_submissions_are_kept_apart(tmp_path):
+    first = submission.load(write(tmp_path / "first", value=1))
+    second = submission.load(write(tmp_path / "second", value=2))
+    assert first.update_params.__globals__["VALUE"] == 1
+    assert second.update_params.__globals__["VALUE"] == 2
+    assert str(tmp_path / "first") not in sys.path
+
+
+def test_optional_functions_and_train_state_are_found(tmp_path):
+    plain = submission.load(write(tmp_path / "plain"))
+    assert plain.prepare_for_eval is None
+    assert not plain.wants_train_state
+    code = WHOLE.replace("rng): return opt", "rng, train_state=None): return opt")
+    assert submission.load(write(tmp_path / "v06", code)).wants_train_state
+    code = WHOLE.replace("rng): return opt", "rng, **kwargs): return opt")
+    assert not submission.load(write(tmp_path / "kwargs", code)).wants_train_state
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("def get_batch_size", "def batch_size", "must define get_batch_size()"),
+        ("update_params(workload, ", "update_params(", "update_params must accept the keyword"),
+        (
+            "global_step, rng): return next",
+            "rng): return next",
+            "data_selection must accept the po",
+        ),
+        ("VALUE = helper", "VALUE = helper.", "line 3 import failed: SyntaxError"),
+        ("import helper", "import no_such_module", "import failed: ModuleNotFoundError"),
+        ("get_batch_size(workload_name)", "get_batch_size()", "get_batch_size must accept"),
+    ],
+)
+def test_breaches_of_the_contract_name_file_function_and_rule(tmp_path, old, new, message):
+    folder = write(tmp_path / "broken", WHOLE.replace(old, new))
+    with pytest.raises(SubmissionError) as caught:
+        submission.load(folder)
+    assert message in str(caught.value)
+    assert str(folder / "submission.py") in str(caught.value)
+
+
+def test_the_hash_covers_names_and_bytes_but_no_caches(tmp_path):
+    folder = write(tmp_path / "mine")
+    before = submission.content_hash(folder)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "x.pyc").write_bytes(b"1")
+    assert submission.content_hash(folder) == before
+    (folder / "helper.py").rename(folder / "helper2.py")
+    renamed = submission.content_hash(folder)
+    (folder / "helper2.py").write_text("VALUE = 2")
+    assert len({before, renamed, submission.content_hash(folder)}) == 3
+    assert submission.content_hash(write(tmp_path / "copy")) == before
+
+
+def test_every_submission_of_ours_loads():
+    names = submission.available()
+    assert len(names) >= 7
+    for name in names:
+        submission.load(submission.find(name))

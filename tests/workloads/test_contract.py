@@ -1,0 +1,189 @@
+"""What every workload must keep, whoever wrote it."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import workloads
+from harness.spec import ForwardPassMode, LossType, ParameterType
+
+NAMES = workloads.names()
+
+
+@pytest.fixture(params=NAMES)
+def workload(request, mnist_dir):
+    return workloads.get(request.param, data_dir=mnist_dir)
+
+
+def batch_of(workload, seed=0):
+    return next(workload.build_input_queue(seed, "train", workload.train_batch_size))
+
+
+def loss_of(workload, model, batch, **options):
+    logits, _ = workload.model_fn(
+        params=model, augmented_and_preprocessed_input_batch=batch, model_state=None,
+        mode=ForwardPassMode.TRAIN, rng=(0, 0), update_batch_norm=True,
+    )  # fmt: skip
+    return workload.loss_fn(
+        label_batch=batch["targets"],
+        logits_batch=logits,
+        mask_batch=batch.get("weights"),
+        **options,
+    )
+
+
+def test_facts_are_stated_and_sane(workload):
+    assert isinstance(workload.loss_type, LossType)
+    assert workload.summary
+    assert "\n" not in workload.summary
+    assert workload.goal.direction in ("min", "max")
+    assert math.isfinite(workload.goal.target)
+    assert math.isfinite(workload.test_goal.target)
+    in_seconds = workload.max_allowed_runtime_sec is not None
+    assert in_seconds == (workload.eval_period_time_sec is not None)
+    assert in_seconds != (workload.budget_steps is not None)
+    assert 0 < workload.train_batch_size <= workload.num_train_examples
+
+
+def test_sizes_are_those_of_the_data(workload):
+    workload.check_data()
+    for split, count in (
+        ("train", workload.num_train_examples),
+        ("validation", workload.num_validation_examples),
+        ("test", workload.num_test_examples),
+    ):
+        inputs, targets = workload.split(split)
+        assert len(inputs) == len(targets) == count
+
+
+def test_one_seed_repeats_and_two_differ(workload):
+    first, _ = workload.init_model_fn((1, 2))
+    again, _ = workload.init_model_fn((1, 2))
+    other, _ = workload.init_model_fn((1, 3))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
+    )
+    weights = next(first.parameters()), next(other.parameters())
+    assert not torch.equal(*weights)
+
+
+def test_initialisation_leaves_the_global_generator_alone(workload):
+    before = torch.random.get_rng_state()
+    workload.init_model_fn(0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_batch_is_a_pure_function_of_seed_and_index(workload):
+    size = workload.num_train_examples // 2
+    queues = [workload.build_input_queue(seed, "train", size) for seed in (5, 5, 6)]
+    batches = [list(itertools.islice(queue, 5)) for queue in queues]
+    for one, same in zip(batches[0], batches[1], strict=True):
+        assert torch.equal(one["inputs"], same["inputs"])
+        assert torch.equal(one["targets"], same["targets"])
+    assert not torch.equal(batches[0][0]["inputs"], batches[2][0]["inputs"])
+    assert not torch.equal(batches[0][0]["inputs"], batches[0][2]["inputs"])  # epochs differ
+
+
+def test_an_epoch_holds_every_example_at_most_once(workload):
+    size = workload.train_batch_size
+    per_epoch = workload.num_train_examples // size
+    queue = workload.build_input_queue(0, "train", size)
+    seen = torch.cat([batch["inputs"] for batch in itertools.islice(queue, min(per_epoch, 200))])
+    distinct = {row.tobytes() for row in seen.flatten(1).numpy()}
+    everything, _ = workload.split("train")
+    twins = len(everything) - len({row.tobytes() for row in everything.flatten(1).numpy()})
+    assert len(seen) - twins <= len(distinct) <= len(seen)
+
+
+def test_every_parameter_has_a_type_and_the_head_is_known(workload):
+    model, _ = workload.init_model_fn(0)
+    names = [name for name, _ in model.named_parameters()]
+    assert list(workload.model_params_types) == names
+    assert all(isinstance(t, ParameterType) for t in workload.model_params_types.values())
+    assert [name for name in names if workload.is_output_params(name)]
+
+
+def test_loss_is_the_mean_of_its_examples_and_masks_leave_examples_out(workload):
+    model, _ = workload.init_model_fn(0)
+    batch = batch_of(workload)
+    loss = loss_of(workload, model, batch)
+    assert loss["per_example"].shape == (workload.train_batch_size,)
+    assert loss["n_valid_examples"].item() == workload.train_batch_size
+    torch.testing.assert_close(loss["summed"], loss["per_example"].sum())
+    mask = torch.zeros(workload.train_batch_size)
+    mask[:3] = 1
+    masked = loss_of(workload, model, {**batch, "weights": mask})
+    assert masked["n_valid_examples"].item() == 3
+    torch.testing.assert_close(masked["summed"], loss["per_example"][:3].sum())
+    none = loss_of(workload, model, {**batch, "weights": torch.zeros_like(mask)})
+    assert (none["n_valid_examples"].item(), none["summed"].item()) == (0, 0)
+
+
+def test_steps_on_one_batch_lower_its_loss(workload):
+    model, _ = workload.init_model_fn(0)
+    batch = batch_of(workload)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = loss_of(workload, model, batch)["summed"] / workload.train_batch_size
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_evaluation_does_not_depend_on_its_batch_size_and_changes_nothing(workload):
+    model, _ = workload.init_model_fn(0)
+    loss_of(workload, model, batch_of(workload))  # moves running statistics, if there are any
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    whole = workload.eval_model(model, None, "validation")
+    workload.eval_batch_size = 37
+    pieces = workload.eval_model(model, None, "validation")
+    assert pieces == pytest.approx(whole, rel=1e-5)
+    assert workload.target_metric_name in whole
+    assert model.training
+    after = model.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_evaluation_mode_gives_no_gradient_and_is_deterministic(workload):
+    model, _ = workload.init_model_fn(0)
+    batch = batch_of(workload)
+    arguments = {
+        "params": model, "augmented_and_preprocessed_input_batch": batch, "model_state": None,
+        "mode": ForwardPassMode.EVAL, "rng": (0, 0), "update_batch_norm": False,
+    }  # fmt: skip
+    first, _ = workload.model_fn(**arguments, dropout_rate=0.1)
+    second, _ = workload.model_fn(**arguments)
+    assert not first.requires_grad
+    assert torch.equal(first, second)
+    assert not model.training
+
+
+def test_metrics_equal_a_plain_loop_over_the_split(workload):
+    model, _ = workload.init_model_fn(0)
+    model.eval()
+    inputs, targets = workload.split("test")
+    with torch.no_grad():
+        logits = torch.cat([model(x[None]) for x in inputs[:500]])
+    losses = workload.loss_fn(label_batch=targets[:500], logits_batch=logits)["per_example"]
+    if len(inputs) <= 500:
+        expected = np.mean(losses.double().numpy())
+        assert workload.eval_model(model, None, "test")["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_unknown_names_are_refused_with_a_hint():
+    with pytest.raises(workloads.WorkloadNotFoundError, match="Did you mean 'digits'"):
+        workloads.get("digit")
+    with pytest.raises(workloads.WorkloadNotFoundError, match="There are: demo"):
+        workloads.suite("huge")
+
+
+def test_the_demo_suite_has_three_loss_types():
+    members = [workloads.get(name) for name in workloads.suite("demo")]
+    assert len({workload.loss_type for workload in members}) == 3
