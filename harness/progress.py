@@ -82,9 +82,9 @@ def describe_left(experiment: Experiment, left: Sequence[TrialSpec]) -> str:
     total = sum(1 for _ in experiment.specs())
     done = total - len(left)
     if not left:
-        return f"All {total} trials are done already: nothing to run."
-    kept = f"{done} of them done already, " if done else ""
-    return f"{total} trials, {kept}{len(left)} to run."
+        return f"All trials ({total}) are done already: nothing to run."
+    kept = f"{done} done already, " if done else ""
+    return f"Trials: {total} planned, {kept}{len(left)} to run."
 
 
 class LiveProgress:

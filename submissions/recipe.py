@@ -82,25 +82,63 @@ def submission(
         >>> functions._fields[:2]
         ('get_batch_size', 'init_optimizer_state')
     """
+    recipe = _Recipe(make_optimizer, make_schedule, fixed)
+    return Functions(
+        recipe.get_batch_size,
+        recipe.init_optimizer_state,
+        recipe.data_selection,
+        recipe.update_params,
+        recipe.prepare_for_eval,
+    )
 
-    def resolve(hyperparameters: Hyperparameters) -> Hyperparameters:
-        return SimpleNamespace(**fixed) if fixed is not None else hyperparameters
+
+class _Recipe:
+    """The functions of a submission, under AlgoPerf's names and arguments."""
+
+    def __init__(
+        self,
+        make_optimizer: MakeOptimizer,
+        make_schedule: MakeSchedule,
+        fixed: Mapping[str, Any] | None,
+    ) -> None:
+        self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
+        self._fixed = None if fixed is None else SimpleNamespace(**fixed)
+
+    def get_batch_size(self, workload_name: str) -> int:
+        """None of its own: the workload's is used."""
+        raise ValueError(f"no batch size of its own for {workload_name}")
 
     def init_optimizer_state(
+        self,
         workload: Any,
         model_params: ParameterContainer,
         model_state: ModelAuxiliaryState,
         hyperparameters: Hyperparameters,
         rng: RandomState,
     ) -> OptimizerState:
-        """The optimizer, its schedule, and what every step needs of the hyperparameters."""
-        chosen = resolve(hyperparameters)
+        """The optimizer and, where it has one, its schedule."""
+        chosen = self._fixed or hyperparameters
         horizon = math.ceil(HORIZON * workload.step_hint)
-        optimizer = make_optimizer(model_params.parameters(), chosen, horizon)
-        schedule = make_schedule(optimizer, chosen, horizon)
+        optimizer = self._make_optimizer(model_params.parameters(), chosen, horizon)
+        schedule = self._make_schedule(optimizer, chosen, horizon)
         return {"optimizer": optimizer} | ({} if schedule is None else {"schedule": schedule})
 
+    def data_selection(
+        self,
+        workload: Any,
+        input_queue: Iterator[Batch],
+        optimizer_state: OptimizerState,
+        current_param_container: ParameterContainer,
+        model_state: ModelAuxiliaryState,
+        hyperparameters: Hyperparameters,
+        global_step: int,
+        rng: RandomState,
+    ) -> Batch:
+        """The next batch."""
+        return next(input_queue)
+
     def update_params(
+        self,
         workload: Any,
         current_param_container: ParameterContainer,
         current_params_types: ParameterTypeTree,
@@ -114,11 +152,12 @@ def submission(
         rng: RandomState,
     ) -> UpdateReturn:
         """One step: forward, backward, optional clipping, optimizer, schedule."""
-        chosen = resolve(hyperparameters)
+        chosen = self._fixed or hyperparameters
         optimizer = optimizer_state["optimizer"]
         if hasattr(optimizer, "train"):
             optimizer.train()
         optimizer.zero_grad()
+        dropout = {"dropout_rate": chosen.dropout_rate} if hasattr(chosen, "dropout_rate") else {}
         logits, model_state = workload.model_fn(
             params=current_param_container,
             augmented_and_preprocessed_input_batch=batch,
@@ -126,7 +165,7 @@ def submission(
             mode=ForwardPassMode.TRAIN,
             rng=rng,
             update_batch_norm=True,
-            **({"dropout_rate": chosen.dropout_rate} if hasattr(chosen, "dropout_rate") else {}),
+            **dropout,
         )
         loss = workload.loss_fn(
             label_batch=batch["targets"],
@@ -143,43 +182,21 @@ def submission(
             optimizer_state["schedule"].step()
         return optimizer_state, current_param_container, model_state
 
-    return Functions(
-        _get_batch_size, init_optimizer_state, _data_selection, update_params, _prepare_for_eval
-    )
-
-
-def _get_batch_size(workload_name: str) -> int:
-    raise ValueError(f"no size of its own for {workload_name}: the workload's is used")
-
-
-def _data_selection(
-    workload: Any,
-    input_queue: Iterator[Batch],
-    optimizer_state: OptimizerState,
-    current_param_container: ParameterContainer,
-    model_state: ModelAuxiliaryState,
-    hyperparameters: Hyperparameters,
-    global_step: int,
-    rng: RandomState,
-) -> Batch:
-    """The next batch."""
-    return next(input_queue)
-
-
-def _prepare_for_eval(
-    workload: Any,
-    current_param_container: ParameterContainer,
-    current_params_types: ParameterTypeTree,
-    model_state: ModelAuxiliaryState,
-    hyperparameters: Hyperparameters,
-    loss_type: LossType,
-    optimizer_state: OptimizerState,
-    eval_results: list[tuple[int, dict[str, float]]],
-    global_step: int,
-    rng: RandomState,
-) -> UpdateReturn:
-    """Lets optimizers that evaluate other weights than they train swap them in."""
-    optimizer = optimizer_state["optimizer"]
-    if hasattr(optimizer, "eval"):
-        optimizer.eval()
-    return optimizer_state, current_param_container, model_state
+    def prepare_for_eval(
+        self,
+        workload: Any,
+        current_param_container: ParameterContainer,
+        current_params_types: ParameterTypeTree,
+        model_state: ModelAuxiliaryState,
+        hyperparameters: Hyperparameters,
+        loss_type: LossType,
+        optimizer_state: OptimizerState,
+        eval_results: list[tuple[int, dict[str, float]]],
+        global_step: int,
+        rng: RandomState,
+    ) -> UpdateReturn:
+        """Lets optimizers that evaluate other weights than they train swap them in."""
+        optimizer = optimizer_state["optimizer"]
+        if hasattr(optimizer, "eval"):
+            optimizer.eval()
+        return optimizer_state, current_param_container, model_state

@@ -43,7 +43,8 @@ def test_damage_in_the_middle_is_named(tmp_path):
 
 def test_a_second_driver_is_refused_and_told_of_the_first(tmp_path):
     with Ledger(tmp_path):
-        code = f"from pathlib import Path; from harness.ledger import Ledger; Ledger(Path({str(tmp_path)!r}))"
+        code = "import sys; from pathlib import Path; from harness.ledger import Ledger;"
+        code += f"Ledger(Path({str(tmp_path)!r}))"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert other.returncode != 0
     assert "another driver (process" in other.stderr

@@ -7,7 +7,6 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from tests.scoring.trees import make_row, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.plots import (
@@ -19,6 +18,7 @@ from scoring.plots import (
     save_plots,
 )
 from scoring.read import read_tree
+from tests.scoring.trees import make_row, write_tree
 
 
 @pytest.fixture

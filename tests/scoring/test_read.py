@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.scoring.trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree
@@ -20,6 +19,7 @@ from scoring.records import (
     write_json,
     write_trial,
 )
+from tests.scoring.trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
 
 TRIALS = {("a", "w", 0, 1): 2.0, ("a", "w", 1, 1): 4.0}
 

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.scoring.trees import make_result, make_row, make_spec
 
 from scoring.records import (
     EvalRow,
@@ -26,6 +25,7 @@ from scoring.records import (
     write_json,
     write_trial,
 )
+from tests.scoring.trees import make_result, make_row, make_spec
 
 SECONDS = st.floats(0, 1e6)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8)

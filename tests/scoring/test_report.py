@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
-from tests.scoring.trees import make_result, make_spec, write_experiment, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree
 from scoring.records import Failure, Status, write_trial
 from scoring.report import format_number, terminal_table, write_html
+from tests.scoring.trees import make_result, make_spec, write_experiment, write_tree
 
 TRIALS = {
     ("a", "v", 0, 1): 2.0,

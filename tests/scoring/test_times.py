@@ -3,12 +3,12 @@
 import math
 
 import pytest
-from tests.scoring.trees import make_row, make_spec, write_tree
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree
 from scoring.records import Goal
 from scoring.times import first_hit, medians, studies_reached, study_times
+from tests.scoring.trees import make_row, make_spec, write_tree
 
 
 def board_of(tmp_path, trials, **plan):

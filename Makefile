@@ -1,0 +1,38 @@
+# Everything installs itself into .venv; a second call installs nothing.
+PYTHON ?= python3
+BIN := .venv/bin
+OUT := results/demo
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: demo test test-slow lint bench clean
+
+demo: .venv/installed
+	$(BIN)/chronograd sweep nadamw adamw nesterov schedule_free_adamw \
+		--suite demo --ruleset demo --out $(OUT)
+	$(BIN)/chronograd score $(OUT) --html $(OUT)/leaderboard.html
+
+test: .venv/dev-installed
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/dev-installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev-installed
+	PYTHONPATH=. $(BIN)/python benchmarks/overhead.py
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/dev-installed: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .[dev]
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,139 @@
+"""What the harness costs: time per step under `chronograd run` over that of a bare PyTorch loop.
+
+Both train mnist's MLP at batch 16 with the same initialisation, NadamW, schedule and in-memory
+batches, in this process, one thread. Runs alternate, and who goes first alternates too; what counts
+is the median ratio over the pairs. At most 1.05 is the aim.
+
+    python benchmarks/overhead.py [--pairs 7] [--steps 4000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 - the usual name
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
+
+import workloads
+from harness import submission
+from harness.attempt import run_attempt
+from harness.streams import Streams
+from scoring.records import EvalRow, TrialSpec
+from tests.fixtures.mnist import write_mnist
+
+POINT = {
+    "learning_rate": 1e-3,
+    "one_minus_beta1": 0.1,
+    "beta2": 0.999,
+    "weight_decay": 1e-2,
+    "warmup_factor": 0.05,
+}
+
+
+def make_spec(data_dir: Path, steps: int) -> TrialSpec:
+    """A trial of `steps` steps that evaluates after the first and the last."""
+    workload = workloads.get("mnist", data_dir)
+    return TrialSpec(
+        submission="nadamw",
+        submission_path=str(submission.find("nadamw")),
+        submission_hash="",
+        tuning="external",
+        workload="mnist",
+        study=0,
+        trial=1,
+        seed=0,
+        hyperparameters=POINT,
+        goal=workload.goal,
+        test_goal=workload.test_goal,
+        budget_seconds=1e6,
+        max_allowed_runtime_sec=1e6,
+        eval_period_seconds=1e6,
+        step_hint=workload.step_hint,
+        max_steps=steps,
+        until="budget",
+        data_dir=str(data_dir),
+    )
+
+
+def harness_seconds(spec: TrialSpec, losses: list[float]) -> float:
+    """Seconds on the submission clock."""
+
+    def report(row: EvalRow) -> None:
+        losses.append(row.metrics["validation/loss"])
+
+    return run_attempt(workloads.get, spec, report).submission_seconds
+
+
+def bare_seconds(spec: TrialSpec, losses: list[float]) -> float:
+    """Seconds of the same steps as one would write them by hand."""
+    assert spec.max_steps is not None
+    assert spec.data_dir is not None
+    workload = workloads.get("mnist", Path(spec.data_dir))
+    streams = Streams.of(spec)
+    model, _ = workload.init_model_fn(streams.model)
+    inputs, targets = workload.split("train")  # type: ignore[attr-defined]
+    batches = workload.build_input_queue(streams.data, "train", 16)
+    optimizer = torch.optim.NAdam(
+        model.parameters(), lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-2,
+        decoupled_weight_decay=True,
+    )  # fmt: skip
+    horizon = int(np.ceil(0.75 * spec.step_hint))
+    warmup = int(0.05 * horizon)
+    schedule = SequentialLR(
+        optimizer,
+        [
+            LinearLR(optimizer, start_factor=1e-10, total_iters=warmup),
+            CosineAnnealingLR(optimizer, T_max=horizon - warmup),
+        ],
+        milestones=[warmup],
+    )
+    began = time.perf_counter()
+    for _ in range(spec.max_steps):
+        batch = next(batches)
+        optimizer.zero_grad()
+        F.cross_entropy(model(batch["inputs"]), batch["targets"]).backward()
+        optimizer.step()
+        schedule.step()
+    seconds = time.perf_counter() - began
+    losses.append(workload.eval_model(model, None, "validation")["loss"])
+    return seconds
+
+
+def main() -> None:
+    """Prints every pair and the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=4000)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        spec = make_spec(write_mnist(Path(folder)), arguments.steps)
+        ratios = []
+        for pair in range(arguments.pairs):
+            seconds, losses = {}, {"harness": [0.0], "bare": [0.0]}
+            order = [("harness", harness_seconds), ("bare", bare_seconds)]
+            for name, run in order if pair % 2 else reversed(order):
+                seconds[name] = run(spec, losses[name])
+            if abs(losses["harness"][-1] - losses["bare"][-1]) > 1e-3:
+                raise SystemExit(f"the two did not train alike: {losses}")
+            ratios.append(seconds["harness"] / seconds["bare"])
+            per_step = {name: value / arguments.steps * 1e6 for name, value in seconds.items()}
+            print(
+                f"pair {pair + 1}: harness {per_step['harness']:.1f} us, "
+                f"bare {per_step['bare']:.1f} us a step, ratio {ratios[-1]:.3f}",
+                flush=True,
+            )
+    print(f"median ratio {statistics.median(ratios):.3f} (aim: at most 1.05)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The `chronograd` command. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.cli import listings, results, trials
+from harness.cli.options import INTERRUPTED
+
+app = typer.Typer(
+    help="Measures how fast training algorithms bring neural networks to a target.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    trials.run,
+    trials.sweep,
+    results.status,
+    results.score,
+    trials.calibrate,
+    listings.workloads,
+    listings.submissions,
+):
+    app.command()(command)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(help="show tracebacks of errors")] = False,
+) -> None:
+    """Nothing to do: `main` looks for --debug itself."""
+
+
+def main() -> None:
+    """Runs the command; an error is one line on stderr, with --debug a traceback."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        if debug or not isinstance(error, _user_errors()):
+            raise
+        _fail(str(error), 2)
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    from scoring.records import UserError
+    from workloads import WorkloadNotFoundError
+
+    return UserError, WorkloadNotFoundError
+
+
+def _fail(message: str, code: int) -> None:
+    Console(stderr=True, soft_wrap=True).print(
+        f"chronograd: {message}", highlight=False, markup=False
+    )
+    raise SystemExit(code)

@@ -1,0 +1,55 @@
+"""The commands that say what there is: workloads, submissions."""
+
+from __future__ import annotations
+
+import json
+
+from rich.table import Table
+
+from harness.cli.options import JsonOption, console, print_json
+
+
+def workloads(as_json: JsonOption = False) -> None:
+    """Lists the workloads."""
+    import workloads as library
+    from scoring.records import to_plain
+
+    found = {name: library.get(name) for name in library.names()}
+    if as_json:
+        facts = ("summary", "suites", "budget_steps", "max_allowed_runtime_sec", "step_hint")
+        print_json(
+            {
+                name: {"goal": to_plain(w.goal), "loss_type": w.loss_type.name}
+                | {fact: getattr(w, fact) for fact in facts}
+                for name, w in found.items()
+            }
+        )
+        return
+    table = Table("workload", "task", "target", "budget", "suites")
+    for name, w in found.items():
+        sign = "<=" if w.target_direction == "min" else ">="
+        budget = (
+            f"{w.max_allowed_runtime_sec:g} s"
+            if w.budget_steps is None
+            else (f"{w.budget_steps:,} baseline steps")
+        )
+        target = f"{w.target_metric_name} {sign} {w.validation_target_value:.5g}"
+        table.add_row(name, w.summary, target, budget, ", ".join(w.suites))
+    console.print(table)
+
+
+def submissions(as_json: JsonOption = False) -> None:
+    """Lists the submissions."""
+    from harness.submission import available, library
+
+    found = {
+        name: json.loads((library() / name / "submission_info.json").read_text(encoding="utf-8"))
+        for name in available()
+    }
+    if as_json:
+        print_json(found)
+        return
+    table = Table("submission", "title", "paper")
+    for name, info in found.items():
+        table.add_row(name, info["title"], info["paper"])
+    console.print(table)

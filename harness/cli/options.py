@@ -1,0 +1,72 @@
+"""The options that commands share, and where they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+console = Console()
+console.soft_wrap = not console.is_terminal  # a log keeps its lines whole
+INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
+
+
+class Tuning(StrEnum):
+    """The two tuning rulesets."""
+
+    EXTERNAL = "external"
+    SELF = "self"
+
+
+class ClockKind(StrEnum):
+    """Measured seconds, or a fixed charge a step."""
+
+    WALL = "wall"
+    STEPS = "steps"
+
+
+class Until(StrEnum):
+    """The goal that ends a trial."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Device(StrEnum):
+    """Where a trial runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+WorkloadOption = Annotated[str, typer.Option("--workload", "-w", help="see `chronograd workloads`")]
+RulesetOption = Annotated[str, typer.Option(help="demo, mini, or a TOML file")]
+TuningOption = Annotated[
+    Tuning | None, typer.Option(help="default: external where there is a search space")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="of everything random")]
+ClockOption = Annotated[
+    ClockKind, typer.Option(help="steps: a fixed charge a step, reproducible bit for bit")
+]
+UntilOption = Annotated[Until, typer.Option(help="the goal that ends a trial")]
+DivergedOption = Annotated[
+    bool, typer.Option(help="end a trial whose parameters stay non-finite for two evaluations")
+]
+DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
+CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
+GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial")]
+AddressOption = Annotated[
+    str | None, typer.Option(help="of a running Ray cluster; default: start one here")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="as JSON")]
+
+
+def print_json(data: Any) -> None:
+    """Writes plain data to stdout."""
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")

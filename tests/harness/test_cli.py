@@ -1,0 +1,162 @@
+"""The command line as a user meets it, in this process."""
+
+import json
+
+import pytest
+
+from harness.cli import main
+from scoring.records import read_trial
+from tests.fixtures.faults import RULESET, write_submission
+
+
+@pytest.fixture
+def chronograd(monkeypatch, capsys, tmp_path):
+    """Calls the command; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.toml").write_text(RULESET)
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["chronograd", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--clock", "steps")
+
+
+def test_run_leaves_the_records_of_a_sweep(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
+    assert code == 0
+    assert "out_of_time" in out
+    assert "Records in results" in out
+    trial = tmp_path / "results/submissions/well_behaved/study_0/diabetes_pytorch/trial_1"
+    spec, result = read_trial(trial)
+    assert [row.global_step for row in result.rows] == [1, 11, 21, 31, 41]
+    assert spec.budget_seconds == 0.0505
+    assert result.environment["versions"]["torch"].startswith("2.13.0")
+    assert {path.name for path in trial.iterdir()} == {
+        "eval_measurements.csv", "meta_data_0.json", "trial.json",
+    }  # fmt: skip
+    code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
+    assert (code, "All trials (1) are done already: nothing to run." in out) == (0, True)
+
+
+def test_run_takes_a_point_and_a_step_limit(chronograd, tmp_path):
+    point = {"learning_rate": 0.01, "one_minus_beta1": 0.1, "weight_decay": 0, "warmup_factor": 0.1}
+    (tmp_path / "point.json").write_text(json.dumps(point))
+    for given, out in ((json.dumps(point), "a"), ("point.json", "b")):
+        code, *_ = chronograd(
+            "run", "nesterov", *QUICK, "--hparams", given, "--max-steps", 5, "--out", out
+        )
+        assert code == 0
+    files = [
+        tmp_path / out / "submissions/nesterov/study_0/diabetes_pytorch/trial_1" for out in "ab"
+    ]
+    assert json.loads((files[0] / "hparams.json").read_text()) == point
+    csv = [(file / "eval_measurements.csv").read_bytes() for file in files]
+    assert csv[0] == csv[1]
+    assert read_trial(files[0])[1].status == "step_limit"
+
+
+def test_a_failed_trial_is_recorded_and_exits_1(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "raises")
+    code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
+    assert code == 1
+    assert "failed (submission_error: ValueError: I cannot go on)" in out.replace("\n", " ")
+    _, out, _ = chronograd("status", "results")
+    assert "I cannot go on" in out.replace("\n", " ")
+    code, out, _ = chronograd("status", "results", "--json")
+    assert json.loads(out)["counts"] == {"failed": 1, "not started": 0}
+
+
+def test_score_writes_every_form(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    chronograd("run", folder, *QUICK, "--out", "results")
+    code, out, _ = chronograd(
+        "score", "results", "--json", "a/s.json", "--csv", "b/s.csv", "--html", "c/s.html",
+        "--plots", "d",
+    )  # fmt: skip
+    assert code == 0
+    assert "well_behaved" in out
+    scores = json.loads((tmp_path / "a/s.json").read_text())
+    assert scores["submissions"][0]["score"] == 0.0  # the target was missed
+    assert scores["submissions"][0]["times"] == {"diabetes": None}
+    assert (tmp_path / "b/s.csv").read_text().startswith("submission,")
+    assert "</html>" in (tmp_path / "c/s.html").read_text()
+    assert list((tmp_path / "d").glob("*.png"))
+
+
+def test_listings(chronograd):
+    code, out, _ = chronograd("workloads", "--json")
+    assert code == 0
+    assert json.loads(out)["mnist"]["goal"]["target"] == 0.97
+    code, out, _ = chronograd("submissions", "--json")
+    assert json.loads(out)["external_tuning/nadamw"]["title"] == "NadamW"
+    for listing in ("workloads", "submissions"):
+        assert chronograd(listing)[0] == 0
+
+
+def test_dry_run_checks_everything_and_runs_nothing(chronograd, tmp_path):
+    code, out, _ = chronograd(
+        "sweep", "nadamw", "adamw", "--suite", "demo", "--ruleset", "demo", "--out", "r",
+        "--dry-run",
+    )  # fmt: skip
+    assert code == 0
+    assert "= 36 trials" in out.replace("\n", " ")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nadam", "-w", "digits"], "Did you mean 'nadamw'?"),
+        (["run", "nadamw", "-w", "digit"], "Did you mean 'digits'?"),
+        (["run", "nadamw", "-w", "digits", "--ruleset", "dem"], "Did you mean 'demo'?"),
+        (["run", "nadamw", "-w", "digits", "--ruleset", "no.toml"], "no ruleset 'no.toml'"),
+        (["run", "nadamw", "-w", "mnist"], "pass --data-dir DIR"),
+        (["run", "nadamw", "-w", "mnist", "--data-dir", "none"], "no such file; put"),
+        (["run", "nadamw", "-w", "digits", "--trial", "6"], "lists 5 points, 6 trials"),
+        (["run", "nadamw", "-w", "digits", "--tuning", "self", "--trial", "2"], "--trial 1"),
+        (["run", "nadamw", "-w", "digits", "--hparams", '{"a": [1]}'], "--hparams: a: must be"),
+        (["sweep", "nadamw", "--suite", "huge", "--out", "r"], "no suite 'huge'"),
+        (["sweep", "--resume", "nowhere"], "is this a results directory"),
+        (["score", "."], "not a results tree"),
+        (["status", "."], "is this a results directory"),
+        (["calibrate", "digit"], "Did you mean 'digits'?"),
+    ],
+)
+def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, arguments, message):
+    code, _, err = chronograd(*arguments)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert err.startswith("chronograd: ")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nadamw", "--out", "r"], "either --suite or"),
+        (["sweep", "nadamw", "--resume", "r"], "--resume DIR takes"),
+        (["run", "nadamw", "-w", "digits", "--hparams", "no.json"], "--hparams no.json"),
+        (["run", "nadamw", "-w", "digits", "--device", "cuda"], "sees no GPU"),
+        (["run", "nadamw", "-w", "digits", "--seed", "-1"], "--seed"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_wrong_options_exit_2(chronograd, arguments, message):
+    code, _, err = chronograd(*arguments)
+    assert code == 2
+    assert message in err.replace("\n", " ")
+
+
+def test_debug_shows_the_traceback(chronograd):
+    with pytest.raises(Exception, match="no submission"):
+        chronograd("--debug", "run", "nadam", "-w", "digits")
