@@ -7,17 +7,14 @@ from torch import nn
 
 
 class MLP(nn.Module):
-    """Three layers with tanh: 4,929 parameters."""
+    """One hidden layer of 16 with tanh: 193 parameters, as many as 266 examples bear."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer1 = nn.Linear(10, 64)
-        self.layer2 = nn.Linear(64, 64)
-        self.head = nn.Linear(64, 1)
+        self.hidden = nn.Linear(10, 16)
+        self.head = nn.Linear(16, 1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Predictions [B, 1] from features [B, 10]."""
-        hidden = torch.tanh(self.layer1(features))
-        hidden = torch.tanh(self.layer2(hidden))
-        prediction: torch.Tensor = self.head(hidden)
+        prediction: torch.Tensor = self.head(torch.tanh(self.hidden(features)))
         return prediction

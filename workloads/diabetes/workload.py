@@ -26,15 +26,15 @@ class Diabetes(InMemoryWorkload):
     target_direction = "min"
     validation_target_value, test_target_value = read_targets(__file__)
 
-    budget_steps = 2000
-    eval_period_steps = 50
-    step_hint = 2000
+    budget_steps = 1500
+    eval_period_steps = 25
+    step_hint = 1500
 
     num_train_examples = 266
     num_eval_train_examples = 266
     num_validation_examples = 88
     num_test_examples = 88
-    train_batch_size = 32
+    train_batch_size = 64
     eval_batch_size = 266
 
     def build_model(self) -> nn.Module:
