@@ -80,7 +80,6 @@ def bare_seconds(spec: TrialSpec, losses: list[float]) -> float:
     workload = workloads.get("mnist", Path(spec.data_dir))
     streams = Streams.of(spec)
     model, _ = workload.init_model_fn(streams.model)
-    inputs, targets = workload.split("train")  # type: ignore[attr-defined]
     batches = workload.build_input_queue(streams.data, "train", 16)
     optimizer = torch.optim.NAdam(
         model.parameters(), lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +33,12 @@ Splits = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> (inputs [N, ...
 def read_targets(workload_file: str) -> tuple[float, float]:
     """The validation and test targets in the target.json beside a workload's module.
 
-    `chronograd calibrate` writes that file; it also says how the targets came about.
+    `chronograd calibrate` writes that file; it also says how the targets came about. Before the
+    first calibration there is none, and the targets are NaN, which no trial meets.
     """
     file = Path(workload_file).with_name("target.json")
+    if not file.is_file():
+        return math.nan, math.nan
     targets = json.loads(file.read_text(encoding="utf-8"))
     return targets["validation_target"], targets["test_target"]
 

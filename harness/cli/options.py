@@ -60,7 +60,7 @@ DivergedOption = Annotated[
 ]
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
 CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
-GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial")]
+GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial; 0 trains on the CPU")]
 AddressOption = Annotated[
     str | None, typer.Option(help="of a running Ray cluster; default: start one here")
 ]

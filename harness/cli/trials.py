@@ -68,7 +68,7 @@ def run(
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
-    out = out or Path("results/runs") / f"{Path(submission).name}-{workload}-{now}"
+    out = out or Path("results/runs") / f"{Path(submission).resolve().name}-{workload}-{now}"
     executor = ThisProcess(workloads.get)
     options = _options_of(seed, clock, until, stop_diverged, data_dir, cpus_per_trial)
     options |= {"max_steps": max_steps, "gpus_per_trial": int(_on_gpu(device))}
