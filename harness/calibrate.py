@@ -11,13 +11,14 @@ from __future__ import annotations
 import datetime
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import environment, submission
 from harness.attempt import LoadWorkload
-from harness.plan import Experiment, PlanError, PlannedSubmission
+from harness.plan import Experiment, PlanError
 from harness.prepare import Request, check
 from harness.spec import Workload
 from harness.sweep import Executor, Watcher, run_sweep
@@ -29,18 +30,11 @@ BUDGET_FRACTION = 0.75
 SEEDS = 20
 
 
-def calibrate(
-    load_workload: LoadWorkload,
-    name: str,
-    trials: int,
-    out: Path,
-    executor: Executor,
-    watcher: Watcher,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    """Finds a workload's targets and writes them to OUT/target.json.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Finds the targets of one workload.
 
-    Args:
+    Attributes:
         load_workload: Gives the workload of a name, data directory and device.
         name: The workload.
         trials: Of the search, for each submission.
@@ -49,85 +43,94 @@ def calibrate(
         executor: Where trials run.
         watcher: Who looks on.
         options: seed, data_dir, cpus_per_trial and gpus_per_trial, as in Experiment.
-
-    Returns:
-        What was written: the targets, and how they came about.
     """
-    data_dir = options.get("data_dir")
-    workload = load_workload(name, None if data_dir is None else Path(data_dir), "cpu")
-    optimum = workload.optimum()
-    if optimum is None:
-        found = _tune(load_workload, workload, trials, out, executor, watcher, options)
-    else:
-        found = {
-            "validation_target": optimum.pop("validation"),
-            "test_target": optimum.pop("test"),
-            "method": "exact optimum",
-            **optimum,
-        }
-    targets = {
-        "workload": name,
-        "metric": workload.target_metric_name,
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        **found,
-        "versions": environment.describe("cpu", 1)["versions"],
-    }
-    write_json(out / "target.json", targets)
-    return targets
 
+    load_workload: LoadWorkload
+    name: str
+    trials: int
+    out: Path
+    executor: Executor
+    watcher: Watcher
+    options: Mapping[str, Any]
 
-def _tune(
-    load_workload: LoadWorkload,
-    workload: Workload,
-    trials: int,
-    out: Path,
-    executor: Executor,
-    watcher: Watcher,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    max_steps = math.ceil(BUDGET_FRACTION * (workload.budget_steps or workload.step_hint))
-    request = Request(
-        submissions=[folder.name for folder in _target_setters()],
-        workloads=[workload.name],
-        ruleset=rulesets.load("mini"),
-        tuning="external",
-        studies=1,
-        trials=trials,
-        search_space=SEARCH_SPACE_FILE,
-        options={**options, "clock": "steps", "until": "budget", "max_steps": max_steps},
-    )
-    search = check(request, load_workload).complete(out / "search", executor)
-    run_sweep(search, out / "search", executor, watcher)
-    best = _best_trials(workload, search, out / "search")
-    winner, _ = max(best.values(), key=lambda found: _rank(workload, found[1]))
-    seeds = search.model_copy(
-        update={
-            "studies": SEEDS,
-            "trials": 1,
-            "submissions": {winner.submission: _one_point(search, winner)},
+    def run(self) -> dict[str, Any]:
+        """Writes OUT/target.json and returns it: the targets, and how they came about."""
+        data_dir = self.options.get("data_dir")
+        workload = self.load_workload(
+            self.name, None if data_dir is None else Path(data_dir), "cpu"
+        )
+        optimum = workload.optimum()
+        if optimum is None:
+            found = self._tune(workload)
+        else:
+            found = {
+                "validation_target": optimum.pop("validation"),
+                "test_target": optimum.pop("test"),
+                "method": "exact optimum",
+                **optimum,
+            }
+        targets = {
+            "workload": self.name,
+            "metric": workload.target_metric_name,
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            **found,
+            "versions": environment.describe("cpu", 1)["versions"],
         }
-    )
-    run_sweep(seeds, out / "seeds", executor, watcher)
-    rows = [
-        _best_row(workload, result) for _, result in _trials(seeds, out / "seeds") if result.rows
-    ]
-    validation = [row.metrics[winner.goal_column] for row in rows]
-    test = [row.metrics[f"test/{workload.target_metric_name}"] for row in rows]
-    return {
-        "validation_target": statistics.median(validation),
-        "test_target": statistics.median(test),
-        "method": "median over seeds of the best point of a quasi-random search",
-        "max_steps": max_steps,
-        "trials_per_submission": trials,
-        "seed": search.seed,
-        "best_of_each_submission": {
-            name: {"validation": row.metrics[spec.goal_column], **(spec.hyperparameters or {})}
-            for name, (spec, row) in best.items()
-        },
-        "winner": winner.submission,
-        "validation_by_seed": validation,
-        "test_by_seed": test,
-    }
+        write_json(self.out / "target.json", targets)
+        return targets
+
+    def _tune(self, workload: Workload) -> dict[str, Any]:
+        """The search, the reruns of its best point, and what came of them."""
+        search = self._search(workload)
+        run_sweep(search, self.out / "search", self.executor, self.watcher)
+        best = _best_trials(workload, search, self.out / "search")
+        winner, _ = max(best.values(), key=lambda found: _rank(workload, found[1]))
+        point = search.submissions[winner.submission].model_copy(
+            update={"points": [[winner.hyperparameters]] * SEEDS}
+        )
+        seeds = search.model_copy(
+            update={"studies": SEEDS, "trials": 1, "submissions": {winner.submission: point}}
+        )
+        run_sweep(seeds, self.out / "seeds", self.executor, self.watcher)
+        results = [result for _, result in _trials(seeds, self.out / "seeds")]
+        rows = [_best_row(workload, result) for result in results if result.rows]
+        validation = [row.metrics[winner.goal_column] for row in rows]
+        test = [row.metrics[f"test/{workload.target_metric_name}"] for row in rows]
+        return {
+            "validation_target": statistics.median(validation),
+            "test_target": statistics.median(test),
+            "method": "median over seeds of the best point of a quasi-random search",
+            "max_steps": search.max_steps,
+            "trials_per_submission": self.trials,
+            "seed": search.seed,
+            "best_of_each_submission": {
+                name: {"validation": row.metrics[spec.goal_column], **(spec.hyperparameters or {})}
+                for name, (spec, row) in best.items()
+            },
+            "winner": winner.submission,
+            "validation_by_seed": validation,
+            "test_by_seed": test,
+        }
+
+    def _search(self, workload: Workload) -> Experiment:
+        """The plan of the search: one study of many trials of each target setter."""
+        steps = workload.budget_steps or workload.step_hint
+        request = Request(
+            submissions=[folder.name for folder in _target_setters()],
+            workloads=[workload.name],
+            ruleset=rulesets.load("mini"),
+            tuning="external",
+            studies=1,
+            trials=self.trials,
+            search_space=SEARCH_SPACE_FILE,
+            options={
+                **self.options,
+                "clock": "steps",
+                "until": "budget",
+                "max_steps": math.ceil(BUDGET_FRACTION * steps),
+            },
+        )
+        return check(request, self.load_workload).complete(self.out / "search", self.executor)
 
 
 def _target_setters() -> list[Path]:
@@ -167,8 +170,3 @@ def _rank(workload: Workload, row: EvalRow) -> float:
     if math.isnan(value):
         return -math.inf
     return -value if workload.target_direction == "min" else value
-
-
-def _one_point(experiment: Experiment, winner: TrialSpec) -> PlannedSubmission:
-    planned = experiment.submissions[winner.submission]
-    return planned.model_copy(update={"points": [[winner.hyperparameters]] * SEEDS})

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
+import socket
 import statistics
 import threading
 import traceback
@@ -84,15 +86,7 @@ class Cluster:
     ) -> None:
         self._load_workload = load_workload
         self._resources = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial}
-        try:
-            ray.init(
-                address=address or "local",
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ClusterError(f"no Ray cluster at {address}: {error}") from None
+        _connect(address)
         if self.slots() < 1:
             self.close()
             raise ClusterError(
@@ -156,11 +150,11 @@ class Cluster:
         """Takes one event off a stream; returns whether it was the last."""
         try:
             kind, payload = ray.get(next(stream))
-        except OutOfMemoryError as error:
-            driver.lost(spec, Failure.OOM, _cause(error))
-            return True
         except (RayError, StopIteration) as error:
-            driver.lost(spec, Failure.WORKER_LOST, _cause(error))
+            failure = Failure.WORKER_LOST
+            if isinstance(error, OutOfMemoryError):
+                failure = Failure.OOM
+            driver.lost(spec, failure, _cause(error), str(error))
             return True
         if kind == "started":
             driver.started(spec, payload)
@@ -169,7 +163,8 @@ class Cluster:
         elif kind == "ended":
             driver.ended(spec, payload)
         else:
-            driver.lost(spec, Failure.WORKER_LOST, payload.strip().splitlines()[-1])
+            last_line = payload.strip().splitlines()[-1]
+            driver.lost(spec, Failure.WORKER_LOST, last_line, payload)
         return kind in ("ended", "broken")
 
     def _new_process(self) -> Any:
@@ -192,6 +187,27 @@ class Cluster:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _connect(address: str | None) -> None:
+    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours."""
+    host, _, port = (address or "").rpartition(":")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        if port.isdigit():  # Ray waits for minutes where nobody listens
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
+        raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _cause(error: Exception) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -86,6 +89,24 @@ def run_sweep(experiment: Experiment, out: Path, executor: Executor, watcher: Wa
         return driver.summary()
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until an event is recorded as a whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda seen, _: held.append(seen)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    for number in held[:1]:
+        signal.raise_signal(number)
+
+
 class Driver:
     """Records a sweep's events, in the ledger first, then in the trial's folder; tells others."""
 
@@ -101,6 +122,7 @@ class Driver:
         self._running: dict[str, TrialSpec] = {}
         self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
 
+    @_undisturbed()
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
         """An attempt began; `where` names host and process."""
         self._attempts[spec.name] += 1
@@ -109,12 +131,14 @@ class Driver:
         self._append("attempt_started", spec, **where)
         self._watcher.started(spec)
 
+    @_undisturbed()
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:
         """A row came in."""
         self._append("row", spec, row=row)
         self._rows[spec.name].append(row)
         self._watcher.measured(spec, row)
 
+    @_undisturbed()
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """An attempt came to its end by itself."""
         result = replace(result, attempts=self._attempts[spec.name])
@@ -131,12 +155,14 @@ class Driver:
         self._ended[spec.name] = (spec, result)
         self._watcher.ended(spec, result)
 
-    def lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
+    def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> None:
         """An attempt's process died; what it had reported stays."""
         if spec.name not in self._running:
             self.started(spec, {})
-        self.ended(spec, self._cut_off(spec, Status.FAILED, failure=failure, message=message))
+        details = {"failure": failure, "message": message, "traceback": traceback}
+        self.ended(spec, self._cut_off(spec, Status.FAILED, **details))
 
+    @_undisturbed()
     def interrupt(self) -> None:
         """Records every running trial as interrupted."""
         for spec in list(self._running.values()):

@@ -133,6 +133,15 @@ class InMemoryWorkload(ModelWorkload):
     def load(self) -> Splits:
         """Reads the splits "train", "validation" and "test"; raises DataError."""
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many examples each split has."""
+        return {
+            "train": self.num_train_examples,
+            "validation": self.num_validation_examples,
+            "test": self.num_test_examples,
+        }
+
     def check_data(self) -> None:
         """Raises DataError where files are missing or damaged."""
         self.load()

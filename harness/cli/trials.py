@@ -167,7 +167,7 @@ def calibrate(
 ) -> None:
     """Finds a workload's targets by the target-setting procedure; goes on where it was stopped."""
     import workloads
-    from harness.calibrate import calibrate as find_targets
+    from harness.calibrate import Calibration
     from harness.cluster import Cluster
     from harness.sweep import InterruptedSweepError
 
@@ -183,9 +183,15 @@ def calibrate(
         cluster = Cluster(workloads.get, address, cpus_per_trial, gpus_per_trial)
         try:
             with cluster:
-                found = find_targets(
-                    workloads.get, workload, trials, out, cluster, watcher, options
-                )
+                found = Calibration(
+                    load_workload=workloads.get,
+                    name=workload,
+                    trials=trials,
+                    out=out,
+                    executor=cluster,
+                    watcher=watcher,
+                    options=options,
+                ).run()
         except InterruptedSweepError:
             console.print("Interrupted. The same command goes on where it stopped.")
             raise typer.Exit(INTERRUPTED) from None

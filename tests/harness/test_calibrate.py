@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import workloads
-from harness.calibrate import SEEDS, calibrate
+from harness.calibrate import SEEDS, Calibration
 from harness.local import ThisProcess
 from harness.plan import read_experiment
 from harness.progress import PlainProgress
@@ -26,7 +26,10 @@ def small(name, data_dir=None, device="cpu"):
 
 def run(name, out):
     watcher = PlainProgress(Console(file=io.StringIO()))
-    return calibrate(small, name, 2, out, ThisProcess(small), watcher, OPTIONS)
+    return Calibration(
+        load_workload=small, name=name, trials=2, out=out, executor=ThisProcess(small),
+        watcher=watcher, options=OPTIONS,
+    ).run()  # fmt: skip
 
 
 @pytest.fixture(scope="module")

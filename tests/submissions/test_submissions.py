@@ -1,5 +1,6 @@
 """The submissions against torch.optim and the schedulefree package, in plain loops."""
 
+import doctest
 import itertools
 import json
 import math
@@ -16,6 +17,7 @@ from harness.clock import StepClock
 from harness.streams import Streams
 from harness.trial import run_trial
 from scoring.records import Status
+from submissions import recipe
 from tests.fixtures.toy import Rows, make_spec
 
 STEPS = 40  # the step hint; the horizon of schedules is three quarters of it
@@ -129,6 +131,11 @@ def test_every_submission_says_what_it_is(name):
     if name.startswith("external_tuning"):
         points = search_space.load(folder / submission.SEARCH_SPACE_FILE).points(0, 3, 5)
         assert len(points[0]) == 5
+
+
+def test_the_example_in_the_recipe_runs():
+    assert doctest.testmod(recipe).attempted >= 3
+    assert doctest.testmod(recipe).failed == 0
 
 
 def test_optional_hyperparameters_are_used():

@@ -50,11 +50,7 @@ def test_facts_are_stated_and_sane(workload):
 
 def test_sizes_are_those_of_the_data(workload):
     workload.check_data()
-    for split, count in (
-        ("train", workload.num_train_examples),
-        ("validation", workload.num_validation_examples),
-        ("test", workload.num_test_examples),
-    ):
+    for split, count in workload.sizes.items():
         inputs, targets = workload.split(split)
         assert len(inputs) == len(targets) == count
 

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import workloads
+from harness import submission
+from harness.attempt import run_attempt
+from harness.search_space import load
 from harness.spec import DataError
 from tests.fixtures.mnist import write_mnist
+from tests.fixtures.toy import make_spec
 from workloads.mnist.data import SHAPES, read
 
 FACTS = Path(__file__).parents[3] / "shared/facts/workloads.json"
@@ -85,3 +89,17 @@ def test_missing_files_are_named_with_where_to_put_them(tmp_path):
         workloads.get("mnist").check_data()
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte: no such file; put train-images"):
         workloads.get("mnist", data_dir=tmp_path).check_data()
+
+
+def test_it_trains_from_its_files(mnist_dir):
+    folder = submission.find("nadamw")
+    point = load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    workload = workloads.get("mnist", data_dir=mnist_dir)
+    spec = make_spec(
+        submission="nadamw", submission_path=str(folder), workload="mnist", hyperparameters=point,
+        goal=workload.goal, test_goal=workload.test_goal, data_dir=str(mnist_dir), max_steps=200,
+        step_hint=200, clock="steps", step_seconds=0.001,
+    )  # fmt: skip
+    result = run_attempt(workloads.get, spec, lambda row: None)
+    assert result.batch_size == 16
+    assert result.rows[-1].metrics["validation/accuracy"] > 0.9, result.traceback

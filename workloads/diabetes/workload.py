@@ -46,13 +46,8 @@ class Diabetes(InMemoryWorkload):
         from sklearn.datasets import load_diabetes
 
         features, outcomes = load_diabetes(return_X_y=True)
-        sizes = {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
         table = np.hstack([features, outcomes[:, None]])
-        parts = standardised_splits(table, outcomes, sizes, axis=0)
+        parts = standardised_splits(table, outcomes, self.sizes, axis=0)
         return {
             name: (rows[:, :-1].copy(), rows[:, -1:].copy()) for name, (rows, _) in parts.items()
         }

@@ -45,10 +45,5 @@ class Digits(InMemoryWorkload):
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)
-        sizes = {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
         images = images.reshape(-1, 1, 8, 8)
-        return standardised_splits(images, labels.astype(np.int64), sizes, axis=None)
+        return standardised_splits(images, labels.astype(np.int64), self.sizes, axis=None)
