@@ -102,4 +102,4 @@ def test_it_trains_from_its_files(mnist_dir):
     )  # fmt: skip
     result = run_attempt(workloads.get, spec, lambda row: None)
     assert result.batch_size == 16
-    assert result.rows[-1].metrics["validation/accuracy"] > 0.9, result.traceback
+    assert result.rows[-1].metrics["validation/accuracy"] > 0.4, result.traceback  # chance: 0.1
