@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from harness.attempt import LoadWorkload, prepare_process, run_attempt, time_steps
-from scoring.records import Failure, TrialSpec, UserError
+from scoring.records import EvalRow, Failure, TrialSpec, UserError
 
 if TYPE_CHECKING:
     from harness.sweep import Driver
@@ -42,15 +42,19 @@ class TrialProcess:
     def run(self, load_workload: LoadWorkload, spec: TrialSpec) -> Iterator[Event]:
         """Streams the attempt's events.
 
-        Training runs in a thread of its own, so that every row leaves as soon as it was made.
+        Training runs in a thread of its own and goes on from an evaluation once the driver has
+        taken its row: what happens to this process afterwards can lose no row.
         """
         prepare_process(spec)
-        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        events: queue.Queue[Event] = queue.Queue()
+
+        def report(row: EvalRow) -> None:
+            events.put(("row", row))
+            events.join()
 
         def train() -> None:
             try:
-                result = run_attempt(load_workload, spec, lambda row: events.put(("row", row)))
-                events.put(("ended", result))
+                events.put(("ended", run_attempt(load_workload, spec, report)))
             except BaseException:  # noqa: BLE001 - a thread's exception would vanish
                 events.put(("broken", traceback.format_exc()))
 
@@ -60,6 +64,7 @@ class TrialProcess:
         while kind not in ("ended", "broken"):
             kind, payload = events.get()
             yield (kind, payload)
+            events.task_done()
 
     def time_steps(self, load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
         """As `harness.attempt.time_steps`."""
@@ -133,10 +138,7 @@ class Cluster:
                 while waiting and len(running) < max(1, self.slots()):
                     spec = waiting.popleft()
                     actor = self._new_process()
-                    stream = actor.run.options(num_returns="streaming").remote(
-                        self._load_workload, spec
-                    )
-                    running[stream] = (actor, spec)
+                    running[self._stream(actor, spec)] = (actor, spec)
                 ready, _ = ray.wait(list(running), num_returns=1)
                 actor, spec = running[ready[0]]
                 if self._take(ready[0], spec, driver):
@@ -172,6 +174,11 @@ class Cluster:
             max_restarts=0, max_task_retries=0, **self._resources
         )
         return actor.remote()
+
+    def _stream(self, actor: Any, spec: TrialSpec) -> Any:
+        """Starts a trial; its process goes on from an event once it was taken off the stream."""
+        run = actor.run.options(num_returns="streaming", _generator_backpressure_num_objects=1)
+        return run.remote(self._load_workload, spec)
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""
@@ -211,6 +218,7 @@ def _connect(address: str | None) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """The first line of what Ray says of a lost process or a failed call."""
+    """The line that says most in what Ray says of a lost process or a failed call."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1 if hasattr(error, 'cause') else 0] if lines else ''}"
+    says_it_last = isinstance(error, (ActorDiedError, RayTaskError))
+    return f"{type(error).__name__}: {lines[-1 if says_it_last else 0] if lines else ''}"

@@ -96,7 +96,6 @@ class LiveProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
         self._experiment: Experiment | None = None
         self._left = self._ended_now = 0
         self._began = time.monotonic()
@@ -105,6 +104,7 @@ class LiveProgress:
         self._by_status: Counter[Status] = Counter()
         self._reached: Counter[tuple[str, str]] = Counter()
         self._running: dict[str, tuple[TrialSpec, EvalRow | None]] = {}
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
     def __enter__(self) -> Watcher:
         self._live.start()
@@ -123,6 +123,7 @@ class LiveProgress:
         self._console.print(describe_left(experiment, left), highlight=False)
         self._experiment = experiment
         self._left, self._ended_now, self._began = len(left), 0, time.monotonic()
+        self._by_status, self._reached = Counter(), Counter()
         self._planned = Counter((s.submission, s.workload) for s in experiment.specs())
         self._done = self._planned - Counter((s.submission, s.workload) for s in left)
 
@@ -137,12 +138,14 @@ class LiveProgress:
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """One trial done; a failed one is told at once."""
         self._running.pop(spec.name, None)
-        self._done[spec.submission, spec.workload] += 1
+        done = result.status is not Status.INTERRUPTED
+        self._done[spec.submission, spec.workload] += done
         self._reached[spec.submission, spec.workload] += result.status is Status.REACHED
         self._by_status[result.status] += 1
-        self._ended_now += 1
+        self._ended_now += done
         if result.status is Status.FAILED:
-            self._console.print(f"{spec.name}: {describe_end(spec, result)}", style="red")
+            line = f"{spec.name}: {describe_end(spec, result)}"
+            self._console.print(line, style="red", highlight=False, markup=False)
 
     def _render(self) -> Group:
         if self._experiment is None:
@@ -150,12 +153,12 @@ class LiveProgress:
         experiment = self._experiment
         table = Table("submission", *experiment.workloads, title_justify="left")
         for name in experiment.submissions:
-            table.add_row(name, *(self._cell(name, w) for w in experiment.workloads))
+            table.add_row(Text(name), *(self._cell(name, w) for w in experiment.workloads))
         under_way = Table.grid(padding=(0, 2))
         for spec, row in list(self._running.values()):
             at = "starting" if row is None else f"{row.submission_seconds:.1f} s"
             value = "" if row is None else _value(spec, row)
-            under_way.add_row("running", spec.name, at, value)
+            under_way.add_row("running", Text(spec.name), at, value)
         return Group(table, under_way, Text(self._status_line()))
 
     def _cell(self, name: str, workload: str) -> str:

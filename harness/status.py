@@ -54,7 +54,6 @@ def read_status(out: Path) -> SweepStatus:
             if event["status"] == Status.FAILED:
                 failures[trial] = f"{trial} ({event['failure']}): {event['message']}"
     counts = Counter(state.values())
-    planned = sum(1 for _ in experiment.specs())
     ordered = {name: counts[name] for name in ("under way", *Status) if counts[name]}
-    ordered["not started"] = planned - len(state)
+    ordered["not started"] = sum(spec.name not in state for spec in experiment.specs())
     return SweepStatus(ordered, sum(seconds.values()) / 3600, list(failures.values()))

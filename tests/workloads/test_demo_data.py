@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 import workloads
 from harness.spec import ForwardPassMode, ParameterType
+from workloads import sklearn_data
 from workloads.base import frozen_batch_norm, parameter_types
 
 
@@ -39,6 +40,15 @@ def test_splits_partition_the_dataset_and_are_standardised_by_training_alone(nam
     assert np.abs(test.mean(axis=axis)).max() > 1e-4
     again = workloads.get(name).load()
     assert all(np.array_equal(splits[s][0], again[s][0]) for s in splits)
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
+def test_files_are_read_as_scikit_learn_reads_them(name):
+    options = {"scaled": False} if name == "diabetes" else {}
+    inputs, targets = getattr(datasets, f"load_{name}")(return_X_y=True, **options)
+    ours = getattr(sklearn_data, name)()
+    assert np.array_equal(ours[0], inputs)
+    assert np.array_equal(ours[1], targets)
 
 
 def test_labels_stay_with_their_inputs():

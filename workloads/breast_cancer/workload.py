@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import LossType, Tensor
+from workloads import sklearn_data
 from workloads.base import InMemoryWorkload, Splits, read_targets, standardised_splits
 from workloads.breast_cancer.model import LogisticRegression
 
@@ -53,9 +54,7 @@ class BreastCancer(InMemoryWorkload):
 
     def load(self) -> Splits:
         """Features [N, 30], each standardised by its training mean and deviation; labels [N, 1]."""
-        from sklearn.datasets import load_breast_cancer
-
-        features, labels = load_breast_cancer(return_X_y=True)
+        features, labels = sklearn_data.breast_cancer()
         sizes = {"train": self.num_train_examples, "test": self.num_test_examples}
         splits = standardised_splits(features, labels.astype(np.float32)[:, None], sizes, axis=0)
         return {**splits, "validation": splits["train"]}

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from harness.spec import LossType
+from workloads import sklearn_data
 from workloads.base import InMemoryWorkload, Splits, read_targets, standardised_splits
 from workloads.diabetes.model import MLP
 
@@ -43,9 +44,7 @@ class Diabetes(InMemoryWorkload):
 
     def load(self) -> Splits:
         """Features [N, 10] and outcomes [N, 1], standardised by the training examples."""
-        from sklearn.datasets import load_diabetes
-
-        features, outcomes = load_diabetes(return_X_y=True)
+        features, outcomes = sklearn_data.diabetes()
         table = np.hstack([features, outcomes[:, None]])
         parts = standardised_splits(table, outcomes, self.sizes, axis=0)
         return {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from torch import nn
 
 from harness.spec import LossType
+from workloads import sklearn_data
 from workloads.base import InMemoryWorkload, Splits, read_targets, standardised_splits
 from workloads.digits.model import ConvNet
 
@@ -42,8 +42,5 @@ class Digits(InMemoryWorkload):
 
     def load(self) -> Splits:
         """Images [N, 1, 8, 8], standardised by the training mean and deviation of all pixels."""
-        from sklearn.datasets import load_digits
-
-        images, labels = load_digits(return_X_y=True)
-        images = images.reshape(-1, 1, 8, 8)
-        return standardised_splits(images, labels.astype(np.int64), self.sizes, axis=None)
+        images, labels = sklearn_data.digits()
+        return standardised_splits(images.reshape(-1, 1, 8, 8), labels, self.sizes, axis=None)
