@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -35,6 +34,7 @@ class SubmissionCalls:
     ) -> None:
         self._submission, self._workload, self._spec = submission, workload, spec
         self._streams = streams
+        self._loop_words = streams.loop.tolist()
         self._view = WorkloadView(workload, spec)
         self._hyperparameters = _named(spec.hyperparameters)
         self.step = 0
@@ -75,8 +75,7 @@ class SubmissionCalls:
         Returns:
             Whether the submission declared its training complete.
         """
-        step = self.step
-        rng = np.array((self._streams.loop[0], step), dtype=np.int32)
+        step, rng = self.step, (self._loop_words[0], self.step)
         self.step += 1
         batch = self._submission.data_selection(
             self._view, self._input_queue, self._optimizer_state, self.params, self.model_state,
@@ -96,7 +95,7 @@ class SubmissionCalls:
         """Calls `prepare_for_eval` where the submission has it."""
         if self._submission.prepare_for_eval is None:
             return
-        rng = np.array((self._streams.loop[1], self.step), dtype=np.int32)
+        rng = (self._loop_words[1], self.step)
         returned = self._submission.prepare_for_eval(**self._keywords(self.step, rng))
         self._adopt("prepare_for_eval", returned)
 
@@ -109,7 +108,7 @@ class SubmissionCalls:
         """Whether no parameter holds a NaN or an infinity."""
         return all(bool(torch.isfinite(p).all()) for p in self.params.parameters())
 
-    def _keywords(self, step: int, rng: np.ndarray) -> dict[str, Any]:
+    def _keywords(self, step: int, rng: tuple[int, int]) -> dict[str, Any]:
         return {
             "workload": self._view,
             "current_param_container": self.params,

@@ -173,7 +173,8 @@ class _Recipe:
             mask_batch=batch.get("weights"),
             label_smoothing=getattr(chosen, "label_smoothing", 0.0),
         )
-        (loss["summed"] / loss["n_valid_examples"]).backward()
+        per_valid_example = loss["n_valid_examples"].reciprocal()
+        loss["summed"].backward(gradient=per_valid_example)  # the gradient of the mean
         if hasattr(chosen, "grad_clip"):
             parameters = current_param_container.parameters()
             torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,29 +97,71 @@ class ModelWorkload(Workload):
         logits_batch: Tensor,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> dict[str, Tensor]:
+    ) -> Mapping[str, Tensor]:
         """The training loss, summed over the examples that `mask_batch` [B] keeps."""
-        per_example = self.per_example_loss(label_batch, logits_batch, label_smoothing)
-        if mask_batch is None:
-            count = torch.tensor(len(per_example), device=per_example.device)
-        else:
-            per_example = per_example * mask_batch
-            count = mask_batch.sum()
-        return {"summed": per_example.sum(), "n_valid_examples": count, "per_example": per_example}
 
-    def per_example_loss(self, labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
-        """The loss [B] of each example, by `self.loss_type`; smoothing is for softmax alone."""
+        def per_example() -> Tensor:
+            return self.loss(label_batch, logits_batch, "none", label_smoothing)
+
+        if mask_batch is not None:
+            masked = per_example() * mask_batch
+            return Loss(masked.sum(), mask_batch.sum(), lambda: masked)
+        summed = self.loss(label_batch, logits_batch, "sum", label_smoothing)
+        count = torch.scalar_tensor(label_batch.shape[0], device=self.device)
+        return Loss(summed, count, per_example)
+
+    def loss(
+        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The loss by `self.loss_type`; smoothing is for softmax alone.
+
+        Args:
+            labels: [B] classes, or [B, outputs].
+            logits: [B, classes], or [B, outputs].
+            reduction: "none" for the loss [B] of each example, "sum" for their sum [].
+            label_smoothing: In [0, 1].
+        """
         if self.loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
             return F.cross_entropy(
-                logits, labels, reduction="none", label_smoothing=label_smoothing
+                logits, labels, reduction=reduction, label_smoothing=label_smoothing
             )
         if self.loss_type is LossType.SIGMOID_CROSS_ENTROPY:
-            losses = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+            losses = F.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
         elif self.loss_type is LossType.MEAN_SQUARED_ERROR:
-            losses = F.mse_loss(logits, labels, reduction="none")
+            losses = F.mse_loss(logits, labels, reduction=reduction)
         else:
             raise NotImplementedError(f"{self.name}: no loss for {self.loss_type}")
-        return losses.flatten(1).mean(1)
+        if reduction == "none":
+            return losses.flatten(1).mean(1)
+        return losses if logits.shape[1] == 1 else losses / logits.shape[1]
+
+
+class Loss(Mapping[str, Tensor]):
+    """What `loss_fn` returns; "per_example" is computed when it is asked for.
+
+    Summing is then part of the loss's own kernel, not a node of the graph for every step to go
+    through: on a small model that is a twentieth of the step.
+    """
+
+    __slots__ = ("_count", "_per_example", "_summed")
+
+    def __init__(self, summed: Tensor, count: Tensor, per_example: Callable[[], Tensor]) -> None:
+        self._summed, self._count, self._per_example = summed, count, per_example
+
+    def __getitem__(self, key: str) -> Tensor:
+        if key == "summed":
+            return self._summed
+        if key == "n_valid_examples":
+            return self._count
+        if key == "per_example":
+            return self._per_example()
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("summed", "n_valid_examples", "per_example"))
+
+    def __len__(self) -> int:
+        return 3
 
 
 class InMemoryWorkload(ModelWorkload):
@@ -192,7 +234,7 @@ class InMemoryWorkload(ModelWorkload):
 
     def per_example_metrics(self, labels: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """Each metric [B]: the loss, and accuracy where the labels are classes."""
-        metrics = {"loss": self.per_example_loss(labels, logits, label_smoothing=0.0)}
+        metrics = {"loss": self.loss(labels, logits, "none")}
         if self.loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
             metrics["accuracy"] = (logits.argmax(1) == labels).float()
         return metrics

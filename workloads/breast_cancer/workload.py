@@ -59,17 +59,20 @@ class BreastCancer(InMemoryWorkload):
         splits = standardised_splits(features, labels.astype(np.float32)[:, None], sizes, axis=0)
         return {**splits, "validation": splits["train"]}
 
-    def per_example_loss(self, labels: Tensor, logits: Tensor, label_smoothing: float) -> Tensor:
-        """Cross-entropy plus penalty, [B], from logits [B, 2] as the model gives them."""
+    def loss(
+        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Cross-entropy plus penalty, from logits [B, 2] as the model gives them."""
         cross_entropy = F.binary_cross_entropy_with_logits(
-            logits[:, 0], labels[:, 0], reduction="none"
+            logits[:, 0], labels[:, 0], reduction=reduction
         )
-        return cross_entropy + logits[:, 1]
+        penalty = logits[:, 1]
+        return cross_entropy + (penalty.sum() if reduction == "sum" else penalty)
 
     def per_example_metrics(self, labels: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """The objective and the accuracy, [B] each."""
-        loss = self.per_example_loss(labels, logits, label_smoothing=0.0)
-        return {"loss": loss, "accuracy": ((logits[:, 0] > 0) == (labels[:, 0] > 0.5)).float()}
+        correct = (logits[:, 0] > 0) == (labels[:, 0] > 0.5)
+        return {"loss": self.loss(labels, logits, "none"), "accuracy": correct.float()}
 
     def optimum(self) -> dict[str, float]:
         """The objective at w*, found by Newton's method in float64, and the targets from it."""
