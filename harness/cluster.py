@@ -15,7 +15,6 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
@@ -74,6 +73,8 @@ class TrialProcess:
 class Cluster:
     """An executor that fills a Ray cluster: its own on this machine, or the one at `address`.
 
+    It connects when it is first needed: where nothing is left to run, no Ray is started.
+
     Args:
         load_workload: Gives the workload of a name, data directory and device; found by its
             module's name on every node.
@@ -91,16 +92,29 @@ class Cluster:
     ) -> None:
         self._load_workload = load_workload
         self._resources = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial}
-        _connect(address)
+        self._address = address
+        self._connected = False
+
+    def connect(self) -> None:
+        """Joins or starts the cluster, once.
+
+        Raises:
+            ClusterError: There is none, or it has no room for a trial.
+        """
+        if self._connected:
+            return
+        _connect(self._address)
+        self._connected = True
         if self.slots() < 1:
             self.close()
             raise ClusterError(
-                f"the cluster has no room for a trial with {cpus_per_trial} CPUs and "
-                f"{gpus_per_trial} GPUs; see --cpus-per-trial and --gpus-per-trial"
+                f"the cluster has no room for a trial with {self._resources['num_cpus']} CPUs and "
+                f"{self._resources['num_gpus']} GPUs; see --cpus-per-trial and --gpus-per-trial"
             )
 
     def slots(self) -> int:
         """How many trials run at once: as many as fit on each living node."""
+        self.connect()
         fits = 0
         for node in ray.nodes():  # type: ignore[no-untyped-call]
             if node["Alive"]:
@@ -182,18 +196,9 @@ class Cluster:
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""
-        ray.shutdown()
-
-    def __enter__(self) -> Cluster:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        if self._connected:
+            ray.shutdown()
+            self._connected = False
 
 
 def _connect(address: str | None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from types import TracebackType
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +15,17 @@ from rich.text import Text
 from harness.plan import Experiment
 from harness.sweep import Watcher
 from scoring.records import EvalRow, Status, TrialResult, TrialSpec
+
+
+@contextmanager
+def watch(console: Console) -> Iterator[Watcher]:
+    """The progress that suits the console: live in a terminal, lines elsewhere."""
+    if not console.is_terminal:
+        yield PlainProgress(console)
+        return
+    progress = LiveProgress(console)
+    with Live(console=console, get_renderable=progress.render, refresh_per_second=4):
+        yield progress
 
 
 def describe_end(spec: TrialSpec, result: TrialResult) -> str:
@@ -42,17 +53,6 @@ class PlainProgress:
     def __init__(self, console: Console, rows: bool = False) -> None:
         self._console, self._rows = console, rows
         self._total = self._done = 0
-
-    def __enter__(self) -> Watcher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to put away."""
 
     def planned(self, experiment: Experiment, left: Sequence[TrialSpec]) -> None:
         """Says how much there is to do."""
@@ -104,19 +104,6 @@ class LiveProgress:
         self._by_status: Counter[Status] = Counter()
         self._reached: Counter[tuple[str, str]] = Counter()
         self._running: dict[str, tuple[TrialSpec, EvalRow | None]] = {}
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
-
-    def __enter__(self) -> Watcher:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.stop()
 
     def planned(self, experiment: Experiment, left: Sequence[TrialSpec]) -> None:
         """Begins a table."""
@@ -147,9 +134,10 @@ class LiveProgress:
             line = f"{spec.name}: {describe_end(spec, result)}"
             self._console.print(line, style="red", highlight=False, markup=False)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """The table as it stands."""
         if self._experiment is None:
-            return Group(Text("Timing the baseline's step..."))
+            return Group(Text("Starting Ray, timing the baseline's step..."))
         experiment = self._experiment
         table = Table("submission", *experiment.workloads, title_justify="left")
         for name in experiment.submissions:

@@ -176,7 +176,7 @@ def _import(file: Path) -> ModuleType:
     sys.modules["submission"] = module
     try:
         found.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
         kind = type(error).__name__
         raise SubmissionError(f"{file}:{where} import failed: {kind}: {error}") from error

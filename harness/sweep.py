@@ -19,6 +19,7 @@ from scoring.records import (
     Status,
     TrialResult,
     TrialSpec,
+    remove_half_written,
     write_trial,
 )
 
@@ -77,6 +78,7 @@ def run_sweep(experiment: Experiment, out: Path, executor: Executor, watcher: Wa
         LedgerError: Another driver works on `out`.
     """
     with Ledger(out) as book:
+        remove_half_written(out)
         experiment.write(out)
         left = experiment.left(out)
         driver = Driver(book, out, watcher, left)

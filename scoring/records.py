@@ -27,6 +27,7 @@ from typing import Any
 
 SCHEMA = 1
 SPLITS = ("train", "validation", "test")
+_ASIDE = ".writing_"
 
 
 class UserError(Exception):
@@ -250,7 +251,7 @@ def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
     the ledger.
     """
     folder = trial_folder(out, spec)
-    aside = Path(tempfile.mkdtemp(dir=out, prefix=".writing_"))
+    aside = Path(tempfile.mkdtemp(dir=out, prefix=_ASIDE))
     new = aside / "new"
     new.mkdir()
     _write_csv(new / "eval_measurements.csv", spec, result)
@@ -266,6 +267,12 @@ def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
     new.rename(folder)
     shutil.rmtree(aside)
     return folder
+
+
+def remove_half_written(out: Path) -> None:
+    """Removes what a driver left that was killed inside `write_trial`; the ledger has it all."""
+    for aside in out.glob(f"{_ASIDE}*"):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:

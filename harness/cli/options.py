@@ -67,6 +67,11 @@ AddressOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="as JSON")]
 
 
+def say(text: str, style: str = "") -> None:
+    """Prints a line as it is: no colours, no markup, whatever names it holds."""
+    console.print(text, style=style, highlight=False, markup=False)
+
+
 def print_json(data: Any) -> None:
     """Writes plain data to stdout."""
     sys.stdout.write(json.dumps(data, indent=2) + "\n")

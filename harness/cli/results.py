@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from harness.cli.options import JsonOption, console, print_json
+from harness.cli.options import JsonOption, console, print_json, say
 
 
 def status(
@@ -25,9 +25,9 @@ def status(
     for name, count in state.counts.items():
         table.add_row(name, str(count))
     console.print(table)
-    console.print(f"{state.hours_spent:.3f} hours on the submission clock so far", highlight=False)
+    say(f"{state.hours_spent:.3f} hours on the submission clock so far")
     for line in state.failures:
-        console.print(line, style="red", highlight=False, markup=False)
+        say(line, style="red")
 
 
 def score(
@@ -50,7 +50,7 @@ def score(
     board = make_leaderboard(results)
     console.print(terminal_table(board))
     for warning in results.warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+        say(f"warning: {warning}", style="yellow")
     if json_file is not None:
         write_json(json_file, to_json(board))
     if csv_file is not None:
@@ -64,4 +64,4 @@ def score(
         save_plots(results, board, plots)
     for written in (json_file, csv_file, html, plots):
         if written is not None:
-            console.print(f"Written: {written}", highlight=False)
+            say(f"Written: {written}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -31,10 +31,10 @@ from harness.cli.options import (
     WorkloadOption,
     console,
     print_json,
+    say,
 )
 
 if TYPE_CHECKING:
-    from harness.progress import LiveProgress, PlainProgress
     from harness.sweep import Summary
 
 
@@ -86,11 +86,12 @@ def run(
         )
     except InterruptedSweepError as interrupted:
         summary = interrupted.summary
-    console.print(f"Records in {out}", highlight=False)
+    say(f"Records in {out}")
     _exit_by(summary)
 
 
 def sweep(
+    context: typer.Context,
     submissions: Annotated[list[str] | None, typer.Argument(help="names or paths")] = None,
     suite: Annotated[str | None, typer.Option(help="a set of workloads: demo, mini")] = None,
     workload: Annotated[list[str] | None, typer.Option("--workload", "-w")] = None,
@@ -117,12 +118,16 @@ def sweep(
     import workloads
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
+    from harness.progress import watch
     from harness.sweep import InterruptedSweepError, run_sweep
     from scoring import rulesets
 
     if resume is not None:
-        if submissions or suite or workload or out:
-            raise typer.BadParameter("--resume DIR takes everything from DIR but --studies")
+        given = {name for name in context.params if _was_given(context, name)}
+        if given - {"resume", "studies", "address", "dry_run"}:
+            raise typer.BadParameter(
+                "--resume DIR takes all from DIR; only --studies, --address, --dry-run go with it"
+            )
         draft, out = resumed(resume, studies, workloads.get), resume
     else:
         if not submissions or out is None or (suite is None) == (not workload):
@@ -139,16 +144,13 @@ def sweep(
         )
         draft = check(request, workloads.get)
     if dry_run:
-        console.print(draft.describe(), highlight=False)
+        say(draft.describe())
         return
-    fields = draft.fields
-    with _stoppable(), _progress() as watcher:
-        cluster = Cluster(
-            workloads.get, address, fields["cpus_per_trial"], fields["gpus_per_trial"]
-        )
+    cpus, gpus = draft.fields["cpus_per_trial"], draft.fields["gpus_per_trial"]
+    cluster = Cluster(workloads.get, address, cpus, gpus)
+    with _stoppable(), watch(console) as watcher, closing(cluster):
         try:
-            with cluster:
-                summary = run_sweep(draft.complete(out, cluster), out, cluster, watcher)
+            summary = run_sweep(draft.complete(out, cluster), out, cluster, watcher)
         except InterruptedSweepError as interrupted:
             summary = interrupted.summary
     _print_summary(summary, out)
@@ -169,6 +171,7 @@ def calibrate(
     import workloads
     from harness.calibrate import Calibration
     from harness.cluster import Cluster
+    from harness.progress import watch
     from harness.sweep import InterruptedSweepError
 
     workloads.get(workload, data_dir).check_data()
@@ -179,24 +182,24 @@ def calibrate(
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
     }
-    with _stoppable(), _progress() as watcher:
-        cluster = Cluster(workloads.get, address, cpus_per_trial, gpus_per_trial)
+    cluster = Cluster(workloads.get, address, cpus_per_trial, gpus_per_trial)
+    with _stoppable(), watch(console) as watcher, closing(cluster):
+        calibration = Calibration(
+            load_workload=workloads.get,
+            name=workload,
+            trials=trials,
+            out=out,
+            executor=cluster,
+            watcher=watcher,
+            options=options,
+        )
         try:
-            with cluster:
-                found = Calibration(
-                    load_workload=workloads.get,
-                    name=workload,
-                    trials=trials,
-                    out=out,
-                    executor=cluster,
-                    watcher=watcher,
-                    options=options,
-                ).run()
+            found = calibration.run()
         except InterruptedSweepError:
-            console.print("Interrupted. The same command goes on where it stopped.")
+            say("Interrupted. The same command goes on where it stopped.")
             raise typer.Exit(INTERRUPTED) from None
     print_json(found)
-    console.print(f"Written to {out / 'target.json'}; the workload reads its own target.json.")
+    say(f"Written to {out / 'target.json'}; the workload reads the target.json beside its code.")
 
 
 @contextmanager
@@ -213,10 +216,10 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _progress() -> LiveProgress | PlainProgress:
-    from harness.progress import LiveProgress, PlainProgress
-
-    return LiveProgress(console) if console.is_terminal else PlainProgress(console)
+def _was_given(context: typer.Context, parameter: str) -> bool:
+    """Whether the user set a parameter, as opposed to its default."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _options_of(
@@ -263,16 +266,12 @@ def _on_gpu(device: Device) -> bool:
 def _print_summary(summary: Summary, out: Path) -> None:
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     if counts:
-        console.print(f"This run: {counts}.", highlight=False)
+        say(f"This run: {counts}.")
     for spec, result in summary.failed:
-        line = f"failed: {spec.name} ({result.failure}): {result.message}"
-        console.print(line, style="red", highlight=False, markup=False)
+        say(f"failed: {spec.name} ({result.failure}): {result.message}", style="red")
     if summary.left:
-        console.print(
-            f"{summary.left} trials are left. Go on with: chronograd sweep --resume {out}",
-            highlight=False,
-        )
-    console.print(f"Records in {out}. Leaderboard: chronograd score {out}", highlight=False)
+        say(f"{summary.left} trials are left. Go on with: chronograd sweep --resume {out}")
+    say(f"Records in {out}. Leaderboard: chronograd score {out}")
 
 
 def _exit_by(summary: Summary) -> None:

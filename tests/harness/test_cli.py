@@ -144,7 +144,8 @@ def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, arguments, me
     ("arguments", "message"),
     [
         (["sweep", "nadamw", "--out", "r"], "either --suite or"),
-        (["sweep", "nadamw", "--resume", "r"], "--resume DIR takes"),
+        (["sweep", "nadamw", "--resume", "r"], "--resume DIR takes all"),
+        (["sweep", "--resume", "r", "--seed", "1"], "--resume DIR takes all"),
         (["run", "nadamw", "-w", "digits", "--hparams", "no.json"], "--hparams no.json"),
         (["run", "nadamw", "-w", "digits", "--device", "cuda"], "sees no GPU"),
         (["run", "nadamw", "-w", "digits", "--seed", "-1"], "--seed"),

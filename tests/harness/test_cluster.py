@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -277,7 +278,7 @@ def test_sigterm_stops_cleanly_and_changed_code_is_not_resumed(waiting, half_way
 def test_a_trial_has_a_process_and_its_threads_for_itself(tmp_path, address, names, cpus):
     submissions = [write_submission(tmp_path, "records", name) for name in names]
     experiment = plan_faults(tmp_path, *submissions, cpus_per_trial=cpus)
-    with Cluster(workloads.get, address, cpus) as executor:
+    with closing(Cluster(workloads.get, address, cpus)) as executor:
         assert executor.slots() == 2 // cpus
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
     files = sorted(tmp_path.glob("process_*"))
@@ -297,7 +298,7 @@ def test_a_row_reaches_the_ledger_while_its_trial_runs(tmp_path, address):
         if row.global_step == 21:
             folder.with_name("waits.go").touch()
 
-    with Cluster(workloads.get, address) as executor:
+    with closing(Cluster(workloads.get, address)) as executor:
         run_sweep(experiment, out, executor, Quiet(let_go))
     assert read_trial(trial_folder(out, spec))[1].status is Status.OUT_OF_TIME
 
@@ -336,7 +337,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
     monkeypatch.setattr(cluster, "TrialProcess", GpuProbe)
     (tmp_path / "meeting").mkdir()
     experiment = plan_toys("a", "b", "c", gpus_per_trial=1, data_dir=str(tmp_path / "meeting"))
-    with Cluster(workloads.get, address, gpus_per_trial=1) as executor:
+    with closing(Cluster(workloads.get, address, gpus_per_trial=1)) as executor:
         assert executor.slots() == 2
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     assert summary.by_status == {Status.STEP_LIMIT: 3}
@@ -348,7 +349,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
 
 def test_a_process_that_breaks_outside_the_trial_is_told_with_its_traceback(tmp_path, address):
     experiment = plan_toys("a", gpus_per_trial=1)  # no GPU is there: its name cannot be asked for
-    with Cluster(workloads.get, address, gpus_per_trial=1) as executor:
+    with closing(Cluster(workloads.get, address, gpus_per_trial=1)) as executor:
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     ((_, result),) = summary.failed
     assert result.failure is Failure.WORKER_LOST
@@ -363,7 +364,7 @@ def test_a_process_that_breaks_outside_the_trial_is_told_with_its_traceback(tmp_
 def test_an_address_where_no_cluster_is_is_one_clear_line_at_once(nowhere):
     before, began = signal.getsignal(signal.SIGTERM), time.monotonic()
     with pytest.raises(ClusterError, match=f"^no Ray cluster at {nowhere}: .+$"):
-        Cluster(workloads.get, nowhere)
+        Cluster(workloads.get, nowhere).connect()
     assert time.monotonic() - began < 30
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -371,6 +372,6 @@ def test_an_address_where_no_cluster_is_is_one_clear_line_at_once(nowhere):
 def test_a_trial_that_fits_nowhere_is_refused(address):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ClusterError, match="no room for a trial with 99 CPUs and 0 GPUs") as error:
-        Cluster(workloads.get, address, cpus_per_trial=99)
+        Cluster(workloads.get, address, cpus_per_trial=99).connect()
     assert "\n" not in str(error.value)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -1,12 +1,13 @@
 """What an onlooker sees of a sweep, in a terminal and in a log."""
 
 import io
+from contextlib import nullcontext
 
 import pytest
 from rich.console import Console
 from rich.text import Text
 
-from harness.progress import LiveProgress, PlainProgress, describe_left
+from harness.progress import PlainProgress, describe_left, watch
 from scoring.records import Failure, Status, TrialResult
 from tests.fixtures.sweeps import make_row, plan_toys
 
@@ -57,7 +58,7 @@ def test_what_there_is_to_do_is_one_line():
 def test_a_log_has_a_line_for_every_trial(log):
     experiment = plan_toys("a", "b[/x]")
     first, second = experiment.specs()
-    with PlainProgress(log) as watcher:
+    with watch(log) as watcher:
         watcher.planned(experiment, [first, second])
         watcher.started(first)
         watcher.measured(first, make_row(10))
@@ -74,7 +75,7 @@ def test_a_log_has_a_line_for_every_trial(log):
 
 def test_a_single_trial_has_a_line_for_every_evaluation(log):
     (spec,) = plan_toys("a").specs()
-    with PlainProgress(log, rows=True) as watcher:
+    with nullcontext(PlainProgress(log, rows=True)) as watcher:
         watcher.measured(spec, make_row(1000, loss=2.25))
     assert shown(log).splitlines() == [
         "step    1,000    1000.00 s  validation/loss 2.25 (target <= 1)"
@@ -84,7 +85,7 @@ def test_a_single_trial_has_a_line_for_every_evaluation(log):
 def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(terminal, time):
     experiment = plan_toys("a", "b[/x]", studies=2)
     _, second, third, fourth = experiment.specs()
-    with LiveProgress(terminal) as watcher:
+    with watch(terminal) as watcher:
         watcher.planned(experiment, [second, third, fourth])
         for spec in (second, third):
             watcher.started(spec)
@@ -92,7 +93,7 @@ def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(terminal, ti
         time[0] = 8.0
         watcher.ended(second, REACHED)
         watcher.ended(fourth, REACHED)
-    assert "Timing the baseline's step" in terminal.file.getvalue()
+    assert "timing the baseline's step" in terminal.file.getvalue()
     lines = last_table(terminal).splitlines()
     cells = [line.strip("│").split("│") for line in lines if line.startswith("│")]
     assert [[cell.strip() for cell in row] for row in cells] == [
@@ -107,7 +108,7 @@ def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(terminal, ti
 def test_a_failure_is_told_at_once_and_an_interrupted_trial_is_not_done(terminal):
     experiment = plan_toys("a", "b")
     first, second = experiment.specs()
-    with LiveProgress(terminal) as watcher:
+    with watch(terminal) as watcher:
         watcher.planned(experiment, [first, second])
         for spec in (first, second):
             watcher.started(spec)
@@ -126,7 +127,7 @@ def test_a_failure_is_told_at_once_and_an_interrupted_trial_is_not_done(terminal
 def test_a_second_plan_begins_a_new_table(terminal):
     experiment = plan_toys("a")
     (spec,) = experiment.specs()
-    with LiveProgress(terminal) as watcher:
+    with watch(terminal) as watcher:
         for left in ([spec], []):
             watcher.planned(experiment, left)
             if left:
