@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import profile
 from scoring.read import Results
+from scoring.records import Goal
 from scoring.times import STUDY, study_times
 
 # Okabe and Ito (2008), told apart with any colour vision; without yellow, too faint on white
@@ -27,6 +28,7 @@ _TARGET: dict[str, Any] = {"color": "#555555", "linestyle": "dotted"}
 _COUNTS: dict[str, Any] = {"linewidth": 2.0, "zorder": 3}
 _OTHERS: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.45}
 _DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
+_MAY_LEAVE = 0.2  # the part of all values that may lie outside the frame
 
 
 def line_styles(submissions: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -78,26 +80,36 @@ def learning_curves(results: Results, workload: str, ax: Axes) -> Axes:
             hit = x == first["counting_seconds"]
             ax.plot(x[hit].iloc[0], y[hit].iloc[0], "o", ms=5, color=line.get_color(), zorder=4)
     ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
-    _scale_values(ax, rows, goal.direction)
+    _scale_values(ax, rows, goal)
     ax.set_title(workload, parse_math=False)
     ax.set(xlabel=_CLOCKS[experiment.clock], xlim=(0, None))
     ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
     return _tidy(ax)
 
 
-def _scale_values(ax: Axes, rows: pd.DataFrame, direction: str) -> None:
-    """A log scale where a loss spans decades; what rises far above the start is cut off."""
+def _scale_values(ax: Axes, rows: pd.DataFrame, goal: Goal) -> None:
+    """Limits that show what happens near the target; a log scale where a loss spans decades.
+
+    The worst fifth of all values, such as the first fall of every curve, may leave the frame, and
+    so does a loss that rises far above its start.
+    """
     finite = rows[np.isfinite(rows["value"])]
-    values = finite["value"]
-    if direction != "min" or values.empty or values.min() <= 0:
+    if finite.empty:
         return
+    values = finite["value"]
     start = finite.groupby(["submission", "study", "trial"])["value"].first().max()
-    low, top = values.min(), min(values.max(), 1.5 * start)
-    logarithmic = math.log10(top / low) > _DECADES
-    if logarithmic:
+    better, worse = values.min(), min(values.quantile(1 - _MAY_LEAVE), 1.5 * abs(start))
+    if goal.direction == "max":
+        better, worse = values.max(), values.quantile(_MAY_LEAVE)
+    ends = sorted((better, worse, goal.target))
+    low, high = ends[0], ends[-1]
+    if goal.direction == "min" and low > 0 and math.log10(high / low) > _DECADES:
         ax.set_yscale("log")
-    if top < values.max():
-        ax.set_ylim(low * (low / top) ** 0.05 if logarithmic else low - 0.05 * (top - low), top)
+        margin = (high / low) ** 0.05
+        ax.set_ylim(low / margin, high * margin)
+    elif low < high:
+        margin = 0.05 * (high - low)
+        ax.set_ylim(low - margin, high + margin)
 
 
 def _tidy(ax: Axes) -> Axes:
