@@ -23,7 +23,8 @@ from harness.prepare import Request, check
 from harness.spec import Workload
 from harness.sweep import Executor, Watcher, run_sweep
 from scoring import rulesets
-from scoring.records import EvalRow, TrialResult, TrialSpec, read_trial, trial_folder, write_json
+from scoring.records import EvalRow, TrialResult, TrialSpec, write_json
+from scoring.tree import read_trial, trial_folder
 
 SEARCH_SPACE_FILE = "target_setting_search_space.json"
 BUDGET_FRACTION = 0.75

@@ -11,18 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from harness import submission
 from harness.search_space import load as load_search_space
 from harness.spec import Workload
-from scoring.records import (
-    Failure,
-    Goal,
-    Status,
-    TrialSpec,
-    UserError,
-    read_json,
-    read_trial,
-    trial_folder,
-    write_json,
-)
+from scoring.records import Failure, Goal, Status, TrialSpec, UserError, read_json, write_json
 from scoring.rulesets import Ruleset
+from scoring.tree import read_trial, trial_folder
 
 EXPERIMENT_FILE = "experiment.json"
 

@@ -13,15 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import ledger
 from harness.ledger import Ledger
-from scoring.records import (
-    EvalRow,
-    Failure,
-    Status,
-    TrialResult,
-    TrialSpec,
-    remove_half_written,
-    write_trial,
-)
+from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
+from scoring.tree import remove_half_written, write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.plan import Experiment

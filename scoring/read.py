@@ -10,18 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from scoring.records import (
-    Goal,
-    RecordError,
-    TrialResult,
-    TrialSpec,
-    goal_from_plain,
-    read_json,
-    read_trial,
-    trial_folders,
-)
+from scoring.records import Goal, RecordError, TrialResult, TrialSpec, goal_from_plain, read_json
 from scoring.rulesets import Ruleset
 from scoring.times import STUDY, first_hit
+from scoring.tree import read_trial, trial_folders
 
 _TRIALS = {
     **{"submission": str, "workload": str, "study": int, "trial": int},

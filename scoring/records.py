@@ -1,33 +1,22 @@
-"""What a trial leaves behind: its records, their schema, and the results tree on disk.
+"""What a trial leaves behind, as plain data: the schema of everything that crosses to scoring.
 
-Everything that crosses from running to scoring is a file described here. Standard library only, so
-that any reader can use it. The tree (facts in the comments are AlgoPerf v0.6's own layout)::
-
-    OUT/experiment.json
-    OUT/ledger.jsonl
-    OUT/submissions/<submission>/study_<k>/<workload>_pytorch/trial_<n>/
-        eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them
-        trial.json                                               spec, result, environment
+Standard library only, so that any reader can use it. `scoring.tree` says where it lies on disk.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-SPLITS = ("train", "validation", "test")
-_ASIDE = ".writing_"
+TIMES = ("submission_seconds", "cpu_seconds", "eval_seconds", "logging_seconds", "total_seconds")
 
 
 class UserError(Exception):
@@ -158,9 +147,6 @@ class TrialResult:
     attempts: int = 1
 
 
-# ---- plain data <-> JSON ------------------------------------------------------------------------
-
-
 def to_plain(value: Any) -> Any:
     """Turns records into JSON-ready data; a non-finite float becomes "nan", "inf" or "-inf"."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -188,16 +174,10 @@ def spec_from_plain(data: Mapping[str, Any]) -> TrialSpec:
     return TrialSpec(**{**data, "goal": goal, "test_goal": test_goal, **floats})
 
 
-def row_from_plain(data: Mapping[str, Any]) -> EvalRow:
-    """The inverse of `to_plain` for an EvalRow."""
-    metrics = {name: float(value) for name, value in data["metrics"].items()}
-    return EvalRow(**{**data, "metrics": metrics})
-
-
 def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResult:
     """The inverse of `to_plain` for a TrialResult, whose rows live in a file of their own."""
     failure = None if data["failure"] is None else Failure(data["failure"])
-    numbers = {name: float(data[name]) for name in _TIMES.values()}
+    numbers = {name: float(data[name]) for name in TIMES}
     numbers["global_step"] = int(data["global_step"])
     return TrialResult(
         **{**data, **numbers, "status": Status(data["status"]), "failure": failure, "rows": rows}
@@ -233,114 +213,3 @@ def read_json(path: Path) -> dict[str, Any]:
             f"{path}: has schema {schema}, this chronograd reads up to {SCHEMA}; upgrade chronograd"
         )
     return data
-
-
-# ---- the results tree ---------------------------------------------------------------------------
-
-
-def trial_folder(out: Path, spec: TrialSpec) -> Path:
-    """Where a trial's records lie in the results tree `out`."""
-    study = out / "submissions" / spec.submission / f"study_{spec.study}"
-    return study / f"{spec.workload}_pytorch" / f"trial_{spec.trial}"
-
-
-def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
-    """Writes a finished trial's folder aside and renames it into its place, replacing an older one.
-
-    An older folder is there only when an earlier attempt was lost or interrupted; its rows stay in
-    the ledger.
-    """
-    folder = trial_folder(out, spec)
-    aside = Path(tempfile.mkdtemp(dir=out, prefix=_ASIDE))
-    new = aside / "new"
-    new.mkdir()
-    _write_csv(new / "eval_measurements.csv", spec, result)
-    if spec.hyperparameters is not None:
-        hparams = json.dumps(spec.hyperparameters, indent=2, allow_nan=False) + "\n"
-        (new / "hparams.json").write_text(hparams, encoding="utf-8")
-    write_json(new / "meta_data_0.json", {**result.environment, "rng_seed": spec.seed})
-    summary = {**to_plain(result), "rows": len(result.rows)}
-    write_json(new / "trial.json", {"spec": spec, "result": summary})
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        folder.rename(aside / "old")
-    new.rename(folder)
-    shutil.rmtree(aside)
-    return folder
-
-
-def remove_half_written(out: Path) -> None:
-    """Removes what a driver left that was killed inside `write_trial`; the ledger has it all."""
-    for aside in out.glob(f"{_ASIDE}*"):
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
-    """Reads one trial's folder, as `write_trial` left it."""
-    data = read_json(folder / "trial.json")
-    try:
-        spec = spec_from_plain(data["spec"])
-        measured = data["result"]["rows"]  # 0: the file holds one NaN row
-        rows = _read_csv(folder / "eval_measurements.csv") if measured else []
-        if len(rows) != measured:
-            raise ValueError(f"{len(rows)} evaluations, trial.json has {measured}")
-        return spec, result_from_plain(data["result"], rows)
-    except (KeyError, TypeError, ValueError, OSError, OverflowError, csv.Error) as error:
-        raise RecordError(f"{folder}: damaged trial records ({error})") from None
-
-
-def trial_folders(out: Path) -> Iterator[Path]:
-    """Every trial folder of the results tree, in a fixed order."""
-    yield from sorted((out / "submissions").glob("*/study_*/*_pytorch/trial_*/"))
-
-
-_TIMES = {  # AlgoPerf's column -> ours; `score` is the submission time once more
-    "accumulated_submission_time": "submission_seconds",
-    "accumulated_submission_cpu_time": "cpu_seconds",
-    "accumulated_eval_time": "eval_seconds",
-    "accumulated_logging_time": "logging_seconds",
-    "total_duration": "total_seconds",
-}
-
-
-def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
-    """AlgoPerf's eval_measurements.csv: sorted columns, one NaN row where nothing was evaluated.
-
-    A metric that was not evaluated is an empty cell, which pandas reads as NaN.
-    """
-    rows = result.rows or [
-        EvalRow(
-            global_step=result.global_step,
-            **{name: getattr(result, name) for name in _TIMES.values()},
-            metrics={},
-        )
-    ]
-    metrics = {f"{split}/{spec.goal.metric}" for split in SPLITS}
-    metrics |= {name for row in rows for name in row.metrics}
-    columns = sorted([*_TIMES, "global_step", "preemption_count", "score", *metrics])
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for row in rows:
-            cells: dict[str, Any] = {name: row.metrics.get(name, "") for name in metrics}
-            cells |= {column: getattr(row, name) for column, name in _TIMES.items()}
-            cells |= {"global_step": row.global_step, "score": row.submission_seconds}
-            writer.writerow({**cells, "preemption_count": result.attempts - 1})
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read_csv(path: Path) -> list[EvalRow]:
-    """The inverse of `_write_csv`; an empty cell is a metric that was not evaluated."""
-    with path.open(newline="", encoding="utf-8") as file:
-        text = file.read()
-    if not text.endswith("\n"):
-        raise ValueError(f"{path.name} ends in the middle of a line")
-    rows = []
-    for cells in csv.DictReader(io.StringIO(text, newline="")):
-        if None in cells or None in cells.values():
-            raise ValueError(f"{path.name}: a line has too many or too few cells")
-        metrics = {name: float(cell) for name, cell in cells.items() if "/" in name and cell}
-        times = {name: float(cells[column]) for column, name in _TIMES.items()}
-        rows.append(EvalRow(global_step=int(cells["global_step"]), metrics=metrics, **times))
-    return rows

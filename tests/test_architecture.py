@@ -14,10 +14,15 @@ FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")
 # What a package may import of ours, itself aside. harness/cli alone imports more.
 ALLOWED = {
     "scoring": (),
-    "harness": ("scoring.records", "scoring.rulesets", "scoring.pruning"),
+    "harness": ("scoring.records", "scoring.tree", "scoring.rulesets", "scoring.pruning"),
     "workloads": ("harness.spec",),
     "submissions": ("harness.spec",),
 }
+
+SHARED = (
+    "harness.spec", "workloads.base", "workloads.in_memory", "workloads.sklearn_data",
+    "submissions.recipe",
+)  # fmt: skip
 
 
 def imports_of(file):
@@ -46,9 +51,11 @@ def test_a_workload_or_submission_imports_no_other():
     for folder in [*(ROOT / "workloads").glob("*/"), *(ROOT / "submissions").glob("*_tuning/*/")]:
         for file in folder.glob("*.py"):
             for name in imports_of(file):
-                shared = ("harness.spec", "workloads.base", "workloads.sklearn_data")
+                shared = ("harness.spec", "workloads.base", "workloads.in_memory")
                 own = f"workloads.{folder.name}"
-                assert name.startswith((*shared, own, "submissions.recipe")), f"{file}: {name}"
+                assert name.startswith(
+                    (*shared, own, "workloads.sklearn_data", "submissions.recipe")
+                ), f"{file}: {name}"
 
 
 def test_only_cluster_imports_ray():
@@ -78,7 +85,7 @@ def run_python(code):
 @pytest.mark.parametrize(
     ("imported", "absent"),
     [
-        ("scoring.records", ("torch", "ray", "numpy", "pydantic")),
+        ("scoring.tree", ("torch", "ray", "numpy", "pydantic")),
         ("scoring.leaderboard", ("torch", "ray", "matplotlib")),
         ("harness.cli", ("torch", "ray", "numpy", "pandas", "scipy", "matplotlib", "pydantic")),
         ("harness.cluster", ("torch",)),  # a trial's process sets its threads first
@@ -107,9 +114,9 @@ def test_help_loads_neither_torch_nor_ray():
 def test_files_and_functions_stay_short():
     for file in FILES:
         text = file.read_text()
-        assert text.count("\n") <= 340, f"{file} is long"
+        assert text.count("\n") <= 300, f"{file} is long"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 80, f"{file}: {node.name} is long"
+                assert node.end_lineno - node.lineno <= 65, f"{file}: {node.name} is long"
     banned = {"utils.py", "helpers.py", "common.py"}
     assert not banned & {file.name for file in FILES}

@@ -1,4 +1,4 @@
-"""What workloads share: initialisation, forward pass, losses, and datasets that fit into memory."""
+"""What workloads share: initialisation, forward pass, losses, parameter types, targets."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ from harness.spec import (
     Tensor,
     Workload,
 )
-
-Splits = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> (inputs [N, ...], targets [N, ...])
 
 
 def read_targets(workload_file: str) -> tuple[float, float]:
@@ -64,7 +62,7 @@ class ModelWorkload(Workload):
     def init_model_fn(self, rng: RandomState) -> tuple[ParameterContainer, ModelAuxiliaryState]:
         """The initialised model on `self.device`, and no model state."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_seed(rng))
+            torch.manual_seed(seed_of(rng))
             model = self.build_model()
         return model.to(self.device), None
 
@@ -164,104 +162,6 @@ class Loss(Mapping[str, Tensor]):
         return 3
 
 
-class InMemoryWorkload(ModelWorkload):
-    """A workload whose dataset fits into memory.
-
-    Training batches walk through one random permutation of the examples after the other, the
-    incomplete batch at the end of each dropped; evaluation goes through a split in order.
-    """
-
-    @abc.abstractmethod
-    def load(self) -> Splits:
-        """Reads the splits "train", "validation" and "test"; raises DataError."""
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """How many examples each split has."""
-        return {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
-
-    def check_data(self) -> None:
-        """Raises DataError where files are missing or damaged."""
-        self.load()
-
-    def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a split, on `self.device`."""
-        if not hasattr(self, "_splits"):
-            self._splits: dict[str, tuple[Tensor, Tensor]] = {
-                key: (torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device))
-                for key, (x, y) in self.load().items()
-            }
-        return self._splits[name]
-
-    def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
-    ) -> Iterator[Batch]:
-        """An endless iterator over batches; batch i is a pure function of (rng, i)."""
-        inputs, targets = self.split(split)
-        seed = _seed(rng)
-
-        def batches() -> Iterator[Batch]:
-            epoch = 0
-            while True:
-                order = np.random.default_rng([seed, epoch]).permutation(len(inputs))
-                indices = torch.from_numpy(order).to(self.device)
-                for chosen in torch.split(indices, global_batch_size):
-                    if len(chosen) == global_batch_size:
-                        yield {"inputs": inputs[chosen], "targets": targets[chosen]}
-                epoch += 1
-
-        return batches()
-
-    def eval_model(
-        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
-    ) -> dict[str, float]:
-        """The mean of every metric over a split, each example once."""
-        inputs, targets = self.split(split)
-        if split == "train":
-            inputs = inputs[: self.num_eval_train_examples]
-            targets = targets[: self.num_eval_train_examples]
-        sums: dict[str, float] = {}
-        with _eval_mode(params):
-            size = self.eval_batch_size
-            for x, y in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
-                for name, values in self.per_example_metrics(y, params(x)).items():
-                    sums[name] = sums.get(name, 0.0) + values.double().sum().item()
-        return {name: total / len(inputs) for name, total in sums.items()}
-
-    def per_example_metrics(self, labels: Tensor, logits: Tensor) -> dict[str, Tensor]:
-        """Each metric [B]: the loss, and accuracy where the labels are classes."""
-        metrics = {"loss": self.loss(labels, logits, "none")}
-        if self.loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
-            metrics["accuracy"] = (logits.argmax(1) == labels).float()
-        return metrics
-
-
-def standardised_splits(
-    inputs: np.ndarray, targets: np.ndarray, sizes: Mapping[str, int], *, axis: int | None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Splits a dataset by one fixed permutation and standardises it by its training part.
-
-    Args:
-        inputs: [N, ...].
-        targets: [N, ...].
-        sizes: How many examples each split has, "train" first; they add up to N.
-        axis: The axis that mean and deviation are taken over; None for all.
-    """
-    if sum(sizes.values()) != len(inputs):
-        raise ValueError(f"the splits {dict(sizes)} do not add up to {len(inputs)} examples")
-    order = np.random.default_rng(0).permutation(len(inputs))
-    ends = np.cumsum(list(sizes.values()))[:-1]
-    parts = dict(zip(sizes, np.split(order, ends), strict=True))
-    mean = inputs[parts["train"]].mean(axis=axis)
-    deviation = inputs[parts["train"]].std(axis=axis)
-    scaled = ((inputs - mean) / deviation).astype(np.float32)
-    return {name: (scaled[part], targets[part]) for name, part in parts.items()}
-
-
 def parameter_types(model: nn.Module) -> dict[str, ParameterType]:
     """The type of every parameter, by the kind of module it belongs to."""
     types = {}
@@ -302,7 +202,8 @@ def frozen_batch_norm(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluates without gradients; the module's mode is restored."""
     training = model.training
     model.eval()
     try:
@@ -312,7 +213,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
         model.train(training)
 
 
-def _seed(rng: Any) -> int:
+def seed_of(rng: Any) -> int:
     """One integer from a random state: an integer or a sequence of them."""
     words = [int(word) & 0xFFFFFFFF for word in np.ravel(rng)]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)

@@ -12,7 +12,8 @@ from harness.calibrate import SEEDS, Calibration
 from harness.local import ThisProcess
 from harness.plan import read_experiment
 from harness.progress import PlainProgress
-from scoring.records import read_json, read_trial, trial_folders
+from scoring.records import read_json
+from scoring.tree import read_trial, trial_folders
 
 OPTIONS = {"seed": 0, "data_dir": None, "cpus_per_trial": 1, "gpus_per_trial": 0}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.cli import main
-from scoring.records import read_trial
+from scoring.tree import read_trial
 from tests.fixtures.faults import RULESET, write_submission
 
 

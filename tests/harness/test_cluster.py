@@ -19,7 +19,8 @@ from harness.attempt import prepare_process
 from harness.cluster import Cluster, ClusterError
 from harness.local import ThisProcess
 from harness.sweep import run_sweep
-from scoring.records import Failure, Status, TrialResult, read_trial, trial_folder
+from scoring.records import Failure, Status, TrialResult
+from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import RULESET, write_submission
 from tests.fixtures.sweeps import Quiet, ledger_rows, make_row, plan_faults, plan_toys
 from tests.fixtures.toy import make_spec

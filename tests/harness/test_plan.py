@@ -17,8 +17,9 @@ from harness.plan import (
 from harness.prepare import Request, check, resumed, single_trial
 from harness.submission import SubmissionError
 from scoring import rulesets
-from scoring.records import Failure, RecordError, Status, TrialResult, write_trial
+from scoring.records import Failure, RecordError, Status, TrialResult
 from scoring.rulesets import Ruleset, WorkloadRules
+from scoring.tree import write_trial
 from tests.fixtures.faults import write_submission
 
 OPTIONS = {"seed": 0, "clock": "steps", "data_dir": None}

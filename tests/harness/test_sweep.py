@@ -10,7 +10,8 @@ from harness import ledger, sweep
 from harness.attempt import prepare_process
 from harness.local import ThisProcess
 from harness.sweep import InterruptedSweepError, run_sweep
-from scoring.records import Failure, Status, TrialResult, read_trial, trial_folder, trial_folders
+from scoring.records import Failure, Status, TrialResult
+from scoring.tree import read_trial, trial_folder, trial_folders
 from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, Script, ledger_rows, make_row, plan_faults, plan_toys
 from tests.fixtures.toy import make_spec

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard, to_csv, to_json
 from scoring.read import read_tree
-from scoring.records import Failure, Status, read_json, write_json, write_trial
+from scoring.records import Failure, Status, read_json, write_json
+from scoring.tree import write_trial
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_tree
 
 SUBMISSIONS, WORKLOADS, STUDIES, TRIALS = ["a", "b", "c"], ["v", "w"], 3, 2

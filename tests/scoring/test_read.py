@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree
-from scoring.records import (
-    Failure,
-    RecordError,
-    Status,
-    read_json,
-    trial_folder,
-    write_json,
-    write_trial,
-)
+from scoring.records import Failure, RecordError, Status, read_json, write_json
+from scoring.tree import trial_folder, write_trial
 from tests.scoring.trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
 
 TRIALS = {("a", "w", 0, 1): 2.0, ("a", "w", 1, 1): 4.0}

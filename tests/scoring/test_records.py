@@ -19,12 +19,10 @@ from scoring.records import (
     Status,
     TrialResult,
     read_json,
-    read_trial,
     to_plain,
-    trial_folders,
     write_json,
-    write_trial,
 )
+from scoring.tree import read_trial, trial_folders, write_trial
 from tests.scoring.trees import make_result, make_row, make_spec
 
 SECONDS = st.floats(0, 1e6)

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read_tree
-from scoring.records import Failure, Status, write_trial
+from scoring.records import Failure, Status
 from scoring.report import format_number, terminal_table, write_html
+from scoring.tree import write_trial
 from tests.scoring.trees import make_result, make_spec, write_experiment, write_tree
 
 TRIALS = {

@@ -8,8 +8,9 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import LossType, Tensor
 from workloads import sklearn_data
-from workloads.base import InMemoryWorkload, Splits, read_targets, standardised_splits
+from workloads.base import read_targets
 from workloads.breast_cancer.model import LogisticRegression
+from workloads.in_memory import InMemoryWorkload, Splits, standardised_splits
 
 
 class BreastCancer(InMemoryWorkload):

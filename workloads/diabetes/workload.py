@@ -7,8 +7,9 @@ from torch import nn
 
 from harness.spec import LossType
 from workloads import sklearn_data
-from workloads.base import InMemoryWorkload, Splits, read_targets, standardised_splits
+from workloads.base import read_targets
 from workloads.diabetes.model import MLP
+from workloads.in_memory import InMemoryWorkload, Splits, standardised_splits
 
 
 class Diabetes(InMemoryWorkload):

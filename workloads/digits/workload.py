@@ -6,8 +6,9 @@ from torch import nn
 
 from harness.spec import LossType
 from workloads import sklearn_data
-from workloads.base import InMemoryWorkload, Splits, read_targets, standardised_splits
+from workloads.base import read_targets
 from workloads.digits.model import ConvNet
+from workloads.in_memory import InMemoryWorkload, Splits, standardised_splits
 
 
 class Digits(InMemoryWorkload):

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from harness.spec import LossType
-from workloads.base import InMemoryWorkload, Splits
+from workloads.in_memory import InMemoryWorkload, Splits
 from workloads.mnist.data import read
 from workloads.mnist.model import MLP
 

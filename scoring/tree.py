@@ -1,0 +1,145 @@
+"""The results tree on disk: written once per trial, read by everybody.
+
+AlgoPerf's own layout, so that its scoring script reads OUT/submissions::
+
+    OUT/experiment.json                                          what was planned
+    OUT/ledger.jsonl                                             every event, as it came
+    OUT/submissions/<submission>/study_<k>/<workload>_pytorch/trial_<n>/
+        eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them
+        trial.json                                               spec, result, environment
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scoring.records import (
+    EvalRow,
+    RecordError,
+    TrialResult,
+    TrialSpec,
+    read_json,
+    result_from_plain,
+    spec_from_plain,
+    to_plain,
+    write_json,
+)
+
+SPLITS = ("train", "validation", "test")
+_ASIDE = ".writing_"
+
+
+def trial_folder(out: Path, spec: TrialSpec) -> Path:
+    """Where a trial's records lie in the results tree `out`."""
+    study = out / "submissions" / spec.submission / f"study_{spec.study}"
+    return study / f"{spec.workload}_pytorch" / f"trial_{spec.trial}"
+
+
+def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
+    """Writes a finished trial's folder aside and renames it into its place, replacing an older one.
+
+    An older folder is there only when an earlier attempt was lost or interrupted; its rows stay in
+    the ledger.
+    """
+    folder = trial_folder(out, spec)
+    aside = Path(tempfile.mkdtemp(dir=out, prefix=_ASIDE))
+    new = aside / "new"
+    new.mkdir()
+    _write_csv(new / "eval_measurements.csv", spec, result)
+    if spec.hyperparameters is not None:
+        hparams = json.dumps(spec.hyperparameters, indent=2, allow_nan=False) + "\n"
+        (new / "hparams.json").write_text(hparams, encoding="utf-8")
+    write_json(new / "meta_data_0.json", {**result.environment, "rng_seed": spec.seed})
+    summary = {**to_plain(result), "rows": len(result.rows)}
+    write_json(new / "trial.json", {"spec": spec, "result": summary})
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rename(aside / "old")
+    new.rename(folder)
+    shutil.rmtree(aside)
+    return folder
+
+
+def remove_half_written(out: Path) -> None:
+    """Removes what a driver left that was killed inside `write_trial`; the ledger has it all."""
+    for aside in out.glob(f"{_ASIDE}*"):
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
+    """Reads one trial's folder, as `write_trial` left it."""
+    data = read_json(folder / "trial.json")
+    try:
+        spec = spec_from_plain(data["spec"])
+        measured = data["result"]["rows"]  # 0: the file holds one NaN row
+        rows = _read_csv(folder / "eval_measurements.csv") if measured else []
+        if len(rows) != measured:
+            raise ValueError(f"{len(rows)} evaluations, trial.json has {measured}")
+        return spec, result_from_plain(data["result"], rows)
+    except (KeyError, TypeError, ValueError, OSError, OverflowError, csv.Error) as error:
+        raise RecordError(f"{folder}: damaged trial records ({error})") from None
+
+
+def trial_folders(out: Path) -> Iterator[Path]:
+    """Every trial folder of the results tree, in a fixed order."""
+    yield from sorted((out / "submissions").glob("*/study_*/*_pytorch/trial_*/"))
+
+
+_TIMES = {  # AlgoPerf's column -> ours; `score` is the submission time once more
+    "accumulated_submission_time": "submission_seconds",
+    "accumulated_submission_cpu_time": "cpu_seconds",
+    "accumulated_eval_time": "eval_seconds",
+    "accumulated_logging_time": "logging_seconds",
+    "total_duration": "total_seconds",
+}
+
+
+def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
+    """AlgoPerf's eval_measurements.csv: sorted columns, one NaN row where nothing was evaluated.
+
+    A metric that was not evaluated is an empty cell, which pandas reads as NaN.
+    """
+    rows = result.rows or [
+        EvalRow(
+            global_step=result.global_step,
+            **{name: getattr(result, name) for name in _TIMES.values()},
+            metrics={},
+        )
+    ]
+    metrics = {f"{split}/{spec.goal.metric}" for split in SPLITS}
+    metrics |= {name for row in rows for name in row.metrics}
+    columns = sorted([*_TIMES, "global_step", "preemption_count", "score", *metrics])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for row in rows:
+            cells: dict[str, Any] = {name: row.metrics.get(name, "") for name in metrics}
+            cells |= {column: getattr(row, name) for column, name in _TIMES.items()}
+            cells |= {"global_step": row.global_step, "score": row.submission_seconds}
+            writer.writerow({**cells, "preemption_count": result.attempts - 1})
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_csv(path: Path) -> list[EvalRow]:
+    """The inverse of `_write_csv`; an empty cell is a metric that was not evaluated."""
+    with path.open(newline="", encoding="utf-8") as file:
+        text = file.read()
+    if not text.endswith("\n"):
+        raise ValueError(f"{path.name} ends in the middle of a line")
+    rows = []
+    for cells in csv.DictReader(io.StringIO(text, newline="")):
+        if None in cells or None in cells.values():
+            raise ValueError(f"{path.name}: a line has too many or too few cells")
+        metrics = {name: float(cell) for name, cell in cells.items() if "/" in name and cell}
+        times = {name: float(cells[column]) for column, name in _TIMES.items()}
+        rows.append(EvalRow(global_step=int(cells["global_step"]), metrics=metrics, **times))
+    return rows
