@@ -133,7 +133,13 @@ def read_experiment(out: Path) -> Experiment:
 
 
 def plan_submission(
-    folder: Path, tuning: str, seed: int, studies: int, trials: int, search_space: str
+    folder: Path,
+    tuning: str,
+    seed: int,
+    studies: int,
+    trials: int,
+    search_space: str,
+    points: list[list[dict[str, Any]]] | None = None,
 ) -> PlannedSubmission:
     """Loads and checks a submission and draws its points.
 
@@ -144,10 +150,10 @@ def plan_submission(
         studies: How many studies there are.
         trials: How many trials a study has.
         search_space: The name of the search space's file in the folder.
+        points: Given points [study][trial], which no search space is then needed for.
     """
     submission.load(folder)
-    points = None
-    if tuning == "external":
+    if tuning == "external" and points is None:
         points = load_search_space(folder / search_space).points(seed, studies, trials)
     return PlannedSubmission(path=str(folder), hash=submission.content_hash(folder), points=points)
 
@@ -208,13 +214,8 @@ def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
             raise PlanError(
                 f"{out}: was planned with {name} {shown[0]}, not {shown[1]}; choose another --out"
             )
-    for name in old.submissions.keys() & new.submissions.keys():
-        if old.submissions[name].hash != new.submissions[name].hash:
-            raise PlanError(
-                f"{out}: the code of submission {name} changed since (SHA-256 "
-                f"{old.submissions[name].hash[:12]}, now {new.submissions[name].hash[:12]}); "
-                "restore it, or choose another --out"
-            )
+    for name in sorted(old.submissions.keys() & new.submissions.keys()):
+        _refuse_changes(name, old.submissions[name], new.submissions[name], out)
     if new.studies > old.studies:
         submissions = {**old.submissions, **new.submissions}
     else:
@@ -227,6 +228,20 @@ def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
             "only": new.only,
         }
     )
+
+
+def _refuse_changes(name: str, old: PlannedSubmission, new: PlannedSubmission, out: Path) -> None:
+    """Raises PlanError where a submission is no longer what `out` was planned with."""
+    if old.hash != new.hash:
+        raise PlanError(
+            f"{out}: the code of submission {name} changed since (SHA-256 {old.hash[:12]}, now "
+            f"{new.hash[:12]}); restore it, or choose another --out"
+        )
+    in_both = zip(old.points or [], new.points or [], strict=False)  # one may have more studies
+    if any(before != now for before, now in in_both):
+        raise PlanError(
+            f"{out}: was planned with other hyperparameter points of {name}; choose another --out"
+        )
 
 
 def _with_target(goal: Goal, target: float | None) -> Goal:

@@ -42,6 +42,7 @@ class Request:
     studies: int | None = None
     trials: int | None = None
     search_space: str = submission.SEARCH_SPACE_FILE
+    point: dict[str, Any] | None = None  # instead of the search space's points
     options: Mapping[str, Any]  # fields of Experiment, as they are
 
 
@@ -53,12 +54,16 @@ def check(request: Request, load_workload: LoadWorkload) -> Draft:
     """
     ruleset = request.ruleset
     folders = _folders(request.submissions, request.tuning)
-    tuning = request.tuning or _natural_tuning(folders)
+    tuning = request.tuning or ("external" if request.point else _natural_tuning(folders))
     studies = request.studies or ruleset.studies
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
     seed = request.options["seed"]
+    points = None
+    if request.point is not None:
+        check_point("--hparams", request.point)
+        points = [[request.point] * trials] * studies
     planned = {
-        name: plan_submission(folder, tuning, seed, studies, trials, request.search_space)
+        name: plan_submission(folder, tuning, seed, studies, trials, request.search_space, points)
         for name, folder in folders.items()
     }
     data_dir = request.options.get("data_dir")
@@ -100,33 +105,18 @@ def resumed(out: Path, studies: int | None, load_workload: LoadWorkload) -> Draf
     return check(request, load_workload)
 
 
-def single_trial(
-    request: Request,
-    study: int,
-    trial: int,
-    point: dict[str, Any] | None,
-    load_workload: LoadWorkload,
-) -> Draft:
+def single_trial(request: Request, study: int, trial: int, load_workload: LoadWorkload) -> Draft:
     """The draft of one trial of what is requested: that of `study` and `trial`.
 
     Args:
         request: With one submission and one workload.
         study: From 0; counts for the random streams and the point.
         trial: From 1, likewise.
-        point: Hyperparameters to use instead of the search space's.
         load_workload: Gives the workload of a name, data directory and device.
     """
-    if point is not None:
-        request = replace(request, tuning="external")
     draft = check(replace(request, studies=study + 1, trials=trial), load_workload)
     if trial > draft.fields["trials"]:
         raise PlanError("self-tuning has one trial a study: --trial 1")
-    if point is not None:
-        check_point("--hparams", point)
-        points = [[point] * trial] * (study + 1)
-        draft.submissions.update(
-            {n: s.model_copy(update={"points": points}) for n, s in draft.submissions.items()}
-        )
     return replace(draft, fields={**draft.fields, "only": (study, trial)})
 
 

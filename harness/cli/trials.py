@@ -77,9 +77,10 @@ def run(
         workloads=[workload],
         ruleset=rulesets.load(ruleset),
         tuning=tuning,
+        point=_hyperparameters(hparams),
         options=options,
     )
-    draft = single_trial(request, study, trial, _hyperparameters(hparams), workloads.get)
+    draft = single_trial(request, study, trial, workloads.get)
     try:
         summary = run_sweep(
             draft.complete(out, executor), out, executor, PlainProgress(console, rows=True)

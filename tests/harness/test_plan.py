@@ -1,6 +1,6 @@
 """Plans: what is run, under which rules, and what may be added later."""
 
-import math
+from dataclasses import replace
 
 import pytest
 
@@ -197,11 +197,12 @@ def test_a_single_trial_is_the_sweeps_trial(tmp_path):
         submissions=["nadamw"], workloads=["diabetes"], ruleset=rulesets.load("demo"),
         options=OPTIONS,
     )  # fmt: skip
-    draft = single_trial(request, 1, 2, None, workloads.get)
+    draft = single_trial(request, 1, 2, workloads.get)
     (spec,) = draft.complete(tmp_path, NoExecutor()).specs()
     sweep = ask("nadamw").complete(tmp_path, NoExecutor())
     assert spec == sweep.spec("nadamw", "diabetes", 1, 2)
-    draft = single_trial(request, 0, 1, {"learning_rate": 1.0}, workloads.get)
+    request = replace(request, point={"learning_rate": 1.0})
+    draft = single_trial(request, 0, 1, workloads.get)
     (spec,) = draft.complete(tmp_path, NoExecutor()).specs()
     assert spec.hyperparameters == {"learning_rate": 1.0}
 
@@ -215,5 +216,16 @@ def test_extending_keeps_the_points_that_were_planned():
         )  # fmt: skip
 
     old = experiment([[{"a": 1}]], 1)
-    assert extend(old, experiment([[{"a": 2}]], 1), "out").submissions["s"].points == [[{"a": 1}]]
-    assert math.isclose(extend(old, experiment([[{"a": 1}]] * 2, 2), "out").studies, 2)
+    assert extend(old, experiment([[{"a": 1}], [{"a": 2}]], 2), "out").studies == 2
+    with pytest.raises(PlanError, match="other hyperparameter points of s"):
+        extend(old, experiment([[{"a": 2}]], 1), "out")
+
+
+def test_a_point_needs_no_search_space(tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    request = Request(
+        submissions=[str(folder)], workloads=["diabetes"], ruleset=rulesets.load("demo"),
+        point={"learning_rate": 1.0}, options=OPTIONS,
+    )  # fmt: skip
+    (spec,) = single_trial(request, 0, 9, workloads.get).complete(tmp_path, NoExecutor()).specs()
+    assert (spec.tuning, spec.hyperparameters) == ("external", {"learning_rate": 1.0})
