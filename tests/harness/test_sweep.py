@@ -205,3 +205,12 @@ def test_a_process_gets_its_threads_and_devices(monkeypatch):
     assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]) == ("1", "1")
     prepare_process(make_spec(device="cpu", threads=1))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_what_a_killed_driver_left_half_written_is_removed(tmp_path):
+    half = tmp_path / ".writing_abc" / "new"
+    half.mkdir(parents=True)
+    (half / "trial.json").write_text("{")
+    run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
+    assert not half.parent.exists()
+    assert len(list(trial_folders(tmp_path))) == 1

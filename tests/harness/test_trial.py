@@ -372,3 +372,14 @@ def test_rng_is_a_pair_that_differs_from_step_to_step(time):
 def test_peak_memory_is_recorded(time):
     result = run(time, ScriptedWorkload(time), make_submission(time), max_steps=1)
     assert result.peak_memory_bytes > 10 * 2**20
+
+
+def test_a_workload_may_have_its_model_compiled(time, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
+    workload = ScriptedWorkload(time)
+    run(time, workload, make_submission(time), max_steps=1)
+    assert compiled == []
+    workload.compile_model = True
+    run(time, workload, make_submission(time), max_steps=1)
+    assert len(compiled) == 1
