@@ -6,12 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import submission
 from harness.search_space import load as load_search_space
 from harness.spec import Workload
-from scoring.records import Failure, Goal, Status, TrialSpec, UserError, read_json, write_json
+from scoring.records import (
+    Failure,
+    Goal,
+    RecordError,
+    Status,
+    TrialSpec,
+    UserError,
+    read_json,
+    write_json,
+)
 from scoring.rulesets import Ruleset
 from scoring.tree import read_trial, trial_folder
 
@@ -128,8 +137,14 @@ class Experiment(BaseModel):
 
 
 def read_experiment(out: Path) -> Experiment:
-    """Reads OUT/experiment.json; raises RecordError where `out` is no results tree."""
-    return Experiment(**read_json(out / EXPERIMENT_FILE))
+    """Reads OUT/experiment.json; raises RecordError where it is missing or damaged."""
+    path = out / EXPERIMENT_FILE
+    try:
+        return Experiment(**read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise RecordError(f"{path}: damaged ({key}: {first['msg']}); restore it") from None
 
 
 def plan_submission(

@@ -134,6 +134,9 @@ def test_an_experiment_survives_its_file(tmp_path):
     assert read_experiment(tmp_path) == experiment
     with pytest.raises(RecordError, match="is this a results directory"):
         read_experiment(tmp_path / "nowhere")
+    (tmp_path / "experiment.json").write_text('{"schema": 1, "tuning": "self"}')
+    with pytest.raises(RecordError, match=r"experiment.json: damaged \(ruleset: Field required"):
+        read_experiment(tmp_path)
 
 
 def test_a_tree_takes_more_submissions_workloads_and_studies(tmp_path):
