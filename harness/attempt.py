@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
+from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec, UserError
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
     from harness.clock import Clock
@@ -51,7 +51,7 @@ def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float
     """The node type and the median seconds of a step of `spec`, warm-up left out.
 
     Raises:
-        RuntimeError: The trial failed; the message says why.
+        UserError: The trial failed; the message says why.
     """
     prepare_process(spec)
     from harness.clock import LapClock
@@ -65,7 +65,7 @@ def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float
     )  # fmt: skip
     result = _run(load_workload, endless, clock, lambda row: None)
     if result.status is not Status.STEP_LIMIT:
-        raise RuntimeError(f"timing {spec.name}: {result.status}: {result.message}")
+        raise UserError(f"{spec.name} cannot be timed: {result.status}: {result.message}")
     return node_type(spec.device), statistics.median(clock.laps[WARMUP_STEPS:])
 
 
