@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ if TYPE_CHECKING:  # torch is imported only once the process is set up for it
     from harness.clock import Clock
     from harness.spec import Workload
 
-LoadWorkload = Callable[[str, Path | None, str], "Workload"]  # as workloads.get
+LoadWorkload = Callable[[str, str | None, str], "Workload"]  # as workloads.get
 WARMUP_STEPS = 20
 TIMED_STEPS = 200
 
@@ -88,8 +87,7 @@ def _run(
 
     facts = environment.describe(spec.device, spec.threads)
     try:
-        data_dir = None if spec.data_dir is None else Path(spec.data_dir)
-        workload = load_workload(spec.workload, data_dir, spec.device)
+        workload = load_workload(spec.workload, spec.data_dir, spec.device)
         loaded = submission.load(Path(spec.submission_path))
     except submission.SubmissionError as error:
         return _never_started(Failure.SUBMISSION_ERROR, error, facts)
@@ -101,12 +99,13 @@ def _run(
 
 
 def _never_started(failure: Failure, error: Exception, facts: dict[str, Any]) -> TrialResult:
+    from harness.trial import describe_error
+
     return TrialResult(
         status=Status.FAILED,
         failure=failure,
-        message=f"{type(error).__name__}: {error}".split("\n")[0],
-        traceback="".join(traceback.format_exception(error)),
         environment=facts,
+        **describe_error(error),
     )
 
 

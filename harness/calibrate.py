@@ -56,10 +56,7 @@ class Calibration:
 
     def run(self) -> dict[str, Any]:
         """Writes OUT/target.json and returns it: the targets, and how they came about."""
-        data_dir = self.options.get("data_dir")
-        workload = self.load_workload(
-            self.name, None if data_dir is None else Path(data_dir), "cpu"
-        )
+        workload = self.load_workload(self.name, self.options.get("data_dir"), "cpu")
         optimum = workload.optimum()
         if optimum is None:
             found = self._tune(workload)

@@ -21,7 +21,7 @@ from scoring.records import (
     read_json,
     write_json,
 )
-from scoring.rulesets import Ruleset
+from scoring.rulesets import Ruleset, first_fault
 from scoring.tree import read_trial, trial_folder
 
 EXPERIMENT_FILE = "experiment.json"
@@ -142,9 +142,7 @@ def read_experiment(out: Path) -> Experiment:
     try:
         return Experiment(**read_json(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise RecordError(f"{path}: damaged ({key}: {first['msg']}); restore it") from None
+        raise RecordError(f"{path}: damaged ({first_fault(error)}); restore it") from None
 
 
 def plan_submission(

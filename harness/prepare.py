@@ -66,10 +66,9 @@ def check(request: Request, load_workload: LoadWorkload) -> Draft:
         name: plan_submission(folder, tuning, seed, studies, trials, request.search_space, points)
         for name, folder in folders.items()
     }
-    data_dir = request.options.get("data_dir")
     loaded = {}
     for name in request.workloads:
-        loaded[name] = load_workload(name, None if data_dir is None else Path(data_dir), "cpu")
+        loaded[name] = load_workload(name, request.options.get("data_dir"), "cpu")
         loaded[name].check_data()
     fields = {
         "tuning": tuning,

@@ -125,8 +125,10 @@ class Workload(abc.ABC):
 
     compile_model: bool = False  # whether the harness wraps the model in torch.compile
 
-    def __init__(self, data_dir: Path | None = None, device: str | torch.device = "cpu") -> None:
-        self.data_dir = data_dir
+    def __init__(
+        self, data_dir: str | Path | None = None, device: str | torch.device = "cpu"
+    ) -> None:
+        self.data_dir = None if data_dir is None else Path(data_dir)
         self.device = torch.device(device)
 
     @property

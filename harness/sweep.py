@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import ledger
 from harness.ledger import Ledger
-from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
+from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec
 from scoring.tree import remove_half_written, write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
@@ -176,15 +176,7 @@ class Driver:
     def _cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
         rows = self._rows[spec.name]
         if rows:
-            last = rows[-1]
-            details |= {
-                "global_step": last.global_step,
-                "submission_seconds": last.submission_seconds,
-                "cpu_seconds": last.cpu_seconds,
-                "eval_seconds": last.eval_seconds,
-                "logging_seconds": last.logging_seconds,
-                "total_seconds": last.total_seconds,
-            }
+            details |= {name: getattr(rows[-1], name) for name in ("global_step", *TIMES)}
         return TrialResult(status=status, rows=rows, **details)
 
     def _append(self, event: str, spec: TrialSpec, **data: Any) -> None:

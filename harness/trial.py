@@ -230,9 +230,16 @@ class _Trial:
         return self.result(
             Status.FAILED,
             failure=failure,
-            message=f"{type(error).__name__}: {error}".split("\n")[0],
-            traceback="".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+            **describe_error(error),
         )
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """The message, one line, and the traceback's tail, as a failed TrialResult holds them."""
+    return {
+        "message": f"{type(error).__name__}: {error}".split("\n")[0],
+        "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+    }
 
 
 def _tagged(queue: Iterator[Any]) -> Iterator[Any]:

@@ -25,7 +25,7 @@ def names() -> list[str]:
     return sorted(ours | set(entry_points(group="chronograd.workloads").names))
 
 
-def get(name: str, data_dir: Path | None = None, device: str = "cpu") -> Workload:
+def get(name: str, data_dir: str | Path | None = None, device: str = "cpu") -> Workload:
     """A workload by its name; `data_dir` and `device` as in `harness.spec.Workload`."""
     return _find(name)(data_dir=data_dir, device=device)
 

@@ -124,11 +124,7 @@ def sweep(
     from scoring import rulesets
 
     if resume is not None:
-        given = {name for name in context.params if _was_given(context, name)}
-        if given - {"resume", "studies", "address", "dry_run"}:
-            raise typer.BadParameter(
-                "--resume DIR takes all from DIR; only --studies, --address, --dry-run go with it"
-            )
+        _refuse_beside_resume(context)
         draft, out = resumed(resume, studies, workloads.get), resume
     else:
         if not submissions or out is None or (suite is None) == (not workload):
@@ -175,7 +171,6 @@ def calibrate(
     from harness.progress import watch
     from harness.sweep import InterruptedSweepError
 
-    workloads.get(workload, data_dir).check_data()
     out = out or Path("results/calibrate") / workload
     options = {
         "seed": seed,
@@ -217,10 +212,14 @@ def _stoppable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _was_given(context: typer.Context, parameter: str) -> bool:
-    """Whether the user set a parameter, as opposed to its default."""
-    source = context.get_parameter_source(parameter)
-    return source is not None and source.name == "COMMANDLINE"
+def _refuse_beside_resume(context: typer.Context) -> None:
+    """Raises BadParameter for options that `--resume DIR` would have to ignore."""
+    for name in context.params.keys() - {"resume", "studies", "address", "dry_run"}:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(
+                "--resume DIR takes all from DIR; only --studies, --address, --dry-run go with it"
+            )
 
 
 def _options_of(
