@@ -94,7 +94,6 @@ class Experiment(BaseModel):
     def spec(self, name: str, workload: str, study: int, trial: int) -> TrialSpec:
         """One trial of the plan."""
         planned, rules = self.submissions[name], self.workloads[workload]
-        factor = self.ruleset.self_tuning_budget_factor if self.tuning == "self" else 1.0
         return TrialSpec(
             submission=name,
             submission_path=planned.path,
@@ -107,7 +106,7 @@ class Experiment(BaseModel):
             hyperparameters=None if planned.points is None else planned.points[study][trial - 1],
             goal=rules.goal,
             test_goal=rules.test_goal,
-            budget_seconds=rules.budget_seconds * factor,
+            budget_seconds=rules.budget_seconds * self.ruleset.budget_factor(self.tuning),
             max_allowed_runtime_sec=rules.budget_seconds,
             eval_period_seconds=rules.eval_period_seconds,
             step_hint=rules.step_hint,
@@ -195,8 +194,9 @@ def plan_workload(
         if clock == "wall" and ruleset.max_budget_seconds is not None:
             budget = min(budget, ruleset.max_budget_seconds)
     return PlannedWorkload(
-        goal=_with_target(workload.goal, own.get("validation_target")),
-        test_goal=workload.test_goal and _with_target(workload.test_goal, own.get("test_target")),
+        goal=_with_rules(workload.goal, own, own.get("validation_target")),
+        test_goal=workload.test_goal
+        and _with_rules(workload.test_goal, own, own.get("test_target")),
         budget_seconds=budget,
         eval_period_seconds=period,
         step_hint=own.get("step_hint", workload.step_hint),
@@ -257,10 +257,13 @@ def _refuse_changes(name: str, old: PlannedSubmission, new: PlannedSubmission, o
         )
 
 
-def _with_target(goal: Goal, target: float | None) -> Goal:
-    if target is None:
-        return goal
-    return Goal(metric=goal.metric, direction=goal.direction, target=target)
+def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
+    """A workload's goal with what the ruleset says of it."""
+    return Goal(
+        metric=own.get("metric", goal.metric),
+        direction=own.get("direction", goal.direction),
+        target=goal.target if target is None else target,
+    )
 
 
 def _is_done(folder: Path) -> bool:

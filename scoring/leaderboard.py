@@ -3,120 +3,218 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from scoring.profiles import area_scores, performance_ratios
-from scoring.read import Experiment, Results
-from scoring.times import medians, studies_reached, study_times
+from scoring.profiles import Stages, apply_rules, scores
+from scoring.reference import Reference
+from scoring.remarks import differences, missing, ties
+from scoring.results import Results, Scope, Submission, Trial
+from scoring.times import RULES, Method, StudyTimes, medians, study_times
+from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One submission on one workload, scored or held out.
+
+    Attributes:
+        seconds: Median time to target over the studies, infinite for a miss.
+        steps: Median steps to target, likewise.
+        ratio: Time over the fastest, infinite where it does not count; NaN for a held-out variant.
+        reached: In how many studies the target was reached.
+        studies: Of how many.
+        reason: Why the ratio is infinite, "" where it is not.
+        counted: By study the trial that counts, None for a miss.
+    """
+
+    seconds: float
+    steps: float
+    ratio: float
+    reached: int
+    studies: int
+    reason: str
+    counted: list[Trial | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """One submission on the leaderboard.
+
+    Attributes:
+        name: Its name.
+        rank: From 1; ties share one.
+        score: From 0 to 1.
+        low: Lower end of the score's 95% interval.
+        high: Upper end.
+        ranks: The probability of rank 1, 2, ...
+        beats: By name the probability of scoring above it.
+        reference_score: Against the frozen reference, None without one.
+        hours: On the submission clock over all trials read, failed ones included.
+        trials: How many were `planned`, ended in each status, and are `missing`.
+        cells: By workload, held-out variants last.
+        source: Where it comes from.
+    """
+
+    name: str
+    rank: int
+    score: float
+    low: float
+    high: float
+    ranks: list[float]
+    beats: dict[str, float]
+    reference_score: float | None
+    hours: float
+    trials: dict[str, int]
+    cells: dict[str, Cell]
+    source: Submission
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leaderboard:
-    """Scores under the written rule. Every table's rows are the submissions from best to worst.
+    """A scored set of results.
 
     Attributes:
-        experiment: What was planned.
-        method: The name of the scoring rule.
-        standings: By submission: `score` in [0, 1]; `rank` from 1, ties share one; `hours` on the
-            submission clock over all trials read, failed ones included; trials `planned`; and how
-            many of these ended in each status, `missing` if not read.
-        times: Median seconds to target, submissions x workloads, infinite for a miss.
-        steps: Median steps to target of the trials that counted, likewise.
-        ratios: Time over the fastest, likewise.
-        reached: In how many studies the target was reached.
-        studies: Seconds, steps and trial that counted of each submission, workload and study.
+        results: What was scored.
+        method: How.
+        standings: From best to worst; submissions that tie stand in order of name.
+        studies: Time to target of every study.
+        stages: The times after each rule; submissions in the order of `studies`.
+        uncertainty: What resampling says.
+        reference: What `reference_score` is relative to, if anything.
+        differences: By submission how the official method scores it, where otherwise, and why.
+        warnings: A line for all that makes the results incomplete, and what it does.
+        remarks: A line for each tie that the official method leaves to the file system.
     """
 
-    experiment: Experiment
-    method: str
-    standings: pd.DataFrame
-    times: pd.DataFrame
-    steps: pd.DataFrame
-    ratios: pd.DataFrame
-    reached: pd.DataFrame
-    studies: pd.DataFrame
+    results: Results
+    method: Method
+    standings: list[Standing]
+    studies: StudyTimes
+    stages: Stages
+    uncertainty: Uncertainty
+    reference: Reference | None
+    differences: dict[str, str]
+    warnings: list[str]
+    remarks: list[str]
 
 
-def make_leaderboard(results: Results) -> Leaderboard:
-    """Scores and ranks the submissions of a results tree against each other."""
-    experiment = results.experiment
-    studies = study_times(results.trials, experiment.plan)
-    times = medians(studies, "seconds")
-    ratios = performance_ratios(times, experiment.ruleset.r_max)
-    score = area_scores(ratios, experiment.ruleset.r_max)
-    standings = pd.DataFrame({"score": score, "rank": score.rank(method="min", ascending=False)})
-    standings = standings.astype({"rank": int}).join(_effort(results))
-    order = standings.rename_axis("submission").sort_values(["rank", "submission"]).index
+def make_leaderboard(
+    results: Results,
+    method: Method = RULES,
+    reference: Reference | None = None,
+    resampled: str = "studies",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Leaderboard:
+    """Scores and ranks the submissions against each other, and against a reference if given.
+
+    Args:
+        results: From `scoring.read.read`.
+        method: How.
+        reference: Best times that a second score is relative to.
+        resampled: What the intervals come from: "studies", or "workloads" for both.
+        seed: Of the resamples.
+        resamples: How many.
+
+    Raises:
+        ReferenceError: The reference was made under other rules.
+    """
+    scope = results.scope
+    studies = study_times(results, method)
+    times_sw = medians(studies.seconds_swk, method)
+    stages = apply_rules(times_sw, scope)
+    score_s = scores(stages, scope.ruleset.r_max, method.exact_area).round(12)
+    uncertainty = bootstrap(studies, scope, method, resampled, seed, resamples)
+    frozen_s = None
+    if reference is not None:
+        frozen_s = reference.scores(times_sw, scope, method)
+    standings = []
+    for s, name in enumerate(studies.submissions):
+        hours, trials = _effort(results, name)
+        standings.append(
+            Standing(
+                name=name,
+                rank=1 + int(np.count_nonzero(score_s > score_s[s])),
+                score=float(score_s[s]),
+                low=float(uncertainty.low[s]),
+                high=float(uncertainty.high[s]),
+                ranks=uncertainty.ranks[s].tolist(),
+                beats=dict(zip(studies.submissions, uncertainty.beats[s].tolist(), strict=True)),
+                reference_score=None if frozen_s is None else float(frozen_s[s]),
+                hours=hours,
+                trials=trials,
+                cells=_cells(results, method, studies, stages, s),
+                source=results.submissions[name],
+            )
+        )
+    standings.sort(key=lambda standing: (standing.rank, standing.name))
     return Leaderboard(
-        experiment=experiment,
-        method="rules",
-        standings=standings.loc[order],
-        times=times.loc[order],
-        steps=medians(studies, "steps").loc[order],
-        ratios=ratios.loc[order],
-        reached=studies_reached(studies).loc[order],
+        results=results,
+        method=method,
+        standings=standings,
         studies=studies,
+        stages=stages,
+        uncertainty=uncertainty,
+        reference=reference,
+        differences=differences(results) if method is RULES else {},
+        warnings=[*results.warnings, *missing(results, method)],
+        remarks=ties(studies, method, scope),
     )
 
 
-def _effort(results: Results) -> pd.DataFrame:
-    """Hours and outcomes of each submission's trials."""
-    experiment, trials = results.experiment, results.trials
-    submissions = list(experiment.submissions)
-    seconds = trials.groupby("submission")["submission_seconds"].sum()
-    outcomes = pd.crosstab(trials["submission"], trials["status"]).reindex(submissions)
-    planned = len(experiment.workloads) * experiment.studies * experiment.trials
-    effort = outcomes.fillna(0).astype(int)
-    effort["missing"] = planned - effort.sum(axis=1)
-    effort.insert(0, "hours", seconds.reindex(submissions, fill_value=0.0) / 3600)
-    effort.insert(1, "planned", planned)
-    return effort
+def _effort(results: Results, name: str) -> tuple[float, dict[str, int]]:
+    """Hours and outcomes of a submission's trials."""
+    scope = results.scope
+    mine = [trial for trial in results.trials if trial.submission == name]
+    planned = len(scope.workloads) * scope.studies * scope.trials
+    outcomes = Counter(trial.status for trial in mine)
+    missing = planned - sum(not trial.extra for trial in mine)
+    hours = math.fsum(trial.submission_seconds for trial in mine) / 3600
+    return hours, {"planned": planned, **dict(sorted(outcomes.items())), "missing": missing}
 
 
-def to_json(board: Leaderboard) -> dict[str, Any]:
-    """The leaderboard as plain data; null is a miss. `records.write_json` adds the schema."""
-    submissions = []
-    for name in board.standings.index.tolist():
-        standing = board.standings.loc[name]
-        tables = {"times": board.times, "ratios": board.ratios, "steps": board.steps}
-        submissions.append(
-            {
-                "name": name,
-                "score": float(standing["score"]),
-                "score_low": None,
-                "score_high": None,
-                "rank": int(standing["rank"]),
-                **{key: _finite(table.loc[name]) for key, table in tables.items()},
-                "studies_reached": {w: int(count) for w, count in board.reached.loc[name].items()},
-                "hours": float(standing["hours"]),
-                "trials": {key: int(standing[key]) for key in board.standings.columns[3:]},
-            }
+def _cells(
+    results: Results, method: Method, studies: StudyTimes, stages: Stages, s: int
+) -> dict[str, Cell]:
+    """What a leaderboard shows of submission number `s`, by workload."""
+    scope, name = results.scope, studies.submissions[s]
+    steps_w = medians(studies.steps_swk[s], method)
+    cells: dict[str, Cell] = {}
+    for w, workload in reversed(list(enumerate(studies.workloads))):  # variants before workloads
+        seconds_k = studies.seconds_swk[s, w]
+        counted = [studies.counted.get((name, workload, k)) for k in range(len(seconds_k))]
+        present = int(np.count_nonzero(~np.isnan(seconds_k)))
+        cells[workload] = Cell(
+            seconds=float(stages.median[s, w]),
+            steps=float(np.nan_to_num(steps_w[w], nan=np.inf, posinf=np.inf)),
+            ratio=float(stages.ratios[s, w]) if w < len(scope.scored) else math.nan,
+            reached=sum(trial is not None for trial in counted),
+            studies=scope.studies if method.missing_is_infinite else present,
+            reason=_reason(scope, stages, s, w, present, cells),
+            counted=counted,
         )
-    return {
-        "ruleset": board.experiment.ruleset.name,
-        "method": board.method,
-        "tuning": board.experiment.tuning,
-        "clock": board.experiment.clock,
-        "studies": board.experiment.studies,
-        "workloads": list(board.experiment.workloads),
-        "submissions": submissions,
-    }
+    return {workload: cells[workload] for workload in studies.workloads}
 
 
-def _finite(row: pd.Series[float]) -> dict[str, float | None]:
-    """A table's row by workload; an infinite entry is None."""
-    return {str(w): value if math.isfinite(value) else None for w, value in row.items()}
-
-
-def to_csv(board: Leaderboard) -> str:
-    """The leaderboard as CSV: a row a submission, with three columns a workload; inf is a miss."""
-    tables = {"seconds": board.times, "steps": board.steps, "ratio": board.ratios}
-    columns = {
-        f"{workload}/{name}": table[workload]
-        for workload in board.times.columns
-        for name, table in tables.items()
-    }
-    return board.standings.assign(**columns).to_csv(index_label="submission")
+def _reason(
+    scope: Scope, stages: Stages, s: int, w: int, present: int, later: dict[str, Cell]
+) -> str:
+    """Why a time does not count, "" where it does; `later` has the cells of the variants."""
+    if present == 0:
+        return "no trial was read"
+    if math.isinf(stages.median[s, w]):
+        return "target missed in the median study"
+    if math.isinf(stages.entered[s, w]):
+        return "its workload was missed"
+    if math.isinf(stages.capped[s, w]):
+        return f"over {scope.ruleset.r_max:g} times the fastest ({stages.best[w]:,.1f} s)"
+    if w < len(scope.scored) and math.isinf(stages.counted[s, w]):
+        workload = list(scope.workloads)[w]
+        variant = next(
+            v for v, base in scope.held_out.items() if base == workload and later[v].reason
+        )
+        return f"held-out {variant}: {later[variant].reason}"
+    return ""

@@ -1,62 +1,120 @@
 r"""Performance profiles (Dolan and More 2002) and the score that AlgoPerf makes of them.
 
-Shapes: S submissions, W workloads.
+Shapes: S submissions, W workloads (those scored, then held-out variants), B workloads that are
+scored; `...` is any number of resamples.
 """
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+from scoring.results import Scope
 
 Floats = npt.NDArray[np.float64]
+GRID = 100  # points of the official integral
 
 
-def performance_ratios(times_sw: pd.DataFrame, r_max: float) -> pd.DataFrame:
-    r"""How many times slower than the fastest: \( r_{sw} = t_{sw} / \min_{s'} t_{s'w} \).
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Times in seconds after each rule, in the order in which the rules apply.
 
-    Args:
-        times_sw: Time to target in seconds, submissions x workloads, infinite for a miss.
-        r_max: A time over `r_max` times the fastest counts as a miss.
-
-    Returns:
-        The ratios, at least 1; infinite for a miss. Where nobody reached the target all are.
+    Attributes:
+        median: Median over studies, infinite for a miss: (..., S, W).
+        entered: A variant is infinite where its workload is.
+        capped: Infinite where over r_max times the fastest of `entered`.
+        counted: Of the scored workloads, infinite where their variant is: (..., S, B).
+        best: The fastest of `entered`, which the cap is relative to: (..., W).
+        fastest: The fastest of `counted`, which the ratios are relative to: (..., B).
     """
-    best_w = times_sw.min()
-    ratios_sw = (times_sw / best_w).mask(times_sw == best_w, 1.0)  # 0 / 0 is a tie too
-    return ratios_sw.where(np.isfinite(times_sw) & (times_sw <= r_max * best_w), math.inf)
+
+    median: Floats
+    entered: Floats
+    capped: Floats
+    counted: Floats
+    best: Floats
+    fastest: Floats
+
+    @property
+    def ratios(self) -> Floats:
+        r"""How many times slower than the fastest: (..., S, B), infinite for what does not count.
+
+        \( r_{sw} = t_{sw} / \min_{s'} t_{s'w} \); 1 also where a frozen reference is slower.
+        """
+        fastest = self.fastest[..., None, :]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios = np.where(self.counted <= fastest, 1.0, self.counted / fastest)
+        return np.where(np.isfinite(self.counted), ratios, np.inf)
 
 
-def profile(ratios_w: Floats, r_max: float) -> tuple[Floats, Floats]:
-    r"""The share of workloads solved within a factor, \( \rho(\tau) = |\{w: r_w \le \tau\}| / W \).
+def apply_rules(
+    times: Floats, scope: Scope, best: Floats | None = None, fastest: Floats | None = None
+) -> Stages:
+    """Applies the rules for held-out variants and slow times, in AlgoPerf's order.
+
+    1. A variant does not count where its workload was missed.
+    2. What is over r_max times the fastest does not count, workloads and variants alike.
+    3. A workload does not count where its variant does not.
 
     Args:
-        ratios_w: One submission's ratios, infinite for a miss.
+        times: Median seconds (..., S, W); infinite or NaN for a miss.
+        scope: Which variant belongs to which workload; r_max.
+        best: Of a frozen reference, in place of the fastest here: (..., W).
+        fastest: Likewise, in place of the fastest that counts: (..., B).
+    """
+    columns = {name: place for place, name in enumerate(scope.workloads)}
+    pairs = [(columns[variant], columns[name]) for variant, name in scope.held_out.items()]
+    median = np.where(np.isnan(times), np.inf, times)
+    entered = median.copy()
+    for variant, workload in pairs:
+        entered[..., variant][np.isinf(median[..., workload])] = np.inf
+    if best is None:
+        best = entered.min(axis=-2)
+    capped = np.where(entered > scope.ruleset.r_max * best[..., None, :], np.inf, entered)
+    counted = capped[..., : len(scope.scored)].copy()
+    for variant, workload in pairs:
+        counted[..., workload][np.isinf(capped[..., variant])] = np.inf
+    if fastest is None:
+        fastest = counted.min(axis=-2)
+    return Stages(median, entered, capped, counted, best, fastest)
+
+
+def credit(ratios: Floats, r_max: float, exact: bool) -> Floats:
+    r"""What each workload adds to a score, times the number of workloads: 1 at ratio 1.
+
+    Exact, it is the area under one workload's step, \( \max(0, (r_{max} - r)/(r_{max} - 1)) \).
+    The official script adds up trapezoids over 100 points instead, which gives up to half a
+    trapezoid more or less.
+
+    Args:
+        ratios: Of any shape, infinite for a miss.
+        r_max: Where the profile ends.
+        exact: Whether to take the area itself.
+    """
+    if exact:
+        return np.maximum(0.0, (r_max - ratios) / (r_max - 1))
+    first = np.searchsorted(np.linspace(1, r_max, GRID), ratios)  # the first point tau >= ratio
+    steps = GRID - 1 - first + 0.5 * (first > 0)
+    return np.where(first < GRID, steps / (GRID - 1), 0.0)
+
+
+def scores(stages: Stages, r_max: float, exact: bool) -> Floats:
+    """The area under each profile, over its greatest value: (..., S), from 0 to 1."""
+    return credit(stages.ratios, r_max, exact).mean(axis=-1)
+
+
+def profile(ratios_b: Floats, r_max: float) -> tuple[Floats, Floats]:
+    r"""The share of workloads solved within a factor, \( \rho(\tau) = |\{w: r_w \le \tau\}| / B \).
+
+    Args:
+        ratios_b: One submission's ratios, infinite for a miss.
         r_max: Where the profile ends.
 
     Returns:
         The step function's corners from tau = 1 to `r_max`; each rho holds from its tau on.
     """
-    tau = np.unique(np.concatenate([[1.0], ratios_w[ratios_w <= r_max], [r_max]]))
-    rho = (ratios_w[None, :] <= tau[:, None]).mean(axis=1)
+    tau = np.unique(np.concatenate([[1.0], ratios_b[ratios_b <= r_max], [r_max]]))
+    rho = (ratios_b[None, :] <= tau[:, None]).mean(axis=1)
     return tau, rho
-
-
-def area_scores(ratios_sw: pd.DataFrame, r_max: float) -> pd.Series[float]:
-    r"""The exact area under each profile, over its greatest value.
-
-    \( \frac{1}{r_{max} - 1} \int_1^{r_{max}} \rho(\tau) d\tau
-       = \frac{1}{W} \sum_w \max(0, \frac{r_{max} - r_w}{r_{max} - 1}) \)
-
-    Args:
-        ratios_sw: Of all planned workloads, infinite for a miss.
-        r_max: Where the profiles end.
-
-    Returns:
-        A score per submission: 1 for the fastest everywhere, 0 for one that solves nothing. The sum
-        is rounded once, so that neither order nor names of the workloads can move it.
-    """
-    credit_sw = ((r_max - ratios_sw) / (r_max - 1)).clip(lower=0)
-    return credit_sw.apply(lambda credit_w: math.fsum(credit_w) / len(credit_w), axis=1)

@@ -1,227 +1,237 @@
-"""Reads a results tree into tidy tables. What cannot be read is named in the warnings."""
+"""Reads results trees and official logs, one or several, into what one leaderboard is made of."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import pandas as pd
-
-from scoring.records import Goal, RecordError, TrialResult, TrialSpec, goal_from_plain, read_json
+from scoring.read_official import read_logs
+from scoring.read_own import Experiment, read_experiment, read_own
+from scoring.records import RecordError
+from scoring.results import Judged, Results, Scope, Submission, Trial
 from scoring.rulesets import Ruleset
-from scoring.times import STUDY, first_hit
-from scoring.tree import read_trial, trial_folders
 
-_TRIALS = {
-    **{"submission": str, "workload": str, "study": int, "trial": int},
-    **{"status": str, "failure": str, "message": str},  # the last two "" unless it failed
-    **{"submission_seconds": float, "total_seconds": float, "global_step": int},
-    **{"budget_seconds": float, "metric": str, "direction": str, "target": float},
-    **{"time_to_target": float, "steps_to_target": float},  # infinite for a miss
-}
-_EVALUATIONS = {
-    **{"submission": str, "workload": str, "study": int, "trial": int},
-    **{"global_step": int, "submission_seconds": float, "total_seconds": float},
-    **{"value": float, "train_value": float},  # the goal's metric on validation and training data
-}
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedWorkload:
-    """A workload as experiment.json states it."""
+def read(
+    directories: Sequence[Path],
+    ruleset: Ruleset | None = None,
+    tuning: str | None = None,
+    suite: str | None = None,
+) -> Results:
+    """Reads every one of `directories`: a results tree (experiment.json) or AlgoPerf's logs.
 
-    goal: Goal
-    budget_seconds: float  # of one trial
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Experiment:
-    """What a results tree was planned to hold, from its experiment.json.
-
-    Attributes:
-        ruleset: As applied.
-        tuning: "external" or "self".
-        clock: "wall", or "steps" where steps were charged a fixed time and nothing was measured.
-        seed: The one that all others come from.
-        studies: How many of each submission and workload.
-        trials: How many of each study.
-        submissions: Their `path` and `hash` by name.
-        workloads: Goals and budgets by name.
-        environment: Where it ran.
-    """
-
-    ruleset: Ruleset
-    tuning: str
-    clock: str
-    seed: int
-    studies: int
-    trials: int
-    submissions: dict[str, dict[str, str]]
-    workloads: dict[str, PlannedWorkload]
-    environment: dict[str, Any]
-
-    @property
-    def plan(self) -> pd.MultiIndex:
-        """The planned studies: submissions x workloads x studies."""
-        levels = [list(self.submissions), list(self.workloads), range(self.studies)]
-        return pd.MultiIndex.from_product(levels, names=STUDY)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Results:
-    """A results tree as tidy tables.
-
-    Attributes:
-        experiment: What was planned.
-        trials: One row a trial that was read: how it ended, what it took, its goal, and the time
-            and steps to its target (infinite for a miss).
-        evaluations: One row an evaluation: step, clocks, and the goal's metric on validation and
-            training data (NaN where not evaluated).
-        warnings: One line for each thing in the tree that is missing, damaged or out of place.
-    """
-
-    experiment: Experiment
-    trials: pd.DataFrame
-    evaluations: pd.DataFrame
-    warnings: list[str]
-
-
-def read_tree(out: Path) -> Results:
-    """Reads the results tree `out`.
+    Args:
+        directories: Submissions of one name in two of them are named apart.
+        ruleset: What all trials are judged by; None: the one that the results trees applied.
+        tuning: "external" or "self"; None: that of the results trees.
+        suite: Score this suite of the ruleset in place of all its workloads.
 
     Raises:
-        RecordError: It is no results tree, its experiment.json is damaged, or it holds trials on
-            the step clock beside measured ones, which cannot be ranked together.
+        RecordError: One of them is no results, or they cannot be ranked together, or what they are
+            judged by is not known.
     """
-    experiment = _read_experiment(out)
-    trials: list[dict[str, Any]] = []
-    evaluations: list[dict[str, Any]] = []
-    warnings: list[str] = []
-    rules: dict[str, tuple[Goal, float]] = {}
-    for folder in trial_folders(out):
-        place = folder.relative_to(out)
-        try:
-            spec, result = read_trial(folder)
-        except RecordError as error:
-            warnings.append(str(error).replace(f"{out}/", ""))
-            continue
-        if not _is_planned(spec, folder, experiment):
-            warnings.append(f"{place}: not a trial that experiment.json plans; left out")
-            continue
-        if spec.clock != experiment.clock:
-            raise RecordError(
-                f"{folder}: ran with --clock {spec.clock}, the tree with {experiment.clock}; "
-                "measured and counted times are not ranked together: score them apart"
-            )
-        applied = (spec.goal, spec.budget_seconds)
-        if rules.setdefault(spec.workload, applied) != applied:
-            warnings.append(f"{place}: ran with another goal or budget than trials before it")
-        trials.append(_trial_row(spec, result))
-        evaluations += _evaluation_rows(spec, result)
-    warnings += _missing(trials, experiment)
-    return Results(
-        experiment=experiment,
-        trials=pd.DataFrame(trials, columns=list(_TRIALS)).astype(_TRIALS),
-        evaluations=pd.DataFrame(evaluations, columns=list(_EVALUATIONS)).astype(_EVALUATIONS),
-        warnings=warnings,
-    )
-
-
-def _read_experiment(out: Path) -> Experiment:
-    """Reads experiment.json; its absence or damage is a RecordError."""
-    path = out / "experiment.json"
-    if not path.is_file():
-        raise RecordError(
-            f"{out}: not a results tree (no experiment.json); give the --out folder of a sweep"
-        )
-    data = read_json(path)
-    try:
-        ruleset = Ruleset(**data["ruleset"])
-        factor = ruleset.self_tuning_budget_factor if data["tuning"] == "self" else 1.0
-        experiment = Experiment(
-            ruleset=ruleset,
-            tuning=data["tuning"],
-            clock=data["clock"],
-            seed=int(data["seed"]),
-            studies=int(data["studies"]),
-            trials=1 if data["tuning"] == "self" else int(data["trials"]),
-            submissions={
-                name: {"path": facts["path"], "hash": facts["hash"]}
-                for name, facts in data["submissions"].items()
-            },
-            workloads={n: _planned(facts, factor) for n, facts in data["workloads"].items()},
-            environment=dict(data["environment"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RecordError(f"{path}: damaged ({reason}); restore it or run the sweep anew") from None
-    if not len(experiment.plan) or experiment.trials < 1:
-        raise RecordError(f"{path}: plans no trials; name submissions and workloads in the sweep")
-    return experiment
-
-
-def _planned(facts: Mapping[str, Any], factor: float) -> PlannedWorkload:
-    """A workload's entry of experiment.json, whose budget is that of external tuning."""
-    budget = factor * float(facts["budget_seconds"])
-    return PlannedWorkload(goal=goal_from_plain(facts["goal"]), budget_seconds=budget)
-
-
-def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
-    """Whether a trial belongs to the plan and lies where it should."""
-    place = (spec.submission, f"study_{spec.study}", f"{spec.workload}_pytorch")
-    return (
-        (*place, f"trial_{spec.trial}") == folder.parts[-4:]
-        and spec.submission in experiment.submissions
-        and spec.workload in experiment.workloads
-        and spec.study in range(experiment.studies)
-        and spec.trial in range(1, experiment.trials + 1)
-    )
-
-
-def _trial_row(spec: TrialSpec, result: TrialResult) -> dict[str, Any]:
-    """One row of `Results.trials`."""
-    hit = first_hit(spec, result.rows)
-    names = ("submission", "workload", "study", "trial", "budget_seconds")
-    measured = ("message", "submission_seconds", "total_seconds", "global_step")
-    return {
-        **{name: getattr(spec, name) for name in names},
-        **{name: getattr(result, name) for name in measured},
-        **{name: getattr(spec.goal, name) for name in ("metric", "direction", "target")},
-        "status": result.status.value,
-        "failure": result.failure.value if result.failure else "",
-        "time_to_target": hit.submission_seconds if hit else math.inf,
-        "steps_to_target": hit.global_step if hit else math.inf,
+    if len({path.resolve() for path in directories}) < len(directories):
+        raise RecordError(f"{', '.join(map(str, directories))}: the same folder stands twice")
+    experiments = {
+        str(path): read_experiment(path)
+        for path in directories
+        if (path / "experiment.json").is_file()
     }
+    logs = [path for path in directories if str(path) not in experiments]
+    for path in logs:
+        if not path.is_dir():
+            raise RecordError(f"{path}: no such folder; give the --out folder of a sweep, or logs")
+        if ruleset is None or tuning is None:
+            raise RecordError(
+                f"{path}: has no experiment.json; if these are logs in AlgoPerf's layout, say what "
+                "judges them: --ruleset algoperf-0.5 --tuning external"
+            )
+    scope = _scope(experiments, ruleset, tuning, suite)
+    stated = ruleset.workloads if ruleset else {}
+    override = {name: judged for name, judged in scope.workloads.items() if name in stated}
+    parts = {
+        str(path): read_logs(path, scope)
+        if path in logs
+        else read_own(path, experiments[str(path)], override)
+        for path in directories
+    }
+    submissions, trials, warnings = _named_apart(parts)
+    trials = [trial for trial in trials if trial.workload in scope.workloads]
+    return Results(
+        scope=scope,
+        submissions=dict(sorted(submissions.items())),
+        trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
+        missing=_missing(submissions, trials, scope),
+        warnings=[*_mixed(experiments, logs, scope), *warnings],
+        environments={
+            name: {"seed": experiment.seed, "clock": experiment.clock, **experiment.environment}
+            for name, experiment in experiments.items()
+        },
+    )
 
 
-def _evaluation_rows(spec: TrialSpec, result: TrialResult) -> list[dict[str, Any]]:
-    """The rows of `Results.evaluations` that a trial gives."""
-    names = ("submission", "workload", "study", "trial")
-    trial = {name: getattr(spec, name) for name in names}
-    return [
-        {
-            **trial,
-            **{name: getattr(row, name) for name in _EVALUATIONS if hasattr(row, name)},
-            "value": row.metrics.get(spec.goal_column, math.nan),
-            "train_value": row.metrics.get(f"train/{spec.goal.metric}", math.nan),
-        }
-        for row in result.rows
+def _scope(
+    experiments: Mapping[str, Experiment],
+    ruleset: Ruleset | None,
+    tuning: str | None,
+    suite: str | None,
+) -> Scope:
+    """What the trees are scored over; raises where they do not agree on it."""
+    rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in experiments.items()})
+    tunings = {name: experiment.tuning for name, experiment in experiments.items()}
+    tuning = _agreed("tuning", {**tunings, **({"--tuning": tuning} if tuning else {})})
+    clock = _agreed("clock", {n: e.clock for n, e in experiments.items()} or {"": "wall"})
+    if ruleset is None:
+        studies = _agreed("number of studies", {n: e.studies for n, e in experiments.items()})
+        trials = _agreed("number of trials", {n: e.trials for n, e in experiments.items()})
+    else:
+        studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
+    planned = _planned(experiments, rules if ruleset else None)
+    scored, held_out = _workloads(rules, planned, suite, whole=ruleset is not None)
+    return Scope(
+        ruleset=rules,
+        tuning=tuning,
+        clock=clock,
+        studies=studies,
+        trials=trials,
+        workloads={
+            name: _judged(name, rules, tuning, planned, ruleset is not None)
+            for name in [*scored, *held_out]
+        },
+        held_out=held_out,
+    )
+
+
+def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
+    """The one value that all trees have."""
+    (first, value), *others = by_tree.items()
+    for name, other in others:
+        if other != value:
+            shown = "" if what == "ruleset" else f" ({value}, {other})"
+            raise RecordError(
+                f"{first} and {name}: differ in their {what}{shown} and cannot be ranked together; "
+                "score them apart, or name one --ruleset that judges all"
+            )
+    return value
+
+
+def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> dict[str, Judged]:
+    """What the trees planned; goals must agree unless `rules` state one."""
+    planned: dict[str, Judged] = {}
+    for tree, experiment in experiments.items():
+        for name, judged in experiment.workloads.items():
+            goal = planned.setdefault(name, judged).goal
+            if goal != judged.goal and (rules is None or rules.goal(name) is None):
+                raise RecordError(
+                    f"{tree}: has another goal for {name} ({judged.goal.metric} "
+                    f"{judged.goal.target:g}) than the folders before it ({goal.metric} "
+                    f"{goal.target:g}); score them apart"
+                )
+    return planned
+
+
+def _workloads(
+    rules: Ruleset, planned: Mapping[str, Judged], suite: str | None, whole: bool
+) -> tuple[list[str], dict[str, str]]:
+    """The scored workloads and the held-out variants: of the suite, the ruleset, or the plan.
+
+    Args:
+        rules: The ruleset.
+        planned: What the results trees planned.
+        suite: A suite of the ruleset, which has no held-out variants.
+        whole: Whether the ruleset's own list counts, also where no tree planned it all.
+    """
+    if suite is not None:
+        if suite not in rules.suites:
+            known = ", ".join(rules.suites) or "none"
+            raise RecordError(f"{rules.name}: has no suite {suite!r}; there are: {known}")
+        return list(rules.suites[suite]), {}
+    if whole and rules.scored:
+        return list(rules.scored), dict(rules.held_out)
+    held_out = {v: w for v, w in rules.held_out.items() if v in planned and w in planned}
+    return [name for name in planned if name not in held_out], held_out
+
+
+def _judged(
+    name: str, rules: Ruleset, tuning: str, planned: Mapping[str, Judged], override: bool
+) -> Judged:
+    """What a workload's trials are judged by: the plan, or where it says so the ruleset."""
+    goal, budget = rules.goal(name), rules.budget(name, tuning)
+    if name in planned:
+        own = planned[name]
+        if not override:
+            return own
+        goal, budget = goal or own.goal, budget or own.budget_seconds
+    if goal is None or budget is None:
+        raise RecordError(
+            f"ruleset {rules.name}: says too little of workload {name} to judge logs by: it needs "
+            "metric, direction, validation_target and budget_seconds"
+        )
+    return Judged(goal=goal, budget_seconds=budget)
+
+
+def _named_apart(
+    parts: Mapping[str, tuple[dict[str, Submission], list[Trial], list[str]]],
+) -> tuple[dict[str, Submission], list[Trial], list[str]]:
+    """All parts as one: a name that stands in several gets its tree's put behind it."""
+    count = Counter(name for submissions, _, _ in parts.values() for name in submissions)
+    merged: dict[str, Submission] = {}
+    trials: list[Trial] = []
+    warnings: list[str] = []
+    for tree, (submissions, of_tree, faults) in parts.items():
+        names = {n: f"{n} ({tree})" if count[n] > 1 else n for n in submissions}
+        merged |= {names[name]: submission for name, submission in submissions.items()}
+        trials += [
+            trial
+            if names[trial.submission] == trial.submission
+            else replace(trial, submission=names[trial.submission])
+            for trial in of_tree
+        ]
+        warnings += faults
+    warnings += [
+        f"{name}: stands in {number} folders; they are ranked apart, each with its folder's name"
+        for name, number in count.items()
+        if number > 1
     ]
+    return merged, trials, warnings
 
 
-def _missing(trials: list[dict[str, Any]], experiment: Experiment) -> list[str]:
-    """One line for each planned submission and workload of which trials were not read."""
-    read = {tuple(row[name] for name in (*STUDY, "trial")) for row in trials}
-    absent: dict[tuple[str, str], list[str]] = {}
-    for submission, workload, study in experiment.plan:
-        for trial in range(1, experiment.trials + 1):
-            if (submission, workload, study, trial) not in read:
-                missing = absent.setdefault((submission, workload), [])
-                missing.append(f"study_{study}/trial_{trial}")
-    return [
-        f"{submission} on {workload}: no readable {', '.join(names)}; a missing trial is a miss"
-        for (submission, workload), names in absent.items()
-    ]
+def _mixed(experiments: Mapping[str, Experiment], logs: Sequence[Path], scope: Scope) -> list[str]:
+    """What readers of a leaderboard made from several trees must know."""
+    warnings = []
+    if len(experiments) + len(logs) > 1:
+        warnings.append(
+            "times from several folders stand side by side: where machines differ, so do their "
+            "seconds"
+        )
+    for name in scope.workloads:
+        if len({e.workloads[name] for e in experiments.values() if name in e.workloads}) > 1:
+            warnings.append(
+                f"{name}: the folders have different budgets (their baselines were timed apart); "
+                "each trial keeps its own"
+            )
+    return warnings
+
+
+def _missing(
+    submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
+) -> dict[tuple[str, str], dict[int, list[int]]]:
+    """By submission and workload, and by study, the planned trials that were not read."""
+    read = {(t.submission, t.workload, t.study, t.trial) for t in trials}
+    missing: dict[tuple[str, str], dict[int, list[int]]] = {}
+    for name in sorted(submissions):
+        for workload in scope.workloads:
+            for study in range(scope.studies):
+                absent = [
+                    trial
+                    for trial in range(1, scope.trials + 1)
+                    if (name, workload, study, trial) not in read
+                ]
+                if absent:
+                    missing.setdefault((name, workload), {})[study] = absent
+    return missing

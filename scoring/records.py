@@ -185,9 +185,14 @@ def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResu
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes `data` with the schema number: aside, synced, then renamed over `path`."""
+    """Writes `data` with the schema number, as `write_text` does."""
+    text = json.dumps({"schema": SCHEMA, **to_plain(data)}, indent=2, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file aside, synced, then renamed over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"schema": SCHEMA, **to_plain(data)}, indent=2, allow_nan=False) + "\n"
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

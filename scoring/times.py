@@ -1,61 +1,138 @@
-"""From tidy tables to the time to target of each submission, workload and study.
+"""From trials to the time to target of each submission, workload and study, by either method.
 
-The written rule: a trial's time is that of its first evaluation which meets the goal within the
-budget; a study's is that of its fastest trial; a workload's is the median over the planned studies.
-What was missed, not run or not readable is infinite.
+Shapes: S submissions, W workloads (those scored, then held-out variants), K studies.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import pandas as pd
+import numpy as np
+import numpy.typing as npt
 
-from scoring.records import EvalRow, TrialSpec
+from scoring.evaluations import Hit
+from scoring.results import Results, Trial
 
-STUDY = ["submission", "workload", "study"]
+Floats = npt.NDArray[np.float64]
+Study = tuple[str, str, int]  # submission, workload, number
 
 
-def first_hit(spec: TrialSpec, rows: list[EvalRow]) -> EvalRow | None:
-    """The first evaluation of a trial that meets its goal, None if there is none within the budget.
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a score is made where AlgoPerf's written rules and its scoring script differ.
 
-    A later evaluation may miss the goal again: that changes nothing.
+    Attributes:
+        name: As given to --method.
+        fastest_by_time: A study's trial that counts is the fastest; the script takes the one with
+            the smallest evaluation index, and of several the first in the file system's order.
+        missing_is_infinite: A study without a readable trial is a miss; the script leaves it out
+            of the median. Trials beyond the plan do not count; the script counts them.
+        budget_enforced: A target met after the budget is a miss; the script never looks.
+        exact_area: The area under the profile; the script adds up 100 trapezoids.
     """
-    for row in rows:
-        if spec.goal.met_by(row.metrics.get(spec.goal_column, math.nan)):
-            return row if row.submission_seconds <= spec.budget_seconds else None
-    return None
+
+    name: str
+    fastest_by_time: bool
+    missing_is_infinite: bool
+    budget_enforced: bool
+    exact_area: bool
 
 
-def study_times(trials: pd.DataFrame, plan: pd.MultiIndex) -> pd.DataFrame:
-    """Time to target of every planned study: that of its fastest trial.
+RULES = Method("rules", True, True, True, True)
+OFFICIAL = Method("official", False, False, False, False)
+METHODS = {method.name: method for method in (RULES, OFFICIAL)}
 
-    Args:
-        trials: One row a trial, `Results.trials`.
-        plan: The planned studies, with the levels `STUDY`.
+# The order in which the file system listed trial folders where the official script scored the
+# published boards: the one order of these numbers that gives every published time.
+_LISTED = (5, 3, 1, 4, 2)
 
-    Returns:
-        Indexed by `plan`: `seconds` and `steps` (of the fastest trial; infinite for a miss) and
-        `trial`, which one that was (NaN for a miss); of equally fast trials the first.
+
+@dataclass(frozen=True, slots=True)
+class StudyTimes:
+    """Time to target of every study.
+
+    Attributes:
+        submissions: The names along S.
+        workloads: The names along W.
+        seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN where no trial was
+            read.
+        steps_swk: Its steps, likewise.
+        counted: The trial that counts of each study that met the target.
+        ties: By study the trials among which the order of a folder's listing decided; only of the
+            official method.
     """
-    hits = trials[trials["time_to_target"] < math.inf]
-    fastest = hits.sort_values(["time_to_target", "trial"]).drop_duplicates(STUDY).set_index(STUDY)
-    table = fastest[["time_to_target", "steps_to_target", "trial"]].reindex(plan)
-    table.columns = pd.Index(["seconds", "steps", "trial"])
-    return table.fillna({"seconds": math.inf, "steps": math.inf})
+
+    submissions: list[str]
+    workloads: list[str]
+    seconds_swk: Floats
+    steps_swk: Floats
+    counted: dict[Study, Trial]
+    ties: dict[Study, list[Trial]]
 
 
-def medians(studies: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Median of `column` over the planned studies: submissions x workloads, in their planned order.
+def study_times(results: Results, method: Method) -> StudyTimes:
+    """Time to target of every study: that of its fastest trial.
 
-    With an even number of studies it is the mean of the middle two, so infinite if either is.
+    Where trials tie for the smallest evaluation index, the official script takes the one that the
+    file system happens to list first; here that is a fixed order, the one of the published boards.
     """
-    by_workload = studies[column].groupby(level=["submission", "workload"], sort=False)
-    return by_workload.median().unstack("workload", sort=False)
+    names, workloads = list(results.submissions), list(results.scope.workloads)
+    counting = [t for t in results.trials if not (t.extra and method.missing_is_infinite)]
+    studies = 1 + max((t.study for t in counting), default=0)
+    shape = (len(names), len(workloads), max(studies, results.scope.studies))
+    seconds_swk, steps_swk = np.full(shape, np.nan), np.full(shape, np.nan)
+    hits: dict[Study, list[tuple[Trial, Hit]]] = {}
+    place = {
+        (name, workload): (s, w)
+        for s, name in enumerate(names)
+        for w, workload in enumerate(workloads)
+    }
+    for trial in counting:
+        study = (*place[trial.submission, trial.workload], trial.study)
+        if math.isnan(seconds_swk[study]):
+            seconds_swk[study] = steps_swk[study] = math.inf
+        if trial.hit is not None and (trial.within_budget or not method.budget_enforced):
+            key = (trial.submission, trial.workload, trial.study)
+            hits.setdefault(key, []).append((trial, trial.hit))
+    counted: dict[Study, Trial] = {}
+    ties: dict[Study, list[Trial]] = {}
+    for key, found in hits.items():
+        counted[key], first = min(found, key=_order(method))
+        study = (*place[key[:2]], key[2])
+        seconds_swk[study], steps_swk[study] = first.submission_seconds, first.global_step
+        same = [trial for trial, hit in found if hit.evaluation == first.evaluation]
+        if len(same) > 1 and not method.fastest_by_time:
+            ties[key] = same
+    return StudyTimes(names, workloads, seconds_swk, steps_swk, counted, ties)
 
 
-def studies_reached(studies: pd.DataFrame) -> pd.DataFrame:
-    """In how many studies the target was reached: submissions x workloads."""
-    hit = studies["seconds"] < math.inf
-    by_workload = hit.groupby(level=["submission", "workload"], sort=False)
-    return by_workload.sum().unstack("workload", sort=False)
+def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:
+    """What trials that met the target are compared by; the smallest counts."""
+
+    def by_time(found: tuple[Trial, Hit]) -> tuple[float, ...]:
+        trial, hit = found
+        return (hit.submission_seconds, trial.trial)
+
+    def by_evaluation(found: tuple[Trial, Hit]) -> tuple[float, ...]:
+        trial, hit = found
+        listed = _LISTED.index(trial.trial) if trial.trial in _LISTED else trial.trial
+        return (hit.evaluation, listed)
+
+    return by_time if method.fastest_by_time else by_evaluation
+
+
+def medians(values_k: Floats, method: Method) -> Floats:
+    """The median over the last axis, without NaN; NaN where all are.
+
+    With an even number of studies it is the mean of the middle two, so infinite if either is. By
+    the written rule a study that was not read is infinite.
+    """
+    if method.missing_is_infinite:
+        values_k = np.nan_to_num(values_k, nan=math.inf, posinf=math.inf)
+    ordered = np.sort(values_k, axis=-1)  # NaN last
+    count = np.maximum(1, np.count_nonzero(~np.isnan(ordered), axis=-1))
+    lower = np.take_along_axis(ordered, (count[..., None] - 1) // 2, axis=-1)[..., 0]
+    upper = np.take_along_axis(ordered, count[..., None] // 2, axis=-1)[..., 0]
+    return np.where(lower == upper, lower, (lower + upper) / 2)

@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,26 @@ def remove_half_written(out: Path) -> None:
 
 def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
     """Reads one trial's folder, as `write_trial` left it."""
-    data = read_json(folder / "trial.json")
+    spec, ending, measured = read_ending(folder)
     try:
-        spec = spec_from_plain(data["spec"])
-        measured = data["result"]["rows"]  # 0: the file holds one NaN row
         rows = _read_csv(folder / "eval_measurements.csv") if measured else []
         if len(rows) != measured:
             raise ValueError(f"{len(rows)} evaluations, trial.json has {measured}")
-        return spec, result_from_plain(data["result"], rows)
-    except (KeyError, TypeError, ValueError, OSError, OverflowError, csv.Error) as error:
+    except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
+        raise RecordError(f"{folder}: damaged trial records ({error})") from None
+    return spec, replace(ending, rows=rows)
+
+
+def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
+    """Reads a trial's trial.json: its spec, its result without rows, and how many rows it has.
+
+    Where that is 0, eval_measurements.csv holds one NaN row.
+    """
+    data = read_json(folder / "trial.json")
+    try:
+        ending = result_from_plain(data["result"], [])
+        return spec_from_plain(data["spec"]), ending, int(data["result"]["rows"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{folder}: damaged trial records ({error})") from None
 
 

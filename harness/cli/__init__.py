@@ -22,6 +22,8 @@ for command in (
     trials.sweep,
     results.status,
     results.score,
+    results.explain,
+    results.compare,
     trials.calibrate,
     listings.workloads,
     listings.submissions,

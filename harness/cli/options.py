@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 console = Console()
-console.soft_wrap = not console.is_terminal  # a log keeps its lines whole
+if not console.is_terminal:  # a log keeps its lines and tables whole
+    console = Console(width=240, soft_wrap=True)
 INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
 
 
@@ -35,6 +36,20 @@ class Until(StrEnum):
 
     VALIDATION = "validation"
     TEST = "test"
+
+
+class Method(StrEnum):
+    """How scores are made."""
+
+    RULES = "rules"
+    OFFICIAL = "official"
+
+
+class Resample(StrEnum):
+    """What the bootstrap draws."""
+
+    STUDIES = "studies"
+    WORKLOADS = "workloads"
 
 
 class Device(StrEnum):

@@ -1,14 +1,40 @@
-"""The commands that read a results tree: status, score."""
+"""The commands that read results: status, score, explain, compare."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from harness.cli.options import JsonOption, console, print_json, say
+from harness.cli.options import JsonOption, Method, Resample, Tuning, console, print_json, say
+
+if TYPE_CHECKING:
+    from scoring.leaderboard import Leaderboard
+    from scoring.results import Results
+
+DirectoriesArgument = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="results trees, or logs in AlgoPerf's layout")
+]
+DirectoryArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="a results tree, or logs in AlgoPerf's layout")
+]
+RulesOption = Annotated[
+    str | None,
+    typer.Option("--ruleset", help="default: as applied; logs need it: algoperf-0.5, a TOML file"),
+]
+TreeTuningOption = Annotated[
+    Tuning | None, typer.Option("--tuning", help="default: as applied; logs need it")
+]
+SuiteOption = Annotated[
+    str | None, typer.Option(help="score this suite of the ruleset, as `qualification`")
+]
+MethodOption = Annotated[
+    Method, typer.Option(help="rules: as written; official: as AlgoPerf's script computes it")
+]
+BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="of the resamples")]
 
 
 def status(
@@ -31,37 +57,174 @@ def status(
 
 
 def score(
-    directory: Annotated[Path, typer.Argument(metavar="DIR")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the scores here")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="write the table here")] = None,
-    html: Annotated[Path | None, typer.Option(help="write a self-contained page here")] = None,
-    plots: Annotated[Path | None, typer.Option(help="write the figures into this folder")] = None,
+    directories: DirectoriesArgument,
+    ruleset: RulesOption = None,
+    tuning: TreeTuningOption = None,
+    suite: SuiteOption = None,
+    method: MethodOption = Method.RULES,
+    resample: Annotated[
+        Resample, typer.Option(help="what the intervals come from; workloads: both")
+    ] = Resample.STUDIES,
+    seed: BootstrapSeedOption = 0,
+    strict: Annotated[bool, typer.Option(help="exit with 1 if anything is missing")] = False,
+    speedup: Annotated[
+        str | None, typer.Option(metavar="SUBMISSION", help="mean time ratios to this one")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="score against these best times too")
+    ] = None,
+    save_reference: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write the best times here")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="write everything here")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="write a table here")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write a table for a README here")
+    ] = None,
+    parquet: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write all trials and evaluations here")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="write a self-contained page here")
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
+    ] = None,
 ) -> None:
-    """Scores a results tree: time to target, performance profiles, leaderboard.
+    """Scores results: time to target, performance profiles, leaderboard with its uncertainty.
 
-    Example: chronograd score results/demo --html results/demo/leaderboard.html
+    Examples: chronograd score results/demo --html results/demo/leaderboard.html
+    and: chronograd score LOGS --ruleset algoperf-0.5 --tuning external --method official
     """
-    from scoring.leaderboard import make_leaderboard, to_csv, to_json
-    from scoring.read import read_tree
-    from scoring.records import write_json
-    from scoring.report import terminal_table, write_html
+    from scoring import reference as references
+    from scoring.leaderboard import make_leaderboard
+    from scoring.records import write_json, write_text
+    from scoring.speedup import speedups
+    from scoring.tables import to_csv, to_json, to_markdown
+    from scoring.terminal import standings_table, times_table
+    from scoring.times import METHODS
 
-    results = read_tree(directory)
-    board = make_leaderboard(results)
-    console.print(terminal_table(board))
-    for warning in results.warnings:
+    results = _read(directories, ruleset, tuning, suite)
+    frozen = None if reference is None else references.load_reference(reference)
+    board = make_leaderboard(results, METHODS[method], frozen, resample, seed)
+    faster = None if speedup is None else speedups(results, board.method, speedup)
+    console.print(standings_table(board, faster))
+    console.print(times_table(board))
+    _say_remarks(board)
+    writers: list[tuple[Path | None, Callable[[Path], Any]]] = [
+        (
+            save_reference,
+            lambda path: references.save_reference(path, board.stages, results.scope, board.method),
+        ),
+        (json_file, lambda path: write_json(path, to_json(board, faster))),
+        (csv_file, lambda path: write_text(path, to_csv(board))),
+        (markdown, lambda path: write_text(path, to_markdown(board))),
+        (parquet, lambda path: _write_parquet(board, path)),
+        (html, lambda path: _write_html(board, path)),
+        (plots, lambda path: _write_plots(board, path)),
+    ]
+    for path, write in writers:
+        if path is not None:
+            write(path)
+            say(f"Written: {path}")
+    if strict and board.warnings:
+        say(f"--strict: {len(board.warnings)} warnings", style="red")
+        raise typer.Exit(1)
+
+
+def explain(
+    directory: DirectoryArgument,
+    submission: Annotated[str, typer.Argument(help="as on the leaderboard")],
+    workload: Annotated[str | None, typer.Argument(help="this one alone")] = None,
+    ruleset: RulesOption = None,
+    tuning: TreeTuningOption = None,
+    suite: SuiteOption = None,
+    method: MethodOption = Method.RULES,
+    as_json: JsonOption = False,
+) -> None:
+    """From a score down to the evaluations that it came from, with file and line.
+
+    Example: chronograd explain results/demo nadamw digits
+    """
+    from scoring.explain import explain as explained
+    from scoring.leaderboard import make_leaderboard
+    from scoring.terminal import reason_tree
+    from scoring.times import METHODS
+
+    results = _read([directory], ruleset, tuning, suite)
+    board = make_leaderboard(results, METHODS[method])
+    reason = explained(board, submission, workload)
+    if as_json:
+        print_json(reason.to_plain())
+        return
+    console.print(reason_tree(reason))
+
+
+def compare(
+    directory: DirectoryArgument,
+    first: Annotated[str, typer.Argument(metavar="A", help="a submission")],
+    second: Annotated[str, typer.Argument(metavar="B", help="another")],
+    ruleset: RulesOption = None,
+    tuning: TreeTuningOption = None,
+    suite: SuiteOption = None,
+    method: MethodOption = Method.RULES,
+    seed: BootstrapSeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Two submissions, workload by workload: the difference paired by study, and the odds.
+
+    Example: chronograd compare results/demo nadamw adamw
+    """
+    from scoring.compare import compare as compared
+    from scoring.records import to_plain
+    from scoring.terminal import comparison_table
+    from scoring.times import METHODS
+
+    results = _read([directory], ruleset, tuning, suite)
+    comparison = compared(results, first, second, METHODS[method], seed)
+    if as_json:
+        print_json(to_plain(comparison))
+        return
+    console.print(comparison_table(comparison))
+
+
+def _read(
+    directories: list[Path], ruleset: str | None, tuning: Tuning | None, suite: str | None
+) -> Results:
+    from scoring import rulesets
+    from scoring.read import read
+
+    rules = None if ruleset is None else rulesets.load(ruleset)
+    return read(directories, rules, tuning, suite)
+
+
+def _say_remarks(board: Leaderboard) -> None:
+    """What the tables do not show."""
+    for warning in board.warnings:
         say(f"warning: {warning}", style="yellow")
-    if json_file is not None:
-        write_json(json_file, to_json(board))
-    if csv_file is not None:
-        csv_file.parent.mkdir(parents=True, exist_ok=True)
-        csv_file.write_text(to_csv(board), encoding="utf-8")
-    if html is not None:
-        write_html(results, board, html)
-    if plots is not None:
-        from scoring.plots import save_plots
+    for remark in board.remarks:
+        say(f"warning: {remark}", style="yellow")
+    for name, difference in board.differences.items():
+        say(f"{name}: {difference}")
 
-        save_plots(results, board, plots)
-    for written in (json_file, csv_file, html, plots):
-        if written is not None:
-            say(f"Written: {written}")
+
+def _write_parquet(board: Leaderboard, folder: Path) -> None:
+    from scoring.parquet import write_parquet
+
+    write_parquet(board.results, folder)
+
+
+def _write_html(board: Leaderboard, path: Path) -> None:
+    from scoring.report import write_html
+
+    write_html(board, path)
+
+
+def _write_plots(board: Leaderboard, folder: Path) -> None:
+    from scoring.plots import save_plots
+
+    save_plots(board, folder)

@@ -1,7 +1,8 @@
 """Rulesets: how many studies and trials, which goals and budgets, and how a score is made.
 
 A ruleset is a TOML file in this folder, or a user's own given by its path. Where it says nothing of
-a workload, the workload's own attributes hold.
+a workload, the workload's own attributes hold; logs of another harness have none, so that scoring
+those needs a ruleset that says all.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scoring.records import UserError
+from scoring.records import Goal, UserError
 
 
 class RulesetError(UserError):
@@ -24,11 +26,21 @@ class WorkloadRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    metric: str | None = None
+    direction: Literal["min", "max"] | None = None
     validation_target: float | None = None
     test_target: float | None = None
     budget_seconds: float | None = Field(default=None, gt=0)
     eval_period_seconds: float | None = Field(default=None, gt=0)
     step_hint: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _metric_and_direction_belong_together(self) -> Self:
+        if (self.metric is None) != (self.direction is None):
+            raise ValueError(
+                "a metric needs its direction (min or max), and a direction its metric"
+            )
+        return self
 
 
 class Ruleset(BaseModel):
@@ -42,6 +54,11 @@ class Ruleset(BaseModel):
         r_max: Where the performance profile ends, as a multiple of the fastest time.
         baseline: The submission whose step is the unit of budgets given in baseline steps.
         max_budget_seconds: Caps a budget that was given in baseline steps, on any machine.
+        scored: The workloads that a score is the mean over; empty: those that were planned.
+        held_out: By held-out variant its workload, which counts only if the variant does.
+        suites: Named sets of workloads that can be scored in place of `scored`.
+        official_speedup_ruleset: Whose budgets stand for a miss in the official form of the
+            speedup; None: this one's.
         workloads: What differs from the workloads' own attributes.
     """
 
@@ -54,7 +71,37 @@ class Ruleset(BaseModel):
     r_max: float = Field(gt=1)
     baseline: str = "external_tuning/nadamw"
     max_budget_seconds: float | None = Field(default=None, gt=0)
+    scored: tuple[str, ...] = ()
+    held_out: dict[str, str] = {}
+    suites: dict[str, tuple[str, ...]] = {}
+    official_speedup_ruleset: str | None = None
     workloads: dict[str, WorkloadRules] = {}
+
+    @model_validator(mode="after")
+    def _held_out_variants_have_a_scored_workload(self) -> Self:
+        for variant, workload in self.held_out.items():
+            if workload not in self.scored or variant in self.scored:
+                raise ValueError(
+                    f"held_out.{variant} = {workload!r}: the workload must be in `scored`, "
+                    "the variant must not"
+                )
+        return self
+
+    def budget_factor(self, tuning: str) -> float:
+        """The budget under `tuning` over that under external tuning."""
+        return self.self_tuning_budget_factor if tuning == "self" else 1.0
+
+    def goal(self, workload: str) -> Goal | None:
+        """The goal on validation data, None where the ruleset leaves it to the workload."""
+        rules = self.workloads.get(workload, WorkloadRules())
+        if rules.metric is None or rules.direction is None or rules.validation_target is None:
+            return None
+        return Goal(metric=rules.metric, direction=rules.direction, target=rules.validation_target)
+
+    def budget(self, workload: str, tuning: str) -> float | None:
+        """Seconds of a trial under `tuning`, None where the ruleset leaves it to the workload."""
+        seconds = self.workloads.get(workload, WorkloadRules()).budget_seconds
+        return None if seconds is None else seconds * self.budget_factor(tuning)
 
 
 def names() -> list[str]:
@@ -86,4 +133,6 @@ def load(name: str) -> Ruleset:
 def first_fault(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, in one line: the key, and what about it."""
     first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    message = first["msg"].removeprefix("Value error, ")
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key}: {message}" if key else message

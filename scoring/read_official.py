@@ -1,0 +1,198 @@
+"""Reads logs in AlgoPerf's layout, of AlgoPerf's own runner or another's.
+
+    LOGS[/external_tuning]/<submission>/study_<k>/<workload>_<framework>/trial_<n>/
+        eval_measurements.csv
+
+They carry neither goals nor a plan: both come from the ruleset.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoring.evaluations import FILE, Evaluations, read_evaluations
+from scoring.records import RecordError
+from scoring.results import Judged, Scope, Submission, Trial
+
+_TUNINGS = {"external": "external_tuning", "self": "self_tuning"}
+_DEPTH = 3  # how far below LOGS a submission may lie
+_STUDY = re.compile(r"study_(0|[1-9]\d*)")
+_WORKLOAD = re.compile(r"(.+)_(jax|pytorch)")
+_TRIAL = re.compile(r"trial_(0|[1-9]\d*)")
+
+
+def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Trial], list[str]]:
+    """Reads the logs under `root`.
+
+    Args:
+        root: The folder that holds submissions, or is one.
+        scope: Which workloads and goals; how many studies and trials.
+
+    Returns:
+        The submissions by name, their trials, and warnings. Where two folders have one name, the
+        folders above them are put before it.
+
+    Raises:
+        RecordError: There is no submission under `root`.
+    """
+    warnings: list[str] = []
+    folders = list(_submission_folders(root, scope.tuning, _DEPTH, warnings))
+    if not folders:
+        raise RecordError(
+            f"{root}: neither a results tree (no experiment.json) nor logs in AlgoPerf's layout "
+            f"(no <submission>/study_<k> for {scope.tuning} tuning); give the --out folder of a "
+            "sweep, or the folder that holds the submissions"
+        )
+    same_name = Counter(folder.name for folder in folders)
+    submissions: dict[str, Submission] = {}
+    trials: list[Trial] = []
+    for folder in folders:
+        name = folder.name
+        if same_name[name] > 1:
+            name = folder.relative_to(root).as_posix()
+            warnings.append(f"{name}: another submission is called {folder.name} too; both stand")
+        submissions[name] = Submission(tree=str(root), folder=folder, facts={})
+        trials += _Log(name, folder, scope, warnings).trials()
+    return submissions, trials, warnings
+
+
+def _submission_folders(
+    folder: Path, tuning: str, depth: int, warnings: list[str]
+) -> Iterator[Path]:
+    """The folders that hold studies, in order of name; a folder that leads to none is named."""
+    children = _folders(folder)
+    if any(_STUDY.fullmatch(child.name) for child in children):
+        yield folder
+    elif depth:
+        for child in children:
+            if child.name in _TUNINGS.values() and child.name != _TUNINGS[tuning]:
+                continue  # the other kind of tuning is scored apart
+            below = list(_submission_folders(child, tuning, depth - 1, []))
+            if not below:
+                warnings.append(f"{child}: holds no study_<k> folder and is left out")
+            yield from below
+
+
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """One submission's logs; what is out of place in them is added to `warnings`."""
+
+    name: str
+    folder: Path
+    scope: Scope
+    warnings: list[str]
+
+    def trials(self) -> Iterator[Trial]:
+        """Every trial that can be read of the workloads in scope."""
+        studies = self._matching(self.folder, _STUDY, "study_<k>")
+        numbers = {int(match[1]) for _, match in studies}
+        first = 1 if 0 not in numbers and self.scope.studies in numbers else 0
+        places = [
+            (int(match[1]) - first, child, name[1], name[2])
+            for folder, match in studies
+            for child, name in self._matching(folder, _WORKLOAD, "<workload>_<framework>")
+        ]
+        frameworks = self._one_framework(Counter(place[2:] for place in places))
+        unscored = Counter(
+            child.name for _, child, workload, _ in places if workload not in frameworks
+        )
+        for name, count in sorted(unscored.items()):
+            self.warnings.append(
+                f"{self.folder}: {name} ({count} studies) is not among the workloads scored"
+            )
+        for study, folder, workload, framework in places:
+            if frameworks.get(workload) == framework:
+                yield from self._study(study, folder, workload)
+
+    def _one_framework(self, studies: Counter[tuple[str, ...]]) -> dict[str, str]:
+        """Of each workload in scope the framework that counts: that of most studies, or pytorch."""
+        kept: dict[str, str] = {}
+        for workload, framework in sorted(studies, key=lambda key: (studies[key], key)):
+            if workload not in self.scope.workloads:
+                continue
+            if workload in kept:
+                self.warnings.append(
+                    f"{self.folder}: has {workload} in two frameworks; {framework} counts, "
+                    f"{kept[workload]} is left out"
+                )
+            kept[workload] = framework
+        return kept
+
+    def _study(self, study: int, folder: Path, workload: str) -> Iterator[Trial]:
+        """The trials of one study on one workload."""
+        judged = self.scope.workloads[workload]
+        for child, match in self._matching(folder, _TRIAL, "trial_<n>"):
+            number = int(match[1])
+            try:
+                read = read_evaluations(child / FILE, judged.goal)
+            except RecordError as error:
+                self.warnings.append(f"{error}; the trial counts as missing")
+                continue
+            self.warnings.extend(f"{child / FILE}: {fault}" for fault in read.faults)
+            extra = study >= self.scope.studies or number not in range(1, self.scope.trials + 1)
+            if extra:
+                self.warnings.append(
+                    f"{child}: {self.scope.ruleset.name} plans {self.scope.studies} studies of "
+                    f"{self.scope.trials} trials; only the official method counts this one"
+                )
+            yield _trial(self.name, workload, study, number, child, judged, read, extra)
+
+    def _matching(
+        self, folder: Path, pattern: re.Pattern[str], form: str
+    ) -> list[tuple[Path, re.Match[str]]]:
+        """The folders in `folder` whose name matches, by number or name; the others are named."""
+        found, stray = [], []
+        for child in _folders(folder):
+            match = pattern.fullmatch(child.name)
+            if match is None:
+                stray.append(child.name)
+            else:
+                found.append((child, match))
+        if stray:
+            self.warnings.append(f"{folder}: {', '.join(stray)}: no {form} folder, left out")
+        return found
+
+
+def _trial(
+    submission: str,
+    workload: str,
+    study: int,
+    number: int,
+    folder: Path,
+    judged: Judged,
+    read: Evaluations,
+    extra: bool,
+) -> Trial:
+    """A trial of the logs; how it ended is known only as far as its goal goes."""
+    hit = read.first_hit(judged.goal)
+    reached = hit is not None and hit.submission_seconds <= judged.budget_seconds
+    return Trial(
+        submission=submission,
+        workload=workload,
+        study=study,
+        trial=number,
+        folder=folder,
+        judged=judged,
+        status="reached" if reached else "missed",
+        failure="",
+        message="",
+        submission_seconds=max(read.seconds, default=0.0),
+        evaluations=len(read.lines),
+        hit=hit,
+        extra=extra,
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, hidden ones aside, sorted by name; none where it is unreadable."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names)]

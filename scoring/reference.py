@@ -1,0 +1,122 @@
+"""A frozen reference: best times to score against, so that a new entry moves nobody's number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scoring.profiles import Floats, Stages, apply_rules, scores
+from scoring.records import RecordError, read_json, to_plain, write_json
+from scoring.results import Scope
+from scoring.times import Method
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """Best times of a leaderboard, and the rules that they were found under.
+
+    Attributes:
+        best: By workload, held-out variants too, the seconds that the cap at r_max is relative to.
+        fastest: By scored workload the seconds that ratios are relative to; infinite where nobody
+            reached the target: whoever does later has ratio 1.
+        rules: Ruleset, method, goals and budgets: a score is made only where they are the same.
+        made: The day, as YYYY-MM-DD.
+        hash: SHA-256 of all this.
+    """
+
+    best: dict[str, float]
+    fastest: dict[str, float]
+    rules: dict[str, Any]
+    made: str
+    hash: str
+
+    def scores(self, times_sw: Floats, scope: Scope, method: Method) -> Floats:
+        """Scores against the reference: (S,). None of them depends on another submission.
+
+        Raises:
+            RecordError: The reference was made under other rules.
+        """
+        mine = to_plain(_rules(scope, method))
+        for key, value in mine.items():
+            if self.rules.get(key) != value:
+                raise RecordError(
+                    f"the reference of {self.made} was made under another {key} "
+                    f"({_short(self.rules.get(key))}, here {_short(value)}); save one from a "
+                    "leaderboard under these rules"
+                )
+        best = np.array([self.best[name] for name in scope.workloads])
+        fastest = np.array([self.fastest[name] for name in scope.scored])
+        stages = apply_rules(times_sw, scope, best, fastest)
+        return scores(stages, scope.ruleset.r_max, method.exact_area).round(12)
+
+
+def save_reference(path: Path, stages: Stages, scope: Scope, method: Method) -> None:
+    """Writes the best times of a leaderboard to `path`."""
+    content = {
+        "rules": _rules(scope, method),
+        "best": dict(zip(scope.workloads, stages.best.tolist(), strict=True)),
+        "fastest": dict(zip(scope.scored, stages.fastest.tolist(), strict=True)),
+        "made": date.today().isoformat(),
+    }
+    write_json(path, {**content, "hash": _hash(content)})
+
+
+def load_reference(path: Path) -> Reference:
+    """Reads what `save_reference` wrote.
+
+    Raises:
+        RecordError: It is no such file, or was changed since.
+    """
+    data = read_json(path)
+    try:
+        written = data.pop("hash")
+        if written != _hash(data):
+            raise RecordError(
+                f"{path}: was changed after it was saved (its hash does not fit); restore it"
+            )
+        best, fastest = (
+            {str(name): float(seconds) for name, seconds in data[key].items()}
+            for key in ("best", "fastest")
+        )
+        return Reference(
+            best=best,
+            fastest=fastest,
+            rules=dict(data["rules"]),
+            made=str(data["made"]),
+            hash=written,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RecordError(
+            f"{path}: is no reference ({reason}); write one with --save-reference"
+        ) from None
+
+
+def _rules(scope: Scope, method: Method) -> dict[str, Any]:
+    """All that must agree between a reference and what is scored against it."""
+    return {
+        "ruleset": scope.ruleset.name,
+        "tuning": scope.tuning,
+        "method": method.name,
+        "clock": scope.clock,
+        "r_max": scope.ruleset.r_max,
+        "studies": scope.studies,
+        "held_out": scope.held_out,
+        "workloads": scope.workloads,
+    }
+
+
+def _hash(content: dict[str, Any]) -> str:
+    text = json.dumps(to_plain(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,136 @@
+"""What a reader of a leaderboard must be told: what is missing, what depends on the method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from scoring.profiles import Floats, apply_rules, scores
+from scoring.results import Results, Scope, Trial
+from scoring.times import OFFICIAL, Method, StudyTimes, medians, study_times
+
+_REASONS = {  # from the official method to the written rules, one difference at a time
+    "fastest_by_time": "a study's fastest trial counts, not that of the earliest evaluation",
+    "missing_is_infinite": "a missing study is infinite, not left out",
+    "budget_enforced": "a target met after the budget is a miss",
+    "exact_area": "the area is exact, not 100 trapezoids",
+}
+
+
+def missing(results: Results, method: Method) -> list[str]:
+    """A line for each submission and workload of which planned trials were not read."""
+    whole_effect = "infinite" if method.missing_is_infinite else "left out of the median"
+    lines = []
+    for (submission, workload), absent in results.missing.items():
+        studies: dict[tuple[int, ...], list[int]] = {}  # by the trials that are missing
+        for study, trials in absent.items():
+            studies.setdefault(tuple(trials), []).append(study)
+        every = tuple(range(1, results.scope.trials + 1))
+        parts = [
+            f"study {_ranges(numbers)}" + ("" if trials == every else f" trial {_ranges(trials)}")
+            for trials, numbers in studies.items()
+        ]
+        effects = [f"a missing study is {whole_effect}"] if every in studies else []
+        effects += ["a missing trial is a miss"] if studies.keys() - {every} else []
+        lines.append(f"{submission} on {workload}: no {'; no '.join(parts)}: {', '.join(effects)}")
+    return lines
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """[0, 2, 3, 4] as "0, 2-4"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def differences(results: Results) -> dict[str, str]:
+    """By submission, how the official method scores it and why; only where that is another score.
+
+    The way from one method to the other is gone in four steps, so that the parts add up.
+    """
+    scope = results.scope
+    method, (times, score) = OFFICIAL, _score(results, OFFICIAL)
+    official, reasons = score, {name: [] for name in results.submissions}
+    for attribute, reason in _REASONS.items():
+        method = replace(method, **{attribute: True})
+        new_times, new_score = _score(results, method)
+        for s, name in enumerate(results.submissions):
+            moved = [
+                w for w, workload in enumerate(scope.workloads) if times[s, w] != new_times[s, w]
+            ]
+            change = new_score[s] - score[s]
+            if abs(change) >= 5e-7:
+                where = ", ".join(list(scope.workloads)[w] for w in moved)
+                where = f" (on {where})" if where else ""
+                reasons[name].append(f"{change:+.6f} as {reason}{where}")
+        times, score = new_times, new_score
+    return {
+        name: f"{score[s]:.6f} by the rules, {official[s]:.6f} by the official method: "
+        + ", ".join(reasons[name])
+        for s, name in enumerate(results.submissions)
+        if reasons[name]
+    }
+
+
+def _score(results: Results, method: Method) -> tuple[Floats, Floats]:
+    """Median times and scores under a method: (S, W) and (S,)."""
+    times_sw = medians(study_times(results, method).seconds_swk, method)
+    r_max = results.scope.ruleset.r_max
+    times_sw = np.where(np.isnan(times_sw), np.inf, times_sw)
+    return times_sw, scores(apply_rules(times_sw, results.scope), r_max, method.exact_area)
+
+
+def ties(studies: StudyTimes, method: Method, scope: Scope) -> list[str]:
+    """A line for each median that depends on the order in which a file system lists folders.
+
+    Of the trials that meet the target at the earliest evaluation index the official script takes
+    the one that comes first in that order.
+    """
+    lines: list[str] = []
+    base_sw = medians(studies.seconds_swk, method)
+    base_s = scores(apply_rules(base_sw, scope), scope.ruleset.r_max, method.exact_area)
+    for (name, workload, study), trials in studies.ties.items():
+        place = (studies.submissions.index(name), studies.workloads.index(workload))
+        shift = move = 0.0
+        for trial in trials:
+            seconds_k = studies.seconds_swk[place].copy()
+            seconds_k[study] = trial.hit.submission_seconds if trial.hit else np.inf
+            times_sw = base_sw.copy()
+            times_sw[place] = medians(seconds_k, method)
+            if times_sw[place] != base_sw[place]:
+                shift = max(shift, abs(times_sw[place] - base_sw[place]))
+                other_s = scores(
+                    apply_rules(times_sw, scope), scope.ruleset.r_max, method.exact_area
+                )
+                move = max(move, float(np.abs(other_s - base_s).max()))
+        if shift:
+            lines.append(_tie(trials, studies.counted[name, workload, study], shift, move))
+    harmless = len(studies.ties) - len(lines)
+    if harmless:
+        lines.append(
+            f"{harmless} {'more ' if lines else ''}ties between trials that meet the target at the "
+            "same evaluation: whichever counts, no median moves"
+        )
+    return lines
+
+
+def _tie(trials: list[Trial], counted: Trial, shift: float, move: float) -> str:
+    """One tie that matters, in words."""
+    shown = " and ".join(
+        f"trial {trial.trial} ({trial.hit.submission_seconds:,.1f} s)"
+        for trial in trials
+        if trial.hit is not None
+    )
+    effect = f"a score by {move:.6f}" if move >= 5e-7 else "no score"
+    return (
+        f"tie: {counted.submission} on {counted.workload}, study {counted.study}: {shown} meet the "
+        f"target at the same evaluation, and the file system's order decides: trial "
+        f"{counted.trial} as on the published boards; another would move the median by "
+        f"{shift:,.1f} s and {effect}"
+    )

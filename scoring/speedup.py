@@ -1,0 +1,73 @@
+"""Speedup over one submission: the geometric mean of time ratios, ours and AlgoPerf's own form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoring import rulesets
+from scoring.profiles import Floats
+from scoring.records import RecordError
+from scoring.results import Results, Scope
+from scoring.times import OFFICIAL, Method, medians, study_times
+
+
+@dataclass(frozen=True, slots=True)
+class Speedup:
+    """How much faster one submission is than another, over all scored workloads.
+
+    Attributes:
+        ratio: Geometric mean of its time over the other's; below 1 is faster. A miss counts as the
+            budget plus one second.
+        official: The same as `compute_speedups.py` has it: medians by the official method, the
+            budgets that the script holds, and NaN where a workload was not run at all.
+    """
+
+    ratio: float
+    official: float
+
+
+def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speedup]:
+    """The speedup of every submission over `baseline`, by name.
+
+    Neither the cap at r_max nor the rule for held-out variants applies: raw medians are compared.
+
+    Raises:
+        RecordError: There is no submission `baseline`.
+    """
+    names = list(results.submissions)
+    if baseline not in names:
+        raise RecordError(
+            f"no submission {baseline!r} to compare with; there are: {', '.join(names)}"
+        )
+    scope, place = results.scope, names.index(baseline)
+    budgets = np.array([scope.workloads[name].budget_seconds for name in scope.scored])
+    ratio_s = _geometric_means(_medians(results, method), budgets, place)
+    official_sb = _medians(results, OFFICIAL)
+    absent_s = np.isnan(official_sb).any(axis=1)
+    official_s = _geometric_means(official_sb, _official_budgets(scope, budgets), place)
+    official_s[absent_s | absent_s[place]] = np.nan
+    return {name: Speedup(float(ratio_s[s]), float(official_s[s])) for s, name in enumerate(names)}
+
+
+def _medians(results: Results, method: Method) -> Floats:
+    """Median seconds of the scored workloads: (S, B)."""
+    times_sw = medians(study_times(results, method).seconds_swk, method)
+    return times_sw[:, : len(results.scope.scored)]
+
+
+def _geometric_means(times_sb: Floats, budgets_b: Floats, place: int) -> Floats:
+    """The mean ratio to row `place`, a miss being the budget and a second: (S,)."""
+    finite = np.where(np.isfinite(times_sb), times_sb, budgets_b + 1)
+    return np.exp(np.log(finite / finite[place]).mean(axis=1))
+
+
+def _official_budgets(scope: Scope, budgets_b: Floats) -> Floats:
+    """The budgets that the official script would use: (B,)."""
+    name = scope.ruleset.official_speedup_ruleset
+    if name is None:
+        return budgets_b
+    rules = rulesets.load(name)
+    held = [rules.budget(workload, scope.tuning) for workload in scope.scored]
+    return np.array([b if h is None else h for h, b in zip(held, budgets_b, strict=True)])

@@ -1,0 +1,156 @@
+"""The leaderboard as JSON, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from typing import Any
+
+from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.profiles import Floats
+from scoring.speedup import Speedup
+
+
+def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> dict[str, Any]:
+    """The leaderboard as plain data; null is a miss. `records.write_json` adds the schema."""
+    scope, uncertainty, reference = board.results.scope, board.uncertainty, board.reference
+    return {
+        "ruleset": scope.ruleset.name,
+        "method": board.method.name,
+        "tuning": scope.tuning,
+        "clock": scope.clock,
+        "studies": scope.studies,
+        "trials": scope.trials,
+        "r_max": scope.ruleset.r_max,
+        "workloads": scope.scored,
+        "held_out": scope.held_out,
+        "submissions": [_standing(board, standing, speedups) for standing in board.standings],
+        "uncertainty": {
+            name: getattr(uncertainty, name) for name in ("resampled", "resamples", "seed")
+        },
+        "reference": reference and {"made": reference.made, "hash": reference.hash},
+        "differences": board.differences,
+        "warnings": board.warnings,
+        "remarks": board.remarks,
+    }
+
+
+def _standing(
+    board: Leaderboard, standing: Standing, speedups: dict[str, Speedup] | None
+) -> dict[str, Any]:
+    """One submission. Times and ratios are of the scored workloads, `after_rule` of all."""
+    scope, stages = board.results.scope, board.stages
+    s = board.studies.submissions.index(standing.name)
+    scored = {name: standing.cells[name] for name in scope.scored}
+    held_out = {name: standing.cells[name] for name in scope.held_out}
+    faster = speedups and speedups[standing.name]
+    return {
+        "name": standing.name,
+        "score": standing.score,
+        "score_low": standing.low,
+        "score_high": standing.high,
+        "rank": standing.rank,
+        "rank_probabilities": standing.ranks,
+        "beats": standing.beats,
+        "reference_score": standing.reference_score,
+        "speedup": faster and {"ratio": faster.ratio, "official_ratio": _finite(faster.official)},
+        "times": {name: _finite(cell.seconds) for name, cell in scored.items()},
+        "ratios": {name: _finite(cell.ratio) for name, cell in scored.items()},
+        "steps": {name: _finite(cell.steps) for name, cell in scored.items()},
+        "held_out_times": {name: _finite(cell.seconds) for name, cell in held_out.items()},
+        "studies_reached": {name: cell.reached for name, cell in standing.cells.items()},
+        "not_counted": {n: cell.reason for n, cell in standing.cells.items() if cell.reason},
+        "after_rule": {
+            "median_over_studies": _row(scope.workloads, stages.median[s]),
+            "variant_needs_workload": _row(scope.workloads, stages.entered[s]),
+            "within_r_max": _row(scope.workloads, stages.capped[s]),
+            "workload_needs_variant": _row(scope.scored, stages.counted[s]),
+        },
+        "hours": standing.hours,
+        "trials": standing.trials,
+    }
+
+
+def _row(names: Any, times: Floats) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in zip(names, times.tolist(), strict=True)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def to_csv(board: Leaderboard) -> str:
+    """A row a submission, with four columns a workload; inf is a miss."""
+    scope = board.results.scope
+    fixed = ("rank", "name", "score", "low", "high", "reference_score", "hours")
+    outcomes = sorted({key for standing in board.standings for key in standing.trials})
+    columns = ("seconds", "steps", "ratio", "reason")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            *("submission" if name == "name" else name for name in fixed),
+            *(f"trials/{key}" for key in outcomes),
+            *(f"{workload}/{column}" for workload in scope.workloads for column in columns),
+        ]
+    )
+    for standing in board.standings:
+        writer.writerow(
+            [
+                *(getattr(standing, name) for name in fixed),
+                *(standing.trials.get(key, 0) for key in outcomes),
+                *(
+                    getattr(standing.cells[workload], column)
+                    for workload in scope.workloads
+                    for column in columns
+                ),
+            ]
+        )
+    return text.getvalue()
+
+
+def to_markdown(board: Leaderboard) -> str:
+    """A table for a README: scores with intervals, and each workload's time and ratio."""
+    scope = board.results.scope
+    frozen = board.reference is not None
+    header = ["rank", "submission", "score", "95% interval"]
+    header += ["frozen score"] * frozen + ["hours", *scope.scored]
+    lines = [header, [":--" if name == "submission" else "--:" for name in header]]
+    for standing in board.standings:
+        reference = (
+            [f"{standing.reference_score:.4f}"] if standing.reference_score is not None else []
+        )
+        cells = [_markdown_cell(standing.cells[name]) for name in scope.scored]
+        interval = f"{standing.low:.3f}–{standing.high:.3f}"
+        lines.append(
+            [
+                str(standing.rank),
+                standing.name,
+                f"{standing.score:.4f}",
+                interval,
+                *reference,
+                f"{standing.hours:,.4g}",
+                *cells,
+            ]
+        )
+    table = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+    note = (
+        f"Ruleset {scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}. "
+        f"Seconds to target, median over {scope.studies} studies, and ratio to the fastest; "
+        "– does not count."
+    )
+    return f"{table}\n\n{_escaped(note)}\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if not math.isfinite(cell.seconds):
+        return "–"
+    ratio = f"{cell.ratio:.2f}×" if math.isfinite(cell.ratio) else "–"
+    return f"{cell.seconds:,.6g} ({ratio})"
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is: no table bars, HTML, emphasis or links from a name."""
+    return re.sub(r"([\\|<>*`\[\]])", r"\\\1", text.replace("\n", " "))

@@ -1,0 +1,125 @@
+"""The leaderboard, a comparison and an explanation in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from scoring.compare import Comparison
+from scoring.explain import Reason
+from scoring.leaderboard import Cell, Leaderboard
+from scoring.speedup import Speedup
+
+
+def format_number(value: float) -> str:
+    """About three digits: 1,234, 56.7, 8.90, 0.0123; the infinity sign for a miss."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
+    return f"{value:.3g}"
+
+
+def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> Table:
+    """Ranks and scores with their intervals, and the hours they took.
+
+    P(rank) is the probability of the rank shown; the time ratios are those of `speedups`.
+    """
+    scope = board.results.scope
+    title = f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}"
+    table = _table(title)
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("submission", overflow="fold")
+    columns = ["score", "95% interval", "P(rank)"]
+    columns += ["frozen"] * (board.reference is not None)
+    columns += ["time ratio", "official"] * (speedups is not None)
+    for name in (*columns, "hours"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for standing in board.standings:
+        cells = [f"{standing.score:.4f}", f"{standing.low:.3f} to {standing.high:.3f}"]
+        cells.append(f"{100 * standing.ranks[standing.rank - 1]:.0f}%")
+        if standing.reference_score is not None:
+            cells.append(f"{standing.reference_score:.4f}")
+        if speedups is not None:
+            faster = speedups[standing.name]
+            cells += [_ratio(faster.ratio), _ratio(faster.official)]
+        cells.append(format_number(standing.hours))
+        table.add_row(str(standing.rank), Text(standing.name), *cells)
+    return table
+
+
+def _ratio(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def times_table(board: Leaderboard) -> Table:
+    """The median seconds to target of each scored workload, the fastest in bold."""
+    scope = board.results.scope
+    unit = "seconds to target" if scope.clock == "wall" else "seconds on the step clock"
+    table = _table(None)
+    table.caption = (
+        f"{unit}, median over {scope.studies} studies; * fastest; ∞ missed; † does not count "
+        f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
+        "reached the target"
+    )
+    table.add_column("submission", overflow="fold")
+    for workload in scope.scored:
+        table.add_column(Text(workload), justify="right", overflow="fold", min_width=5)
+    for standing in board.standings:
+        cells = [_time(standing.cells[workload]) for workload in scope.scored]
+        table.add_row(Text(standing.name), *cells)
+    return table
+
+
+def _time(cell: Cell) -> Text:
+    """Time, mark of the fastest or of one that does not count, studies if not all reached."""
+    mark = "*" if cell.ratio == 1 else "†" if cell.reason and math.isfinite(cell.seconds) else ""
+    reached = "" if cell.reached == cell.studies else f" {cell.reached}/{cell.studies}"
+    return Text(format_number(cell.seconds) + mark + reached, style="bold" if mark == "*" else "")
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Two submissions, workload by workload."""
+    first, second = comparison.names
+    table = _table(f"{first} against {second}, paired by study")
+    table.add_column("workload", overflow="fold")
+    table.add_column(Text(first), justify="right", overflow="fold")
+    table.add_column(Text(second), justify="right", overflow="fold")
+    for name in ("difference", "95% interval", "P(faster)"):
+        table.add_column(name, justify="right")
+    for row in comparison.workloads:
+        interval = f"{format_number(row.low)} to {format_number(row.high)}"
+        seconds = [format_number(value) for value in (*row.seconds, row.difference)]
+        table.add_row(Text(row.workload), *seconds, interval, f"{100 * row.faster:.0f}%")
+    a, b = comparison.scores
+    odds = f"{100 * comparison.above:.0f}%"
+    table.add_row("score", f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", "", odds, style="bold")
+    table.caption = Text(
+        f"seconds to target; a negative difference: {first} is faster; P from resampled studies"
+    )
+    return table
+
+
+def reason_tree(reason: Reason) -> Tree:
+    """An explanation as a tree."""
+    tree = Tree(Text(reason.text), guide_style="dim")
+    for child in reason.because:
+        tree.add(reason_tree(child))
+    return tree
+
+
+def _table(title: str | None) -> Table:
+    return Table(
+        title=None if title is None else Text(title, style="bold"),
+        caption_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )

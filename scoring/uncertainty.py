@@ -1,0 +1,139 @@
+"""How much of a leaderboard is luck: a seeded bootstrap over studies, or also over workloads.
+
+Shapes: R resamples, S submissions, W workloads (B scored ones, then held-out variants), K studies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from scoring.profiles import Floats, apply_rules, credit
+from scoring.results import Scope
+from scoring.times import Method, StudyTimes, medians
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+_CHUNK = 2_000_000  # study times held at a time
+
+Integers = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """What resampling says of a leaderboard.
+
+    Attributes:
+        resampled: "studies", or "workloads" for both.
+        resamples: How many.
+        seed: Of the draws.
+        low: Lower end of each score's 95% interval: (S,).
+        high: Upper end.
+        ranks: How often the row's submission had rank 1, 2, ...: (S, S). Submissions that tie share
+            the best of their ranks.
+        beats: How often the row's submission scored above the column's, a tie counting half:
+            (S, S).
+    """
+
+    resampled: str
+    resamples: int
+    seed: int
+    low: Floats
+    high: Floats
+    ranks: Floats
+    beats: Floats
+
+
+def bootstrap(
+    studies: StudyTimes,
+    scope: Scope,
+    method: Method,
+    resampled: str = "studies",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Uncertainty:
+    """Scores the board again and again from studies drawn with replacement.
+
+    A resample draws for each workload as many of its studies as there are, the same ones for all
+    submissions, since studies of one number share their seeds; then it scores all submissions
+    against each other, the fastest being that of the resample. With `resampled` = "workloads" it
+    also draws the scored workloads with replacement, each with its held-out variant. Intervals are
+    percentiles (Efron and Tibshirani 1993, *An Introduction to the Bootstrap*, section 13.3).
+
+    What an interval means: where a score would fall if the studies were repeated, with these
+    submissions, workloads, search spaces and machines. What it does not: how the board would look
+    on other workloads (`resampled` = "workloads" says something of that) or other hardware. Few
+    studies make it coarse and too narrow: a resampled median is always one of the times measured,
+    so for a single workload with three studies the interval holds the true median 75% of the time,
+    with five 94% (1 - 2/2^K). A workload missed in all studies is missed in all resamples.
+
+    Args:
+        studies: Time to target of every study.
+        scope: What a score is made over.
+        method: How.
+        resampled: "studies" or "workloads".
+        seed: Together with a workload's name it fixes the draws of its studies.
+        resamples: How many, R.
+    """
+    sampled = resampled_scores(studies, scope, method, resampled, seed, resamples)
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(sampled, [tail, 1 - tail], axis=0)
+    above = sampled[:, :, None] > sampled[:, None, :]
+    beats = above.mean(axis=0) + (sampled[:, :, None] == sampled[:, None, :]).mean(axis=0) / 2
+    rank = 1 + above.sum(axis=1)  # how many others are above
+    count = sampled.shape[1]
+    ranks = np.stack([(rank == place).mean(axis=0) for place in range(1, count + 1)], axis=1)
+    return Uncertainty(resampled, resamples, seed, low, high, ranks, beats)
+
+
+def resampled_scores(
+    studies: StudyTimes, scope: Scope, method: Method, resampled: str, seed: int, resamples: int
+) -> Floats:
+    """The scores of all resamples, (R, S), to 12 digits so that equal ones are equal."""
+    shape = studies.seconds_swk.shape
+    draws_rwk = study_draws(studies.workloads, shape[2], seed, resamples)
+    weights_rb = _workload_weights(len(scope.scored), resampled, seed, resamples)
+    size = max(1, _CHUNK // math.prod(shape))
+    parts = []
+    for start in range(0, resamples, size):
+        part = slice(start, start + size)
+        times_rsw = resampled_medians(studies.seconds_swk, draws_rwk[part], method)
+        ratios_rsb = apply_rules(times_rsw, scope).ratios
+        credit_rsb = credit(ratios_rsb, scope.ruleset.r_max, method.exact_area)
+        parts.append(np.einsum("rsb,rb->rs", credit_rsb, weights_rb[part]))
+    return np.concatenate(parts).round(12)
+
+
+def resampled_medians(seconds_swk: Floats, draws_rwk: Integers, method: Method) -> Floats:
+    """Median seconds of each resample: (R, S, W)."""
+    workload = np.arange(seconds_swk.shape[1])[:, None]
+    drawn_srwk = seconds_swk[:, workload, draws_rwk]
+    return np.moveaxis(medians(drawn_srwk, method), 0, 1)
+
+
+def study_draws(workloads: list[str], studies: int, seed: int, resamples: int) -> Integers:
+    """Which studies each resample has of each workload: (R, W, K).
+
+    A workload's draws depend on its name and the seed alone, not on what else is on the board.
+    """
+    return np.stack(
+        [_generator(seed, name).integers(0, studies, (resamples, studies)) for name in workloads],
+        axis=1,
+    )
+
+
+def _workload_weights(count: int, resampled: str, seed: int, resamples: int) -> Floats:
+    """The weight of each scored workload in each resample, (R, B), with the sum 1."""
+    if resampled == "studies":
+        return np.full((resamples, count), 1 / count)
+    drawn = _generator(seed, "").multinomial(count, np.full(count, 1 / count), size=resamples)
+    return drawn / count
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    digest = int.from_bytes(hashlib.sha256(name.encode()).digest())
+    return np.random.default_rng([seed, digest])
