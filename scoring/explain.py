@@ -26,9 +26,8 @@ class Reason:
 
     def to_plain(self) -> dict[str, Any]:
         """For --json."""
-        return to_plain(
-            {"text": self.text, **self.facts, "because": [r.to_plain() for r in self.because]}
-        )
+        because = [reason.to_plain() for reason in self.because]
+        return {"text": self.text, **to_plain(self.facts), "because": because}
 
 
 def explain(board: Leaderboard, submission: str, workload: str | None = None) -> Reason:

@@ -204,13 +204,13 @@ def _reason(
 ) -> str:
     """Why a time does not count, "" where it does; `later` has the cells of the variants."""
     if present == 0:
-        return "no trial was read"
+        return "no trial read"
     if math.isinf(stages.median[s, w]):
-        return "target missed in the median study"
+        return "target missed"
     if math.isinf(stages.entered[s, w]):
-        return "its workload was missed"
+        return "its workload missed"
     if math.isinf(stages.capped[s, w]):
-        return f"over {scope.ruleset.r_max:g} times the fastest ({stages.best[w]:,.1f} s)"
+        return f"over {scope.ruleset.r_max:g}× the fastest ({stages.best[w]:,.1f} s)"
     if w < len(scope.scored) and math.isinf(stages.counted[s, w]):
         workload = list(scope.workloads)[w]
         variant = next(

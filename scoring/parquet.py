@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
 def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
     """The rows of evaluations.parquet that a trial gives."""
     read, metric = trial.read(), trial.judged.goal.metric
-    columns = {
+    columns: dict[str, Sequence[float]] = {
         "line": read.lines,
         "submission_seconds": read.seconds,
         "validation": read.values,

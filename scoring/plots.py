@@ -1,45 +1,57 @@
-"""Figures: performance profiles and learning curves. No pyplot, no global matplotlib state."""
+"""Figures of a leaderboard. No pyplot, no global matplotlib state."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from scoring.leaderboard import Leaderboard
-from scoring.profiles import profile
-from scoring.read import Results
-from scoring.records import Goal
-from scoring.times import STUDY, study_times
+from scoring.profiles import Floats, profile
+from scoring.results import Trial
 
-# Okabe and Ito (2008), told apart with any colour vision; without yellow, too faint on white
-_COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-_DASHES = ["solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
+# Told apart with any colour vision after Okabe and Ito (2008), darkened to 3:1 against white
+COLORS = ["#0063a0", "#c84b00", "#00805c", "#b0578d", "#a87400", "#6a4fbf", "#5f6670"]
+TEXT, MUTED, GRID = "#1b1f24", "#555555", "#dddddd"
+_DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
 _CLOCKS = {"wall": "submission time (s)", "steps": "time on the step clock (s)"}
-_AXES_INCHES = (5.0, 3.4)  # so small that labels stay readable on a phone
-_TARGET: dict[str, Any] = {"color": "#555555", "linestyle": "dotted"}
-_COUNTS: dict[str, Any] = {"linewidth": 2.0, "zorder": 3}
-_OTHERS: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.45}
+_INCHES = (5.0, 3.4)  # so small that labels stay readable on a phone
+_TARGET: dict[str, Any] = {"color": MUTED, "linestyle": "dotted"}
 _DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
 _MAY_LEAVE = 0.2  # the part of all values that may lie outside the frame
 
 
-def line_styles(submissions: Iterable[str]) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A trial's metric on validation data over the submission clock."""
+
+    trial: Trial
+    seconds: Floats
+    values: Floats
+
+
+def line_styles(submissions: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A colour and dash pattern for each submission, the same in every figure of a board."""
     return {
         name: {
-            "color": _COLORS[number % len(_COLORS)],
-            "linestyle": _DASHES[number % len(_DASHES)],
+            "color": COLORS[number % len(COLORS)],
+            "linestyle": _DASHES[number // len(COLORS) % len(_DASHES)],
         }
         for number, name in enumerate(sorted(submissions))
     }
+
+
+def group(board: Leaderboard, submission: str) -> str:
+    """The name of what a figure draws of one submission, in the figure's SVG."""
+    return f"submission-{sorted(board.studies.submissions).index(submission)}"
 
 
 def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
@@ -47,63 +59,88 @@ def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
 
     Lines get thinner from the best to the worst, so that one under another still shows.
     """
-    r_max = board.experiment.ruleset.r_max
-    styles = line_styles(board.ratios.index)
-    widths = np.linspace(3.6, 1.6, len(board.ratios))
-    for width, name in zip(widths, board.ratios.index, strict=True):
-        tau, rho = profile(board.ratios.loc[name].to_numpy(), r_max)
-        ax.step(tau, rho, where="post", linewidth=width, label=name, **styles[name])
-    ax.set(xlim=(1, r_max), ylim=(-0.02, 1.04))
+    scope = board.results.scope
+    styles = line_styles(board.studies.submissions)
+    widths = np.linspace(3.2, 1.4, len(board.standings))
+    for width, standing in zip(widths, board.standings, strict=True):
+        ratios_b = np.array([standing.cells[name].ratio for name in scope.scored])
+        tau, rho = profile(ratios_b, scope.ruleset.r_max)
+        name = standing.name
+        (line,) = ax.step(tau, rho, where="post", linewidth=width, **styles[name])
+        line.set_gid(group(board, name))
+    ax.set(xlim=(1, scope.ruleset.r_max), ylim=(-0.02, 1.04))
     ax.set(xlabel="τ: time over that of the fastest submission")
     ax.set(ylabel="share of workloads solved within τ")
     return _tidy(ax)
 
 
-def learning_curves(results: Results, workload: str, ax: Axes) -> Axes:
+def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
     """Draws the goal's metric on validation data over the submission clock, a line a trial.
 
-    Trials that count (the fastest of a study that reached the target) are bold and end in a dot at
-    their first hit; the grey line is the target.
+    Trials that count (those that a study's time comes from) are bold and end in a dot at their
+    first hit; the dotted line is the target.
     """
-    experiment = results.experiment
-    goal = experiment.workloads[workload].goal
-    counting = study_times(results.trials, experiment.plan).add_prefix("counting_")
-    styles = line_styles(experiment.submissions)
-    rows = results.evaluations[results.evaluations["workload"] == workload]
-    for _, curve in rows.join(counting, on=STUDY).groupby(["submission", "study", "trial"]):
-        first = curve.iloc[0]
-        counts = first["trial"] == first["counting_trial"]
-        x, y = curve["submission_seconds"], curve["value"]
-        line = ax.plot(x, y, **styles[first["submission"]])[0]
-        line.set(**_COUNTS if counts else _OTHERS)
-        if counts:
-            hit = x == first["counting_seconds"]
-            ax.plot(x[hit].iloc[0], y[hit].iloc[0], "o", ms=5, color=line.get_color(), zorder=4)
+    scope = board.results.scope
+    goal = scope.workloads[workload].goal
+    curves = _curves(board, workload)
+    counted = {id(t) for s in board.standings for t in s.cells[workload].counted if t is not None}
+    for name, style in line_styles(board.studies.submissions).items():
+        mine = [curve for curve in curves if curve.trial.submission == name]
+        bold = [curve for curve in mine if id(curve.trial) in counted]
+        thin = [curve for curve in mine if id(curve.trial) not in counted]
+        drawn = _draw(ax, thin, linewidth=0.7, alpha=0.4, **style)
+        drawn += _draw(ax, bold, linewidth=1.8, zorder=3, **style)
+        hits = [curve.trial.hit for curve in bold if curve.trial.hit is not None]
+        x, y = [hit.submission_seconds for hit in hits], [hit.value for hit in hits]
+        drawn += ax.plot(x, y, "o", markersize=4.5, color=style["color"], zorder=4)
+        for line in drawn:
+            line.set_gid(group(board, name))
     ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
-    _scale_values(ax, rows, goal)
+    _scale_values(ax, curves, goal.direction, goal.target)
     ax.set_title(workload, parse_math=False)
-    ax.set(xlabel=_CLOCKS[experiment.clock], xlim=(0, None))
+    ax.set(xlabel=_CLOCKS[scope.clock], xlim=(0, None))
     ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
     return _tidy(ax)
 
 
-def _scale_values(ax: Axes, rows: pd.DataFrame, goal: Goal) -> None:
+def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
+    """The learning curves of one workload, without what was not evaluated."""
+    curves = []
+    for trial in board.results.trials:
+        if trial.workload == workload:
+            read = trial.read()
+            seconds, values = np.array(read.seconds), np.array(read.values)
+            finite = np.isfinite(values)
+            curves.append(_Curve(trial, seconds[finite], values[finite]))
+    return curves
+
+
+def _draw(ax: Axes, curves: Sequence[_Curve], **style: Any) -> list[Line2D]:
+    """Draws several curves as one line with gaps."""
+    if not curves:
+        return []
+    gap = [np.nan]
+    x = np.concatenate([part for curve in curves for part in (curve.seconds, gap)])
+    y = np.concatenate([part for curve in curves for part in (curve.values, gap)])
+    return ax.plot(x, y, **style)
+
+
+def _scale_values(ax: Axes, curves: Sequence[_Curve], direction: str, target: float) -> None:
     """Limits that show what happens near the target; a log scale where a loss spans decades.
 
     The worst fifth of all values, such as the first fall of every curve, may leave the frame, and
     so does a loss that rises far above its start.
     """
-    finite = rows[np.isfinite(rows["value"])]
-    if finite.empty:
+    curves = [curve for curve in curves if curve.values.size]
+    if not curves:
         return
-    values = finite["value"]
-    start = finite.groupby(["submission", "study", "trial"])["value"].first().max()
-    better, worse = values.min(), min(values.quantile(1 - _MAY_LEAVE), 1.5 * abs(start))
-    if goal.direction == "max":
-        better, worse = values.max(), values.quantile(_MAY_LEAVE)
-    ends = sorted((better, worse, goal.target))
-    low, high = ends[0], ends[-1]
-    if goal.direction == "min" and low > 0 and math.log10(high / low) > _DECADES:
+    values = np.concatenate([curve.values for curve in curves])
+    start = max(abs(curve.values[0]) for curve in curves)
+    better, worse = values.min(), min(np.quantile(values, 1 - _MAY_LEAVE), 1.5 * start)
+    if direction == "max":
+        better, worse = values.max(), np.quantile(values, _MAY_LEAVE)
+    low, _, high = sorted((float(better), float(worse), target))
+    if direction == "min" and low > 0 and math.log10(high / low) > _DECADES:
         ax.set_yscale("log")
         margin = (high / low) ** 0.05
         ax.set_ylim(low / margin, high * margin)
@@ -112,50 +149,145 @@ def _scale_values(ax: Axes, rows: pd.DataFrame, goal: Goal) -> None:
         ax.set_ylim(low - margin, high + margin)
 
 
+def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws each score with its 95% interval, the best on top."""
+    styles = line_styles(board.studies.submissions)
+    for row, standing in enumerate(board.standings):
+        color = styles[standing.name]["color"]
+        ax.plot([standing.low, standing.high], [row, row], color=color, linewidth=2.0)
+        ax.plot(standing.score, row, "o", color=color)
+    _name_rows(ax, [standing.name for standing in board.standings])
+    ax.set(xlim=(0, 1), xlabel="score and 95% interval")
+    return _tidy(ax)
+
+
+def hours(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws the hours on the submission clock that each submission's trials took."""
+    styles = line_styles(board.studies.submissions)
+    for row, standing in enumerate(board.standings):
+        ax.barh(row, standing.hours, color=styles[standing.name]["color"])
+    _name_rows(ax, [standing.name for standing in board.standings])
+    ax.set(xlabel="hours on the submission clock")
+    return _tidy(ax)
+
+
+def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws the ratio to the fastest as a heat map with the seconds in it; grey does not count."""
+    scope = board.results.scope
+    names = [standing.name for standing in board.standings]
+    rows = [[standing.cells[w] for w in scope.scored] for standing in board.standings]
+    texts = [[_in_cell(cell.seconds, bool(cell.reason)) for cell in row] for row in rows]
+    _heat(ax, [[cell.ratio for cell in row] for row in rows], texts, 1, scope.ruleset.r_max)
+    _name_rows(ax, names)
+    _name_columns(ax, scope.scored)
+    ax.set_title("seconds to target; darker is closer to the fastest; † does not count", fontsize=9)
+    return ax
+
+
+def rank_probabilities(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws the probability of every rank as a heat map in per cent."""
+    names = [standing.name for standing in board.standings]
+    shares = [standing.ranks for standing in board.standings]
+    texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
+    _heat(ax, [[1 - share if share else math.inf for share in row] for row in shares], texts, 0, 1)
+    _name_rows(ax, names)
+    _name_columns(ax, [str(rank) for rank in range(1, len(names) + 1)])
+    ax.set_title("probability of each rank (%)", fontsize=9)
+    return ax
+
+
+def _in_cell(seconds: float, left_out: bool) -> str:
+    if not math.isfinite(seconds):
+        return "∞"
+    number = f"{seconds:,.4g}" if seconds < 1000 else f"{seconds:,.0f}"
+    return number + "†" * left_out
+
+
+def _heat(
+    ax: Axes, rows: list[list[float]], texts: list[list[str]], low: float, high: float
+) -> None:
+    """A heat map, darkest at `low`; what is infinite is grey."""
+    values = np.where(np.isfinite(rows), rows, np.nan)
+    shades = colormaps["Blues_r"].with_extremes(bad="#eeeeee")
+    ax.imshow(values, cmap=shades, vmin=low - 0.3 * (high - low), vmax=high, aspect="auto")
+    for row, line in enumerate(texts):
+        for column, text in enumerate(line):
+            dark = values[row, column] < low + 0.4 * (high - low)
+            color = "white" if dark else TEXT
+            ax.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+
+
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
+    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _name_columns(ax: Axes, names: Sequence[str]) -> None:
+    ax.set_xticks(range(len(names)), names, parse_math=False)
+    if max(map(len, names)) > 3:
+        ax.tick_params("x", rotation=35)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
 def _tidy(ax: Axes) -> Axes:
     """A light grid and no box."""
-    ax.grid(color="#dddddd", linewidth=0.6)
+    ax.grid(color=GRID, linewidth=0.6)
+    ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
-def profiles_figure(board: Leaderboard) -> Figure:
-    """The performance profiles with their legend, best first."""
-    figure = _figure(line_styles(board.ratios.index), list(board.ratios.index))
-    performance_profiles(board, figure.add_subplot())
-    return figure
+def figure(rows: int = 0, columns: int = 0) -> Figure:
+    """An empty figure; with so many rows and columns of names and numbers where it has them."""
+    width = max(_INCHES[0], 1.8 + 0.62 * columns)
+    height = max(_INCHES[1] if not rows else 0, 1.2 + 0.3 * rows)
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def curves_figure(results: Results, workload: str) -> Figure:
-    """The learning curves of one workload with their legend."""
-    styles = line_styles(results.experiment.submissions)
-    figure = _figure({**styles, "target": _TARGET}, [*styles, "target"])
-    learning_curves(results, workload, figure.add_subplot())
-    return figure
-
-
-def _figure(styles: dict[str, dict[str, Any]], names: list[str]) -> Figure:
-    """A figure with a legend below, where it covers nothing; names are shown as they are."""
+def with_legend(drawn: Figure, board: Leaderboard) -> Figure:
+    """Adds a legend below, where it covers nothing; names are shown as they are."""
+    styles = line_styles([standing.name for standing in board.standings])
+    names = [standing.name for standing in board.standings]
     columns = 3 if max(map(len, names)) < 12 else 2
-    height = _AXES_INCHES[1] + 0.2 * math.ceil(len(names) / columns)
-    figure = Figure(figsize=(_AXES_INCHES[0], height), layout="constrained")
+    width, height = drawn.get_size_inches()
+    drawn.set_size_inches(width, height + 0.2 * math.ceil(len(names) / columns))
     lines = [Line2D([], [], linewidth=2.0, **styles[name]) for name in names]
-    legend = figure.legend(
+    legend = drawn.legend(
         lines, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return figure
+    return drawn
 
 
-def save_plots(results: Results, board: Leaderboard, folder: Path) -> list[Path]:
-    """Writes every figure as a PNG into `folder` and returns their paths."""
+def save_plots(board: Leaderboard, folder: Path) -> list[Path]:
+    """Writes every figure as PNG and PDF into `folder` and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"performance_profiles": profiles_figure(board)}
-    for workload in results.experiment.workloads:
-        figures[f"learning_curves_{workload}"] = curves_figure(results, workload)
-    paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=160, bbox_inches="tight")
+    count, workloads = len(board.standings), board.results.scope.workloads
+    figures: dict[str, Figure] = {}
+    figures["performance_profiles"] = drawn = figure()
+    performance_profiles(board, drawn.add_subplot())
+    with_legend(drawn, board)
+    figures["scores"] = drawn = figure(count)
+    score_intervals(board, drawn.add_subplot())
+    figures["time_to_target"] = drawn = figure(count, len(board.results.scope.scored))
+    time_to_target(board, drawn.add_subplot())
+    figures["rank_probabilities"] = drawn = figure(count, count)
+    rank_probabilities(board, drawn.add_subplot())
+    figures["hours"] = drawn = figure(count)
+    hours(board, drawn.add_subplot())
+    for workload in workloads:
+        figures[f"learning_curves_{workload}"] = drawn = figure()
+        learning_curves(board, workload, drawn.add_subplot())
+        with_legend(drawn, board)
+    paths = [folder / f"{name}{kind}" for name in figures for kind in (".png", ".pdf")]
+    for path in paths:
+        figures[path.stem].savefig(path, dpi=160, metadata=_METADATA[path.suffix])
     return paths
+
+
+_METADATA: dict[str, dict[str, Any]] = {  # without a date, so that equal figures are equal files
+    ".png": {},
+    ".pdf": {"CreationDate": None},
+}

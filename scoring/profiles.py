@@ -102,7 +102,8 @@ def credit(ratios: Floats, r_max: float, exact: bool) -> Floats:
 
 def scores(stages: Stages, r_max: float, exact: bool) -> Floats:
     """The area under each profile, over its greatest value: (..., S), from 0 to 1."""
-    return credit(stages.ratios, r_max, exact).mean(axis=-1)
+    area: Floats = credit(stages.ratios, r_max, exact).mean(axis=-1)
+    return area
 
 
 def profile(ratios_b: Floats, r_max: float) -> tuple[Floats, Floats]:

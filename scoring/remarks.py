@@ -56,9 +56,10 @@ def differences(results: Results) -> dict[str, str]:
     """
     scope = results.scope
     method, (times, score) = OFFICIAL, _score(results, OFFICIAL)
-    official, reasons = score, {name: [] for name in results.submissions}
+    official = score
+    reasons: dict[str, list[str]] = {name: [] for name in results.submissions}
     for attribute, reason in _REASONS.items():
-        method = replace(method, **{attribute: True})
+        method = replace(method, **{attribute: True})  # type: ignore[arg-type]
         new_times, new_score = _score(results, method)
         for s, name in enumerate(results.submissions):
             moved = [

@@ -1,72 +1,45 @@
-"""The leaderboard for people: a table in the terminal and a page that needs nothing but itself."""
+"""The leaderboard as one self-contained page: no file beside it, no request to any network."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
-import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jinja2
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from scoring.evaluations import FILE
 from scoring.leaderboard import Leaderboard
-from scoring.read import Results
+from scoring.plots import (
+    COLORS,
+    GRID,
+    MUTED,
+    TEXT,
+    figure,
+    group,
+    learning_curves,
+    performance_profiles,
+)
+from scoring.profiles import profile
+from scoring.records import to_plain, write_text
+from scoring.results import Results
+from scoring.terminal import format_number
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.table import Table
-
-
-def format_number(value: float) -> str:
-    """About three digits: 1,234, 56.7, 8.90, 0.0123; the infinity sign for a miss."""
-    if math.isinf(value):
-        return "∞"
-    if value == 0 or 1e-3 <= abs(value) < 1e7:
-        digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
-        return f"{value:,.{digits}f}"
-    return f"{value:.3g}"
-
-
-def terminal_table(board: Leaderboard) -> Table:
-    """The leaderboard with the median seconds to target of each workload, the fastest in bold."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    experiment = board.experiment
-    title = f"{experiment.ruleset.name}, {experiment.tuning} tuning"
-    studies = f"median over {experiment.studies} studies"
-    unit = "seconds to target" if experiment.clock == "wall" else "seconds on the step clock"
-    caption = f"{unit}, {studies}; * fastest; n/{experiment.studies} studies reached the target"
-    table = Table(title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("submission", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True)
-    for workload in board.times.columns:
-        table.add_column(Text(workload), justify="right", overflow="fold", min_width=5)
-    for name in board.standings.index.tolist():
-        standing = board.standings.loc[name]
-        cells = [_time_cell(board, name, workload) for workload in board.times.columns]
-        texts = [Text(cell, style="bold" if "*" in cell else "") for cell in cells]
-        table.add_row(f"{standing['rank']:.0f}", Text(name), f"{standing['score']:.3f}", *texts)
-    return table
+_POINTS = 72  # an SVG's unit, per inch
 
 
-def _time_cell(board: Leaderboard, name: str, workload: str) -> str:
-    """One cell of the terminal's table: time, mark of the fastest, studies if not all reached."""
-    cell = format_number(board.times[workload][name])
-    cell += "*" if board.ratios[workload][name] == 1 else ""
-    reached, studies = board.reached[workload][name], board.experiment.studies
-    return cell if reached == studies else f"{cell} {reached}/{studies}"
+def write_html(board: Leaderboard, path: Path) -> None:
+    """Writes the leaderboard's page: aside, then renamed over `path`.
 
-
-def write_html(results: Results, board: Leaderboard, path: Path) -> None:
-    """Writes the leaderboard as one self-contained page: aside, then renamed over `path`."""
-    import jinja2
-
-    from scoring.plots import curves_figure, line_styles, profiles_figure
-
+    Names and messages of logs are escaped wherever they stand.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -75,39 +48,99 @@ def write_html(results: Results, board: Leaderboard, path: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters.update(number=format_number, plain=_plain)
-    workloads = results.experiment.workloads
-    page = environment.get_template("leaderboard.html.j2").render(
+    results, scope = board.results, board.results.scope
+    profiles, geometry = _profiles(board)
+    names = sorted(results.submissions)
+    page = environment.get_template("page.html.j2").render(
         board=board,
-        experiment=results.experiment,
         results=results,
-        colors={name: style["color"] for name, style in line_styles(board.times.index).items()},
-        infinity=math.inf,
-        failed=results.trials[results.trials["status"] == "failed"].to_dict("records"),
-        profiles=_svg(profiles_figure(board), "profiles"),
-        curves={name: _svg(curves_figure(results, name), name) for name in workloads},
+        scope=scope,
+        palette=len(COLORS),
+        number_of={name: number for number, name in enumerate(names)},
+        outcomes=sorted({key for standing in board.standings for key in standing.trials}),
+        failed=[trial for trial in results.trials if trial.failure],
+        isfinite=math.isfinite,
+        fastest=dict(zip(scope.workloads, board.stages.best.tolist(), strict=True)),
+        profiles=profiles,
+        geometry=geometry,
+        curves={name: _curves(board, name) for name in scope.workloads},
+        hashes={"ruleset": _ruleset_hash(results), "measurements": _results_hash(results)},
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    write_text(path, page)
+
+
+def _profiles(board: Leaderboard) -> tuple[str, dict[str, Any]]:
+    """The profiles' SVG, and what the page needs to read values off it."""
+    drawn = figure()
+    ax = performance_profiles(board, drawn.add_subplot())
+    svg = _svg(drawn, "profiles")
+    r_max, scored = board.results.scope.ruleset.r_max, board.results.scope.scored
+    box = ax.get_window_extent()
+    lines = {}
+    for standing in board.standings:
+        ratios_b = np.array([standing.cells[name].ratio for name in scored])
+        tau, rho = profile(ratios_b, r_max)
+        lines[group(board, standing.name)] = [tau.tolist(), rho.tolist()]
+    scale = _POINTS / drawn.dpi
+    return svg, {"left": box.x0 * scale, "right": box.x1 * scale, "r_max": r_max, "lines": lines}
+
+
+def _curves(board: Leaderboard, workload: str) -> str:
+    """The SVG of a workload's learning curves."""
+    drawn = figure()
+    learning_curves(board, workload, drawn.add_subplot())
+    return _svg(drawn, workload)
+
+
+def _svg(drawn: Figure, salt: str) -> str:
+    """A figure as an inline SVG element: text stays text, equal figures give equal bytes.
+
+    Colours become the page's, for dark mode; what belongs to a submission gets its class; points
+    are rounded to a tenth, and those that change nothing one can see are left out. The XML
+    prologue, metadata and the ids that matplotlib counts up from 1 in each figure go (those it
+    refers to are hashes, kept apart by `salt`).
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": salt, "path.simplify_threshold": 0.5}
+    ):
+        drawn.savefig(buffer, format="svg", transparent=True)
+    svg = buffer.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' id="(submission-\d+)"', r' class="\1"', svg)
+    svg = re.sub(r' id="[a-zA-Z][\w.]*_\d+"', "", svg)
+    svg = re.sub(r'(?<= d=")[^"]+', lambda path: _rounded(path[0]), svg)
+    names = [f"--series-{number}" for number in range(len(COLORS))]
+    for color, name in zip(
+        [*COLORS, TEXT, MUTED, GRID], [*names, "--text", "--muted", "--grid"], strict=True
+    ):
+        svg = svg.replace(color, f"var({name})")
+    return svg.replace("#000000", "var(--text)")
+
+
+def _rounded(path: str) -> str:
+    """The data of an SVG path with one digit after the point and no needless blanks."""
+    path = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), path)
+    return re.sub(r"\s+", " ", re.sub(r"\s*([A-Za-z])\s*", r"\1", path)).strip()
+
+
+def _results_hash(results: Results) -> str:
+    """SHA-256 over the place and the bytes of every eval_measurements.csv that was read."""
+    digest = hashlib.sha256()
+    for trial in results.trials:
+        key = [trial.submission, trial.workload, trial.study, trial.trial]
+        digest.update(json.dumps(key).encode())
+        digest.update(hashlib.sha256((trial.folder / FILE).read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _ruleset_hash(results: Results) -> str:
+    """SHA-256 of the ruleset and of all goals and budgets as applied."""
+    scope = results.scope
+    content = [scope.ruleset.model_dump(), to_plain(scope.workloads), scope.tuning, scope.studies]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> str:
     """A value of experiment.json for reading: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    """A figure as an inline SVG element: text stays text, equal figures give equal bytes.
-
-    What a page has no use for goes: the XML prologue, metadata, and the ids matplotlib counts up
-    from 1 in each figure (those it refers to are hashes, kept apart by `salt`).
-    """
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight")
-    svg = buffer.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    return re.sub(r' id="[a-zA-Z][\w.]*_\d+"', "", svg)

@@ -45,7 +45,7 @@ def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speed
     budgets = np.array([scope.workloads[name].budget_seconds for name in scope.scored])
     ratio_s = _geometric_means(_medians(results, method), budgets, place)
     official_sb = _medians(results, OFFICIAL)
-    absent_s = np.isnan(official_sb).any(axis=1)
+    absent_s = np.any(np.isnan(official_sb), axis=1)
     official_s = _geometric_means(official_sb, _official_budgets(scope, budgets), place)
     official_s[absent_s | absent_s[place]] = np.nan
     return {name: Speedup(float(ratio_s[s]), float(official_s[s])) for s, name in enumerate(names)}
@@ -60,7 +60,8 @@ def _medians(results: Results, method: Method) -> Floats:
 def _geometric_means(times_sb: Floats, budgets_b: Floats, place: int) -> Floats:
     """The mean ratio to row `place`, a miss being the budget and a second: (S,)."""
     finite = np.where(np.isfinite(times_sb), times_sb, budgets_b + 1)
-    return np.exp(np.log(finite / finite[place]).mean(axis=1))
+    means: Floats = np.exp(np.log(finite / finite[place]).mean(axis=1))
+    return means
 
 
 def _official_budgets(scope: Scope, budgets_b: Floats) -> Floats:

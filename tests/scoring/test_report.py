@@ -1,15 +1,17 @@
-"""The terminal's table and the page."""
+"""The page: its text, and that it is safe and complete. test_page.py looks at it in a browser."""
 
 import re
 from html.parser import HTMLParser
 
 import pytest
-from rich.console import Console
 
 from scoring.leaderboard import make_leaderboard
-from scoring.read import read_tree
+from scoring.read import read
 from scoring.records import Failure, Status
-from scoring.report import format_number, terminal_table, write_html
+from scoring.reference import load_reference, save_reference
+from scoring.report import write_html
+from scoring.rulesets import Ruleset
+from scoring.times import OFFICIAL, RULES
 from scoring.tree import write_trial
 from tests.scoring.trees import make_result, make_spec, write_experiment, write_tree
 
@@ -24,77 +26,52 @@ TRIALS = {
 }
 
 
-def terminal(tmp_path, trials, **plan) -> str:
-    board = make_leaderboard(read_tree(write_tree(tmp_path / "tree", trials, **plan)))
-    console = Console(width=100)
-    with console.capture() as capture:
-        console.print(terminal_table(board))
-    return capture.get()
-
-
-def page_of(tree, path) -> str:
-    results = read_tree(tree)
-    write_html(results, make_leaderboard(results), path)
+def page_of(tree, path, method=RULES, reference=None) -> str:
+    write_html(make_leaderboard(read([tree]), method, reference, resamples=100), path)
     return path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0.00"),
-        (0.01234, "0.0123"),
-        (1.266, "1.27"),
-        (45.67, "45.7"),
-        (99.96, "100.0"),
-        (1234.5, "1,234"),
-        (1e-9, "1e-09"),
-        (float("inf"), "∞"),
-    ],
-)
-def test_numbers_are_short(value, text):
-    assert format_number(value) == text
+def words(page) -> str:
+    """The text of a page without what only programs read."""
+    text = re.sub(r"<(style|script).*?</\1>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.replace("<wbr>", "")))
 
 
-def test_the_terminal_shows_times_marks_and_misses(tmp_path):
-    text = terminal(tmp_path, TRIALS)
-    rows = [line.split() for line in text.splitlines()]
-    assert ["rank", "submission", "score", "v", "w"] in rows
-    assert ["1", "a", "1.000", "2.00*", "2.00*"] in rows
-    assert ["2", "b", "0.417", "3.00", "∞", "1/2"] in rows
+class Tags(HTMLParser):
+    """Collects what a page would load, the tags it uses, its ids, and whether they are balanced."""
 
+    VOID = ("meta", "input", "wbr", "br", "link", "img")
 
-def test_the_terminal_shows_markup_in_names_as_it_is(tmp_path):
-    assert "[bold]x" in terminal(tmp_path, {("[bold]x", "w", 0, 1): 1.0})
-
-
-def test_the_terminal_says_when_seconds_are_counted(tmp_path):
-    assert "step clock" not in terminal(tmp_path, TRIALS)
-    write_experiment(tmp_path, ["a"], ["w"], clock="steps")
-    table = terminal_table(make_leaderboard(read_tree(tmp_path)))
-    assert "step clock" in str(table.caption)
-
-
-class Loads(HTMLParser):
-    """Collects what a page would load or run, and the tags it uses."""
-
-    def __init__(self):
+    def __init__(self, page):
         super().__init__()
-        self.urls, self.tags, self.ids = [], [], []
+        self.urls, self.tags, self.ids, self.open = [], [], [], []
+        self.feed(page)
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.urls += [value for name, value in attrs if name in ("src", "href", "xlink:href")]
         self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
 
 
-def test_the_page_loads_nothing(tmp_path):
+def test_the_page_is_whole_and_loads_nothing(tmp_path):
     page = page_of(write_tree(tmp_path / "tree", TRIALS), tmp_path / "page.html")
-    loads = Loads()
-    loads.feed(page)
-    assert all(url.startswith("#") for url in loads.urls)
-    assert not {"script", "link", "img", "iframe"} & set(loads.tags)
+    tags = Tags(page)
+    assert tags.open == []
+    assert all(url.startswith("#") for url in tags.urls)
+    assert not {"link", "img", "iframe"} & set(tags.tags)
     assert not re.search(r"@import|url\((?!#)", page)
-    assert len(loads.ids) == len(set(loads.ids))
+    assert len(tags.ids) == len(set(tags.ids))
+    assert {url[1:] for url in tags.urls} <= set(tags.ids)
     assert set(re.findall(r"https?://[^\"'\s<]+", page)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -113,10 +90,10 @@ def test_names_and_messages_stay_text(tmp_path):
     write_experiment(tree, [name], [workload], trials=2, environment={"<i>": evil})
     failed = make_result([], Status.FAILED, failure=Failure.DATA_ERROR, message=evil)
     write_trial(tree, make_spec(name, workload), failed)
-    loads = Loads()
     page = page_of(tree, tmp_path / "page.html")
-    loads.feed(page)
-    assert not {"script", "b", "i", "img"} & set(loads.tags)
+    tags = Tags(page)
+    assert not {"b", "img"} & set(tags.tags)
+    assert tags.tags.count("script") == 2
     assert "&lt;script&gt;alert(1)&lt;" in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
@@ -126,25 +103,23 @@ def test_the_page_tells_the_whole_story(tmp_path):
     failed = make_result([], Status.FAILED, failure=Failure.OOM, message="no memory left")
     write_trial(tree, make_spec("b", "w", 0, 1), failed)
     page = page_of(tree, tmp_path / "new" / "page.html")
-    text = re.sub(r"\s+", " ", re.sub(r"<style.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL))
+    text = words(page)
     for part in (
-        "ruleset mini",
+        "Leaderboard: mini",
         "external tuning",
-        "2 studies \N{MULTIPLICATION SIGN} 1 trial",
+        "2 studies × 1 trial",
         "loss ≤ 0.5",
-    ):
-        assert part in text
-    for part in (
-        "1.50\N{MULTIPLICATION SIGN} · 2/2",
-        "missed · 0/2",
-        "fastest · 2/2",
+        "1.50× ·&nbsp;2/2",
+        "target missed ·&nbsp;0/2",
+        "fastest ·&nbsp;2/2",
         "20 steps",
         "no memory left",
+        "b on w: no study 1",
+        "platform test",
+        "0" * 64,
+        "100 of studies, seed 0",
     ):
-        assert part in text
-    assert "b on w: no readable study_1/trial_1" in text  # the warning
-    assert "platform test" in text
-    assert "0" * 64 in text
+        assert part in text, part
     assert page.count('role="img" aria-label="') == 1 + 2  # profiles and two workloads
     assert all("scope=" in heading for heading in re.findall(r"<th\b[^>]*>", page))
 
@@ -152,3 +127,60 @@ def test_the_page_tells_the_whole_story(tmp_path):
 def test_the_page_marks_the_step_clock(tmp_path):
     write_experiment(tmp_path / "tree", ["a"], ["w"], clock="steps")
     assert "not measured" in page_of(tmp_path / "tree", tmp_path / "page.html")
+
+
+def test_the_page_says_how_it_was_scored(tmp_path):
+    tree = write_tree(tmp_path / "tree", TRIALS)
+    rules, official = (
+        words(page_of(tree, tmp_path / f"{method.name}.html", method))
+        for method in (RULES, OFFICIAL)
+    )
+    assert "fastest trial" in rules
+    assert "a missing one being infinite" in rules
+    assert "100 trapezoids" in official
+    assert "without missing ones" in official
+
+
+def test_a_reference_stands_beside_the_score(tmp_path):
+    tree = write_tree(tmp_path / "tree", TRIALS)
+    board = make_leaderboard(read([tree]), resamples=10)
+    save_reference(tmp_path / "ref.json", board.stages, board.results.scope, board.method)
+    reference = load_reference(tmp_path / "ref.json")
+    page = words(page_of(tree, tmp_path / "page.html", reference=reference))
+    assert f"score against the reference of {reference.made}" in page
+    assert reference.hash in page
+
+
+def test_held_out_variants_have_their_column_and_reason(tmp_path):
+    rules = Ruleset(
+        name="x",
+        studies=1,
+        trials=1,
+        self_tuning_budget_factor=1.5,
+        r_max=4,
+        scored=("w",),
+        held_out={"v": "w"},
+    )
+    trials = {("a", "w", 0, 1): 1.0, ("a", "v", 0, 1): [], ("b", "w", 0, 1): 2.0}
+    tree = write_tree(tmp_path / "tree", trials, ruleset=rules.model_dump())
+    text = words(page_of(tree, tmp_path / "page.html"))
+    assert "1 held out" in text
+    assert "held-out v: target missed" in text
+    assert "held-out v: no trial read" in text
+
+
+@pytest.mark.parametrize("change", ["value", "target"])
+def test_hashes_move_with_the_measurements_and_the_rules(tmp_path, change):
+    def hashes(page):
+        return re.findall(r"<code>([0-9a-f]{64})</code>", page)[:2]
+
+    tree = write_tree(tmp_path / "1", TRIALS)
+    before = hashes(page_of(tree, tmp_path / "1.html"))
+    if change == "value":
+        other = write_tree(tmp_path / "2", {**TRIALS, ("a", "v", 0, 1): 2.5})
+        ruleset, measurements = hashes(page_of(other, tmp_path / "2.html"))
+        assert (ruleset == before[0], measurements == before[1]) == (True, False)
+    else:
+        other = write_tree(tmp_path / "2", TRIALS, budget=99.0)
+        ruleset, measurements = hashes(page_of(other, tmp_path / "2.html"))
+        assert (ruleset == before[0], measurements == before[1]) == (False, True)
