@@ -23,7 +23,7 @@ lint: .venv/dev-installed
 	$(BIN)/mypy
 
 bench: .venv/dev-installed
-	PYTHONPATH=. $(BIN)/python benchmarks/overhead.py
+	$(BIN)/python -m benchmarks.overhead
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

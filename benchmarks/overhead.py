@@ -4,7 +4,7 @@ Both train mnist's MLP at batch 16 with the same initialisation, NadamW, schedul
 batches, in this process, one thread. Runs alternate, and who goes first alternates too; what counts
 is the median ratio over the pairs. At most 1.05 is the aim.
 
-    python benchmarks/overhead.py [--pairs 31] [--steps 700]
+    python -m benchmarks.overhead [--pairs 31] [--steps 700]
 """
 
 from __future__ import annotations

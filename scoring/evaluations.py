@@ -16,6 +16,7 @@ from scoring.records import Goal, RecordError
 FILE = "eval_measurements.csv"
 SECONDS = "accumulated_submission_time"
 STEP = "global_step"
+MOST = 2.0**53  # seconds or steps: a float beyond it counts nothing, so its cell is damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Evaluations:
         for row, value in enumerate(self.values):
             if goal.met_by(value):
                 step = _number(self.rows[row][self.header.index(STEP)])
-                whole = int(step) if math.isfinite(step) else 0
+                whole = int(step) if 0 <= step < MOST else 0
                 return Hit(row, self.lines[row], whole, self.seconds[row], value)
         return None
 
@@ -91,7 +92,7 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
     faults = [f"column {name} stands twice, the first counts" for name in twice]
     lines, rows = _whole_rows(table, text.endswith("\n"), faults)
     seconds = _numbers(SECONDS, header, rows)
-    timed = [0 <= value < math.inf for value in seconds]
+    timed = [0 <= value < MOST for value in seconds]
     if not all(timed):
         faults += [
             f"line {line} has no time and is left out"
@@ -101,18 +102,20 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
         lines, rows = list(compress(lines, timed)), list(compress(rows, timed))
         seconds = list(compress(seconds, timed))
     if any(later < earlier for earlier, later in pairwise(seconds)):
-        faults.append("the clock runs backwards")
+        faults.append("the clock runs backwards; the first line that meets the goal counts")
     if judged in header:
         values = _numbers(judged, header, rows)
     else:
-        faults.append(f"has no column {judged}")
+        faults.append(f"has no column {judged}: the goal is not met")
         values = [math.nan] * len(rows)
+    if not rows:
+        faults.append("holds no evaluation: the goal is not met")
     return Evaluations(lines, seconds, values, faults, header, rows)
 
 
 def _cells(text: str) -> list[list[str]]:
     """The table of a CSV file; splitting is twice as fast as `csv`, and enough without quotes."""
-    lines = text.splitlines()
+    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     return list(csv.reader(lines)) if '"' in text else [line.split(",") for line in lines]
 
 

@@ -112,7 +112,8 @@ def _median(board: Leaderboard, standing: Standing, workload: str) -> Reason:
     goal = board.results.scope.workloads[workload].goal
     by_study: dict[int, list[Trial]] = {}
     for trial in board.results.trials:
-        if (trial.submission, trial.workload) == (standing.name, workload):
+        counts = not (trial.extra and board.method.missing_is_infinite)
+        if counts and (trial.submission, trial.workload) == (standing.name, workload):
             by_study.setdefault(trial.study, []).append(trial)
     studies = [
         _study(board, k, by_study.get(k, []), cell.counted[k], goal)
@@ -180,7 +181,7 @@ def _hyperparameters(trial: Trial) -> Any:
     """What hparams.json holds, None where there is none that can be read."""
     try:
         return json.loads((trial.folder / "hparams.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -86,7 +87,8 @@ class Leaderboard:
         reference: What `reference_score` is relative to, if anything.
         differences: By submission how the official method scores it, where otherwise, and why.
         warnings: A line for all that makes the results incomplete, and what it does.
-        remarks: A line for each tie that the official method leaves to the file system.
+        remarks: A line for all else that a reader must know: what several folders do to a
+            leaderboard, ties that the official method leaves to the file system.
     """
 
     results: Results
@@ -131,9 +133,12 @@ def make_leaderboard(
     frozen_s = None
     if reference is not None:
         frozen_s = reference.scores(times_sw, scope, method)
+    by_name = {
+        name: list(trials) for name, trials in groupby(results.trials, lambda t: t.submission)
+    }
     standings = []
     for s, name in enumerate(studies.submissions):
-        hours, trials = _effort(results, name)
+        hours, trials = _effort(scope, by_name.get(name, []))
         standings.append(
             Standing(
                 name=name,
@@ -161,18 +166,16 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method)],
-        remarks=ties(studies, method, scope),
+        remarks=[*results.remarks, *ties(studies, method, scope)],
     )
 
 
-def _effort(results: Results, name: str) -> tuple[float, dict[str, int]]:
+def _effort(scope: Scope, trials: list[Trial]) -> tuple[float, dict[str, int]]:
     """Hours and outcomes of a submission's trials."""
-    scope = results.scope
-    mine = [trial for trial in results.trials if trial.submission == name]
     planned = len(scope.workloads) * scope.studies * scope.trials
-    outcomes = Counter(trial.status for trial in mine)
-    missing = planned - sum(not trial.extra for trial in mine)
-    hours = math.fsum(trial.submission_seconds for trial in mine) / 3600
+    outcomes = Counter(trial.status for trial in trials)
+    missing = planned - sum(not trial.extra for trial in trials)
+    hours = math.fsum(trial.submission_seconds for trial in trials) / 3600
     return hours, {"planned": planned, **dict(sorted(outcomes.items())), "missing": missing}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from scoring.results import Results, Trial
 def write_parquet(results: Results, folder: Path) -> list[Path]:
     """Writes trials.parquet (a row a trial) and evaluations.parquet (a row an evaluation).
 
-    Evaluations are read again and written a submission at a time, so that memory stays bounded.
+    Evaluations are read again, and written a submission and workload at a time, so that memory
+    stays bounded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "trials.parquet", folder / "evaluations.parquet"]
@@ -24,8 +26,7 @@ def write_parquet(results: Results, folder: Path) -> list[Path]:
     pyarrow.parquet.write_table(trials, paths[0])
     schema = _schema(_EVALUATION)
     with pyarrow.parquet.ParquetWriter(paths[1], schema) as writer:
-        for submission in results.submissions:
-            mine = [trial for trial in results.trials if trial.submission == submission]
+        for _, mine in groupby(results.trials, lambda trial: (trial.submission, trial.workload)):
             rows = [row for trial in mine for row in _evaluations(trial)]
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
     return paths

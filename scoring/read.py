@@ -48,26 +48,26 @@ def read(
             raise RecordError(f"{path}: no such folder; give the --out folder of a sweep, or logs")
         if ruleset is None or tuning is None:
             raise RecordError(
-                f"{path}: has no experiment.json; if these are logs in AlgoPerf's layout, say what "
-                "judges them: --ruleset algoperf-0.5 --tuning external"
+                f"{path}: not a results tree (no experiment.json): give the --out folder of a "
+                "sweep; if these are logs in AlgoPerf's layout, say what judges them: --ruleset "
+                "algoperf-0.5 --tuning external"
             )
-    scope = _scope(experiments, ruleset, tuning, suite)
-    stated = ruleset.workloads if ruleset else {}
-    override = {name: judged for name, judged in scope.workloads.items() if name in stated}
+    scope = _scope(experiments, logs, ruleset, tuning, suite)
+    overrides = {tree: _override(ruleset, scope, e) for tree, e in experiments.items()}
     parts = {
         str(path): read_logs(path, scope)
         if path in logs
-        else read_own(path, experiments[str(path)], override)
+        else read_own(path, experiments[str(path)], scope, overrides[str(path)])
         for path in directories
     }
-    submissions, trials, warnings = _named_apart(parts)
-    trials = [trial for trial in trials if trial.workload in scope.workloads]
+    submissions, trials, warnings, remarks = _named_apart(parts)
     return Results(
         scope=scope,
         submissions=dict(sorted(submissions.items())),
         trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
         missing=_missing(submissions, trials, scope),
-        warnings=[*_mixed(experiments, logs, scope), *warnings],
+        warnings=warnings,
+        remarks=[*_mixed(experiments, overrides, logs, scope), *remarks],
         environments={
             name: {"seed": experiment.seed, "clock": experiment.clock, **experiment.environment}
             for name, experiment in experiments.items()
@@ -77,6 +77,7 @@ def read(
 
 def _scope(
     experiments: Mapping[str, Experiment],
+    logs: Sequence[Path],
     ruleset: Ruleset | None,
     tuning: str | None,
     suite: str | None,
@@ -85,7 +86,8 @@ def _scope(
     rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in experiments.items()})
     tunings = {name: experiment.tuning for name, experiment in experiments.items()}
     tuning = _agreed("tuning", {**tunings, **({"--tuning": tuning} if tuning else {})})
-    clock = _agreed("clock", {n: e.clock for n, e in experiments.items()} or {"": "wall"})
+    clocks = {**{n: e.clock for n, e in experiments.items()}, **{str(log): "wall" for log in logs}}
+    clock = _agreed("clock", clocks)
     if ruleset is None:
         studies = _agreed("number of studies", {n: e.studies for n, e in experiments.items()})
         trials = _agreed("number of trials", {n: e.trials for n, e in experiments.items()})
@@ -93,6 +95,11 @@ def _scope(
         studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
     planned = _planned(experiments, rules if ruleset else None)
     scored, held_out = _workloads(rules, planned, suite, whole=ruleset is not None)
+    if not scored:
+        raise RecordError(
+            f"ruleset {rules.name}: has no `scored` workloads, so that it scores those that a "
+            "results tree planned; logs plan none: name another --ruleset"
+        )
     return Scope(
         ruleset=rules,
         tuning=tuning,
@@ -104,6 +111,7 @@ def _scope(
             for name in [*scored, *held_out]
         },
         held_out=held_out,
+        suite=suite,
     )
 
 
@@ -113,9 +121,10 @@ def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
     for name, other in others:
         if other != value:
             shown = "" if what == "ruleset" else f" ({value}, {other})"
+            judge = "" if what in ("tuning", "clock") else ", or name one --ruleset that judges all"
             raise RecordError(
                 f"{first} and {name}: differ in their {what}{shown} and cannot be ranked together; "
-                "score them apart, or name one --ruleset that judges all"
+                f"score them apart{judge}"
             )
     return value
 
@@ -177,8 +186,8 @@ def _judged(
 
 def _named_apart(
     parts: Mapping[str, tuple[dict[str, Submission], list[Trial], list[str]]],
-) -> tuple[dict[str, Submission], list[Trial], list[str]]:
-    """All parts as one: a name that stands in several gets its tree's put behind it."""
+) -> tuple[dict[str, Submission], list[Trial], list[str], list[str]]:
+    """All parts as one, with remarks: a name that stands in several gets its tree's behind it."""
     count = Counter(name for submissions, _, _ in parts.values() for name in submissions)
     merged: dict[str, Submission] = {}
     trials: list[Trial] = []
@@ -193,29 +202,49 @@ def _named_apart(
             for trial in of_tree
         ]
         warnings += faults
-    warnings += [
+    remarks = [
         f"{name}: stands in {number} folders; they are ranked apart, each with its folder's name"
         for name, number in count.items()
         if number > 1
     ]
-    return merged, trials, warnings
+    return merged, trials, warnings, remarks
 
 
-def _mixed(experiments: Mapping[str, Experiment], logs: Sequence[Path], scope: Scope) -> list[str]:
+def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> dict[str, Judged]:
+    """What a ruleset that was asked for says of a tree's workloads; the rest is the tree's own."""
+    stated = ruleset.workloads if ruleset else {}
+    return {
+        name: Judged(
+            goal=scope.ruleset.goal(name) or own.goal,
+            budget_seconds=scope.ruleset.budget(name, scope.tuning) or own.budget_seconds,
+        )
+        for name, own in experiment.workloads.items()
+        if name in stated
+    }
+
+
+def _mixed(
+    experiments: Mapping[str, Experiment],
+    overrides: Mapping[str, Mapping[str, Judged]],
+    logs: Sequence[Path],
+    scope: Scope,
+) -> list[str]:
     """What readers of a leaderboard made from several trees must know."""
-    warnings = []
+    remarks = []
     if len(experiments) + len(logs) > 1:
-        warnings.append(
+        remarks.append(
             "times from several folders stand side by side: where machines differ, so do their "
             "seconds"
         )
-    for name in scope.workloads:
-        if len({e.workloads[name] for e in experiments.values() if name in e.workloads}) > 1:
-            warnings.append(
+    for name, judged in scope.workloads.items():
+        plans = [{**e.workloads, **overrides[tree]} for tree, e in experiments.items()]
+        budgets = {plan.get(name, judged).budget_seconds for plan in plans}
+        if len({judged.budget_seconds, *budgets}) > 1:
+            remarks.append(
                 f"{name}: the folders have different budgets (their baselines were timed apart); "
                 "each trial keeps its own"
             )
-    return warnings
+    return remarks
 
 
 def _missing(

@@ -8,7 +8,6 @@ They carry neither goals nor a plan: both come from the ruleset.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -52,7 +51,7 @@ def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Tri
     submissions: dict[str, Submission] = {}
     trials: list[Trial] = []
     for folder in folders:
-        name = folder.name
+        name = folder.name if folder != root else root.resolve().name
         if same_name[name] > 1:
             name = folder.relative_to(root).as_posix()
             warnings.append(f"{name}: another submission is called {folder.name} too; both stand")
@@ -65,16 +64,18 @@ def _submission_folders(
     folder: Path, tuning: str, depth: int, warnings: list[str]
 ) -> Iterator[Path]:
     """The folders that hold studies, in order of name; a folder that leads to none is named."""
-    children = _folders(folder)
+    children = _folders(folder, warnings)
     if any(_STUDY.fullmatch(child.name) for child in children):
         yield folder
     elif depth:
         for child in children:
             if child.name in _TUNINGS.values() and child.name != _TUNINGS[tuning]:
                 continue  # the other kind of tuning is scored apart
-            below = list(_submission_folders(child, tuning, depth - 1, []))
+            strays: list[str] = []
+            below = list(_submission_folders(child, tuning, depth - 1, strays))
             if not below:
-                warnings.append(f"{child}: holds no study_<k> folder and is left out")
+                strays = [f"{child}: holds no study_<k> folder and is left out"]
+            warnings += strays
             yield from below
 
 
@@ -90,16 +91,18 @@ class _Log:
     def trials(self) -> Iterator[Trial]:
         """Every trial that can be read of the workloads in scope."""
         studies = self._matching(self.folder, _STUDY, "study_<k>")
-        numbers = {int(match[1]) for _, match in studies}
-        first = 1 if 0 not in numbers and self.scope.studies in numbers else 0
+        numbers = _from_zero({int(match[1]) for _, match in studies}, self.scope.studies)
         places = [
-            (int(match[1]) - first, child, name[1], name[2])
+            (numbers[int(match[1])], child, name[1], name[2])
             for folder, match in studies
             for child, name in self._matching(folder, _WORKLOAD, "<workload>_<framework>")
         ]
         frameworks = self._one_framework(Counter(place[2:] for place in places))
+        left_out = set(self.scope.ruleset.workloads if self.scope.suite else ())
         unscored = Counter(
-            child.name for _, child, workload, _ in places if workload not in frameworks
+            child.name
+            for _, child, workload, _ in places
+            if workload not in frameworks and workload not in left_out
         )
         for name, count in sorted(unscored.items()):
             self.warnings.append(
@@ -134,20 +137,17 @@ class _Log:
                 self.warnings.append(f"{error}; the trial counts as missing")
                 continue
             self.warnings.extend(f"{child / FILE}: {fault}" for fault in read.faults)
-            extra = study >= self.scope.studies or number not in range(1, self.scope.trials + 1)
-            if extra:
-                self.warnings.append(
-                    f"{child}: {self.scope.ruleset.name} plans {self.scope.studies} studies of "
-                    f"{self.scope.trials} trials; only the official method counts this one"
-                )
-            yield _trial(self.name, workload, study, number, child, judged, read, extra)
+            beyond = self.scope.beyond_plan(study, number)
+            if beyond:
+                self.warnings.append(f"{child}: {beyond}")
+            yield _trial(self.name, workload, study, number, child, judged, read, bool(beyond))
 
     def _matching(
         self, folder: Path, pattern: re.Pattern[str], form: str
     ) -> list[tuple[Path, re.Match[str]]]:
         """The folders in `folder` whose name matches, by number or name; the others are named."""
         found, stray = [], []
-        for child in _folders(folder):
+        for child in _folders(folder, self.warnings):
             match = pattern.fullmatch(child.name)
             if match is None:
                 stray.append(child.name)
@@ -188,11 +188,28 @@ def _trial(
     )
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The folders in `folder`, hidden ones aside, sorted by name; none where it is unreadable."""
+def _from_zero(numbers: set[int], planned: int) -> dict[int, int]:
+    """Studies by their number in the folder's name, which may count from 1.
+
+    Those beyond the plan follow it without gaps: a folder may be called study_20260101.
+    """
+    first = 1 if 0 not in numbers and planned in numbers else 0
+    beyond = sorted(number for number in numbers if number - first >= planned)
+    return {
+        **{number: number - first for number in numbers},
+        **{number: planned + place for place, number in enumerate(beyond)},
+    }
+
+
+def _folders(folder: Path, warnings: list[str]) -> list[Path]:
+    """The folders in `folder`, hidden ones aside, sorted by name."""
     try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
-    except OSError:
+        children = sorted(folder.iterdir(), key=lambda child: child.name)
+        found = [c for c in children if c.is_dir() and not c.name.startswith(".")]
+    except OSError as error:
+        warnings.append(f"{folder}: cannot be listed ({error}); all that it holds is missing")
         return []
-    return [folder / name for name in sorted(names)]
+    for child in found:
+        if not child.name.isprintable():
+            warnings.append(f"{folder}: {child.name!a}: cannot be printed, left out")
+    return [child for child in found if child.name.isprintable()]

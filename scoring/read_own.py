@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scoring.evaluations import FILE, read_evaluations
+from pydantic import ValidationError
+
+from scoring.evaluations import FILE, MOST, read_evaluations
 from scoring.records import RecordError, TrialResult, TrialSpec, goal_from_plain, read_json
-from scoring.results import Judged, Submission, Trial
-from scoring.rulesets import Ruleset
+from scoring.results import Judged, Scope, Submission, Trial
+from scoring.rulesets import Ruleset, first_fault
 from scoring.tree import read_ending, trial_folders
+
+_CHOICES = {"tuning": ("external", "self"), "clock": ("wall", "steps")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +51,9 @@ def read_experiment(out: Path) -> Experiment:
     path = out / "experiment.json"
     data = read_json(path)
     try:
+        for key, known in _CHOICES.items():
+            if data[key] not in known:
+                raise ValueError(f"{key} {data[key]!r} is none of {', '.join(known)}")
         ruleset = Ruleset(**data["ruleset"])
         factor = ruleset.budget_factor(data["tuning"])
         experiment = Experiment(
@@ -56,14 +64,16 @@ def read_experiment(out: Path) -> Experiment:
             studies=int(data["studies"]),
             trials=1 if data["tuning"] == "self" else int(data["trials"]),
             submissions={
-                name: {"path": facts["path"], "hash": facts["hash"]}
+                name: {"path": str(facts["path"]), "hash": str(facts["hash"])}
                 for name, facts in data["submissions"].items()
             },
             workloads={n: _judged(facts, factor) for n, facts in data["workloads"].items()},
             environment=dict(data["environment"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        if isinstance(error, ValidationError):
+            reason = f"ruleset.{first_fault(error)}"
         raise RecordError(f"{path}: damaged ({reason}); restore it or run the sweep anew") from None
     sizes = (len(experiment.submissions), len(experiment.workloads), experiment.studies)
     if min(*sizes, experiment.trials) < 1:
@@ -74,36 +84,45 @@ def read_experiment(out: Path) -> Experiment:
 def _judged(facts: Mapping[str, Any], factor: float) -> Judged:
     """A workload's entry of experiment.json, whose budget is that of external tuning."""
     budget = factor * float(facts["budget_seconds"])
+    if not 0 < budget < math.inf:
+        raise ValueError(f"a budget of {budget} s")
     return Judged(goal=goal_from_plain(facts["goal"]), budget_seconds=budget)
 
 
 def read_own(
-    out: Path, experiment: Experiment, judged: Mapping[str, Judged]
+    out: Path, experiment: Experiment, scope: Scope, judged: Mapping[str, Judged]
 ) -> tuple[dict[str, Submission], list[Trial], list[str]]:
     """Reads the trials of the results tree `out`.
 
     Args:
         out: The tree.
         experiment: Its plan.
+        scope: Which workloads; how many studies and trials.
         judged: By workload what its trials are judged by, where that is not what trial.json says.
 
     Returns:
-        The submissions by name, their trials, and warnings.
+        The submissions by name, their trials of the workloads in scope, and warnings.
 
     Raises:
         RecordError: The tree holds trials on the step clock beside measured ones.
     """
     trials: list[Trial] = []
-    warnings: list[str] = []
+    warnings = [
+        f"{out}: {name} is not among the workloads scored"
+        for name in experiment.workloads
+        if name not in scope.workloads and scope.suite is None
+    ]
     for folder in trial_folders(out):
         try:
             spec, ending, measured = read_ending(folder)
+            if not _is_planned(spec, folder, experiment):
+                warnings.append(f"{folder}: not a trial that experiment.json plans; left out")
+                continue
+            if spec.workload not in scope.workloads:
+                continue
             trial, faults = _trial(spec, ending, measured, folder, judged.get(spec.workload))
         except RecordError as error:
             warnings.append(f"{error}; the trial counts as missing")
-            continue
-        if not _is_planned(spec, folder, experiment):
-            warnings.append(f"{folder}: not a trial that experiment.json plans; left out")
             continue
         if spec.clock != experiment.clock:
             raise RecordError(
@@ -113,8 +132,9 @@ def read_own(
         if spec.workload not in judged and trial.judged != experiment.workloads[spec.workload]:
             planned = _words(experiment.workloads[spec.workload])
             faults.append(f"ran for {_words(trial.judged)}, experiment.json plans {planned}")
-        warnings += [f"{folder}: {fault}" for fault in faults]
-        trials.append(trial)
+        beyond = scope.beyond_plan(trial.study, trial.trial)
+        warnings += [f"{folder}: {fault}" for fault in [*faults, beyond] if fault]
+        trials.append(replace(trial, extra=bool(beyond)))
     submissions = {
         name: Submission(tree=str(out), folder=out / "submissions" / name, facts=facts)
         for name, facts in experiment.submissions.items()
@@ -142,8 +162,15 @@ def _trial(
     judged = judged or applied
     read = read_evaluations(folder / FILE, judged.goal)
     faults = [f"{FILE} {fault}" for fault in read.faults]
-    if measured and measured != len(read.lines):
-        faults.append(f"{FILE} holds {len(read.lines)} evaluations, trial.json says {measured}")
+    held = len(read.lines)
+    if (held, measured) == (1, 0):  # one row of NaN stands for none
+        held = 0
+    if held != measured:
+        faults.append(f"{FILE} holds {held} evaluations, trial.json says {measured}")
+    seconds = ending.submission_seconds
+    if not 0 <= seconds < MOST:
+        faults.append(f"trial.json says that it took {seconds} s; its last evaluation counts")
+        seconds = max(read.seconds, default=0.0)
     if judged != applied:
         faults.append(
             f"ran for {_words(applied)}, is judged by {_words(judged)}; it may have ended before "
@@ -158,9 +185,9 @@ def _trial(
         judged=judged,
         status=ending.status.value,
         failure=ending.failure.value if ending.failure else "",
-        message=ending.message,
-        submission_seconds=ending.submission_seconds,
-        evaluations=measured,
+        message=str(ending.message),
+        submission_seconds=seconds,
+        evaluations=held,
         hit=read.first_hit(judged.goal),
     )
     return trial, faults

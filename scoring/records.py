@@ -101,6 +101,7 @@ class TrialSpec:
     data_dir: str | None = None
     device: str = "cpu"
     threads: int = 1
+    compile: bool = True  # where the workload asks for it
 
     @property
     def name(self) -> str:
@@ -162,7 +163,7 @@ def to_plain(value: Any) -> Any:
 
 def goal_from_plain(data: Mapping[str, Any]) -> Goal:
     """The inverse of `to_plain` for a Goal."""
-    return Goal(**{**data, "target": float(data["target"])})
+    return Goal(**{**data, "metric": str(data["metric"]), "target": float(data["target"])})
 
 
 def spec_from_plain(data: Mapping[str, Any]) -> TrialSpec:

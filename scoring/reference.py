@@ -43,13 +43,12 @@ class Reference:
             RecordError: The reference was made under other rules.
         """
         mine = to_plain(_rules(scope, method))
-        for key, value in mine.items():
-            if self.rules.get(key) != value:
-                raise RecordError(
-                    f"the reference of {self.made} was made under another {key} "
-                    f"({_short(self.rules.get(key))}, here {_short(value)}); save one from a "
-                    "leaderboard under these rules"
-                )
+        if self.rules != mine:
+            key, theirs, ours = _difference(self.rules, mine)
+            raise RecordError(
+                f"the reference of {self.made} was made under another {key} ({_short(theirs)}, "
+                f"here {_short(ours)}); save one from a leaderboard under these rules"
+            )
         best = np.array([self.best[name] for name in scope.workloads])
         fastest = np.array([self.fastest[name] for name in scope.scored])
         stages = apply_rules(times_sw, scope, best, fastest)
@@ -110,6 +109,14 @@ def _rules(scope: Scope, method: Method) -> dict[str, Any]:
         "held_out": scope.held_out,
         "workloads": scope.workloads,
     }
+
+
+def _difference(theirs: Any, ours: Any, key: str = "") -> tuple[str, Any, Any]:
+    """The first value in nested dicts that differs, as "workloads.ogbg.goal.target", and both."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        name = next(name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name))
+        return _difference(theirs.get(name), ours.get(name), f"{key}.{name}".lstrip("."))
+    return key, theirs, ours
 
 
 def _hash(content: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from scoring.times import OFFICIAL, Method, StudyTimes, medians, study_times
 
 _REASONS = {  # from the official method to the written rules, one difference at a time
     "fastest_by_time": "a study's fastest trial counts, not that of the earliest evaluation",
-    "missing_is_infinite": "a missing study is infinite, not left out",
+    "missing_is_infinite": "a missing study is infinite, one beyond the plan does not count",
     "budget_enforced": "a target met after the budget is a miss",
     "exact_area": "the area is exact, not 100 trapezoids",
 }
@@ -115,8 +115,8 @@ def ties(studies: StudyTimes, method: Method, scope: Scope) -> list[str]:
     harmless = len(studies.ties) - len(lines)
     if harmless:
         lines.append(
-            f"{harmless} {'more ' if lines else ''}ties between trials that meet the target at the "
-            "same evaluation: whichever counts, no median moves"
+            f"{harmless} {'more ' if lines else ''}tie{'s' * (harmless > 1)} between trials that "
+            "meet the target at the same evaluation: whichever counts, no median moves"
         )
     return lines
 

@@ -32,6 +32,7 @@ class Scope:
         workloads: Goals and budgets by name: first those a score is the mean over, then held-out
             variants.
         held_out: By held-out variant its workload, which counts only if the variant does.
+        suite: The suite that was asked for, so that other workloads are left out on purpose.
     """
 
     ruleset: Ruleset
@@ -41,11 +42,21 @@ class Scope:
     trials: int
     workloads: dict[str, Judged]
     held_out: dict[str, str]
+    suite: str | None = None
 
     @property
     def scored(self) -> list[str]:
         """The workloads that a score is the mean over."""
         return [name for name in self.workloads if name not in self.held_out]
+
+    def beyond_plan(self, study: int, trial: int) -> str:
+        """What is odd about a trial of these numbers, "" where the plan holds it."""
+        if study in range(self.studies) and trial in range(1, self.trials + 1):
+            return ""
+        return (
+            f"{self.ruleset.name} plans {self.studies} studies of {self.trials} trials; only the "
+            "official method counts this one"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +110,8 @@ class Trial:
 
     def read(self) -> Evaluations:
         """Reads the evaluations again."""
+        if not self.evaluations:  # the file may hold one row, without values, in their place
+            return Evaluations(lines=[], seconds=[], values=[], faults=[], header=[], rows=[])
         return read_evaluations(self.folder / FILE, self.judged.goal)
 
 
@@ -112,6 +125,7 @@ class Results:
         trials: All that could be read, in order of submission, workload, study and trial.
         missing: By submission and workload, and by study, the trials that could not be read.
         warnings: One line for each thing that is damaged or out of place.
+        remarks: One line for each thing that a reader must know, though nothing is wrong.
         environments: By tree, where and how it was measured.
     """
 
@@ -120,4 +134,5 @@ class Results:
     trials: list[Trial]
     missing: dict[tuple[str, str], dict[int, list[int]]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)

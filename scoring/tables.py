@@ -88,7 +88,7 @@ def to_csv(board: Leaderboard) -> str:
     outcomes = sorted({key for standing in board.standings for key in standing.trials})
     columns = ("seconds", "steps", "ratio", "reason")
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)
     writer.writerow(
         [
             *("submission" if name == "name" else name for name in fixed),
@@ -153,4 +153,5 @@ def _markdown_cell(cell: Cell) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is: no table bars, HTML, emphasis or links from a name."""
-    return re.sub(r"([\\|<>*`\[\]])", r"\\\1", text.replace("\n", " "))
+    marks = r"([\\|<>*`~&\[\]]|(?<![^\W_])_|_(?![^\W_]))"  # within a word _ is no mark
+    return re.sub(marks, r"\\\1", re.sub(r"[\r\n]", " ", text))

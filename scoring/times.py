@@ -117,7 +117,8 @@ def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:
 
     def by_evaluation(found: tuple[Trial, Hit]) -> tuple[float, ...]:
         trial, hit = found
-        listed = _LISTED.index(trial.trial) if trial.trial in _LISTED else trial.trial
+        known = trial.trial in _LISTED
+        listed = _LISTED.index(trial.trial) if known else len(_LISTED) + trial.trial
         return (hit.evaluation, listed)
 
     return by_time if method.fastest_by_time else by_evaluation

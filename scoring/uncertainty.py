@@ -82,12 +82,25 @@ def bootstrap(
     sampled = resampled_scores(studies, scope, method, resampled, seed, resamples)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(sampled, [tail, 1 - tail], axis=0)
-    above = sampled[:, :, None] > sampled[:, None, :]
-    beats = above.mean(axis=0) + (sampled[:, :, None] == sampled[:, None, :]).mean(axis=0) / 2
-    rank = 1 + above.sum(axis=1)  # how many others are above
-    count = sampled.shape[1]
-    ranks = np.stack([(rank == place).mean(axis=0) for place in range(1, count + 1)], axis=1)
+    rank_sr = np.ascontiguousarray(_ranks(sampled).T)
+    count = len(rank_sr)
+    ranks = np.stack([np.bincount(rank_r, minlength=count) for rank_r in rank_sr]) / resamples
+    above = [np.count_nonzero(rank_r < rank_sr, axis=1) for rank_r in rank_sr]
+    level = [np.count_nonzero(rank_r == rank_sr, axis=1) for rank_r in rank_sr]
+    beats = (np.stack(above) + np.stack(level) / 2) / resamples
     return Uncertainty(resampled, resamples, seed, low, high, ranks, beats)
+
+
+def _ranks(scores_rs: Floats) -> npt.NDArray[np.int32]:
+    """The rank from 0 of each submission in each resample: how many are above it."""
+    order = np.argsort(-scores_rs, axis=1)
+    ordered = np.take_along_axis(scores_rs, order, axis=1)
+    leads = np.ones(ordered.shape, dtype=bool)  # whether it is the first of those that tie
+    leads[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    place = np.where(leads, np.arange(ordered.shape[1], dtype=np.int32), 0)
+    ranks = np.empty(ordered.shape, dtype=np.int32)
+    np.put_along_axis(ranks, order, np.maximum.accumulate(place, axis=1), axis=1)
+    return ranks
 
 
 def resampled_scores(

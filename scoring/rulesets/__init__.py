@@ -24,7 +24,7 @@ class RulesetError(UserError):
 class WorkloadRules(BaseModel):
     """What a ruleset fixes of one workload; what is left out is the workload's own."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     metric: str | None = None
     direction: Literal["min", "max"] | None = None
@@ -62,7 +62,7 @@ class Ruleset(BaseModel):
         workloads: What differs from the workloads' own attributes.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     studies: int = Field(gt=0)
@@ -85,6 +85,13 @@ class Ruleset(BaseModel):
                     f"held_out.{variant} = {workload!r}: the workload must be in `scored`, "
                     "the variant must not"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _suites_hold_workloads(self) -> Self:
+        for suite, workloads in self.suites.items():
+            if not workloads:
+                raise ValueError(f"suites.{suite} is empty: name its workloads")
         return self
 
     def budget_factor(self, tuning: str) -> float:
@@ -124,8 +131,8 @@ def load(name: str) -> Ruleset:
         )
     try:
         return Ruleset(**{"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RulesetError(f"{path}: not valid TOML ({error})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+        raise RulesetError(f"{path}: cannot be read as TOML ({error})") from None
     except ValidationError as error:
         raise RulesetError(f"{path}: {first_fault(error)}") from None
 

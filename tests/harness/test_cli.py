@@ -4,29 +4,8 @@ import json
 
 import pytest
 
-from harness.cli import main
 from scoring.tree import read_trial
-from tests.fixtures.faults import RULESET, write_submission
-
-
-@pytest.fixture
-def chronograd(monkeypatch, capsys, tmp_path):
-    """Calls the command; returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "quick.toml").write_text(RULESET)
-
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["chronograd", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
+from tests.fixtures.faults import write_submission
 
 QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--clock", "steps")
 
@@ -89,7 +68,7 @@ def test_score_writes_every_form(chronograd, tmp_path):
     scores = json.loads((tmp_path / "a/s.json").read_text())
     assert scores["submissions"][0]["score"] == 0.0  # the target was missed
     assert scores["submissions"][0]["times"] == {"diabetes": None}
-    assert (tmp_path / "b/s.csv").read_text().startswith("submission,")
+    assert (tmp_path / "b/s.csv").read_text().startswith("rank,submission,")
     assert "</html>" in (tmp_path / "c/s.html").read_text()
     assert list((tmp_path / "d").glob("*.png"))
 

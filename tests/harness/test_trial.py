@@ -374,12 +374,16 @@ def test_peak_memory_is_recorded(time):
     assert result.peak_memory_bytes > 10 * 2**20
 
 
-def test_a_workload_may_have_its_model_compiled(time, monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "wanted", "times"), [("cpu", True, 0), ("cuda", True, 1), ("cuda", False, 0)]
+)
+def test_a_workload_may_have_its_model_compiled_on_gpus(time, monkeypatch, device, wanted, times):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
     workload = ScriptedWorkload(time)
-    run(time, workload, make_submission(time), max_steps=1)
+    options = {"max_steps": 1, "device": device, "compile": wanted}
+    run(time, workload, make_submission(time), **options)
     assert compiled == []
     workload.compile_model = True
-    run(time, workload, make_submission(time), max_steps=1)
-    assert len(compiled) == 1
+    run(time, workload, make_submission(time), **options)
+    assert len(compiled) == times

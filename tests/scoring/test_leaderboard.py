@@ -1,160 +1,236 @@
-"""The whole way from files to ranks, against a slow and obvious reference."""
+"""Scores, ranks and what they are made of, against a slow and obvious reference."""
 
-import csv
-import io
-import json
 import math
+import os
 import random
-import statistics
+import shutil
 import tempfile
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from scoring.leaderboard import make_leaderboard, to_csv, to_json
-from scoring.read import read_tree
-from scoring.records import Failure, Status, read_json, write_json
-from scoring.tree import write_trial
-from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_tree
+from scoring.leaderboard import make_leaderboard
+from scoring.read import read
+from scoring.tables import to_csv, to_json
+from scoring.times import METHODS, OFFICIAL, RULES
+from tests.scoring import oracle
+from tests.scoring.boards import INF, drawn_boards, make_board, make_results, one_trial, single
+from tests.scoring.logs import write_logs
 
-SUBMISSIONS, WORKLOADS, STUDIES, TRIALS = ["a", "b", "c"], ["v", "w"], 3, 2
-PLAN = [
-    (s, w, k, n) for s in SUBMISSIONS for w in WORKLOADS for k in range(STUDIES) for n in (1, 2)
-]
-CURVES = st.lists(
-    st.tuples(st.sampled_from([1, 2, 3, 5, 40]), st.sampled_from([0.4, 0.5, 0.7, math.nan])),
-    max_size=3,
-)
-TREES = st.dictionaries(st.sampled_from(PLAN), CURVES, min_size=4)
+BOTH = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
 
-def rows_of(curve):
-    seconds, rows = 0.0, []
-    for gap, value in curve:
-        seconds += gap
-        rows.append(make_row(seconds, value))
-    return rows
+def by_name(board, field):
+    return {standing.name: getattr(standing, field) for standing in board.standings}
 
 
-def score_tree(curves, order=None):
-    """Writes, reads and scores a tree; budget 100 s, target 0.5."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
-        write_experiment(out, SUBMISSIONS, WORKLOADS, STUDIES, TRIALS)
-        for key in order or curves:
-            write_trial(out, make_spec(*key), make_result(rows_of(curves[key])))
-        return make_leaderboard(read_tree(out))
+def cell(board, submission, workload):
+    return {standing.name: standing for standing in board.standings}[submission].cells[workload]
 
 
-def reference_scores(curves):
-    """The written rule in plain loops."""
-    times = {}
-    for s in SUBMISSIONS:
-        for w in WORKLOADS:
-            studies = []
-            for k in range(STUDIES):
-                hits = [math.inf]
-                for n in (1, 2):
-                    for row in rows_of(curves.get((s, w, k, n), [])):
-                        value = row.metrics["validation/loss"]
-                        if value <= 0.5 and row.submission_seconds <= 100:
-                            hits.append(row.submission_seconds)
-                studies.append(min(hits))
-            times[s, w] = statistics.median(studies)
-    scores = {}
-    for s in SUBMISSIONS:
-        credit = 0.0
-        for w in WORKLOADS:
-            best = min(times[other, w] for other in SUBMISSIONS)
-            if best < math.inf and times[s, w] <= 4 * best:
-                credit += (4 - times[s, w] / best) / 3
-        scores[s] = credit / len(WORKLOADS)
-    return times, scores
+@contextmanager
+def shuffled_scandir(rng, scandir, path):
+    with scandir(path) as entries:
+        listed = list(entries)
+    rng.shuffle(listed)
+    yield listed
 
 
-@settings(max_examples=15, deadline=None)
-@given(TREES)
-def test_scores_are_those_of_the_reference(curves):
-    board = score_tree(curves)
-    times, scores = reference_scores(curves)
-    for s in SUBMISSIONS:
-        assert board.standings["score"][s] == pytest.approx(scores[s], abs=1e-12)
-        better = sum(board.standings["score"] > board.standings["score"][s])
-        assert board.standings["rank"][s] == 1 + better
-        for w in WORKLOADS:
-            assert board.times.loc[s, w] == times[s, w]
+def close(value):
+    return pytest.approx(value, abs=1e-11)
 
 
-@settings(max_examples=5, deadline=None)
-@given(TREES, st.randoms(use_true_random=False))
-def test_the_order_of_writing_does_not_matter(curves, rng):
-    order = list(curves)
-    rng.shuffle(order)
-    assert to_csv(score_tree(curves, order)) == to_csv(score_tree(curves))
+@BOTH
+@given(drawn_boards())
+def test_scores_and_cells_are_those_of_the_reference(method, board):
+    rules, submissions, trials = board
+    standings = make_board(rules, trials, method, submissions).standings
+    official, plain = method is OFFICIAL, rules.model_dump()
+    table = oracle.study_table(plain, trials, submissions, official)
+    times = oracle.medians(plain, table, submissions)
+    after = oracle.stages(plain, times, submissions)
+    scores = oracle.scores(plain, trials, submissions, official)
+    assert sorted(standing.name for standing in standings) == submissions
+    for standing in standings:
+        assert standing.score == close(scores[standing.name])
+        better = sum(other > scores[standing.name] + 1e-11 for other in scores.values())
+        assert standing.rank == 1 + better
+        for workload, shown in standing.cells.items():
+            key = (standing.name, workload)
+            assert shown.seconds == (INF if times[key] is None else times[key])
+            numbers = [n and n.trial for n in shown.counted]
+            expected = [table.get((*key, k), (None,))[0] for k in range(len(numbers))]
+            assert numbers == expected
+            assert shown.reached == sum(number is not None for number in expected)
+            if workload in rules.scored:
+                assert shown.ratio == after["ratios"][key]
+                assert (shown.reason == "") == math.isfinite(shown.ratio)
+            else:
+                assert math.isnan(shown.ratio)
+                assert (shown.reason == "") == math.isfinite(after["capped"][key])
 
 
-def test_renaming_moves_no_score(tmp_path):
-    rng = random.Random(1)
-    times = {key: rng.uniform(1, 9) for key in PLAN}
-    renamed = {({"a": "z", "b": "y", "c": "x"}[s], w, k, n): t for (s, w, k, n), t in times.items()}
-    before = make_leaderboard(read_tree(write_tree(tmp_path / "1", times))).standings["score"]
-    after = make_leaderboard(read_tree(write_tree(tmp_path / "2", renamed))).standings["score"]
-    assert [after[name] for name in "zyx"] == [before[name] for name in "abc"]
+@BOTH
+@settings(max_examples=15)
+@given(drawn_boards(), st.integers(0, 99))
+def test_neither_the_order_of_writing_nor_of_listing_matters(method, board, seed):
+    rules, _, trials = board
+    assume(trials)
+    rng = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        root = Path(folder)
+        texts = []
+        for _ in range(2):
+            write_logs(root, trials)
+            board = make_leaderboard(read([root], rules, "external"), method, resamples=20)
+            texts.append((to_json(board), to_csv(board)))
+            shutil.rmtree(root / "external_tuning")
+            trials = dict(rng.sample(list(trials.items()), len(trials)))
+            patch.setattr(os, "scandir", partial(shuffled_scandir, rng, os.scandir))
+    assert texts[0] == texts[1]
 
 
-def test_ties_share_a_rank_and_stand_in_order_of_name(tmp_path):
-    times = {("c", "w", 0, 1): 2.0, ("b", "w", 0, 1): 1.0, ("a", "w", 0, 1): 2.0}
-    standings = make_leaderboard(read_tree(write_tree(tmp_path, times))).standings
-    assert standings["rank"].to_dict() == {"b": 1, "a": 2, "c": 2}
-    assert list(standings.index) == ["b", "a", "c"]
+@BOTH
+@settings(max_examples=30)
+@given(drawn_boards())
+def test_renaming_moves_no_number(method, board):
+    rules, submissions, trials = board
+    names = dict(zip(submissions, ["z", "y", "x"], strict=False))
+    renamed = {(names[s], *key): curve for (s, *key), curve in trials.items()}
+    one = make_board(rules, trials, method, submissions)
+    other = make_board(rules, renamed, method, [names[s] for s in submissions])
+    for field in ("rank", "score", "low", "high", "ranks"):
+        values = by_name(one, field)
+        assert by_name(other, field) == {names[name]: values[name] for name in submissions}
 
 
-def test_equal_credit_in_another_order_is_a_tie(tmp_path):
+@BOTH
+@settings(max_examples=30)
+@given(drawn_boards(), st.permutations([0, 1, 2]))
+def test_the_order_of_workloads_moves_no_number(method, board, order):
+    rules, submissions, trials = board
+    scored = [rules.scored[place] for place in order if place < len(rules.scored)]
+    held_out = dict(reversed(rules.held_out.items()))
+    shuffled = rules.model_copy(update={"scored": tuple(scored), "held_out": held_out})
+    one = make_board(rules, trials, method, submissions)
+    other = make_board(shuffled, trials, method, submissions)
+    for field in ("rank", "score", "low", "high", "ranks"):
+        assert by_name(one, field) == by_name(other, field)
+
+
+@settings(max_examples=30)
+@given(drawn_boards())
+def test_a_submission_that_reaches_nothing_moves_no_score(board):
+    rules, submissions, trials = board
+    one = make_board(rules, trials, RULES, submissions)
+    other = make_board(rules, trials, RULES, [*submissions, "idle"])
+    expected = {**by_name(one, "score"), "idle": 0.0}
+    assert by_name(other, "score") == expected
+
+
+def test_ties_share_a_rank_and_stand_in_order_of_name():
+    board = make_board(single("w"), one_trial({("c", "w"): 2.0, ("b", "w"): 1.0, ("a", "w"): 2.0}))
+    assert by_name(board, "rank") == {"b": 1, "a": 2, "c": 2}
+    assert [standing.name for standing in board.standings] == ["b", "a", "c"]
+
+
+def test_after_a_tie_a_rank_is_left_out():
+    times = {("a", "w"): 1.0, ("b", "w"): 1.0, ("c", "w"): 2.0}
+    assert by_name(make_board(single("w"), one_trial(times)), "rank") == {"a": 1, "b": 1, "c": 3}
+
+
+def test_equal_credit_in_another_order_is_a_tie():
     """0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1 in floating point; the ranks must not know."""
     times = {"a": (1.1, 1.7, 2.3), "b": (2.3, 1.1, 1.7), "c": (1.0, 1.0, 1.0)}
-    trials = {(s, f"w{i}", 0, 1): t for s in times for i, t in enumerate(times[s])}
-    standings = make_leaderboard(read_tree(write_tree(tmp_path, trials))).standings
-    assert standings["rank"].to_dict() == {"c": 1, "a": 2, "b": 2}
+    trials = {(s, w, 0, 1): t for s in times for w, t in zip("vwx", times[s], strict=True)}
+    assert by_name(make_board(single("vwx"), trials), "rank") == {"c": 1, "a": 2, "b": 2}
 
 
-def test_a_workload_that_nobody_solves_credits_nobody_but_counts(tmp_path):
-    trials = {("a", "v", 0, 1): 1.0, ("a", "w", 0, 1): [], ("b", "v", 0, 1): 2.0}
-    board = make_leaderboard(read_tree(write_tree(tmp_path, trials)))
-    assert board.standings["score"].to_dict() == pytest.approx({"a": 1 / 2, "b": 1 / 3})
+def test_a_workload_that_nobody_solves_credits_nobody_but_counts():
+    times = {("a", "v"): 1.0, ("a", "w"): INF, ("b", "v"): 2.0, ("b", "w"): INF}
+    board = make_board(single(), one_trial(times))
+    assert by_name(board, "score") == close({"a": 1 / 2, "b": 1 / 3})
+    assert by_name(board, "rank") == {"a": 1, "b": 2}
 
 
-def test_hours_and_outcomes_count_every_trial(tmp_path):
-    out = write_tree(tmp_path, {("a", "w", 0, 1): 36.0, ("b", "w", 2, 2): 36.0})
-    failed = make_result(
-        [], Status.FAILED, failure=Failure.OOM, message="out of memory", submission_seconds=72.0
-    )
-    write_trial(out, make_spec("a", "w", 1, 2), failed)
-    standing = make_leaderboard(read_tree(out)).standings.loc["a"]
-    assert standing["hours"] == pytest.approx(0.03)
-    counts = {key: standing[key] for key in ("planned", "reached", "failed", "missing")}
-    assert counts == {"planned": 6, "reached": 1, "failed": 1, "missing": 4}
+def test_one_submission_alone_is_the_fastest_everywhere():
+    board = make_board(single(), one_trial({("a", "v"): 7.0, ("a", "w"): INF}))
+    (only,) = board.standings
+    assert (only.rank, only.score, only.cells["v"].ratio) == (1, 0.5, 1.0)
+    assert only.beats == {"a": 0.5}
 
 
-def test_json_has_the_agreed_shape(tmp_path):
-    trials = {("a", "v", 0, 1): 1.0, ("a", "w", 0, 1): [], ("b", "v", 0, 1): 2.0}
-    data = to_json(make_leaderboard(read_tree(write_tree(tmp_path / "tree", trials))))
-    write_json(tmp_path / "board.json", data)
-    assert read_json(tmp_path / "board.json") == json.loads(json.dumps(data, allow_nan=False))
-    assert (data["ruleset"], data["method"], data["workloads"]) == ("mini", "rules", ["v", "w"])
-    first = data["submissions"][0]
-    assert first["times"] == {"v": 1.0, "w": None}
-    assert first["ratios"] == {"v": 1.0, "w": None}
-    assert first["steps"] == {"v": 10.0, "w": None}
-    assert (first["name"], first["rank"], first["score"]) == ("a", 1, 0.5)
-    assert first["score_low"] is first["score_high"] is None
-    assert first["hours"] == pytest.approx(1 / 3600)
+def test_an_even_number_of_studies_has_the_mean_of_the_middle_two():
+    times = {("a", "w"): [1.0, 2.0], ("b", "w"): [1.0, INF], ("c", "w"): [3.0, 1.0]}
+    board = make_board(single("w", studies=2), one_trial(times))
+    assert [cell(board, name, "w").seconds for name in "abc"] == [1.5, INF, 2.0]
+    assert by_name(board, "score") == close({"a": 1.0, "b": 0.0, "c": (4 - 4 / 3) / 3})
 
 
-def test_csv_has_a_row_a_submission(tmp_path):
-    trials = {("a", "v", 0, 1): 1.0, ("b", "v", 0, 1): 2.0, ("b", "w", 0, 1): 5.0}
-    text = to_csv(make_leaderboard(read_tree(write_tree(tmp_path, trials))))
-    best, other = csv.DictReader(io.StringIO(text))
-    assert (best["submission"], float(best["w/seconds"]), best["v/ratio"]) == ("b", 5.0, "2.0")
-    assert (other["submission"], other["w/seconds"], other["v/ratio"]) == ("a", "inf", "1.0")
+def test_a_variant_four_times_slower_than_the_fastest_loses_its_workload():
+    times = {("a", "w"): 1.0, ("a", "h"): 41.0, ("b", "w"): 3.0, ("b", "h"): 10.0}
+    board = make_board(single("w", {"h": "w"}), one_trial(times))
+    assert by_name(board, "score") == {"a": 0.0, "b": 1.0}
+    assert cell(board, "a", "w").seconds == 1.0  # the time stands, the ratio does not
+    assert cell(board, "a", "w").ratio == INF
+    assert "h" in cell(board, "a", "w").reason
+    assert cell(board, "a", "h").reason in cell(board, "a", "w").reason
+    assert "4" in cell(board, "a", "h").reason
+    assert "10.0 s" in cell(board, "a", "h").reason
+
+
+def test_a_variant_does_not_count_without_its_workload():
+    times = {("a", "w"): INF, ("a", "h"): 1.0, ("b", "w"): 3.0, ("b", "h"): 10.0}
+    board = make_board(single("w", {"h": "w"}), one_trial(times))
+    assert by_name(board, "score") == {"a": 0.0, "b": 1.0}  # b's variant is not 10 times slower
+    assert "workload" in cell(board, "a", "h").reason
+    assert cell(board, "b", "h").reason == ""
+
+
+def test_reasons_tell_the_ways_to_lose_a_workload_apart():
+    times = {("a", "w"): 1.0, ("b", "w"): 5.0, ("c", "w"): INF}
+    board = make_board(single("w"), one_trial(times), submissions="abcd")
+    reasons = [cell(board, name, "w").reason for name in "abcd"]
+    assert reasons[0] == ""
+    assert "fastest" in reasons[1]
+    assert "missed" in reasons[2]
+    assert "read" in reasons[3]
+
+
+def test_steps_stand_beside_seconds():
+    trials = {("a", "w", k, 1): [(10.0 - k, 0.5, 100 * k)] for k in range(3)}
+    assert cell(make_board(single("w", studies=3), trials), "a", "w").steps == 100
+    assert cell(make_board(single("w", studies=7), trials), "a", "w").steps == INF
+
+
+def test_the_methods_differ_in_what_counts_as_a_study():
+    trials = one_trial({("a", "w"): [1.0, 3.0, INF]})
+    rules, official = (make_board(single("w", studies=5), trials, m) for m in (RULES, OFFICIAL))
+    assert (cell(rules, "a", "w").seconds, cell(official, "a", "w").seconds) == (INF, 3.0)
+    assert (cell(rules, "a", "w").studies, cell(official, "a", "w").studies) == (5, 3)
+    assert (cell(rules, "a", "w").reached, cell(official, "a", "w").reached) == (2, 2)
+
+
+def test_hours_and_outcomes_count_every_trial():
+    rules = single("w", studies=3, trials=2)
+    trials = {("a", "w", 0, 1): 36.0, ("a", "w", 0, 2): [(72.0, 0.9)], ("a", "w", 3, 1): 36.0}
+    (standing,) = make_board(rules, trials).standings
+    assert standing.hours == close(0.04)
+    assert standing.trials == {"planned": 6, "missed": 1, "reached": 2, "missing": 4}
+
+
+def test_a_board_without_a_single_trial_scores_nothing():
+    board = make_board(single(), {}, submissions=["a", "b"])
+    assert by_name(board, "score") == {"a": 0.0, "b": 0.0}
+    assert by_name(board, "rank") == {"a": 1, "b": 1}
+    assert by_name(board, "hours") == {"a": 0.0, "b": 0.0}
+
+
+def test_a_board_is_scored_by_the_rules_unless_told_otherwise():
+    board = make_leaderboard(make_results(single("w"), {("a", "w", 0, 1): 1.0}))
+    assert board.method is RULES
+    assert board.uncertainty.resamples == 10_000

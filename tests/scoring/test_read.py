@@ -1,6 +1,8 @@
-"""A results tree into tidy tables: what is damaged or out of place is named, never fatal."""
+"""Our own results trees: what is damaged or out of place is named, never fatal."""
 
-import math
+import json
+import os
+import random
 import shutil
 from dataclasses import replace
 
@@ -8,10 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scoring.evaluations import FILE
 from scoring.leaderboard import make_leaderboard
-from scoring.read import read_tree
-from scoring.records import Failure, RecordError, Status, read_json, write_json
+from scoring.parquet import write_parquet
+from scoring.read import read
+from scoring.records import Failure, RecordError, Status, read_json, to_plain, write_json
+from scoring.tables import to_json
+from scoring.times import OFFICIAL, RULES
 from scoring.tree import trial_folder, write_trial
+from tests.scoring.logs import WORKLOAD, make_rules
 from tests.scoring.trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
 
 TRIALS = {("a", "w", 0, 1): 2.0, ("a", "w", 1, 1): 4.0}
@@ -22,64 +29,119 @@ def tree(tmp_path):
     return write_tree(tmp_path / "tree", TRIALS)
 
 
+def read_tree(out, *arguments, **options):
+    return read([out], *arguments, **options)
+
+
+def board_of(out, method=RULES, *arguments):
+    return make_leaderboard(read_tree(out, *arguments), method, resamples=5)
+
+
 def folder_of(tree, *key):
     return trial_folder(tree, make_spec(*key))
 
 
-def test_trials_and_evaluations_are_tidy(tree):
+def hits_of(results):
+    return [trial.hit and trial.hit.submission_seconds for trial in results.trials]
+
+
+def change(path, **keys):
+    write_json(path, {**read_json(path), **keys})
+
+
+def test_trials_are_read_with_the_rules_they_ran_under(tree):
     results = read_tree(tree)
-    first = results.trials.iloc[0]
-    assert (first["status"], first["failure"], first["message"]) == ("reached", "", "")
-    assert (first["time_to_target"], first["steps_to_target"]) == (2.0, 20.0)
-    assert (first["metric"], first["direction"], first["target"]) == ("loss", "min", 0.5)
-    assert results.evaluations["submission_seconds"].tolist() == [1.0, 2.0, 2.0, 4.0]
-    assert results.evaluations["value"].tolist() == [1.0, 0.5, 1.0, 0.5]
-    assert results.evaluations["train_value"].tolist() == [1.0, 0.5, 1.0, 0.5]
-    assert results.warnings == []
+    first, second = results.trials
+    assert (first.submission, first.workload, first.study, first.trial) == ("a", "w", 0, 1)
+    assert (first.status, first.failure, first.message) == ("reached", "", "")
+    assert (first.judged.goal, first.judged.budget_seconds) == (GOAL, 100.0)
+    assert (first.hit.submission_seconds, first.hit.global_step, first.hit.line) == (2.0, 20, 3)
+    assert (second.submission_seconds, second.evaluations) == (4.0, 2)
+    assert first.read().column("train/loss") == [1.0, 0.5]
+    assert (results.warnings, results.remarks, results.missing) == ([], [], {})
+
+
+def test_the_plan_is_the_one_that_was_applied(tree):
+    results = read_tree(tree)
+    scope = results.scope
+    assert (scope.ruleset.name, scope.tuning, scope.clock) == ("mini", "external", "wall")
+    assert (scope.studies, scope.trials, scope.scored) == (2, 1, ["w"])
+    assert results.submissions["a"].facts == {"path": "s/a", "hash": "0" * 64}
+    assert results.environments[str(tree)] == {"seed": 1, "clock": "wall", "platform": "test"}
 
 
 def test_a_failed_trial_says_why(tree):
     failed = make_result([], Status.FAILED, failure=Failure.OOM, message="no memory")
     write_trial(tree, make_spec("a", "w", 1, 1), failed)
-    trial = read_tree(tree).trials.iloc[1]
-    assert (trial["status"], trial["failure"], trial["message"]) == ("failed", "oom", "no memory")
-    assert trial["time_to_target"] == math.inf
+    results = read_tree(tree)
+    trial = results.trials[1]
+    assert (trial.status, trial.failure, trial.message) == ("failed", "oom", "no memory")
+    assert (trial.hit, trial.evaluations) == (None, 0)
+    assert results.warnings == []
 
 
 def test_a_failed_trial_that_had_reached_the_target_counts(tree):
-    rows = [make_row(3.0, 0.4)]
-    failed = make_result(rows, Status.FAILED, failure=Failure.WORKER_LOST)
+    failed = make_result([make_row(3.0, 0.4)], Status.FAILED, failure=Failure.WORKER_LOST)
     write_trial(tree, make_spec("a", "w", 1, 1), failed)
-    assert read_tree(tree).trials["time_to_target"].tolist() == [2.0, 3.0]
+    assert hits_of(read_tree(tree)) == [2.0, 3.0]
 
 
-def test_missing_trials_are_named(tree):
+def test_missing_trials_are_named_with_what_that_does(tree):
     shutil.rmtree(folder_of(tree, "a", "w", 1, 1))
-    (warning,) = read_tree(tree).warnings
-    assert "a on w" in warning
-    assert "study_1/trial_1" in warning
+    (warning,) = board_of(tree).warnings
+    assert warning == "a on w: no study 1: a missing study is infinite"
 
 
-@pytest.mark.parametrize("name", ["trial.json", "eval_measurements.csv"])
-@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", None])
+def test_a_planned_submission_of_which_nothing_is_there_stands_last(tmp_path):
+    write_tree(tmp_path, {**TRIALS, ("b", "w", 0, 1): 3.0, ("b", "w", 1, 1): 3.0})
+    shutil.rmtree(tmp_path / "submissions/b")
+    board = board_of(tmp_path)
+    assert [(s.name, s.score) for s in board.standings] == [("a", 1.0), ("b", 0.0)]
+    assert "b on w: no study 0-1" in board.warnings[0]
+
+
+@pytest.mark.parametrize("name", ["trial.json", FILE])
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"[]", None])
 def test_an_unreadable_trial_is_a_named_miss(tree, name, damage):
     file = folder_of(tree, "a", "w", 1, 1) / name
     file.unlink() if damage is None else file.write_bytes(damage)
     results = read_tree(tree)
-    assert len(results.trials) == 1
-    assert "study_1/w_pytorch/trial_1" in results.warnings[0]
-    assert make_leaderboard(results).standings["missing"].item() == 1
+    (warning,) = results.warnings
+    assert warning.startswith(f"{file.parent}")
+    assert warning.endswith("the trial counts as missing")
+    assert hits_of(results) == [2.0]
+    assert make_leaderboard(results).standings[0].trials["missing"] == 1
+
+
+def test_lost_lines_of_measurements_are_named(tree):
+    file = folder_of(tree, "a", "w", 1, 1) / FILE
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]))
+    results = read_tree(tree)
+    (warning,) = results.warnings
+    assert str(file.parent) in warning
+    assert "holds 1 evaluations, trial.json says 2" in warning
+    assert hits_of(results) == [2.0, None]
+
+
+def test_measurements_of_a_trial_that_says_it_has_none_are_named(tree):
+    file = folder_of(tree, "a", "w", 1, 1) / "trial.json"
+    records = read_json(file)
+    change(file, result={**records["result"], "rows": 0})
+    results = read_tree(tree)
+    assert "holds 2 evaluations, trial.json says 0" in results.warnings[0]
+    assert [trial.evaluations for trial in results.trials] == [2, 2]
 
 
 def test_trials_outside_the_plan_are_left_out_by_name(tree):
-    write_trial(tree, make_spec("a", "w", 7, 1), make_result([make_row(0.1, 0.1)]))
-    write_trial(tree, make_spec("stranger", "w", 0, 1), make_result([make_row(0.1, 0.1)]))
+    odd = [make_spec("a", "w", 7, 1), make_spec("stranger", "w", 0, 1), make_spec("a", "x", 0, 1)]
+    for spec in odd:
+        write_trial(tree, spec, make_result([make_row(0.1, 0.1)]))
     results = read_tree(tree)
-    assert results.trials["time_to_target"].tolist() == [2.0, 4.0]
-    assert [warning.split(":")[0] for warning in results.warnings] == [
-        "submissions/a/study_7/w_pytorch/trial_1",
-        "submissions/stranger/study_0/w_pytorch/trial_1",
-    ]
+    assert hits_of(results) == [2.0, 4.0]
+    for spec in odd:
+        said = f"{trial_folder(tree, spec)}: not a trial that experiment.json plans; left out"
+        assert said in results.warnings
 
 
 def test_a_copied_folder_does_not_count_twice(tree):
@@ -90,11 +152,14 @@ def test_a_copied_folder_does_not_count_twice(tree):
     assert "study_1/w_pytorch/trial_1: not a trial" in results.warnings[0]
 
 
-def test_trials_under_different_rules_are_named(tree):
+def test_trials_under_other_rules_than_planned_are_named(tree):
     easier = replace(make_spec("a", "w", 1, 1), goal=replace(GOAL, target=0.9))
     write_trial(tree, easier, make_result([make_row(1.0, 0.8)]))
     (warning,) = read_tree(tree).warnings
-    assert warning.startswith("submissions/a/study_1/w_pytorch/trial_1: ran with another goal")
+    assert warning.startswith(
+        f"{folder_of(tree, 'a', 'w', 1, 1)}: ran for loss <= 0.9 within 100 s"
+    )
+    assert warning.endswith("experiment.json plans loss <= 0.5 within 100 s")
 
 
 def test_counted_and_measured_seconds_are_never_ranked_together(tree):
@@ -106,24 +171,73 @@ def test_counted_and_measured_seconds_are_never_ranked_together(tree):
 def test_a_tree_on_the_step_clock_is_marked(tmp_path):
     write_experiment(tmp_path, ["a"], ["w"], clock="steps")
     write_trial(tmp_path, make_spec(clock="steps"), make_result([make_row(1.0, 0.1)]))
-    assert read_tree(tmp_path).experiment.clock == "steps"
+    assert read_tree(tmp_path).scope.clock == "steps"
 
 
 def test_self_tuning_plans_one_trial_a_study_with_a_longer_budget(tmp_path):
     write_experiment(tmp_path, ["a"], ["w"], studies=3, trials=5, budget=10.0, tuning="self")
     for study in range(3):
-        write_trial(tmp_path, make_spec(study=study), make_result([make_row(1.0, 0.1)]))
+        spec = make_spec(study=study, budget_seconds=15.0)
+        write_trial(tmp_path, spec, make_result([make_row(12.0, 0.1)]))
     results = read_tree(tmp_path)
-    assert (results.warnings, results.experiment.trials) == ([], 1)
-    assert results.experiment.workloads["w"].budget_seconds == 15.0
+    assert (results.warnings, results.missing, results.scope.trials) == ([], {}, 1)
+    assert results.scope.workloads["w"].budget_seconds == 15.0
+    assert all(trial.within_budget for trial in results.trials)
 
 
-def test_a_folder_that_is_no_results_tree_says_what_to_give(tmp_path):
-    with pytest.raises(RecordError, match="not a results tree") as error:
-        read_tree(tmp_path)
-    assert str(tmp_path) in str(error.value)
-    assert "--out" in str(error.value)
-    assert "\n" not in str(error.value)
+def test_a_target_met_after_the_budget_does_not_count(tmp_path):
+    write_tree(tmp_path, {("a", "w", 0, 1): 101.0})
+    board = board_of(tmp_path)
+    assert board.standings[0].cells["w"].reason == "target missed"
+
+
+HARDER = make_rules(
+    held_out={}, suites={"first": ("w",)}, scored=("w",), studies=1, trials=1,
+    workloads={"w": {**WORKLOAD, "validation_target": 0.25, "budget_seconds": 3.0}},
+)  # fmt: skip
+
+
+def test_a_ruleset_that_is_named_judges_in_place_of_the_one_applied(tmp_path):
+    curve = [make_row(1.0, 0.5), make_row(2.0, 0.2)]
+    results = read_tree(write_tree(tmp_path, {("a", "w", 0, 1): curve}), HARDER)
+    (trial,) = results.trials
+    assert (trial.hit.submission_seconds, trial.judged.goal.target) == (2.0, 0.25)
+    (warning,) = results.warnings
+    assert "ran for loss <= 0.5 within 100 s, is judged by loss <= 0.25 within 3 s" in warning
+
+
+def test_a_ruleset_that_says_nothing_of_a_workload_leaves_its_rules(tree):
+    results = read_tree(
+        tree, make_rules(held_out={}, scored=(), suites={}, workloads={}, studies=2)
+    )
+    assert [trial.judged.budget_seconds for trial in results.trials] == [100.0, 100.0]
+    assert results.scope.scored == ["w"]
+
+
+def test_trials_beyond_a_named_ruleset_s_plan_do_not_count_by_the_rules(tree):
+    rules = make_rules(held_out={}, scored=("w",), suites={}, studies=1, trials=1)
+    board = board_of(tree, RULES, rules)
+    (warning,) = board.warnings
+    assert warning.startswith(f"{folder_of(tree, 'a', 'w', 1, 1)}: toy plans 1 studies of 1 trials")
+    assert board.standings[0].cells["w"].seconds == 2.0
+    assert board.standings[0].trials["missing"] == 0
+    assert board_of(tree, OFFICIAL, rules).standings[0].cells["w"].seconds == 3.0
+
+
+def test_workloads_that_a_named_ruleset_does_not_score_are_named(tmp_path):
+    write_tree(tmp_path, {("a", "w", 0, 1): 2.0, ("a", "digits", 0, 1): 2.0})
+    results = read_tree(tmp_path, HARDER)
+    assert f"{tmp_path}: digits is not among the workloads scored" in results.warnings
+    assert {trial.workload for trial in results.trials} == {"w"}
+    suite = read_tree(tmp_path, HARDER, suite="first")
+    assert not [warning for warning in suite.warnings if "digits" in warning]
+
+
+def test_the_tuning_that_is_named_must_be_that_of_the_tree(tree):
+    assert read_tree(tree, None, "external").warnings == []
+    with pytest.raises(RecordError, match=r"tree and --tuning: differ in their tuning") as error:
+        read_tree(tree, None, "self")
+    assert "external, self" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -131,23 +245,44 @@ def test_a_folder_that_is_no_results_tree_says_what_to_give(tmp_path):
     [
         ("ruleset", {"name": "mini"}),
         ("ruleset", None),
+        ("ruleset", "mini"),
         ("workloads", {"w": {}}),
         ("workloads", {"w": {"goal": None, "budget_seconds": 1}}),
+        ("workloads", {"w": {"goal": {**to_plain(GOAL), "direction": "up"}, "budget_seconds": 1}}),
+        ("workloads", {"w": {"goal": GOAL, "budget_seconds": "nan"}}),
+        ("workloads", {"w": {"goal": GOAL, "budget_seconds": -1}}),
         ("workloads", {}),
         ("submissions", []),
         ("submissions", {}),
+        ("submissions", {"a": "b"}),
         ("studies", "many"),
         ("studies", 0),
         ("trials", 0),
+        ("clock", "sundial"),
+        ("clock", []),
+        ("tuning", "fine"),
         ("environment", 3),
     ],
 )
 def test_a_damaged_experiment_is_one_line(tree, key, value):
-    data = read_json(tree / "experiment.json")
-    write_json(tree / "experiment.json", {**data, key: value})
+    change(tree / "experiment.json", **{key: value})
     with pytest.raises(RecordError, match=r"experiment\.json") as error:
         read_tree(tree)
     assert "\n" not in str(error.value)
+
+
+def test_a_number_beyond_all_bounds_in_an_experiment_is_one_line(tree):
+    path = tree / "experiment.json"
+    path.write_text(path.read_text().replace('"studies": 2', '"studies": 1e999'))
+    with pytest.raises(RecordError, match=r"experiment\.json: damaged"):
+        read_tree(tree)
+
+
+def test_a_damaged_ruleset_in_an_experiment_names_its_key(tree):
+    ruleset = read_json(tree / "experiment.json")["ruleset"]
+    change(tree / "experiment.json", ruleset={**ruleset, "r_max": 1})
+    with pytest.raises(RecordError, match=r"ruleset\.r_max: "):
+        read_tree(tree)
 
 
 @pytest.mark.parametrize("key", ["ruleset", "workloads", "submissions", "clock", "tuning", "seed"])
@@ -159,19 +294,68 @@ def test_an_experiment_without_a_key_names_it(tree, key):
         read_tree(tree)
 
 
+def test_an_experiment_of_a_newer_chronograd_is_refused_by_name(tree):
+    path = tree / "experiment.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(RecordError, match=r"experiment\.json: has schema 2.*upgrade"):
+        read_tree(tree)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_in_which_folders_are_listed_changes_nothing(tmp_path, monkeypatch, seed):
+    trials = {(s, w, k, n): 1.0 + k + n for s in "ab" for w in "vw" for k in (0, 1) for n in (1, 2)}
+    write_tree(tmp_path, trials)
+    for study in (0, 1):
+        (folder_of(tmp_path, "b", "w", study, 2) / FILE).write_text("x")
+    results = read_tree(tmp_path)
+    order, listdir, scandir = random.Random(seed), os.listdir, os.scandir
+    monkeypatch.setattr(os, "listdir", lambda path=".": _shuffled(listdir(path), order))
+    monkeypatch.setattr(os, "scandir", lambda path=".": _Entries(_shuffled(scandir(path), order)))
+    assert read_tree(tmp_path) == results
+    assert [(t.submission, t.workload, t.study, t.trial) for t in results.trials] == sorted(
+        set(trials) - {("b", "w", 0, 2), ("b", "w", 1, 2)}
+    )
+
+
+def _shuffled(items, order):
+    return order.sample(found := list(items), len(found))
+
+
+class _Entries(list):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([1e300, 2**70, "inf", "-1", "1e999"])
+    | st.floats(allow_nan=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
 )
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
+OVERWRITES = settings(
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example rewrites the file
 )
+
+
+def everything(out, tmp_path):
+    """Reads and scores a tree as `chronograd score` does."""
+    results = read_tree(out)
+    board = make_leaderboard(results, resamples=5)
+    json.dumps(to_plain(to_json(board)), allow_nan=False)
+    write_parquet(results, tmp_path / "parquet")
+    return results
+
+
+@OVERWRITES
 @given(part=st.sampled_from(["spec", "result"]), data=st.data())
-def test_any_value_in_any_field_of_a_trial_is_survived(tree, part, data):
+def test_any_value_in_any_field_of_a_trial_is_survived(tree, tmp_path, part, data):
     path = folder_of(tree, "a", "w", 1, 1) / "trial.json"
     records = read_json(folder_of(tree, "a", "w", 0, 1) / "trial.json")
     records["spec"]["study"] = 1
@@ -179,9 +363,48 @@ def test_any_value_in_any_field_of_a_trial_is_survived(tree, part, data):
     records[part][field] = data.draw(JSON)
     write_json(path, records)
     try:
-        results = read_tree(tree)
+        results = everything(tree, tmp_path)
     except RecordError:
         assert field == "clock"
     else:
-        make_leaderboard(results)
         assert len(results.trials) + len(results.warnings) >= 2
+
+
+@OVERWRITES
+@given(data=st.data())
+def test_any_value_in_any_field_of_an_experiment_is_an_error_or_a_leaderboard(tree, tmp_path, data):
+    path = tree / "experiment.json"
+    experiment = read_json(path)
+    part, field = experiment, data.draw(st.sampled_from(sorted(experiment)))
+    while isinstance(part[field], dict) and part[field] and data.draw(st.booleans()):
+        part = part[field]
+        field = data.draw(st.sampled_from(sorted(part)))
+    before, part[field] = part[field], data.draw(JSON)
+    write_json(path, experiment)
+    try:
+        everything(tree, tmp_path)
+    except RecordError as error:
+        outcome = str(error)
+        assert str(tree) in outcome, outcome
+    finally:
+        part[field] = before
+        write_json(path, experiment)
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "trial.json"])
+def test_a_json_file_cut_at_any_byte_is_named(tree, name):
+    path = tree / name if name == "experiment.json" else folder_of(tree, "a", "w", 1, 1) / name
+    content = path.read_bytes()
+    for cut in range(len(content) - 1):
+        path.write_bytes(content[:cut])
+        outcome = _outcome(tree)
+        assert str(path) in outcome, content[:cut]
+
+
+def _outcome(tree):
+    try:
+        results = read_tree(tree)
+    except RecordError as error:
+        return str(error)
+    assert hits_of(results) == [2.0]
+    return results.warnings[0]
