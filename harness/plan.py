@@ -67,6 +67,7 @@ class Experiment(BaseModel):
     clock: str
     until: str = "validation"
     stop_diverged: bool = True
+    compile: bool = True
     max_steps: int | None = None
     search_space: str = submission.SEARCH_SPACE_FILE
     data_dir: str | None = None
@@ -118,6 +119,7 @@ class Experiment(BaseModel):
             data_dir=self.data_dir,
             device=self.device,
             threads=self.cpus_per_trial,
+            compile=self.compile,
         )
 
     def _step_seconds(self, rules: PlannedWorkload) -> float:

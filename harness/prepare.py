@@ -24,7 +24,7 @@ from harness.plan import (
     read_experiment,
 )
 from harness.search_space import check_point
-from harness.spec import Workload
+from harness.spec import Progress, Workload
 from harness.sweep import Executor
 from scoring.rulesets import Ruleset
 
@@ -46,8 +46,12 @@ class Request:
     options: Mapping[str, Any]  # fields of Experiment, as they are
 
 
-def check(request: Request, load_workload: LoadWorkload) -> Draft:
+def check(
+    request: Request, load_workload: LoadWorkload, progress: Progress = lambda *_: None
+) -> Draft:
     """Loads and checks every submission, search space, workload and data file of a request.
+
+    Data that is not ready for training yet is made so, which `progress` hears of.
 
     Raises:
         UserError: Something is wrong with one of them.
@@ -70,6 +74,7 @@ def check(request: Request, load_workload: LoadWorkload) -> Draft:
     for name in request.workloads:
         loaded[name] = load_workload(name, request.options.get("data_dir"), "cpu")
         loaded[name].check_data()
+        loaded[name].prepare_data(progress)
     fields = {
         "tuning": tuning,
         "studies": studies,
@@ -82,14 +87,19 @@ def check(request: Request, load_workload: LoadWorkload) -> Draft:
     return Draft(ruleset, planned, loaded, fields)
 
 
-def resumed(out: Path, studies: int | None, load_workload: LoadWorkload) -> Draft:
+def resumed(
+    out: Path,
+    studies: int | None,
+    load_workload: LoadWorkload,
+    progress: Progress = lambda *_: None,
+) -> Draft:
     """The draft of what is planned in `out`, with `studies` of them where that is more.
 
     Raises:
         UserError: There is no plan, or what it needs is gone or changed.
     """
     old = read_experiment(out)
-    options = {"seed", "clock", "until", "stop_diverged", "max_steps", "data_dir"}
+    options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "data_dir"}
     options |= {"cpus_per_trial", "gpus_per_trial", "only"}
     request = Request(
         submissions=[planned.path for planned in old.submissions.values()],
@@ -101,10 +111,16 @@ def resumed(out: Path, studies: int | None, load_workload: LoadWorkload) -> Draf
         search_space=old.search_space,
         options={name: getattr(old, name) for name in options},
     )
-    return check(request, load_workload)
+    return check(request, load_workload, progress)
 
 
-def single_trial(request: Request, study: int, trial: int, load_workload: LoadWorkload) -> Draft:
+def single_trial(
+    request: Request,
+    study: int,
+    trial: int,
+    load_workload: LoadWorkload,
+    progress: Progress = lambda *_: None,
+) -> Draft:
     """The draft of one trial of what is requested: that of `study` and `trial`.
 
     Args:
@@ -112,8 +128,9 @@ def single_trial(request: Request, study: int, trial: int, load_workload: LoadWo
         study: From 0; counts for the random streams and the point.
         trial: From 1, likewise.
         load_workload: Gives the workload of a name, data directory and device.
+        progress: Hears of data that is made ready.
     """
-    draft = check(replace(request, studies=study + 1, trials=trial), load_workload)
+    draft = check(replace(request, studies=study + 1, trials=trial), load_workload, progress)
     if trial > draft.fields["trials"]:
         raise PlanError("self-tuning has one trial a study: --trial 1")
     return replace(draft, fields={**draft.fields, "only": (study, trial)})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ RandomState = Any  # a pair of integers
 OptimizerState = dict[str, Any]
 UpdateReturn = tuple[OptimizerState, ParameterContainer, ModelAuxiliaryState]
 Batch = dict[str, Tensor]
+Progress = Callable[[int, int, str], None]  # parts done, parts in all, the part that is next
 
 
 class LossType(enum.Enum):
@@ -102,6 +103,7 @@ class Workload(abc.ABC):
     name: str
     summary: str  # one line: task, model, data
     suites: tuple[str, ...] = ()
+    data_source: str = ""  # where to get the files that --data-dir must hold
 
     loss_type: LossType
     target_metric_name: str
@@ -123,7 +125,7 @@ class Workload(abc.ABC):
     train_batch_size: int  # used where a submission has no number of its own
     eval_batch_size: int
 
-    compile_model: bool = False  # whether the harness wraps the model in torch.compile
+    compile_model: bool = False  # whether torch.compile wraps the model on a GPU
 
     def __init__(
         self, data_dir: str | Path | None = None, device: str | torch.device = "cpu"
@@ -157,6 +159,25 @@ class Workload(abc.ABC):
         Called by the driver once, before a trial is launched. Not timed.
         """
         return
+
+    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
+        """Makes of the dataset's files what training reads; what is there already stays.
+
+        Called by the driver once, before a trial is launched, and by `chronograd data prepare`. Cut
+        off, it goes on where it was. Not timed. Raises DataError.
+        """
+        return
+
+    def data_faults(self) -> list[str]:
+        """Everything that is wrong with the data, a line each: which file, what to do.
+
+        Called by `chronograd data check` alone, so that it may read all of it.
+        """
+        try:
+            self.check_data()
+        except DataError as error:
+            return [str(error)]
+        return []
 
     def optimum(self) -> dict[str, float] | None:
         """Validation and test metric at the exact optimum, where it can be computed.

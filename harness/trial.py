@@ -95,7 +95,8 @@ class _Trial:
         """Model, data and optimizer, from the trial's random streams. Not timed."""
         self.streams.seed_generators()
         params, model_state = self.workload.init_model_fn(self.streams.model)
-        if self.workload.compile_model:
+        spec = self.spec
+        if self.workload.compile_model and spec.compile and spec.device != "cpu":
             params = torch.compile(params)  # type: ignore[assignment]
         self.phase = Failure.SUBMISSION_ERROR
         self.batch_size = self.calls.batch_size()

@@ -20,7 +20,7 @@ ALLOWED = {
 }
 
 SHARED = (
-    "harness.spec", "workloads.base", "workloads.in_memory", "workloads.sklearn_data",
+    "harness.spec", "workloads.base", "workloads.arrays", "workloads.sklearn_data",
     "submissions.recipe",
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def test_a_workload_or_submission_imports_no_other():
     for folder in [*(ROOT / "workloads").glob("*/"), *(ROOT / "submissions").glob("*_tuning/*/")]:
         for file in folder.glob("*.py"):
             for name in imports_of(file):
-                shared = ("harness.spec", "workloads.base", "workloads.in_memory")
+                shared = ("harness.spec", "workloads.base", "workloads.arrays")
                 own = f"workloads.{folder.name}"
                 assert name.startswith(
                     (*shared, own, "workloads.sklearn_data", "submissions.recipe")

@@ -1,18 +1,23 @@
-"""Workloads, found by name without importing them: a folder here that holds `workload.py`.
+"""Workloads, found by name without importing them.
 
-Others register theirs through the entry-point group `chronograd.workloads` (name = "module:Class").
+A folder here holds `workload.py`, whose classes each state their `name = "..."`. Others register
+theirs through the entry-point group `chronograd.workloads` (name = "module:Class").
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import re
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from harness.spec import Workload
+
+_NAME = re.compile(r'^    name = "(\w+)"$', re.MULTILINE)
 
 
 class WorkloadNotFoundError(LookupError):
@@ -21,8 +26,7 @@ class WorkloadNotFoundError(LookupError):
 
 def names() -> list[str]:
     """Every workload there is, in alphabetical order."""
-    ours = {path.parent.name for path in Path(__file__).parent.glob("*/workload.py")}
-    return sorted(ours | set(entry_points(group="chronograd.workloads").names))
+    return sorted({*_folders(), *entry_points(group="chronograd.workloads").names})
 
 
 def get(name: str, data_dir: str | Path | None = None, device: str = "cpu") -> Workload:
@@ -49,7 +53,7 @@ def _find(name: str) -> type[Workload]:
         return cast("type[Workload]", entry.load())
     from harness.spec import Workload
 
-    module = importlib.import_module(f"workloads.{name}.workload")
+    module = importlib.import_module(f"workloads.{_folders()[name]}.workload")
     for value in vars(module).values():
         ours = isinstance(value, type) and issubclass(value, Workload)
         if ours and getattr(value, "name", None) == name:
@@ -57,3 +61,13 @@ def _find(name: str) -> type[Workload]:
     raise WorkloadNotFoundError(
         f"{module.__file__}: must define a subclass of Workload with name = {name!r}"
     )
+
+
+@cache
+def _folders() -> dict[str, str]:
+    """Of every workload of ours the folder that its class is in, found in the source."""
+    folders = {}
+    for file in sorted(Path(__file__).parent.glob("*/workload.py")):
+        for name in _NAME.findall(file.read_text(encoding="utf-8")):
+            folders[name] = file.parent.name
+    return folders

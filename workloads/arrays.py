@@ -1,4 +1,4 @@
-"""Workloads whose dataset fits into memory: batches, splits, evaluation."""
+"""Workloads whose examples are rows of arrays: batches, splits, evaluation."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from harness.spec import (
     Tensor,
 )
 from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.distributed import local_batch_size, summed, world
+from workloads.prepared import Rows
 
-Splits = Mapping[str, tuple[np.ndarray, np.ndarray]]  # split -> (inputs [N, ...], targets [N, ...])
+Columns = Mapping[str, np.ndarray | Rows]  # "inputs" [N, ...], "targets" [N, ...] and others
+Splits = Mapping[str, Columns]  # by split: "train", "validation", "test"
+ON_DEVICE = 2**30  # a split of at most so many bytes is kept on the device
 
 
-class InMemoryWorkload(ModelWorkload):
-    """A workload whose dataset fits into memory.
+class ArrayWorkload(ModelWorkload):
+    """A workload whose examples are rows of arrays, in memory or memory-mapped.
 
     Training batches walk through one random permutation of the examples after the other, the
-    incomplete batch at the end of each dropped; evaluation goes through a split in order.
+    incomplete batch at the end of each dropped; evaluation goes through a split in order. With
+    several processes each takes its share of every batch and of every split.
     """
 
     @abc.abstractmethod
@@ -45,12 +50,11 @@ class InMemoryWorkload(ModelWorkload):
         """Raises DataError where files are missing or damaged."""
         self.load()
 
-    def split(self, name: str) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of a split, on `self.device`."""
+    def split(self, name: str) -> _Split:
+        """The examples of a split."""
         if not hasattr(self, "_splits"):
-            self._splits: dict[str, tuple[Tensor, Tensor]] = {
-                key: (torch.from_numpy(x).to(self.device), torch.from_numpy(y).to(self.device))
-                for key, (x, y) in self.load().items()
+            self._splits = {
+                key: _Split(columns, self.device) for key, columns in self.load().items()
             }
         return self._splits[name]
 
@@ -58,17 +62,18 @@ class InMemoryWorkload(ModelWorkload):
         self, rng: RandomState, split: str, global_batch_size: int
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i)."""
-        inputs, targets = self.split(split)
+        examples = self.split(split)
+        rank, _ = world()
+        size = local_batch_size(global_batch_size)
         seed = seed_of(rng)
 
         def batches() -> Iterator[Batch]:
             epoch = 0
             while True:
-                order = np.random.default_rng([seed, epoch]).permutation(len(inputs))
-                indices = torch.from_numpy(order).to(self.device)
-                for chosen in torch.split(indices, global_batch_size):
-                    if len(chosen) == global_batch_size:
-                        yield {"inputs": inputs[chosen], "targets": targets[chosen]}
+                order = np.random.default_rng([seed, epoch]).permutation(len(examples))
+                for start in range(0, len(order) - global_batch_size + 1, global_batch_size):
+                    mine = start + rank * size
+                    yield examples.take(order[mine : mine + size])
                 epoch += 1
 
         return batches()
@@ -77,29 +82,80 @@ class InMemoryWorkload(ModelWorkload):
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
     ) -> dict[str, float]:
         """The mean of every metric over a split, each example once."""
-        inputs, targets = self.split(split)
+        examples = self.split(split)
+        count = len(examples)
         if split == "train":
-            inputs = inputs[: self.num_eval_train_examples]
-            targets = targets[: self.num_eval_train_examples]
-        sums: dict[str, float] = {}
+            count = min(count, self.num_eval_train_examples)
+        rank, processes = world()
+        sums = {"count": 0.0}
         with eval_mode(params):
-            size = self.eval_batch_size
-            for x, y in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
-                for name, values in self.per_example_metrics(y, params(x)).items():
+            for chosen in _pieces(np.arange(rank, count, processes), self.eval_batch_size):
+                batch = examples.take(chosen)
+                for name, values in self.per_example_metrics(
+                    batch, params(batch["inputs"])
+                ).items():
                     sums[name] = sums.get(name, 0.0) + values.double().sum().item()
-        return {name: total / len(inputs) for name, total in sums.items()}
+                sums["count"] += len(chosen)
+        sums = summed(sums, self.device)
+        counted = sums.pop("count")
+        return {name: total / counted for name, total in sums.items()}
 
-    def per_example_metrics(self, labels: Tensor, logits: Tensor) -> dict[str, Tensor]:
+    def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Each metric [B]: the loss, and accuracy where the labels are classes."""
+        labels = batch["targets"]
         metrics = {"loss": self.loss(labels, logits, "none")}
         if self.loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
             metrics["accuracy"] = (logits.argmax(1) == labels).float()
         return metrics
 
 
+class _Split:
+    """The examples of one split: on the device where they are few, else gathered from disk."""
+
+    def __init__(self, columns: Columns, device: torch.device) -> None:
+        self._device = device
+        self._columns = columns
+        arrays = [column for column in columns.values() if isinstance(column, np.ndarray)]
+        few = sum(array.nbytes for array in arrays) <= ON_DEVICE
+        self._tensors: dict[str, Tensor] | None = None
+        if few and len(arrays) == len(columns):
+            self._tensors = {
+                name: torch.from_numpy(np.array(column)).to(device)
+                for name, column in columns.items()
+                if isinstance(column, np.ndarray)
+            }
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values())))
+
+    def take(self, indices: np.ndarray) -> Batch:
+        """The examples of these numbers as a batch on the device."""
+        if self._tensors is not None:
+            chosen = torch.from_numpy(indices).to(self._device)
+            return {name: tensor[chosen] for name, tensor in self._tensors.items()}
+        batch = {}
+        for name, column in self._columns.items():
+            rows = column.take(indices) if isinstance(column, Rows) else column[indices]
+            tensor = torch.from_numpy(rows)
+            if self._device.type == "cuda":
+                tensor = tensor.pin_memory()
+            batch[name] = tensor.to(self._device, non_blocking=True)
+        return batch
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A whole column."""
+        return self.take(np.arange(len(self)))[name]
+
+
+def _pieces(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Consecutive pieces of at most `size`."""
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
 def standardised_splits(
     inputs: np.ndarray, targets: np.ndarray, sizes: Mapping[str, int], *, axis: int | None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+) -> dict[str, dict[str, np.ndarray]]:
     """Splits a dataset by one fixed permutation and standardises it by its training part.
 
     Args:
@@ -116,4 +172,6 @@ def standardised_splits(
     mean = inputs[parts["train"]].mean(axis=axis)
     deviation = inputs[parts["train"]].std(axis=axis)
     scaled = ((inputs - mean) / deviation).astype(np.float32)
-    return {name: (scaled[part], targets[part]) for name, part in parts.items()}
+    return {
+        name: {"inputs": scaled[part], "targets": targets[part]} for name, part in parts.items()
+    }

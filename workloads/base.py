@@ -42,7 +42,14 @@ def read_targets(workload_file: str) -> tuple[float, float]:
 
 
 class ModelWorkload(Workload):
-    """A workload whose model is one `nn.Module`, trained with a loss that torch has."""
+    """A workload whose model is one `nn.Module`, trained with a loss that torch has.
+
+    Attributes:
+        dropout_rate: What `model_fn` uses where the submission gives none; None for a model without
+            dropout, which ignores what the submission gives.
+    """
+
+    dropout_rate: float | None = None
 
     @abc.abstractmethod
     def build_model(self) -> nn.Module:
@@ -76,18 +83,25 @@ class ModelWorkload(Workload):
         update_batch_norm: bool,
         dropout_rate: float | None = None,
     ) -> tuple[Tensor, ModelAuxiliaryState]:
-        """Logits [B, ...] and the model state; these models have no dropout."""
-        inputs = augmented_and_preprocessed_input_batch["inputs"]
+        """Logits [B, ...] and the model state; sets the module's mode to `mode`."""
+        batch = augmented_and_preprocessed_input_batch
+        rate = self.dropout_rate if dropout_rate is None else dropout_rate
         training = mode is ForwardPassMode.TRAIN
         if params.training is not training:
             params.train(training)
         if not training:
             with torch.no_grad():
-                return params(inputs), model_state
+                return self.forward(params, batch, rate), model_state
         if update_batch_norm:
-            return params(inputs), model_state
+            return self.forward(params, batch, rate), model_state
         with frozen_batch_norm(params):
-            return params(inputs), model_state
+            return self.forward(params, batch, rate), model_state
+
+    def forward(self, model: nn.Module, batch: Batch, dropout_rate: float | None) -> Tensor:
+        """The logits of a batch; a model with dropout takes its rate as `dropout_rate`."""
+        options = {} if self.dropout_rate is None else {"dropout_rate": dropout_rate}
+        logits: Tensor = model(batch["inputs"], **options)
+        return logits
 
     def loss_fn(
         self,
@@ -114,8 +128,8 @@ class ModelWorkload(Workload):
         """The loss by `self.loss_type`; smoothing is for softmax alone.
 
         Args:
-            labels: [B] classes, or [B, outputs].
-            logits: [B, classes], or [B, outputs].
+            labels: [B] classes, or [B, ...] outputs, over which the loss is a mean.
+            logits: [B, classes], or [B, ...].
             reduction: "none" for the loss [B] of each example, "sum" for their sum [].
             label_smoothing: In [0, 1].
         """
@@ -127,11 +141,14 @@ class ModelWorkload(Workload):
             losses = F.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
         elif self.loss_type is LossType.MEAN_SQUARED_ERROR:
             losses = F.mse_loss(logits, labels, reduction=reduction)
+        elif self.loss_type is LossType.MEAN_ABSOLUTE_ERROR:
+            losses = F.l1_loss(logits, labels, reduction=reduction)
         else:
             raise NotImplementedError(f"{self.name}: no loss for {self.loss_type}")
         if reduction == "none":
             return losses.flatten(1).mean(1)
-        return losses if logits.shape[1] == 1 else losses / logits.shape[1]
+        outputs = logits[0].numel()
+        return losses if outputs == 1 else losses / outputs
 
 
 class Loss(Mapping[str, Tensor]):
@@ -211,6 +228,16 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
+
+
+def lecun_normal_(weight: Tensor) -> Tensor:
+    """Fills a weight as flax's lecun_normal: a normal cut at two deviations, variance 1/fan_in.
+
+    The constant is the deviation of a standard normal cut at plus and minus two.
+    """
+    fan_in = weight[0].numel()
+    deviation = math.sqrt(1 / fan_in) / 0.87962566103423978
+    return nn.init.trunc_normal_(weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 
 def seed_of(rng: Any) -> int:

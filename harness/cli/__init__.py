@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import listings, results, trials
+from harness.cli import data, listings, results, trials
 from harness.cli.options import INTERRUPTED
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ for command in (
     listings.submissions,
 ):
     app.command()(command)
+app.add_typer(data.app, name="data")
 
 
 @app.callback()

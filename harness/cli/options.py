@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,6 +75,9 @@ UntilOption = Annotated[Until, typer.Option(help="the goal that ends a trial")]
 DivergedOption = Annotated[
     bool, typer.Option(help="end a trial whose parameters stay non-finite for two evaluations")
 ]
+CompileOption = Annotated[
+    bool, typer.Option(help="torch.compile on GPUs, where the workload asks for it")
+]
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
 CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
 GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial; 0 trains on the CPU")]
@@ -80,6 +85,21 @@ AddressOption = Annotated[
     str | None, typer.Option(help="of a running Ray cluster; default: start one here")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="as JSON")]
+
+
+@contextmanager
+def preparing() -> Iterator[Callable[[int, int, str], None]]:
+    """Shows what a workload reports while it makes its data ready; nothing where nothing is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bars:
+        task = bars.add_task("data", visible=False)
+
+        def report(done: int, parts: int, name: str) -> None:
+            bars.update(task, completed=done, total=parts, description=name, visible=done < parts)
+
+        yield report
 
 
 def say(text: str, style: str = "") -> None:

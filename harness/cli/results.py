@@ -34,7 +34,36 @@ SuiteOption = Annotated[
 MethodOption = Annotated[
     Method, typer.Option(help="rules: as written; official: as AlgoPerf's script computes it")
 ]
+ResampleOption = Annotated[
+    Resample, typer.Option(help="what the intervals come from; workloads: both")
+]
 BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="of the resamples")]
+StrictOption = Annotated[bool, typer.Option(help="exit with 1 if anything is missing")]
+SpeedupOption = Annotated[
+    str | None, typer.Option(metavar="SUBMISSION", help="mean time ratios to this one")
+]
+ReferenceOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="score against these best times too")
+]
+SaveReferenceOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="write the best times here")
+]
+JsonFileOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="write everything here")
+]
+CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a table here")]
+MarkdownOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="write a table for a README here")
+]
+ParquetOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="write all trials and evaluations here")
+]
+HtmlOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="write a self-contained page here")
+]
+PlotsOption = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
+]
 
 
 def status(
@@ -62,38 +91,18 @@ def score(
     tuning: TreeTuningOption = None,
     suite: SuiteOption = None,
     method: MethodOption = Method.RULES,
-    resample: Annotated[
-        Resample, typer.Option(help="what the intervals come from; workloads: both")
-    ] = Resample.STUDIES,
+    resample: ResampleOption = Resample.STUDIES,
     seed: BootstrapSeedOption = 0,
-    strict: Annotated[bool, typer.Option(help="exit with 1 if anything is missing")] = False,
-    speedup: Annotated[
-        str | None, typer.Option(metavar="SUBMISSION", help="mean time ratios to this one")
-    ] = None,
-    reference: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="score against these best times too")
-    ] = None,
-    save_reference: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write the best times here")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="write everything here")
-    ] = None,
-    csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="write a table here")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write a table for a README here")
-    ] = None,
-    parquet: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="write all trials and evaluations here")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="write a self-contained page here")
-    ] = None,
-    plots: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
-    ] = None,
+    strict: StrictOption = False,
+    speedup: SpeedupOption = None,
+    reference: ReferenceOption = None,
+    save_reference: SaveReferenceOption = None,
+    json_file: JsonFileOption = None,
+    csv_file: CsvOption = None,
+    markdown: MarkdownOption = None,
+    parquet: ParquetOption = None,
+    html: HtmlOption = None,
+    plots: PlotsOption = None,
 ) -> None:
     """Scores results: time to target, performance profiles, leaderboard with its uncertainty.
 
@@ -115,11 +124,9 @@ def score(
     console.print(standings_table(board, faster))
     console.print(times_table(board))
     _say_remarks(board)
+    scope = results.scope
     writers: list[tuple[Path | None, Callable[[Path], Any]]] = [
-        (
-            save_reference,
-            lambda path: references.save_reference(path, board.stages, results.scope, board.method),
-        ),
+        (save_reference, lambda p: references.save_reference(p, board.stages, scope, board.method)),
         (json_file, lambda path: write_json(path, to_json(board, faster))),
         (csv_file, lambda path: write_text(path, to_csv(board))),
         (markdown, lambda path: write_text(path, to_markdown(board))),
@@ -129,8 +136,7 @@ def score(
     ]
     for path, write in writers:
         if path is not None:
-            write(path)
-            say(f"Written: {path}")
+            _write(path, write)
     if strict and board.warnings:
         say(f"--strict: {len(board.warnings)} warnings", style="red")
         raise typer.Exit(1)
@@ -200,6 +206,16 @@ def _read(
 
     rules = None if ruleset is None else rulesets.load(ruleset)
     return read(directories, rules, tuning, suite)
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    from scoring.records import UserError
+
+    try:
+        write(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error}); name another place") from None
+    say(f"Written: {path}")
 
 
 def _say_remarks(board: Leaderboard) -> None:

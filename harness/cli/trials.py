@@ -18,6 +18,7 @@ from harness.cli.options import (
     AddressOption,
     ClockKind,
     ClockOption,
+    CompileOption,
     CpusOption,
     DataDirOption,
     Device,
@@ -30,6 +31,7 @@ from harness.cli.options import (
     UntilOption,
     WorkloadOption,
     console,
+    preparing,
     print_json,
     say,
 )
@@ -51,6 +53,7 @@ def run(
     clock: ClockOption = ClockKind.WALL,
     until: UntilOption = Until.VALIDATION,
     stop_diverged: DivergedOption = True,
+    compile: CompileOption = True,
     data_dir: DataDirOption = None,
     cpus_per_trial: CpusOption = 1,
     device: Annotated[Device, typer.Option()] = Device.AUTO,
@@ -70,7 +73,7 @@ def run(
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
     out = out or Path("results/runs") / f"{Path(submission).resolve().name}-{workload}-{now}"
     executor = ThisProcess(workloads.get)
-    options = _options_of(seed, clock, until, stop_diverged, data_dir, cpus_per_trial)
+    options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
     options |= {"max_steps": max_steps, "gpus_per_trial": int(_on_gpu(device))}
     request = Request(
         submissions=[submission],
@@ -80,7 +83,8 @@ def run(
         point=_hyperparameters(hparams),
         options=options,
     )
-    draft = single_trial(request, study, trial, workloads.get)
+    with preparing() as progress:
+        draft = single_trial(request, study, trial, workloads.get, progress)
     try:
         summary = run_sweep(
             draft.complete(out, executor), out, executor, PlainProgress(console, rows=True)
@@ -106,6 +110,7 @@ def sweep(
     clock: ClockOption = ClockKind.WALL,
     until: UntilOption = Until.VALIDATION,
     stop_diverged: DivergedOption = True,
+    compile: CompileOption = True,
     data_dir: DataDirOption = None,
     cpus_per_trial: CpusOption = 1,
     gpus_per_trial: GpusOption = 0,
@@ -125,11 +130,12 @@ def sweep(
 
     if resume is not None:
         _refuse_beside_resume(context)
-        draft, out = resumed(resume, studies, workloads.get), resume
+        with preparing() as progress:
+            draft, out = resumed(resume, studies, workloads.get, progress), resume
     else:
         if not submissions or out is None or (suite is None) == (not workload):
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
-        options = _options_of(seed, clock, until, stop_diverged, data_dir, cpus_per_trial)
+        options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
         request = Request(
             submissions=submissions,
             workloads=workload or workloads.suite(str(suite)),
@@ -139,7 +145,8 @@ def sweep(
             trials=trials,
             options=options | {"gpus_per_trial": gpus_per_trial},
         )
-        draft = check(request, workloads.get)
+        with preparing() as progress:
+            draft = check(request, workloads.get, progress)
     if dry_run:
         say(draft.describe())
         return
@@ -227,6 +234,7 @@ def _options_of(
     clock: ClockKind,
     until: Until,
     stop_diverged: bool,
+    compile: bool,
     data_dir: Path | None,
     cpus_per_trial: int,
 ) -> dict[str, Any]:
@@ -236,6 +244,7 @@ def _options_of(
         "clock": clock.value,
         "until": until.value,
         "stop_diverged": stop_diverged,
+        "compile": compile,
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "cpus_per_trial": cpus_per_trial,
     }

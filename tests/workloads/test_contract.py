@@ -6,16 +6,33 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 import workloads
 from harness.spec import ForwardPassMode, LossType, ParameterType
+from workloads.arrays import ArrayWorkload
 
-NAMES = workloads.names()
+SMALL = ["mnist", *workloads.suite("mini")]  # the others need their data and a large machine
+ARRAYS = [name for name in SMALL if isinstance(workloads.get(name), ArrayWorkload)]
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=SMALL)
 def workload(request, mnist_dir):
     return workloads.get(request.param, data_dir=mnist_dir)
+
+
+@pytest.fixture(params=ARRAYS)
+def of_arrays(request, mnist_dir):
+    return workloads.get(request.param, data_dir=mnist_dir)
+
+
+def leaves(batch):
+    """Every tensor of a batch."""
+    return tree_leaves(batch)
+
+
+def same_tensor(a, b):
+    return a.shape == b.shape and torch.equal(a, b)
 
 
 def batch_of(workload, seed=0):
@@ -35,7 +52,9 @@ def loss_of(workload, model, batch, **options):
     )
 
 
-def test_facts_are_stated_and_sane(workload):
+@pytest.mark.parametrize("name", workloads.names())
+def test_facts_are_stated_and_sane(name):
+    workload = workloads.get(name)
     assert isinstance(workload.loss_type, LossType)
     assert workload.summary
     assert "\n" not in workload.summary
@@ -46,13 +65,32 @@ def test_facts_are_stated_and_sane(workload):
     assert in_seconds == (workload.eval_period_time_sec is not None)
     assert in_seconds != (workload.budget_steps is not None)
     assert 0 < workload.train_batch_size <= workload.num_train_examples
+    assert in_seconds == (name not in workloads.suite("mini"))
 
 
-def test_sizes_are_those_of_the_data(workload):
-    workload.check_data()
-    for split, count in workload.sizes.items():
-        inputs, targets = workload.split(split)
-        assert len(inputs) == len(targets) == count
+@pytest.mark.parametrize("name", workloads.names())
+def test_every_parameter_has_a_type_and_the_head_is_known(name):
+    workload = workloads.get(name)
+    with torch.device("meta"):
+        names = [name for name, _ in workload.build_model().named_parameters()]
+    assert list(workload.model_params_types) == names
+    assert all(isinstance(t, ParameterType) for t in workload.model_params_types.values())
+    assert [name for name in names if workload.is_output_params(name)]
+
+
+def test_suites_hold_what_they_should():
+    official = {"criteo1tb", "fastmri", "ogbg", "wmt"}
+    assert official <= set(workloads.suite("algoperf"))
+    assert workloads.suite("qualification") == ["criteo1tb", "ogbg", "wmt"]
+    assert {f"{name}_mini" for name in official} <= set(workloads.suite("mini"))
+    assert set(workloads.suite("demo")) <= set(workloads.suite("mini"))
+
+
+def test_sizes_are_those_of_the_data(of_arrays):
+    of_arrays.check_data()
+    for split, count in of_arrays.sizes.items():
+        examples = of_arrays.split(split)
+        assert len(examples) == len(examples["inputs"]) == len(examples["targets"]) == count
 
 
 def test_one_seed_repeats_and_two_differ(workload):
@@ -77,44 +115,36 @@ def test_a_batch_is_a_pure_function_of_seed_and_index(workload):
     queues = [workload.build_input_queue(seed, "train", size) for seed in (5, 5, 6)]
     batches = [list(itertools.islice(queue, 5)) for queue in queues]
     for one, same in zip(batches[0], batches[1], strict=True):
-        assert torch.equal(one["inputs"], same["inputs"])
-        assert torch.equal(one["targets"], same["targets"])
-    assert not torch.equal(batches[0][0]["inputs"], batches[2][0]["inputs"])
-    assert not torch.equal(batches[0][0]["inputs"], batches[0][2]["inputs"])  # epochs differ
+        assert all(map(torch.equal, leaves(one), leaves(same)))
+    other_seed, other_epoch = leaves(batches[2][0]), leaves(batches[0][2])
+    assert not all(map(same_tensor, leaves(batches[0][0]), other_seed))
+    assert not all(map(same_tensor, leaves(batches[0][0]), other_epoch))
 
 
-def test_an_epoch_holds_every_example_at_most_once(workload):
-    size = workload.train_batch_size
-    per_epoch = workload.num_train_examples // size
-    queue = workload.build_input_queue(0, "train", size)
+def test_an_epoch_holds_every_example_at_most_once(of_arrays):
+    size = of_arrays.train_batch_size
+    per_epoch = of_arrays.num_train_examples // size
+    queue = of_arrays.build_input_queue(0, "train", size)
     seen = torch.cat([batch["inputs"] for batch in itertools.islice(queue, min(per_epoch, 200))])
     distinct = {row.tobytes() for row in seen.flatten(1).numpy()}
-    everything, _ = workload.split("train")
+    everything = of_arrays.split("train")["inputs"]
     twins = len(everything) - len({row.tobytes() for row in everything.flatten(1).numpy()})
     assert len(seen) - twins <= len(distinct) <= len(seen)
 
 
-def test_every_parameter_has_a_type_and_the_head_is_known(workload):
-    model, _ = workload.init_model_fn(0)
-    names = [name for name, _ in model.named_parameters()]
-    assert list(workload.model_params_types) == names
-    assert all(isinstance(t, ParameterType) for t in workload.model_params_types.values())
-    assert [name for name in names if workload.is_output_params(name)]
-
-
-def test_loss_is_the_mean_of_its_examples_and_masks_leave_examples_out(workload):
-    model, _ = workload.init_model_fn(0)
-    batch = batch_of(workload)
-    loss = loss_of(workload, model, batch)
-    assert loss["per_example"].shape == (workload.train_batch_size,)
-    assert loss["n_valid_examples"].item() == workload.train_batch_size
+def test_loss_is_the_mean_of_its_examples_and_masks_leave_examples_out(of_arrays):
+    model, _ = of_arrays.init_model_fn(0)
+    batch = batch_of(of_arrays)
+    loss = loss_of(of_arrays, model, batch)
+    assert loss["per_example"].shape == (of_arrays.train_batch_size,)
+    assert loss["n_valid_examples"].item() == of_arrays.train_batch_size
     torch.testing.assert_close(loss["summed"], loss["per_example"].sum())
-    mask = torch.zeros(workload.train_batch_size)
+    mask = torch.zeros(of_arrays.train_batch_size)
     mask[:3] = 1
-    masked = loss_of(workload, model, {**batch, "weights": mask})
+    masked = loss_of(of_arrays, model, {**batch, "weights": mask})
     assert masked["n_valid_examples"].item() == 3
     torch.testing.assert_close(masked["summed"], loss["per_example"][:3].sum())
-    none = loss_of(workload, model, {**batch, "weights": torch.zeros_like(mask)})
+    none = loss_of(of_arrays, model, {**batch, "weights": torch.zeros_like(mask)})
     assert (none["n_valid_examples"].item(), none["summed"].item()) == (0, 0)
 
 
@@ -161,16 +191,18 @@ def test_evaluation_mode_gives_no_gradient_and_is_deterministic(workload):
     assert not model.training
 
 
-def test_metrics_equal_a_plain_loop_over_the_split(workload):
-    model, _ = workload.init_model_fn(0)
+def test_metrics_equal_a_plain_loop_over_the_split(of_arrays):
+    model, _ = of_arrays.init_model_fn(0)
     model.eval()
-    inputs, targets = workload.split("test")
+    inputs, targets = of_arrays.split("test")["inputs"], of_arrays.split("test")["targets"]
     with torch.no_grad():
         logits = torch.cat([model(x[None]) for x in inputs[:500]])
-    losses = workload.loss_fn(label_batch=targets[:500], logits_batch=logits)["per_example"]
+    losses = of_arrays.loss_fn(label_batch=targets[:500], logits_batch=logits)["per_example"]
     if len(inputs) <= 500:
         expected = np.mean(losses.double().numpy())
-        assert workload.eval_model(model, None, "test")["loss"] == pytest.approx(expected, rel=1e-5)
+        assert of_arrays.eval_model(model, None, "test")["loss"] == pytest.approx(
+            expected, rel=1e-5
+        )
 
 
 def test_unknown_names_are_refused_with_a_hint():

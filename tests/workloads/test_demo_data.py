@@ -26,20 +26,20 @@ def rows(array):
 def test_splits_partition_the_dataset_and_are_standardised_by_training_alone(name, loader):
     workload = workloads.get(name)
     splits = workload.load()
-    held_out = [splits["train"][0], splits["test"][0]]
+    held_out = [splits["train"]["inputs"], splits["test"]["inputs"]]
     if name != "breast_cancer":  # there the training objective itself is validated
-        held_out.append(splits["validation"][0])
+        held_out.append(splits["validation"]["inputs"])
     total = len(getattr(datasets, loader)().data)
     assert sum(len(part) for part in held_out) == total
     everything = np.concatenate([part.reshape(len(part), -1) for part in held_out])
     assert len(rows(everything)) == total
     axis = None if name == "digits" else 0
-    train, test = splits["train"][0].astype(float), splits["test"][0].astype(float)
+    train, test = splits["train"]["inputs"].astype(float), splits["test"]["inputs"].astype(float)
     np.testing.assert_allclose(train.mean(axis=axis), 0, atol=1e-6)
     np.testing.assert_allclose(train.std(axis=axis), 1, atol=1e-5)
     assert np.abs(test.mean(axis=axis)).max() > 1e-4
     again = workloads.get(name).load()
-    assert all(np.array_equal(splits[s][0], again[s][0]) for s in splits)
+    assert all(np.array_equal(splits[s]["inputs"], again[s]["inputs"]) for s in splits)
 
 
 @pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
@@ -54,7 +54,7 @@ def test_files_are_read_as_scikit_learn_reads_them(name):
 def test_labels_stay_with_their_inputs():
     data = datasets.load_digits()
     label_of = {image.tobytes(): y for image, y in zip(data.data, data.target, strict=True)}
-    images, targets = workloads.get("digits").load()["test"]
+    images, targets = workloads.get("digits").load()["test"].values()
     levels = np.unique(images)  # pixels are 0..16, all of which occur
     raw = np.searchsorted(levels, images).astype(np.float64).reshape(len(images), -1)
     assert len(levels) == 17
@@ -63,7 +63,7 @@ def test_labels_stay_with_their_inputs():
 
 def test_breast_cancers_optimum_is_scikit_learns():
     workload = workloads.get("breast_cancer")
-    features, labels = workload.load()["train"]
+    features, labels = workload.load()["train"].values()
     n = len(features)
     with_ones = np.hstack([features.astype(float), np.ones((n, 1))])
     oracle = LogisticRegression(C=1 / (n * workload.l2), fit_intercept=False, tol=1e-12,

@@ -52,10 +52,10 @@ def test_pixels_are_scaled_as_algoperf_scales_them(mnist_dir):
     raw = read(mnist_dir, "train-images-idx3-ubyte")
     splits = workloads.get("mnist", data_dir=mnist_dir).load()
     expected = (raw[50000].astype(np.float64) - 0.1307) / 0.3081
-    np.testing.assert_allclose(splits["validation"][0][0, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(splits["validation"]["inputs"][0, 0], expected, rtol=1e-5)
     labels = read(mnist_dir, "train-labels-idx1-ubyte")
-    assert np.array_equal(splits["validation"][1], labels[50000:])
-    assert np.array_equal(splits["train"][1], labels[:50000])
+    assert np.array_equal(splits["validation"]["targets"], labels[50000:])
+    assert np.array_equal(splits["train"]["targets"], labels[:50000])
 
 
 def test_gzipped_files_are_read_too(tmp_path, mnist_dir):

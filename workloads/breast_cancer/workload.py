@@ -6,14 +6,14 @@ import numpy as np
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from harness.spec import LossType, Tensor
+from harness.spec import Batch, LossType, Tensor
 from workloads import sklearn_data
+from workloads.arrays import ArrayWorkload, standardised_splits
 from workloads.base import read_targets
 from workloads.breast_cancer.model import LogisticRegression
-from workloads.in_memory import InMemoryWorkload, Splits, standardised_splits
 
 
-class BreastCancer(InMemoryWorkload):
+class BreastCancer(ArrayWorkload):
     """Sigmoid cross-entropy plus l2 / 2 ||w||^2 on scikit-learn's `load_breast_cancer`.
 
     A pure problem of optimisation: what is validated is the training objective itself, so the
@@ -53,7 +53,7 @@ class BreastCancer(InMemoryWorkload):
         """The regression, initialised from torch's default generator."""
         return LogisticRegression(num_features=30, l2=self.l2)
 
-    def load(self) -> Splits:
+    def load(self) -> dict[str, dict[str, np.ndarray]]:
         """Features [N, 30], each standardised by its training mean and deviation; labels [N, 1]."""
         features, labels = sklearn_data.breast_cancer()
         sizes = {"train": self.num_train_examples, "test": self.num_test_examples}
@@ -70,8 +70,9 @@ class BreastCancer(InMemoryWorkload):
         penalty = logits[:, 1]
         return cross_entropy + (penalty.sum() if reduction == "sum" else penalty)
 
-    def per_example_metrics(self, labels: Tensor, logits: Tensor) -> dict[str, Tensor]:
+    def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The objective and the accuracy, [B] each."""
+        labels = batch["targets"]
         correct = (logits[:, 0] > 0) == (labels[:, 0] > 0.5)
         return {"loss": self.loss(labels, logits, "none"), "accuracy": correct.float()}
 
@@ -79,7 +80,10 @@ class BreastCancer(InMemoryWorkload):
         """The objective at w*, found by Newton's method in float64, and the targets from it."""
         from scipy import optimize
 
-        splits = {name: (x.astype(float), y[:, 0]) for name, (x, y) in self.load().items()}
+        splits = {
+            name: (part["inputs"].astype(float), part["targets"][:, 0])
+            for name, part in self.load().items()
+        }
         minimiser = optimize.minimize(
             lambda w: _objective(w, *splits["train"], self.l2),
             np.zeros(31),

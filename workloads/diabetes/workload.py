@@ -7,12 +7,12 @@ from torch import nn
 
 from harness.spec import LossType
 from workloads import sklearn_data
+from workloads.arrays import ArrayWorkload, Splits, standardised_splits
 from workloads.base import read_targets
 from workloads.diabetes.model import MLP
-from workloads.in_memory import InMemoryWorkload, Splits, standardised_splits
 
 
-class Diabetes(InMemoryWorkload):
+class Diabetes(ArrayWorkload):
     """Mean squared error on scikit-learn's `load_diabetes`, the outcome standardised too.
 
     Data: Efron, Hastie, Johnstone and Tibshirani (2004), Least Angle Regression, Annals of
@@ -49,5 +49,9 @@ class Diabetes(InMemoryWorkload):
         table = np.hstack([features, outcomes[:, None]])
         parts = standardised_splits(table, outcomes, self.sizes, axis=0)
         return {
-            name: (rows[:, :-1].copy(), rows[:, -1:].copy()) for name, (rows, _) in parts.items()
+            name: {
+                "inputs": part["inputs"][:, :-1].copy(),
+                "targets": part["inputs"][:, -1:].copy(),
+            }
+            for name, part in parts.items()
         }

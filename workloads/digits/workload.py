@@ -6,12 +6,12 @@ from torch import nn
 
 from harness.spec import LossType
 from workloads import sklearn_data
+from workloads.arrays import ArrayWorkload, Splits, standardised_splits
 from workloads.base import read_targets
 from workloads.digits.model import ConvNet
-from workloads.in_memory import InMemoryWorkload, Splits, standardised_splits
 
 
-class Digits(InMemoryWorkload):
+class Digits(ArrayWorkload):
     """Softmax cross-entropy on the 1,797 images of scikit-learn's `load_digits`.
 
     Data: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI.

@@ -6,12 +6,12 @@ import numpy as np
 from torch import nn
 
 from harness.spec import LossType
-from workloads.in_memory import InMemoryWorkload, Splits
+from workloads.arrays import ArrayWorkload, Splits
 from workloads.mnist.data import read
 from workloads.mnist.model import MLP
 
 
-class Mnist(InMemoryWorkload):
+class Mnist(ArrayWorkload):
     """MNIST as AlgoPerf v0.6 defines it: model, splits, pixels, targets, budget.
 
     Kept as they are there: pixels 0..255 are shifted and scaled by 0.1307 and 0.3081, numbers meant
@@ -52,9 +52,9 @@ class Mnist(InMemoryWorkload):
         test_images, test_labels = _read_split(self, "t10k")
         last = self.num_train_examples
         return {
-            "train": (images[:last], labels[:last]),
-            "validation": (images[last:], labels[last:]),
-            "test": (test_images, test_labels),
+            "train": {"inputs": images[:last], "targets": labels[:last]},
+            "validation": {"inputs": images[last:], "targets": labels[last:]},
+            "test": {"inputs": test_images, "targets": test_labels},
         }
 
 

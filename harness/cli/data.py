@@ -1,0 +1,47 @@
+"""The commands about datasets: data check, data prepare."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DataDirOption, preparing, say
+
+app = typer.Typer(help="Datasets: what is there, and making it ready.", no_args_is_help=True)
+WorkloadArgument = Annotated[str, typer.Argument(help="see `chronograd workloads`")]
+
+
+@app.command()
+def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
+    """Reads a workload's data and says what is missing, damaged or of the wrong size.
+
+    Example: chronograd data check ogbg --data-dir /data/ogbg
+    """
+    import workloads
+
+    loaded = workloads.get(workload, None if data_dir is None else data_dir.resolve())
+    faults = loaded.data_faults()
+    for fault in faults:
+        say(fault, style="red")
+    if not faults:
+        say(f"{workload}: all data is there and whole")
+        return
+    if loaded.data_source:
+        say(f"Where to get it: {loaded.data_source}")
+    raise typer.Exit(1)
+
+
+@app.command()
+def prepare(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
+    """Makes of a workload's files what training reads; goes on where it was stopped.
+
+    Example: chronograd data prepare ogbg --data-dir /data/ogbg
+    """
+    import workloads
+
+    loaded = workloads.get(workload, None if data_dir is None else data_dir.resolve())
+    loaded.check_data()
+    with preparing() as progress:
+        loaded.prepare_data(progress)
+    say(f"{workload}: ready")
