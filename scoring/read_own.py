@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scoring.evaluations import FILE, MOST, read_evaluations
 from scoring.records import RecordError, TrialResult, TrialSpec, goal_from_plain, read_json
 from scoring.results import Judged, Scope, Submission, Trial
-from scoring.rulesets import Ruleset, first_fault
+from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
 from scoring.tree import read_ending, trial_folders
 
 _CHOICES = {"tuning": ("external", "self"), "clock": ("wall", "steps")}
@@ -70,6 +70,8 @@ def read_experiment(out: Path) -> Experiment:
             workloads={n: _judged(facts, factor) for n, facts in data["workloads"].items()},
             environment=dict(data["environment"]),
         )
+        if max(experiment.studies, experiment.trials) > MOST_REPEATS:
+            raise ValueError(f"more than {MOST_REPEATS} studies or trials")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         if isinstance(error, ValidationError):

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from scoring.records import Goal, UserError
 
+MOST_REPEATS = 1000  # studies, or trials of one: a larger number is a slip, and fills the memory
+
 
 class RulesetError(UserError):
     """A ruleset is unknown or malformed; the message names the file and the key."""
@@ -65,8 +67,8 @@ class Ruleset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
-    studies: int = Field(gt=0)
-    trials: int = Field(gt=0)
+    studies: int = Field(gt=0, le=MOST_REPEATS)
+    trials: int = Field(gt=0, le=MOST_REPEATS)
     self_tuning_budget_factor: float = Field(ge=1)
     r_max: float = Field(gt=1)
     baseline: str = "external_tuning/nadamw"

@@ -119,6 +119,12 @@ def test_what_is_incomplete_is_said_and_only_a_strict_run_fails(chronograd, logs
     assert len(json.loads((tmp_path / "s.json").read_text())["warnings"]) == len(said)
 
 
+def test_a_strict_run_fails_for_a_study_that_is_simply_not_there(chronograd, logs):
+    shutil.rmtree(logs / "external_tuning/slow/study_2")
+    assert chronograd("score", "logs", *JUDGED)[0] == 0
+    assert chronograd("score", "logs", *JUDGED, "--strict")[0] == 1
+
+
 def test_several_folders_make_one_leaderboard_and_a_strict_run_is_content(chronograd, logs, tree):
     code, out, _ = chronograd("score", "tree", "logs", *JUDGED, "--strict")
     assert code == 0

@@ -191,6 +191,14 @@ def test_a_variant_does_not_count_without_its_workload():
     assert cell(board, "b", "h").reason == ""
 
 
+def test_a_reason_names_the_variant_that_was_missed():
+    held_out = {"other": "v", "good": "w", "bad": "w"}
+    times = {("a", w): 1.0 for w in ["v", "w", "good"]} | {("a", "bad"): INF, ("a", "other"): INF}
+    board = make_board(single("vw", held_out), one_trial(times))
+    assert "bad" in cell(board, "a", "w").reason
+    assert "other" in cell(board, "a", "v").reason
+
+
 def test_reasons_tell_the_ways_to_lose_a_workload_apart():
     times = {("a", "w"): 1.0, ("b", "w"): 5.0, ("c", "w"): INF}
     board = make_board(single("w"), one_trial(times), submissions="abcd")

@@ -69,7 +69,9 @@ def test_the_order_in_which_folders_are_given_changes_nothing(tmp_path):
     ]
     boards = []
     for order in itertools.permutations(folders):
-        board = to_json(board_of(list(order)))
+        made = board_of(list(order))
+        assert list(made.results.submissions) == sorted(made.results.submissions)
+        board = to_json(made)
         boards.append({**board, "warnings": sorted(board["warnings"])})
     assert all(board == boards[0] for board in boards)
     assert [s["name"] for s in boards[0]["submissions"]] == [

@@ -133,6 +133,16 @@ def test_measurements_of_a_trial_that_says_it_has_none_are_named(tree):
     assert [trial.evaluations for trial in results.trials] == [2, 2]
 
 
+@pytest.mark.parametrize("seconds", ["nan", "inf", -1.0, 1e300])
+def test_impossible_hours_are_named_and_the_last_evaluation_gives_them(tree, seconds):
+    file = folder_of(tree, "a", "w", 1, 1) / "trial.json"
+    change(file, result={**read_json(file)["result"], "submission_seconds": seconds})
+    board = board_of(tree)
+    (warning,) = board.warnings
+    assert warning.startswith(f"{file.parent}: trial.json says that it took")
+    assert board.standings[0].hours == (2.0 + 4.0) / 3600
+
+
 def test_trials_outside_the_plan_are_left_out_by_name(tree):
     odd = [make_spec("a", "w", 7, 1), make_spec("stranger", "w", 0, 1), make_spec("a", "x", 0, 1)]
     for spec in odd:
@@ -257,6 +267,8 @@ def test_the_tuning_that_is_named_must_be_that_of_the_tree(tree):
         ("submissions", {"a": "b"}),
         ("studies", "many"),
         ("studies", 0),
+        ("studies", 10**9),
+        ("trials", 1e300),
         ("trials", 0),
         ("clock", "sundial"),
         ("clock", []),
@@ -368,6 +380,16 @@ def test_any_value_in_any_field_of_a_trial_is_survived(tree, tmp_path, part, dat
         assert field == "clock"
     else:
         assert len(results.trials) + len(results.warnings) >= 2
+
+
+@pytest.mark.parametrize("metric", [None, [], {"a": 1}, 3])
+def test_a_metric_that_is_no_name_is_a_named_miss(tree, tmp_path, metric):
+    file = folder_of(tree, "a", "w", 1, 1) / "trial.json"
+    spec = read_json(file)["spec"]
+    change(file, spec={**spec, "goal": {**spec["goal"], "metric": metric}})
+    results = everything(tree, tmp_path)
+    assert hits_of(results) == [2.0, None]
+    assert f"{file.parent}: {FILE} has no column validation/{metric}" in results.warnings[0]
 
 
 @OVERWRITES

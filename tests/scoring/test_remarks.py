@@ -19,7 +19,7 @@ ONE, ALL = [2], [1, 2, 3]
     ("absent", "told"),
     [
         ({0: ALL}, "no study 0: a missing study is infinite"),
-        ({0: ALL, 2: ALL, 3: ALL}, "no study 0, 2-3: a missing study is infinite"),
+        ({0: ALL, 2: ALL, 3: ALL, 4: ALL}, "no study 0, 2-4: a missing study is infinite"),
         ({1: ONE, 2: ONE}, "no study 1-2 trial 2: a missing trial is a miss"),
         ({1: [1, 3]}, "no study 1 trial 1, 3: a missing trial is a miss"),
         (
@@ -30,7 +30,7 @@ ONE, ALL = [2], [1, 2, 3]
     ],
 )
 def test_what_is_missing_is_named_with_its_effect(absent, told):
-    rules = single("w", studies=4, trials=3)
+    rules = single("w", studies=5, trials=3)
     results = dataclasses.replace(make_results(rules, {}, ["a"]), missing={("a", "w"): absent})
     assert missing(results, RULES) == [f"a on w: {told}"]
     assert make_leaderboard(results, resamples=10).warnings == [f"a on w: {told}"]
@@ -86,7 +86,7 @@ def test_the_parts_of_a_difference_add_up(board):
 
 
 def test_only_a_board_by_the_rules_tells_of_the_other_method():
-    trials = one_trial({("a", "w"): 1.0, ("b", "w"): 2.5})
+    trials = one_trial({("a", "w"): 1.0, ("b", "w"): 2.6})
     board = make_board(single("w"), trials, RULES)
     assert board.differences.keys() == {"b"}
     assert board.differences == differences(board.results)
@@ -123,6 +123,16 @@ def test_ties_that_move_no_median_are_counted_together():
     assert line.startswith("1 tie between trials")
     (line,) = tie({2: 30.0, 5: 20.0}, others=[INF, INF], studies=3).remarks
     assert line.startswith("1 tie between trials")
+
+
+def test_several_ties_that_move_no_median_are_one_line():
+    tied = {("a", "w", k, n): [(9.0, 0.5)] for k in range(2) for n in (1, 2)}
+    board = make_board(single("w", studies=2, trials=2), tied, OFFICIAL)
+    assert [line.split(" between")[0] for line in board.remarks] == ["2 ties"]
+    tied["a", "w", 1, 2] = [(8.0, 0.5)]
+    board = make_board(single("w", studies=2, trials=2), tied, OFFICIAL)
+    assert board.remarks[0].startswith("tie: a on w, study 1: ")
+    assert board.remarks[1].startswith("1 more tie between")
 
 
 def test_the_rules_know_no_ties():

@@ -124,6 +124,7 @@ def test_csv_has_a_row_a_submission():
     assert "h" in second["w/reason"]
     assert first["reference_score"] == ""
     assert (first["trials/planned"], second["trials/missing"]) == ("3", "1")
+    assert (first["trials/missed"], second["trials/missed"]) == ("1", "0")
 
 
 @BOTH
@@ -186,6 +187,7 @@ def test_markdown_shows_scores_times_and_ratios():
         ["2", "b", "0.3333", "0.333–0.333", "0.002778", "2 (2.00×)", "8 (–)"],
     ]
     assert note.startswith("Ruleset toy, external tuning, method rules.")
+    assert to_markdown(example()).split("\n")[1].startswith("| --: | :-- | --: |")
 
 
 def test_markdown_has_a_column_for_the_frozen_score(tmp_path):

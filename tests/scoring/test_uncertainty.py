@@ -95,7 +95,7 @@ def test_probabilities_add_up(board):
 
 
 def test_rank_probabilities_and_odds_count_the_resamples():
-    rules, trials = noisy("abcd")
+    rules, trials = noisy("abcd", studies=21)
     found = bootstrapped(rules, trials, resamples=200, seed=5)
     scores = sampled(rules, trials, resamples=200, seed=5)
     for a in range(4):
