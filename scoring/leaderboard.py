@@ -122,7 +122,7 @@ def make_leaderboard(
         resamples: How many.
 
     Raises:
-        ReferenceError: The reference was made under other rules.
+        RecordError: The reference was made under other rules.
     """
     scope = results.scope
     studies = study_times(results, method)

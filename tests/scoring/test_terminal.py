@@ -76,6 +76,19 @@ def test_standings_show_ranks_scores_and_their_uncertainty():
     ]
 
 
+def test_probabilities_are_in_per_cent():
+    times = {("a", "w"): [1.0, 1.0, 9.0], ("b", "w"): [2.0, 2.0, 2.0]}
+    rules, trials = single("w", studies=3), one_trial(times)
+    share = f"{100 * make_board(rules, trials).standings[0].ranks[0]:.0f}%"
+    assert share not in ("0%", "100%")
+    (first,) = (row for row in rows_of(standings_table(make_board(rules, trials))) if "a" in row)
+    assert first[-2] == share
+    comparison = compare(make_results(rules, trials), "a", "b", RULES)
+    (row,) = (row for row in rows_of(comparison_table(comparison)) if row[:1] == ["w"])
+    assert row[-1] == f"{100 * comparison.workloads[0].faster:.0f}%"
+    assert row[-1] not in ("0%", "100%")
+
+
 def test_standings_have_columns_for_the_frozen_score_and_the_speedup(tmp_path):
     board = example()
     save_reference(tmp_path / "ref.json", board.stages, board.results.scope, RULES)
