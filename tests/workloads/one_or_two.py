@@ -1,0 +1,64 @@
+"""What a process computes of every small workload, alone or as one of two.
+
+python -m tests.workloads.one_or_two FOLDER PROCESSES RANK NAME...: rank 0 writes FOLDER/NAME.pt.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+
+import workloads
+from harness.spec import ForwardPassMode
+
+DATA = "data"  # below FOLDER
+
+
+def compute(workload, processes):
+    """Loss, valid examples, gradient and metrics, over all processes."""
+    model, _ = workload.init_model_fn(0)
+    size = 2 * (workload.train_batch_size // 2)
+    batch = next(workload.build_input_queue(3, "train", size))
+    logits, _ = workload.model_fn(
+        params=model,
+        augmented_and_preprocessed_input_batch=batch,
+        model_state=None,
+        mode=ForwardPassMode.TRAIN,
+        rng=(0, 0),
+        update_batch_norm=True,
+        dropout_rate=0.0,
+    )
+    loss = workload.loss_fn(
+        label_batch=batch["targets"], logits_batch=logits, mask_batch=batch.get("weights")
+    )
+    loss["summed"].backward()
+    values = [loss["summed"].detach().double(), loss["n_valid_examples"].double()]
+    values += [parameter.grad.double() for parameter in model.parameters()]
+    if processes > 1:
+        for value in values:
+            distributed.all_reduce(value)
+    metrics = {
+        split: workload.eval_model(model, None, split) for split in ("train", "validation", "test")
+    }
+    return {"values": values, "metrics": metrics}
+
+
+def main(folder, processes, rank, *names):
+    """Runs every workload."""
+    folder, processes, rank = Path(folder), int(processes), int(rank)
+    torch.set_num_threads(1)
+    if processes > 1:
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=processes
+        )
+    for name in names:
+        result = compute(workloads.get(name, folder / DATA), processes)
+        if rank == 0:
+            torch.save(result, folder / f"{name}.pt")
+    if processes > 1:
+        distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

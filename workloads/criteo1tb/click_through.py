@@ -1,0 +1,146 @@
+"""Click-through rates as a task: batches, loss and metric, whatever log and model."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from harness.spec import (
+    Batch,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    ParameterType,
+    Progress,
+    RandomState,
+    Tensor,
+)
+from workloads import prepared
+from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.criteo1tb.click_log import ClickLog
+from workloads.criteo1tb.model import DLRM
+from workloads.distributed import local_batch_size, summed, world
+from workloads.prepared import Part
+
+
+class ClickThroughRates(ModelWorkload):
+    """What criteo1tb and criteo1tb_mini share: model, batches, loss and metric.
+
+    A batch is consecutive lines of the click log, whose files come in a new order in every epoch;
+    the incomplete batch at an epoch's end is dropped. The loss is the sigmoid cross-entropy, and
+    the metric its mean over a split.
+    """
+
+    loss_type = LossType.SIGMOID_CROSS_ENTROPY
+    target_metric_name = "loss"
+    target_direction = "min"
+    dropout_rate = 0.0
+    model_class: ClassVar[type[DLRM]] = DLRM
+    model_options: ClassVar[dict[str, Any]] = {}
+
+    @abc.abstractmethod
+    def parts(self) -> Mapping[str, list[Part]]:
+        """The parts of the prepared data by split; raises DataError."""
+
+    def all_parts(self) -> list[Part]:
+        """The parts of all splits."""
+        return list(itertools.chain.from_iterable(self.parts().values()))
+
+    @property
+    @abc.abstractmethod
+    def folder(self) -> Path:
+        """Where the prepared data lies."""
+
+    def build_model(self) -> nn.Module:
+        """The network, initialised from torch's default generator."""
+        return self.model_class(**self.model_options)
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; LayerNorms of an MLP count as its layers, as in AlgoPerf."""
+        types = super().model_params_types
+        for name in types:
+            if "_mlp." in name:
+                bias = name.endswith("bias")
+                types[name] = ParameterType.BIAS if bias else ParameterType.WEIGHT
+        return types
+
+    def loss_fn(
+        self,
+        label_batch: Tensor,
+        logits_batch: Tensor,
+        mask_batch: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Mapping[str, Tensor]:
+        """The training loss; labels, logits and mask may each be [B] or [B, 1]."""
+        mask = None if mask_batch is None else mask_batch.flatten()
+        labels, logits = label_batch.reshape(-1, 1), logits_batch.reshape(-1, 1)
+        return super().loss_fn(labels, logits, mask, label_smoothing)
+
+    def check_data(self) -> None:
+        """Raises DataError where files are missing."""
+        self.parts()
+
+    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
+        """Makes the arrays of every file, once."""
+        prepared.prepare(self.folder, self.all_parts(), progress)
+
+    def data_faults(self) -> list[str]:
+        """Files that are missing, and prepared ones that are missing or damaged."""
+        return super().data_faults() or prepared.faults(self.folder, self.all_parts())
+
+    def load(self) -> dict[str, ClickLog]:
+        """The lines of every split; raises DataError where they are not prepared."""
+        return {
+            split: ClickLog([prepared.read(self.folder, part.name) for part in parts])
+            for split, parts in self.parts().items()
+        }
+
+    @cached_property
+    def _logs(self) -> dict[str, ClickLog]:
+        return self.load()
+
+    def build_input_queue(
+        self, rng: RandomState, split: str, global_batch_size: int
+    ) -> Iterator[Batch]:
+        """An endless iterator over batches; batch i is a pure function of (rng, i).
+
+        Where there are fewer lines than a batch, all of them are the batch.
+        """
+        log = self._logs[split]
+        rank, processes = world()
+        share = min(local_batch_size(global_batch_size), len(log) // processes)
+        whole = share * processes
+        seed = seed_of(rng)
+
+        def batches() -> Iterator[Batch]:
+            for epoch in itertools.count():
+                shuffled = log.shuffled([seed, epoch])
+                for start in range(0, len(log) - whole + 1, whole):
+                    mine = start + rank * share
+                    yield shuffled.batch(mine, mine + share, self.device)
+
+        return batches()
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """The mean loss over a split, each line once, summed in float64."""
+        log = self._logs[split]
+        count = min(self.num_eval_train_examples, len(log)) if split == "train" else len(log)
+        rank, processes = world()
+        size = self.eval_batch_size
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        with eval_mode(params):
+            for start in range(rank * size, count, processes * size):
+                batch = log.batch(start, min(start + size, count), self.device)
+                losses = self.loss(batch["targets"], params(batch["inputs"]), "none")
+                total += losses.double().sum()
+        return {"loss": summed({"loss": total.item()}, self.device)["loss"] / count}
