@@ -12,7 +12,9 @@ import workloads
 from harness.spec import ForwardPassMode, LossType, ParameterType
 from workloads.arrays import ArrayWorkload
 
-SMALL = ["mnist", *workloads.suite("mini")]  # the others need their data and a large machine
+UNCALIBRATED = ("ogbg_mini", "wmt_mini")  # they have no target.json yet, and belong to no suite
+# the others need their data and a large machine
+SMALL = ["mnist", *workloads.suite("mini"), *UNCALIBRATED]
 ARRAYS = [name for name in SMALL if isinstance(workloads.get(name), ArrayWorkload)]
 
 
@@ -59,13 +61,17 @@ def test_facts_are_stated_and_sane(name):
     assert workload.summary
     assert "\n" not in workload.summary
     assert workload.goal.direction in ("min", "max")
-    assert math.isfinite(workload.goal.target)
-    assert math.isfinite(workload.test_goal.target)
+    if name in UNCALIBRATED:
+        assert math.isnan(workload.goal.target)
+        assert workload.suites == ()
+    else:
+        assert math.isfinite(workload.goal.target)
+        assert math.isfinite(workload.test_goal.target)
     in_seconds = workload.max_allowed_runtime_sec is not None
     assert in_seconds == (workload.eval_period_time_sec is not None)
     assert in_seconds != (workload.budget_steps is not None)
     assert 0 < workload.train_batch_size <= workload.num_train_examples
-    assert in_seconds == (name not in workloads.suite("mini"))
+    assert in_seconds == (name not in SMALL or name == "mnist")
 
 
 @pytest.mark.parametrize("name", workloads.names())
@@ -82,7 +88,7 @@ def test_suites_hold_what_they_should():
     official = {"criteo1tb", "fastmri", "ogbg", "wmt"}
     assert official <= set(workloads.suite("algoperf"))
     assert workloads.suite("qualification") == ["criteo1tb", "ogbg", "wmt"]
-    assert {f"{name}_mini" for name in official} <= set(workloads.suite("mini"))
+    assert {f"{name}_mini" for name in official} <= {*workloads.suite("mini"), *UNCALIBRATED}
     assert set(workloads.suite("demo")) <= set(workloads.suite("mini"))
 
 
@@ -208,7 +214,7 @@ def test_metrics_equal_a_plain_loop_over_the_split(of_arrays):
 def test_unknown_names_are_refused_with_a_hint():
     with pytest.raises(workloads.WorkloadNotFoundError, match="Did you mean 'digits'"):
         workloads.get("digit")
-    with pytest.raises(workloads.WorkloadNotFoundError, match="There are: demo"):
+    with pytest.raises(workloads.WorkloadNotFoundError, match="There are: algoperf, demo"):
         workloads.suite("huge")
 
 

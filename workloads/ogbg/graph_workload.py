@@ -1,0 +1,161 @@
+"""What ogbg and ogbg_mini share: batches of graphs, model, loss and metric."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from harness.spec import (
+    Batch,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    ParameterType,
+    RandomState,
+    Tensor,
+)
+from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
+from workloads.distributed import gathered, local_batch_size, world
+from workloads.ogbg.batches import Graphs, Size, packs, share
+from workloads.ogbg.metrics import mean_average_precision
+from workloads.ogbg.model import GraphNetworkModel
+
+
+class GraphWorkload(ModelWorkload):
+    """Predicts which of T properties a molecule has, from its graph.
+
+    A batch is a GraphsTuple of a fixed size. Up to B graphs come into it, as long as they have at
+    most B times the average nodes and edges, and one more graph without labels takes what is left.
+    The loss is the sigmoid cross-entropy, summed over the labels that there are; they are what
+    n_valid_examples counts. The metric is the mean of the tasks' average precisions.
+    """
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY  # AlgoPerf's word for it, though it is sigmoid
+    target_metric_name = "mean_average_precision"
+    target_direction = "max"
+    dropout_rate = 0.1
+    nodes_per_graph, edges_per_graph = 26, 56  # that a batch has room for; edges are directed
+    model_options: ClassVar[dict[str, Any]] = {}
+
+    @abc.abstractmethod
+    def load(self) -> Mapping[str, np.ndarray]:
+        """The arrays that `Graphs` takes, and of each split the numbers of its graphs."""
+
+    def build_model(self) -> nn.Module:
+        """The graph network, initialised from torch's default generator."""
+        return GraphNetworkModel(**self.model_options)
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; the embedders' weights are embeddings, as in AlgoPerf."""
+        embedded = dict.fromkeys(
+            ("node_embedder.weight", "edge_embedder.weight"), ParameterType.EMBEDDING
+        )
+        return super().model_params_types | embedded
+
+    def is_output_params(self, param_key: str) -> bool:
+        """Whether the parameter belongs to the decoder."""
+        return param_key.startswith("decoder.")
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """All graphs, on the device."""
+        return Graphs(self._arrays, self.device)
+
+    @cached_property
+    def _arrays(self) -> Mapping[str, np.ndarray]:
+        return self.load()
+
+    def split(self, name: str) -> np.ndarray:
+        """The numbers of a split's graphs."""
+        return np.array(self._arrays[name])
+
+    def build_input_queue(
+        self, rng: RandomState, split: str, global_batch_size: int
+    ) -> Iterator[Batch]:
+        """An endless iterator over batches; batch i is a pure function of (rng, i).
+
+        Several processes share out the graphs that one process would put into its batch; where a
+        share is too large for its part of the fixed size, it gets what it needs.
+        """
+        rank, processes = world()
+        local = local_batch_size(global_batch_size)
+        size = global_batch_size
+        most = Size(size, self.nodes_per_graph * size, self.edges_per_graph * size)
+        nodes, edges = self.nodes_per_graph * local + 1, self.edges_per_graph * local
+        graphs, numbers = self.graphs, self.split(split)  # read here, where it is not timed
+
+        def batches() -> Iterator[Batch]:
+            for pack in packs(graphs, numbers, most, seed_of(rng)):
+                mine = share(graphs, pack, rank, processes)
+                needed = graphs.size_of(mine)
+                padded = Size(local + 1, max(nodes, needed.nodes + 1), max(edges, needed.edges))
+                yield graphs.batch(mine, padded)
+
+        return batches()
+
+    def loss_fn(
+        self,
+        label_batch: Tensor,
+        logits_batch: Tensor,
+        mask_batch: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Mapping[str, Tensor]:
+        """Sigmoid cross-entropy, "per_example" [G, T], of the labels that `mask_batch` keeps.
+
+        Args:
+            label_batch: [G, T], 0 or 1.
+            logits_batch: [G, T].
+            mask_batch: [G, T], bool; without one every label counts.
+            label_smoothing: A label y becomes (1 - smoothing) y + smoothing / T, as in AlgoPerf.
+        """
+        tasks = label_batch.shape[1]
+        labels = label_batch
+        if label_smoothing:
+            labels = (1 - label_smoothing) * labels + label_smoothing / tasks
+        losses = F.binary_cross_entropy_with_logits(logits_batch, labels, reduction="none")
+        mask = torch.ones_like(labels, dtype=torch.bool) if mask_batch is None else mask_batch
+        if mask.shape != losses.shape:
+            raise ValueError(f"a mask of {tuple(losses.shape)} is needed, not {tuple(mask.shape)}")
+        losses = torch.where(mask.bool(), losses, 0.0)
+        return Loss(losses.sum(), mask.sum(dtype=losses.dtype), lambda: losses)
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """Metric, accuracy and loss over a split, each graph once.
+
+        The processes share out the graphs, and each gets the logits of all: an average precision
+        is no sum over graphs.
+        """
+        numbers = self.split(split)
+        if split == "train":
+            numbers = numbers[: self.num_eval_train_examples]
+        rank, processes = world()
+        mine, size = numbers[rank::processes], -(-self.eval_batch_size // processes)
+        labels = self.graphs.labels[torch.from_numpy(numbers).to(self.device)]
+        logits = [torch.empty(0, labels.shape[1], device=self.device)]
+        with eval_mode(params):
+            for start in range(0, len(mine), size):
+                batch = self.graphs.batch(mine[start : start + size])
+                logits.append(params(batch["inputs"]))
+            return _metrics(gathered(torch.cat(logits), len(numbers)), labels)
+
+
+def _metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Metric, accuracy and loss of logits [N, T]; labels [N, T], -1 where there is none."""
+    valid, positive = labels >= 0, labels == 1
+    losses = F.binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")
+    right = (logits > 0) == positive
+    return {
+        "mean_average_precision": mean_average_precision(logits.sigmoid(), positive, valid),
+        "accuracy": right[valid].double().mean().item(),
+        "loss": losses[valid].double().mean().item(),
+    }

@@ -1,0 +1,161 @@
+"""ogbg's graph network (Battaglia et al. 2018), with AlgoPerf's layers, names and initialisation.
+
+Shapes: G graphs of V nodes and E directed edges in all, in one batch; T tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from workloads.base import lecun_normal_
+
+NODE_FEATURES, EDGE_FEATURES = 9, 3
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
+
+
+class GraphsTuple(NamedTuple):
+    """Graphs one after the other in flat tensors, as in DeepMind's graph_nets and jraph.
+
+    Attributes:
+        nodes: [V, features], those of the first graph first.
+        edges: [E, features], likewise.
+        receivers: [E], the number of the node that an edge leads to.
+        senders: [E], the number of the node that an edge comes from.
+        globals: [G, features].
+        n_node: [G], how many nodes each graph has; their sum is V.
+        n_edge: [G], how many edges; their sum is E.
+    """
+
+    nodes: Tensor
+    edges: Tensor
+    receivers: Tensor
+    senders: Tensor
+    globals: Tensor
+    n_node: Tensor
+    n_edge: Tensor
+
+
+class GraphNetworkModel(nn.Module):
+    """Embeds nodes and edges, passes messages, and reads the logits off the globals.
+
+    Args:
+        outputs: T, also the width of the globals [G, T] that come in.
+        latent: The width of embedded nodes and edges.
+        hidden: The widths of each update's layers.
+        steps: How often messages are passed, each time by parameters of its own.
+        activation: One of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self,
+        outputs: int = 128,
+        latent: int = 256,
+        hidden: Sequence[int] = (256,),
+        steps: int = 5,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        self.node_embedder = nn.Linear(NODE_FEATURES, latent)
+        self.edge_embedder = nn.Linear(EDGE_FEATURES, latent)
+        out = hidden[-1]
+        widths = [(latent, outputs)] + [(out, out)] * (steps - 1)
+        self.graph_network = nn.ModuleList(
+            GraphNetwork(width, global_width, hidden, activation) for width, global_width in widths
+        )
+        self.decoder = nn.Linear(out, outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                lecun_normal_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, graph: GraphsTuple, dropout_rate: float = 0.0) -> Tensor:
+        """Logits [G, T]; `dropout_rate` is of each layer of each update, in training mode."""
+        numbers = torch.arange(len(graph.n_node), device=graph.n_node.device)
+        graph_of_node = numbers.repeat_interleave(graph.n_node, output_size=len(graph.nodes))
+        graph_of_edge = numbers.repeat_interleave(graph.n_edge, output_size=len(graph.edges))
+        graph = graph._replace(
+            nodes=self.node_embedder(graph.nodes), edges=self.edge_embedder(graph.edges)
+        )
+        for layer in self.graph_network:
+            graph = layer(graph, graph_of_node, graph_of_edge, dropout_rate)
+        logits: Tensor = self.decoder(graph.globals)
+        return logits
+
+
+class GraphNetwork(nn.Module):
+    """One passing of messages: updates edges, then nodes, then globals.
+
+    Args:
+        width: Of the nodes and edges that come in.
+        global_width: Of the globals that come in.
+        hidden: The widths of each update's layers, the last that of all that goes out.
+        activation: One of `ACTIVATIONS`.
+    """
+
+    def __init__(
+        self, width: int, global_width: int, hidden: Sequence[int], activation: str
+    ) -> None:
+        super().__init__()
+        out = hidden[-1]
+        self.update_edge_fn = MLP(3 * width + global_width, hidden, activation)
+        self.update_node_fn = MLP(width + 2 * out + global_width, hidden, activation)
+        self.update_global_fn = MLP(2 * out + global_width, hidden, activation)
+
+    def forward(
+        self, graph: GraphsTuple, graph_of_node: Tensor, graph_of_edge: Tensor, dropout_rate: float
+    ) -> GraphsTuple:
+        """The updated graphs.
+
+        Args:
+            graph: Before.
+            graph_of_node: [V], the number of the graph that each node belongs to.
+            graph_of_edge: [E], likewise.
+            dropout_rate: Of each layer of each update.
+        """
+        nodes, edges, receivers, senders, globals_, n_node, n_edge = graph
+        ends = [nodes[senders], nodes[receivers]]
+        edges = self.update_edge_fn([edges, *ends, globals_[graph_of_edge]], dropout_rate)
+        messages = [_summed(edges, senders, len(nodes)), _summed(edges, receivers, len(nodes))]
+        nodes = self.update_node_fn([nodes, *messages, globals_[graph_of_node]], dropout_rate)
+        sums = [
+            _summed(nodes, graph_of_node, len(n_node)),
+            _summed(edges, graph_of_edge, len(n_node)),
+        ]
+        globals_ = self.update_global_fn([*sums, globals_], dropout_rate)
+        return GraphsTuple(nodes, edges, receivers, senders, globals_, n_node, n_edge)
+
+
+class MLP(nn.Module):
+    """Layers of Linear, LayerNorm, activation and dropout."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], activation: str) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.depth = len(widths)
+        for number, (before, after) in enumerate(zip([inputs, *widths], widths, strict=False)):
+            self.add_module(f"dense_{number}", nn.Linear(before, after))
+            self.add_module(f"norm_{number}", nn.LayerNorm(after, eps=1e-6))
+
+    def forward(self, parts: list[Tensor], dropout_rate: float) -> Tensor:
+        """Rows [N, widths[-1]] of rows [N, inputs], given as parts side by side."""
+        x = torch.cat(parts, dim=1)
+        for number in range(self.depth):
+            x = self.get_submodule(f"dense_{number}")(x)
+            x = self.activation(self.get_submodule(f"norm_{number}")(x))
+            x = F.dropout(x, dropout_rate, training=self.training)
+        return x
+
+
+def _summed(rows: Tensor, group: Tensor, groups: int) -> Tensor:
+    """Sums [groups, width] of the rows [N, width] of each group; `group` [N] says which."""
+    return rows.new_zeros(groups, rows.shape[1]).index_add(0, group, rows)

@@ -1,0 +1,222 @@
+"""Sentence pairs as tokens: prepared once, packed into rows for training, padded for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness.spec import DataError
+from workloads import prepared
+from workloads.prepared import Part, Rows
+from workloads.wmt import vocabulary
+from workloads.wmt.vocabulary import Vocabulary
+
+SIDES = ("inputs", "targets")
+COUNTS = ("pairs", "empty", "long")  # those read, and those left out, of a text
+Lines = tuple[list[str], list[str]]  # source and target
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Parallel lines that become one part of the prepared data.
+
+    Attributes:
+        name: "validation", "test", or "train" and a number.
+        read: Gives the lines, or raises DataError.
+        files: That they are read from.
+    """
+
+    name: str
+    read: Callable[[], Lines]
+    files: Sequence[Path] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is a part of the training text."""
+        return self.name.startswith("train")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preparation:
+    """What makes tokens of texts.
+
+    Attributes:
+        recipe: Names the code that makes the texts and their tokens, its version included.
+        texts: All of them.
+        vocabulary_file: Is used where there is one, instead of a vocabulary of the training texts.
+        vocabulary_size: The largest.
+        max_length: Pairs with more tokens on a side, EOS counted, are left out.
+        folder: Where the parts lie.
+    """
+
+    recipe: str
+    texts: Sequence[Text]
+    vocabulary_file: Path | None = None
+    vocabulary_size: int
+    max_length: int
+    folder: Path
+
+    def parts(self) -> list[Part]:
+        """The vocabulary, then one part for each text."""
+        files = {file for text in self.texts if text.trains for file in text.files}
+        origin = sorted(files) if self.vocabulary_file is None else [self.vocabulary_file]
+        recipe = f"{self.recipe}, {self.vocabulary_size} tokens, pairs up to {self.max_length}"
+        parts = [Part("vocabulary", recipe, self._make_vocabulary, origin)]
+        for text in self.texts:
+            sources = sorted({*text.files, *origin})
+            parts.append(Part(text.name, recipe, partial(self._make_tokens, text), sources))
+        return parts
+
+    def vocabulary(self) -> Vocabulary:
+        """The prepared vocabulary; raises DataError."""
+        content = prepared.read(self.folder, "vocabulary")["model"].tobytes()
+        return Vocabulary(content, str(self.folder / "vocabulary"))
+
+    def pairs(self, split: str) -> Pairs:
+        """The prepared pairs of "train", "validation" or "test"; raises DataError."""
+        names = [text.name for text in self.texts if text.name.startswith(split)]
+        return Pairs(
+            [prepared.read(self.folder, name) for name in names], f"{split} of {self.folder}"
+        )
+
+    def _make_vocabulary(self) -> Arrays:
+        if self.vocabulary_file is None:
+            lines = (text.read() for text in self.texts if text.trains)
+            pairs = (pair for sides in lines for pair in zip(*sides, strict=True))
+            content = vocabulary.train(pairs, self.vocabulary_size)
+        else:
+            content = self.vocabulary_file.read_bytes()
+            size = len(Vocabulary(content, str(self.vocabulary_file)))
+            if size > self.vocabulary_size:
+                raise DataError(
+                    f"{self.vocabulary_file}: has {size:,} tokens, {self.vocabulary_size:,} at "
+                    "most were expected; remove it, and one is made from the training text"
+                )
+        return {"model": np.frombuffer(content, np.uint8)}
+
+    def _make_tokens(self, text: Text) -> Arrays:
+        """Tokens of both sides, flat, how many each sentence has, and COUNTS."""
+        sides = text.read()
+        full = [i for i, pair in enumerate(zip(*sides, strict=True)) if all(map(str.strip, pair))]
+        vocabulary = self.vocabulary()
+        encoded = [vocabulary.encode([side[i] for i in full]) for side in sides]
+        short = np.all([lengths <= self.max_length for _, lengths in encoded], axis=0)
+        arrays = {"counts": np.array([len(sides[0]), len(sides[0]) - len(full), (~short).sum()])}
+        for name, (tokens, lengths) in zip(SIDES, encoded, strict=True):
+            arrays[name] = tokens[np.repeat(short, lengths)].astype(np.uint16)
+            arrays[f"{name}_lengths"] = lengths[short].astype(np.uint16)
+        return arrays
+
+
+class Pairs:
+    """Sentence pairs of one or several parts; only their lengths are in memory.
+
+    Attributes:
+        counts: How many pairs the texts have, and how many were left out and why, by COUNTS.
+        lengths: Tokens of every pair's source and target [N, 2].
+
+    Raises:
+        DataError: There are none.
+    """
+
+    def __init__(self, parts: Sequence[Arrays], name: str) -> None:
+        totals = np.sum([part["counts"] for part in parts], axis=0).tolist()
+        self.counts: dict[str, int] = dict(zip(COUNTS, totals, strict=True))
+        lengths = [
+            np.concatenate([part[f"{side}_lengths"] for part in parts]).astype(np.int32)
+            for side in SIDES
+        ]
+        self.lengths = np.stack(lengths, axis=1)
+        if not len(self.lengths):
+            raise DataError(f"{name}: no sentence pair is left of {self.counts}")
+        self._starts = np.cumsum(self.lengths, axis=0, dtype=np.int64) - self.lengths
+        self._tokens = [Rows([part[side] for part in parts]) for side in SIDES]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def padded(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
+        """One pair a row, as long as the longest: inputs [B, S], targets and weights [B, T]."""
+        widths = self.lengths[chosen].max(axis=0)
+        rows = self._rows(chosen, np.ones(len(chosen), np.int64), widths.tolist())
+        return {name: rows[name] for name in (*SIDES, "weights")}
+
+    def packed(self, chosen: np.ndarray, per_row: np.ndarray, width: int) -> dict[str, np.ndarray]:
+        """Several pairs a row, all arrays [B, width].
+
+        Args:
+            chosen: The pairs, row after row.
+            per_row: How many of them each row has [B]; they must fit.
+            width: Of a row, in tokens.
+
+        Returns:
+            inputs, targets, weights (1 where there is a target) and, for either side, *_position,
+            every token's place in its sentence, and *_segmentation, the number of its sentence in
+            the row, from 1; all 0 where there is no token.
+        """
+        return self._rows(chosen, per_row, [width, width])
+
+    def _rows(
+        self, chosen: np.ndarray, per_row: np.ndarray, widths: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        row = np.repeat(np.arange(len(per_row)), per_row)  # of every pair
+        first = (np.cumsum(per_row) - per_row)[row]  # pair of its row
+        batch = {}
+        for side, (name, width) in enumerate(zip(SIDES, widths, strict=True)):
+            lengths = self.lengths[chosen, side]
+            starts = np.cumsum(lengths) - lengths
+            pair = np.repeat(np.arange(len(chosen)), lengths)  # of every token
+            position = np.arange(len(pair)) - starts[pair]
+            place = (row * width + starts - starts[first])[pair] + position
+            tokens = self._tokens[side].take(self._starts[chosen, side][pair] + position)
+            number = (np.arange(len(chosen)) - first + 1)[pair]
+            for key, values in (("", tokens), ("_position", position), ("_segmentation", number)):
+                array = np.zeros(len(per_row) * width, np.int64)
+                array[place] = values
+                batch[name + key] = array.reshape(-1, width)
+        batch["weights"] = (batch["targets"] > 0).astype(np.float32)
+        return batch
+
+
+def fill_rows(lengths: np.ndarray, width: int) -> np.ndarray:
+    """How many pairs go into each row: a new one starts where the next pair does not fit.
+
+    Args:
+        lengths: Tokens of every pair's source and target [N, 2], at most `width`.
+        width: Of a row, in tokens, on either side.
+    """
+    ends = np.zeros((len(lengths) + 1, 2), np.int64)
+    np.cumsum(lengths, axis=0, out=ends[1:])
+    beyond = [np.searchsorted(side, side + width, "right") - 1 for side in ends.T]
+    after = np.minimum(*beyond)  # where a row ends that starts at each pair
+    starts = [0]
+    while starts[-1] < len(lengths):
+        starts.append(int(after[starts[-1]]))
+    return np.diff(starts)
+
+
+def row_batches(
+    lengths: np.ndarray, width: int, size: int, seed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches of `size` rows: the pairs in them, and how many each row has.
+
+    Every epoch goes through all pairs in an order of its own and fills rows with them one after the
+    other; a batch may have rows of two epochs, so that none is dropped.
+    """
+    chosen, per_row = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    epoch = 0
+    while True:
+        order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
+        chosen = np.concatenate([chosen, order])
+        per_row = np.concatenate([per_row, fill_rows(lengths[order], width)])
+        ends = np.concatenate([[0], np.cumsum(per_row)])
+        whole = len(per_row) // size * size
+        for row in range(0, whole, size):
+            yield chosen[ends[row] : ends[row + size]], per_row[row : row + size]
+        chosen, per_row = chosen[ends[whole] :], per_row[whole:]
+        epoch += 1

@@ -1,0 +1,185 @@
+"""Translation by a Transformer: the model, loss, batches and evaluation of wmt and of its mini."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from harness.spec import (
+    Batch,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    ParameterType,
+    RandomState,
+    Tensor,
+)
+from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
+from workloads.distributed import local_batch_size, summed, world
+from workloads.wmt import evaluation
+from workloads.wmt.data import Arrays, Pairs, Preparation, row_batches
+from workloads.wmt.layers import Config
+from workloads.wmt.model import PAD, Transformer
+
+_ATTENTION_TYPES = {
+    "in_proj": ParameterType.ATTENTION_QKV,
+    "q_proj": ParameterType.ATTENTION_Q,
+    "kv_proj": ParameterType.ATTENTION_KV,
+    "out_proj": ParameterType.ATTENTION_OUT,
+}
+
+
+class TranslationWorkload(ModelWorkload):
+    """Trains a Transformer on packed sentence pairs; BLEU of its translations is the metric.
+
+    `model_fn` sets the module's mode, so that there is dropout in TRAIN mode; AlgoPerf's never
+    calls `train()`, and after an evaluation trains without dropout unless the submission does.
+
+    Attributes:
+        config: The model's; rows and sentences have at most its `max_length` tokens.
+    """
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    target_metric_name = "bleu"
+    target_direction = "max"
+    config: Config
+
+    @abc.abstractmethod
+    def preparation(self) -> Preparation:
+        """What makes tokens of the texts; raises DataError."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many sentence pairs each split has."""
+        return {
+            "train": self.num_train_examples,
+            "validation": self.num_validation_examples,
+            "test": self.num_test_examples,
+        }
+
+    def build_model(self) -> nn.Module:
+        """The Transformer, initialised from torch's default generator."""
+        return Transformer(self.config)
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; the attention's matrices have types of their own."""
+        return {
+            name: _ATTENTION_TYPES.get(name.split(".")[-2], kind)
+            for name, kind in super().model_params_types.items()
+        }
+
+    def is_output_params(self, param_key: str) -> bool:
+        """The embedding, which is the output layer too."""
+        return param_key == "shared_embedding.weight"
+
+    def forward(self, model: nn.Module, batch: Batch, dropout_rate: float | None) -> Tensor:
+        """Logits [B, T, vocab] of every target token given those before it."""
+        logits: Tensor = model(
+            batch["inputs"],
+            batch["targets"],
+            batch.get("inputs_position"),
+            batch.get("targets_position"),
+            batch.get("inputs_segmentation"),
+            batch.get("targets_segmentation"),
+            dropout_rate=dropout_rate,
+        )
+        return logits
+
+    def loss_fn(
+        self,
+        label_batch: Tensor,
+        logits_batch: Tensor,
+        mask_batch: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Mapping[str, Tensor]:
+        """Cross-entropy of every target token, label smoothing as torch's `cross_entropy` has it.
+
+        Args:
+            label_batch: Target tokens [B, T]; 0 does not count.
+            logits_batch: [B, T, vocab].
+            mask_batch: [B, T]; a token where it is 0 does not count either.
+            label_smoothing: In [0, 1]: that part of the weight goes to all tokens alike.
+
+        Returns:
+            The sum [] over the tokens that count, their number [], the loss of each token [B, T].
+        """
+        labels = label_batch
+        if mask_batch is not None:
+            labels = labels.masked_fill(mask_batch == 0, PAD)
+        entropy = partial(
+            F.cross_entropy,
+            logits_batch.flatten(0, -2),
+            labels.flatten(),
+            ignore_index=PAD,
+            label_smoothing=label_smoothing,
+        )
+        return Loss(
+            entropy(reduction="sum"),
+            (labels > PAD).sum(dtype=torch.float32),
+            lambda: entropy(reduction="none").view(labels.shape),
+        )
+
+    def split(self, name: str) -> Pairs:
+        """The sentence pairs of "train", "validation" or "test"; raises DataError."""
+        if not hasattr(self, "_splits"):
+            self._splits: dict[str, Pairs] = {}
+        if name not in self._splits:
+            self._splits[name] = self.preparation().pairs(name)
+        return self._splits[name]
+
+    def build_input_queue(
+        self, rng: RandomState, split: str, global_batch_size: int
+    ) -> Iterator[Batch]:
+        """An endless iterator over batches of packed rows; batch i is a pure function of (rng, i).
+
+        inputs, targets and weights as in evaluation, and inputs_position, inputs_segmentation,
+        targets_position, targets_segmentation, all [B, max_length]; see `Pairs.packed`.
+        """
+        pairs, width = self.split(split), self.config.max_length
+        size = local_batch_size(global_batch_size)
+        mine = slice(world()[0] * size, (world()[0] + 1) * size)
+        rows = row_batches(pairs.lengths, width, global_batch_size, seed_of(rng))
+
+        def batches() -> Iterator[Batch]:
+            for chosen, per_row in rows:
+                before = per_row[: mine.start].sum()
+                chosen = chosen[before : before + per_row[mine].sum()]
+                yield self._batch(pairs.packed(chosen, per_row[mine], width))
+
+        return batches()
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """BLEU of a split in percent, loss and accuracy of its tokens; every pair counts once."""
+        pairs, size = self.split(split), self.eval_batch_size
+        count = min(self.num_eval_train_examples, len(pairs)) if split == "train" else len(pairs)
+        rank, processes = world()
+        mine = np.arange(rank, count, processes)
+        batches = (
+            self._batch(pairs.padded(mine[start : start + size]))
+            for start in range(0, len(mine), size)
+        )
+        with eval_mode(params):
+            vocabulary = self.preparation().vocabulary()
+            sums = evaluation.sums(_unwrapped(params), batches, vocabulary)
+        return evaluation.metrics(summed(sums, self.device))
+
+    def _batch(self, arrays: Arrays) -> Batch:
+        """Arrays as tensors on the device."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if self.device.type == "cuda":
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        return {name: t.to(self.device, non_blocking=True) for name, t in tensors.items()}
+
+
+def _unwrapped(model: nn.Module) -> Transformer:
+    """The Transformer inside DistributedDataParallel and torch.compile."""
+    return next(module for module in model.modules() if isinstance(module, Transformer))
