@@ -1,7 +1,6 @@
 """ogbg against AlgoPerf's facts and against slow, plain versions of model, loss and metric."""
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -426,30 +425,8 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path, ogbg_dir):
 # The mini
 
 
-def test_the_pipeline_is_at_least_three_times_faster_than_the_step():
-    torch.set_num_threads(1)
-    workload = OgbgMini()
-    model, _ = workload.init_model_fn(0)
-    optimizer = torch.optim.AdamW(model.parameters())
-    queue = workload.build_input_queue(0, "train", workload.train_batch_size)
-    seconds = {"pipeline": [], "step": []}
-    for _ in range(30):
-        began = time.process_time()
-        batch = next(queue)
-        drawn = time.process_time()
-        optimizer.zero_grad()
-        loss = workload.loss_fn(batch["targets"], forward(workload, model, batch), batch["weights"])
-        loss["summed"].backward()
-        optimizer.step()
-        seconds["pipeline"].append(drawn - began)
-        seconds["step"].append(time.process_time() - drawn)
-    medians = {part: np.median(times) for part, times in seconds.items()}
-    assert 3 * medians["pipeline"] < medians["step"], medians
-
-
 def test_the_mini_is_the_same_model_on_data_of_its_own():
     workload = OgbgMini()
-    assert workload.suites == ("mini",)
     workload.check_data()
     assert isinstance(workload.build_model(), GraphNetworkModel)
     numbers = np.concatenate([workload.split(s) for s in ("train", "validation", "test")])
