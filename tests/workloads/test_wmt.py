@@ -15,7 +15,7 @@ from torch import nn
 
 import workloads
 from harness.spec import ForwardPassMode
-from tests.fixtures.wmt import write_files
+from tests.fixtures.wmt import USED, write_files
 from workloads import distributed
 from workloads.wmt import evaluation, translation
 from workloads.wmt.layers import Config
@@ -382,7 +382,7 @@ def test_every_pair_is_evaluated_once(files, monkeypatch, batch_size, processes)
     monkeypatch.setattr(evaluation, "sums", sums)
     monkeypatch.setattr(evaluation, "metrics", dict)
     monkeypatch.setattr(translation, "summed", lambda values, device: values)
-    for split, count in (("validation", 5), ("test", 4), ("train", 45)):
+    for split, count in (("validation", 4), ("test", 3), ("train", USED)):
         seen.clear()
         for rank in range(processes):
             monkeypatch.setattr(translation, "world", lambda rank=rank: (rank, processes))
@@ -446,7 +446,7 @@ def test_variants_belong_to_no_suite_and_share_the_data(files):
         workload = workloads.get(name, files)
         workload.check_data()
         assert workload.compile_model
-        assert len(workload.split("train")) == 45
+        assert len(workload.split("train")) == USED
         assert name == "wmt" or workload.suites == ()
 
 
