@@ -39,8 +39,8 @@ class Calibration:
         load_workload: Gives the workload of a name, data directory and device.
         name: The workload.
         trials: Of the search, for each submission.
-        out: Receives two results trees, `search` and `seeds`, and target.json; what is there
-            already is not run again.
+        out: Receives two results trees, `search` and `seeds`, and NAME.target.json; what is
+            there already is not run again.
         executor: Where trials run.
         watcher: Who looks on.
         options: seed, data_dir, cpus_per_trial and gpus_per_trial, as in Experiment.
@@ -55,7 +55,7 @@ class Calibration:
     options: Mapping[str, Any]
 
     def run(self) -> dict[str, Any]:
-        """Writes OUT/target.json and returns it: the targets, and how they came about."""
+        """Writes OUT/NAME.target.json and returns it: the targets, and how they came about."""
         workload = self.load_workload(self.name, self.options.get("data_dir"), "cpu")
         optimum = workload.optimum()
         if optimum is None:
@@ -74,7 +74,7 @@ class Calibration:
             **found,
             "versions": environment.describe("cpu", 1)["versions"],
         }
-        write_json(self.out / "target.json", targets)
+        write_json(self.out / f"{self.name}.target.json", targets)
         return targets
 
     def _tune(self, workload: Workload) -> dict[str, Any]:

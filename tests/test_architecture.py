@@ -21,7 +21,7 @@ ALLOWED = {
 
 SHARED = (  # what a workload's or a submission's folder may import besides itself
     "harness.spec", "workloads.base", "workloads.arrays", "workloads.distributed",
-    "workloads.prepared", "workloads.sklearn_data", "submissions.recipe",
+    "workloads.prepared", "workloads.resnet", "workloads.sklearn_data", "submissions.recipe",
 )  # fmt: skip
 
 

@@ -28,13 +28,13 @@ from harness.spec import (
 )
 
 
-def read_targets(workload_file: str) -> tuple[float, float]:
-    """The validation and test targets in the target.json beside a workload's module.
+def read_targets(workload_file: str, name: str) -> tuple[float, float]:
+    """The validation and test targets in the file NAME.target.json beside a workload's module.
 
     `chronograd calibrate` writes that file; it also says how the targets came about. Before the
     first calibration there is none, and the targets are NaN, which no trial meets.
     """
-    file = Path(workload_file).with_name("target.json")
+    file = Path(workload_file).with_name(f"{name}.target.json")
     if not file.is_file():
         return math.nan, math.nan
     targets = json.loads(file.read_text(encoding="utf-8"))

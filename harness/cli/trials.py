@@ -202,7 +202,7 @@ def calibrate(
             say("Interrupted. The same command goes on where it stopped.")
             raise typer.Exit(INTERRUPTED) from None
     print_json(found)
-    say(f"Written to {out / 'target.json'}; the workload reads the target.json beside its code.")
+    say(f"Written to {out / f'{workload}.target.json'}; a workload reads the one beside its code.")
 
 
 @contextmanager

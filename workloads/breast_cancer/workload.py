@@ -33,7 +33,7 @@ class BreastCancer(ArrayWorkload):
     loss_type = LossType.SIGMOID_CROSS_ENTROPY
     target_metric_name = "loss"
     target_direction = "min"
-    validation_target_value, test_target_value = read_targets(__file__)
+    validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 3000
     eval_period_steps = 100

@@ -120,7 +120,7 @@ class Criteo1TBMini(ClickThroughRates):
     name = "criteo1tb_mini"
     summary = "clicks drawn from a latent-factor model (made here), small DLRM"
     suites = ("mini",)
-    validation_target_value, test_target_value = read_targets(__file__)
+    validation_target_value, test_target_value = read_targets(__file__, name)
     model_options: ClassVar[dict[str, Any]] = {
         "rows": synthetic.BUCKETS,
         "dim": 16,

@@ -26,7 +26,7 @@ class Diabetes(ArrayWorkload):
     loss_type = LossType.MEAN_SQUARED_ERROR
     target_metric_name = "loss"
     target_direction = "min"
-    validation_target_value, test_target_value = read_targets(__file__)
+    validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1500
     eval_period_steps = 25

@@ -24,7 +24,7 @@ class Digits(ArrayWorkload):
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     target_metric_name = "accuracy"
     target_direction = "max"
-    validation_target_value, test_target_value = read_targets(__file__)
+    validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1500
     eval_period_steps = 50

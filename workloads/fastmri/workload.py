@@ -183,7 +183,7 @@ class FastmriMini(UndersampledImages):
     name = "fastmri_mini"
     summary = "24x24 ellipse phantoms from undersampled k-space (made here), small U-Net"
     suites = ("mini",)
-    validation_target_value, test_target_value = read_targets(__file__)
+    validation_target_value, test_target_value = read_targets(__file__, name)
     model_options: ClassVar[dict[str, Any]] = {"channels": 8, "pools": 2}
 
     budget_steps = 1200
