@@ -1,7 +1,8 @@
 """Data made ready once: parts of plain arrays on disk, checksummed, memory-mapped when read.
 
 A part is a folder of .npy files and a part.json, written aside and renamed, so that it is whole or
-not there: preparation that was cut off goes on with the parts that are missing.
+not there: preparation that was cut off goes on with the parts that are missing. An array whose name
+ends with .bin is written as it is in memory, for formats that others read.
 """
 
 from __future__ import annotations
@@ -79,11 +80,11 @@ def _write(folder: Path, part: Part) -> None:
         new = aside / "new"
         new.mkdir()
         for name, array in arrays.items():
-            with (new / f"{name}.npy").open("wb") as file:
-                np.save(file, array)
+            with _file(new, name).open("wb") as file:
+                file.write(array.data) if name.endswith(".bin") else np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())
-        sums = {name: _checksum(new / f"{name}.npy") for name in arrays}
+        sums = {name: _checksum(_file(new, name)) for name in arrays}
         text = json.dumps({"origin": origin, "sha256": sums}, indent=2) + "\n"
         (new / _PART).write_text(text, encoding="utf-8")
         place = folder / part.name
@@ -107,7 +108,8 @@ def read(folder: Path, name: str) -> dict[str, np.ndarray]:
     place = folder / name
     try:
         names = json.loads((place / _PART).read_text(encoding="utf-8"))["sha256"]
-        return {key: np.load(place / f"{key}.npy", mmap_mode="r") for key in names}
+        arrays = (key for key in names if not key.endswith(".bin"))
+        return {key: np.load(_file(place, key), mmap_mode="r") for key in arrays}
     except FileNotFoundError:
         raise DataError(
             f"{place}: is not prepared; run `chronograd data prepare` for this workload"
@@ -127,10 +129,14 @@ def faults(folder: Path, parts: Sequence[Part]) -> list[str]:
             continue
         sums = json.loads((place / _PART).read_text(encoding="utf-8"))["sha256"]
         for name, expected in sums.items():
-            file = place / f"{name}.npy"
+            file = _file(place, name)
             if not file.is_file() or _checksum(file) != expected:
                 found.append(f"{file}: is damaged (checksum); remove {place} and prepare it again")
     return found
+
+
+def _file(place: Path, name: str) -> Path:
+    return place / (name if name.endswith(".bin") else f"{name}.npy")
 
 
 def _checksum(path: Path) -> str:

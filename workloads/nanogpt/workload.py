@@ -1,0 +1,316 @@
+"""nanogpt: the language model of the NanoGPT speedrun, and its mini."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from harness.spec import (
+    Batch,
+    DataError,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    ParameterType,
+    Progress,
+    Tensor,
+)
+from workloads import prepared
+from workloads.arrays import ArrayWorkload, Columns, Splits
+from workloads.base import read_targets
+from workloads.nanogpt import language, text
+from workloads.nanogpt.model import GPT, Config
+from workloads.nanogpt.shards import read_shard, windows
+from workloads.prepared import Part
+
+_SPLITS = ("train", "validation", "test")
+_DECILES = 10
+_TOKENS = 50257  # of GPT-2
+
+
+class LanguageModelling(ArrayWorkload):
+    """Predicts every next token of windows of a text.
+
+    An example is a window: its loss is the mean over its tokens. Evaluation also gives the loss by
+    token frequency: tokens, sorted by how often they are in (the first shard of) the training text,
+    fall into ten groups that make up a tenth of that text each, "loss_decile_1" of the most
+    frequent; as in Kunstner et al. 2024, figure 1, this shows whom the rare ones cost how much.
+
+    Attributes:
+        config: The model's; windows have its `context` tokens.
+    """
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    target_metric_name = "loss"
+    target_direction = "min"
+    dropout_rate = 0.0
+    config: Config
+
+    def build_model(self) -> nn.Module:
+        """The GPT, initialised from torch's default generator."""
+        return GPT(self.config)
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; the attention's have types of their own."""
+        types = super().model_params_types
+        for name in types:
+            if ".attn." in name and name.endswith("bias"):
+                types[name] = ParameterType.ATTENTION_BIAS
+            elif ".attn." in name:
+                fused = "c_attn" in name
+                types[name] = ParameterType.ATTENTION_QKV if fused else ParameterType.ATTENTION_OUT
+        return types
+
+    def is_output_params(self, param_key: str) -> bool:
+        """The embedding, which is the output layer too."""
+        return param_key == "transformer.wte.weight"
+
+    def loss(
+        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The cross-entropy of windows, each a mean over its tokens.
+
+        Args:
+            labels: Tokens [B, T].
+            logits: [B, T, vocab].
+            reduction: "none" for the loss [B] of each window, "sum" for their sum [].
+            label_smoothing: In [0, 1].
+        """
+        if reduction == "none":
+            return self._token_losses(labels, logits, label_smoothing).mean(1)
+        total = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten(),
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
+        return total / labels.shape[1]
+
+    def _token_losses(self, labels: Tensor, logits: Tensor, smoothing: float = 0.0) -> Tensor:
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten(),
+            reduction="none",
+            label_smoothing=smoothing,
+        )
+        return losses.view(labels.shape)
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """The loss of a split in nats a token, its accuracy, and the loss by token frequency."""
+        means = super().eval_model(params, model_state, split)
+        for number in range(1, _DECILES + 1):
+            count = means.pop(f"count_{number}")
+            total = means.pop(f"loss_{number}")
+            means[f"loss_decile_{number}"] = total / count if count else float("nan")
+        return means
+
+    def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Loss and accuracy, [B] each, and every decile's tokens and the sum of their losses."""
+        labels = batch["targets"]
+        losses = self._token_losses(labels, logits)
+        metrics = {
+            "loss": losses.mean(1),
+            "accuracy": (logits.argmax(2) == labels).float().mean(1),
+        }
+        deciles = self._decile_of_token[labels]
+        for number in range(1, _DECILES + 1):
+            mine = deciles == number
+            metrics[f"count_{number}"] = mine.sum(1)
+            metrics[f"loss_{number}"] = (losses * mine).sum(1)
+        return metrics
+
+    @property
+    def _decile_of_token(self) -> Tensor:
+        """1 to 10 [vocab]."""
+        if not hasattr(self, "_deciles"):
+            counts = np.bincount(self.training_tokens(), minlength=self.config.vocab_size)
+            self._deciles = torch.from_numpy(deciles(counts)).to(self.device)
+        return self._deciles
+
+    def training_tokens(self) -> np.ndarray:
+        """Training text [N] for the frequency of tokens; raises DataError."""
+        raise NotImplementedError
+
+
+def deciles(counts: np.ndarray) -> np.ndarray:
+    """The group from 1 to 10 of each token: sorted by count, each group a tenth of all counts.
+
+    Args:
+        counts: How often every token is there [vocab].
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]  # counts of all more frequent tokens
+    groups = np.empty(len(counts), np.int64)
+    groups[order] = np.minimum(_DECILES * before // max(1, counts.sum()) + 1, _DECILES)
+    return groups
+
+
+class Nanogpt(LanguageModelling):
+    """GPT-2 small on FineWeb to a validation loss of 3.28: the NanoGPT speedrun's task.
+
+    Target, model and data are those of the speedrun (github.com/KellerJordan/modded-nanogpt), step
+    hint and budget those of its baseline, llm.c's PyTorch trainer: 10 billion tokens in batches of
+    512 windows, 45 minutes on 8 H100. Validation is the first 10,485,760 tokens of the validation
+    text, as there; the next as many are the test split, which the speedrun does not have, with the
+    same target. An epoch is a random permutation of all windows, where the baseline reads the
+    shards in order.
+    """
+
+    name = "nanogpt"
+    summary = "language model on FineWeb (token shards in --data-dir), GPT-2 small"
+    data_source = (
+        "fineweb_train_*.bin and fineweb_val_*.bin of "
+        "https://huggingface.co/datasets/kjj0/fineweb10B-gpt2, or texts train*.txt and val*.txt "
+        "to be made into shards"
+    )
+
+    validation_target_value = 3.28
+    test_target_value = 3.28
+    max_allowed_runtime_sec = 2700.0
+    eval_period_time_sec = 60.0
+    step_hint = 19073
+    compile_model = True
+
+    num_train_examples = 9765625
+    num_eval_train_examples = 1024
+    num_validation_examples = 10240
+    num_test_examples = 10240
+    train_batch_size = 512
+    eval_batch_size = 32
+    config = Config()
+
+    def load(self) -> Splits:
+        """Windows [N, 1024] of every split, memory-mapped."""
+        length = self.config.context
+        train, held_out = self._shards("train"), self._shards("val")
+        count = min(
+            self.num_validation_examples, sum((len(s) - 1) // length for s in held_out) // 2
+        )
+        splits = {
+            "train": windows(train, length),
+            "validation": windows(held_out, length, 0, count),
+            "test": windows(held_out, length, count, count),
+        }
+        for split, (inputs, _) in splits.items():
+            if not len(inputs):
+                raise DataError(
+                    f"{self.data_dir}: too few tokens for {split}: no window of {length}"
+                )
+        return {
+            split: {"inputs": inputs, "targets": targets}
+            for split, (inputs, targets) in splits.items()
+        }
+
+    def check_data(self) -> None:
+        """Raises DataError where files are missing or damaged."""
+        if not self._parts():
+            self.load()
+
+    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
+        """Makes shards of texts where there are some; shards that are given need nothing."""
+        prepared.prepare(self._folder, self._parts(), progress)
+
+    def data_faults(self) -> list[str]:
+        """What is missing, damaged, or of another size than the speedrun's."""
+        faults = super().data_faults() or prepared.faults(self._folder, self._parts())
+        if faults:
+            return faults
+        for split, needed in (("train", 10**10), ("val", 2 * 10_485_760 + 1)):
+            shards = self._shards(split)
+            count = sum(len(shard) for shard in shards)
+            if count < needed:
+                faults.append(
+                    f"{self.data_dir}: {count:,} tokens of {split}, the workload has {needed:,}"
+                )
+            if any(int(shard.max()) >= _TOKENS for shard in shards):
+                faults.append(f"{self.data_dir}: a shard of {split} has tokens beyond GPT-2's")
+        return faults
+
+    def training_tokens(self) -> np.ndarray:
+        """The first training shard."""
+        return self._shards("train")[0]
+
+    def _shards(self, split: str) -> list[np.ndarray]:
+        """The tokens of a split's shards: those given, or those made of texts."""
+        files = sorted(self._files.glob(f"*{split}*.bin"))
+        if not files:
+            made = [part.name for part in self._parts() if part.name.startswith(split)]
+            files = [self._folder / name / text.SHARD for name in made]
+        if not files:
+            raise DataError(f"{self._files}: no *{split}*.bin there; get {self.data_source}")
+        return [read_shard(file) for file in files]
+
+    def _parts(self) -> list[Part]:
+        return text.parts(self._files, self._folder, _TOKENS)
+
+    @property
+    def _files(self) -> Path:
+        if self.data_dir is None:
+            raise DataError(f"{self.name} reads files: pass --data-dir DIR with {self.data_source}")
+        return self.data_dir
+
+    @property
+    def _folder(self) -> Path:
+        return self._files / "prepared" / self.name
+
+
+class NanogptMini(LanguageModelling):
+    """The same on a language made here, see `workloads.nanogpt.language`."""
+
+    name = "nanogpt_mini"
+    summary = "language model on an invented language whose words follow Zipf's law, small GPT"
+    suites = ()  # "mini" once it has a target: chronograd calibrate
+
+    validation_target_value, test_target_value = read_targets(__file__, name)
+
+    budget_steps = 720
+    eval_period_steps = 90
+    step_hint = 720
+
+    num_train_examples = 10000
+    num_eval_train_examples = 100
+    num_validation_examples = 500
+    num_test_examples = 500
+    train_batch_size = 8
+    eval_batch_size = 50
+    config = Config(language.VOCABULARY, context=32, layers=3, heads=4, width=128)
+
+    def load(self) -> Splits:
+        """Windows [N, 32] of every split; made and cached on first use."""
+        self.prepare_data()
+        return {split: self._windows(split) for split in _SPLITS}
+
+    def check_data(self) -> None:
+        """Nothing can be missing: the project makes this data itself."""
+
+    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
+        """Writes the texts, in seconds."""
+        parts = [
+            Part(split, "nanogpt_mini 1", partial(self._make, seed, self.sizes[split]))
+            for seed, split in enumerate(_SPLITS, start=1)
+        ]
+        prepared.prepare(self._folder, parts, progress)
+
+    def training_tokens(self) -> np.ndarray:
+        """The whole training text."""
+        return prepared.read(self._folder, "train")["tokens"]
+
+    @property
+    def _folder(self) -> Path:
+        return prepared.cache_folder() / self.name
+
+    def _make(self, seed: int, count: int) -> dict[str, np.ndarray]:
+        return {"tokens": language.Language(seed).tokens(count * self.config.context + 1)}
+
+    def _windows(self, split: str) -> Columns:
+        tokens = prepared.read(self._folder, split)["tokens"].astype(np.int64)
+        shape = (-1, self.config.context)
+        return {"inputs": tokens[:-1].reshape(shape), "targets": tokens[1:].reshape(shape)}
