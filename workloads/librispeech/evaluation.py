@@ -1,0 +1,70 @@
+"""What librispeech measures: word error rates of greedy decoding, and the CTC loss.
+
+All of it is made of sums, which add up over batches and over processes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from workloads.librispeech.vocabulary import BLANK
+
+SUMS = ("errors", "words", "plain_errors", "plain_words", "loss", "utterances")
+
+
+def greedy(logits: Tensor, paddings: Tensor) -> list[list[int]]:
+    """The likeliest token of every frame, repeats taken together, blanks left out.
+
+    Args:
+        logits: [B, T, vocab].
+        paddings: [B, T]; a frame where it is 1 is a blank.
+    """
+    best = logits.argmax(-1).masked_fill(paddings == 1, BLANK)
+    before = torch.nn.functional.pad(best, (1, 0), value=BLANK)[:, :-1]
+    kept = (best != before) & (best != BLANK)
+    pairs = zip(best.cpu().unbind(), kept.cpu().unbind(), strict=True)
+    return [tokens[keep].tolist() for tokens, keep in pairs]
+
+
+def sums(
+    texts: Sequence[str], references: Sequence[str], losses: Mapping[str, float]
+) -> dict[str, float]:
+    """SUMS over utterances, from what was heard, what was said, and "loss" and "utterances"."""
+    total: Counter[str] = Counter(dict.fromkeys(SUMS, 0.0))
+    total.update(losses)
+    if texts:
+        total["plain_errors"], total["plain_words"] = word_errors(texts, references)
+        shown = ([tensorflow_text(text) for text in side] for side in (texts, references))
+        total["errors"], total["words"] = word_errors(*shown)
+    return dict(total)
+
+
+def metrics(sums: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that SUMS make."""
+    return {
+        "wer": sums["errors"] / sums["words"],
+        "wer_plain": sums["plain_errors"] / sums["plain_words"],
+        "ctc_loss": sums["loss"] / max(sums["utterances"], 1.0),
+    }
+
+
+def tensorflow_text(text: str) -> str:
+    """How Python shows the TensorFlow string that AlgoPerf counts the words of.
+
+    It has two words more than the text, which are always right, and its first and last word are
+    quoted, by " where there is an apostrophe in the text and by ' elsewhere.
+    """
+    return f"tf.Tensor({text.encode()!r}, shape=(), dtype=string)"
+
+
+def word_errors(texts: Sequence[str], references: Sequence[str]) -> tuple[int, int]:
+    """Substitutions, deletions and insertions of words; words of the references."""
+    import jiwer  # costs a tenth of a second
+
+    found = jiwer.process_words(list(references), list(texts))
+    errors = found.substitutions + found.deletions + found.insertions
+    return errors, found.hits + found.substitutions + found.deletions

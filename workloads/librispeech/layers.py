@@ -1,0 +1,116 @@
+"""What both acoustic models of librispeech are made of: norms and subsampling.
+
+Scales of norms are stored as what they differ from 1 by, and start at 0.
+Shapes: B utterances, T frames, D features, C channels.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+STRIDE = 2  # of each of the two convolutions that subsample
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the last axis."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        return F.layer_norm(x, x.shape[-1:], 1 + self.scale, self.bias, eps=1e-6)
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch norm over the frames that are not padding.
+
+    The running variance is the batch's own, without the correction that torch's batch norm makes.
+
+    Args:
+        width: Of the features.
+        momentum: What part of the batch's statistics the running ones take on.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, width: int, momentum: float) -> None:
+        super().__init__()
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+        self.momentum = momentum
+
+    @abc.abstractmethod
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """The scale and the bias [D], however they are named."""
+
+    def reduced(self, sums: Tensor) -> Tensor:
+        """Sums over the batch; a norm with synchronised statistics adds those of all processes."""
+        return sums
+
+    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D], 0 where paddings [B, T] are 1."""
+        mask = (1 - paddings)[:, :, None]
+        mean, variance = self.running_mean, self.running_var
+        if self.training:
+            sums = torch.cat([(x * mask).sum((0, 1)), mask.sum()[None]])
+            sums = self.reduced(sums)
+            count = sums[-1]
+            mean = sums[:-1] / count
+            variance = self.reduced(((x - mean).square() * mask).sum((0, 1))) / count
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance, self.momentum)
+        scale, bias = self.affine()
+        return ((x - mean) * (scale * torch.rsqrt(variance + 1e-3)) + bias) * mask
+
+
+class Conv2dSubsampling(nn.Module):
+    """A 3x3 convolution of stride 2 and its activation; padding stays 0."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, activation: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self._activation = activation
+        self.kernel = nn.Parameter(torch.empty(channels_out, channels_in, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(channels_out))
+        nn.init.xavier_uniform_(self.kernel)
+
+    def forward(self, x: Tensor, paddings: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, T, F] to [B, C', T / 2, F / 2], and paddings [B, T] to [B, T / 2], rounded up."""
+        (left, right), (top, bottom) = (_same_padding(size) for size in (x.shape[3], x.shape[2]))
+        x = F.conv2d(F.pad(x, (left, right, top, bottom)), self.kernel, self.bias, stride=STRIDE)
+        paddings = paddings[:, ::STRIDE]
+        return self._activation(x) * (1 - paddings)[:, None, :, None], paddings
+
+
+def _same_padding(size: int) -> tuple[int, int]:
+    """Zeros before and after, as TensorFlow's SAME for a kernel of 3 and a stride of 2."""
+    return (0, 1) if size % STRIDE == 0 else (1, 1)
+
+
+def subsampled_bins(bins: int) -> int:
+    """How many of the mel bins two subsampling convolutions leave."""
+    return -(-bins // STRIDE**2)
+
+
+def flattened(x: Tensor) -> Tensor:
+    """[B, C, T, F] to [B, T, F * C]."""
+    return x.permute(0, 2, 3, 1).flatten(2)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer with Xavier's uniform weights, biases 0."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

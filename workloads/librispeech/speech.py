@@ -1,0 +1,218 @@
+"""Speech recognition with CTC: loss, batches and evaluation of librispeech and of its minis."""
+
+from __future__ import annotations
+
+import abc
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from harness.spec import (
+    Batch,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    ParameterType,
+    RandomState,
+    Tensor,
+)
+from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
+from workloads.distributed import local_batch_size, summed, world
+from workloads.librispeech import evaluation
+from workloads.librispeech.data import Preparation, Utterances
+from workloads.librispeech.vocabulary import BLANK
+
+Padded = tuple[Tensor, Tensor]  # values, and 1 where there are none
+
+
+class SpeechWorkload(ModelWorkload):
+    """Trains an acoustic model with CTC; the word error rate of greedy decoding is the metric.
+
+    Inputs, targets and logits are pairs of a tensor and its paddings, 1 where it is over: samples
+    [B, max_samples], tokens [B, max_tokens], logits [B, T, vocab]. Label smoothing is ignored, as
+    in AlgoPerf. Dropout and SpecAugment draw from torch's default generator.
+
+    Attributes:
+        max_samples: Of an utterance, at 16 kHz.
+        max_tokens: Of a transcript, EOS counted.
+        read_ahead: How many batches are read while the model trains.
+    """
+
+    loss_type = LossType.CTC_LOSS
+    target_metric_name = "wer"
+    target_direction = "min"
+    max_samples: int
+    max_tokens: int
+    read_ahead: int
+
+    @abc.abstractmethod
+    def preparation(self) -> Preparation:
+        """What makes samples and tokens of the recordings; raises DataError."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many utterances each split has."""
+        return {
+            "train": self.num_train_examples,
+            "validation": self.num_validation_examples,
+            "test": self.num_test_examples,
+        }
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type, as AlgoPerf's rules have it, which go by the name."""
+        return {name: _type_by_name(name) for name in super().model_params_types}
+
+    def forward(  # type: ignore[override]
+        self, model: nn.Module, batch: Batch, dropout_rate: float | None
+    ) -> Padded:
+        """Logits [B, T, vocab] and their paddings [B, T]."""
+        logits: Padded = model(*batch["inputs"], dropout_rate=dropout_rate)
+        return logits
+
+    def loss_fn(  # type: ignore[override]
+        self,
+        label_batch: Padded,
+        logits_batch: Padded,
+        mask_batch: Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> Mapping[str, Tensor]:
+        """CTC's loss (Graves et al. 2006) of every utterance, not divided by its length.
+
+        A transcript too long for its frames has an infinite loss, as in AlgoPerf.
+
+        Args:
+            label_batch: Tokens and their paddings, [B, max_tokens].
+            logits_batch: Logits [B, T, vocab] and their paddings [B, T].
+            mask_batch: [B]; an utterance where it is 0 does not count.
+            label_smoothing: Ignored.
+
+        Returns:
+            The sum [], the number [] of utterances that count and have a transcript, at least 1,
+            and the loss [B] of each.
+        """
+        (labels, label_paddings), (logits, paddings) = label_batch, logits_batch
+        lengths = (1 - label_paddings).sum(1).long()
+        losses = F.ctc_loss(
+            logits.float().log_softmax(-1).transpose(0, 1),
+            labels.long(),
+            (1 - paddings).sum(1).long(),
+            lengths,
+            blank=BLANK,
+            reduction="none",
+        )
+        counted = lengths > 0
+        if mask_batch is not None:
+            losses = losses * mask_batch
+            counted = counted & (mask_batch != 0)
+        return Loss(losses.sum(), counted.sum().clamp(min=1).float(), lambda: losses)
+
+    def split(self, name: str) -> Utterances:
+        """The utterances of "train", "validation" or "test"; raises DataError."""
+        if not hasattr(self, "_splits"):
+            self._splits: dict[str, Utterances] = {}
+        if name not in self._splits:
+            self._splits[name] = self.preparation().utterances(name)
+        return self._splits[name]
+
+    def build_input_queue(
+        self, rng: RandomState, split: str, global_batch_size: int
+    ) -> Iterator[Batch]:
+        """An endless iterator over batches; batch i is a pure function of (rng, i)."""
+        utterances = self.split(split)
+        size = local_batch_size(global_batch_size)
+        mine = slice(world()[0] * size, (world()[0] + 1) * size)
+        seed = seed_of(rng)
+
+        def chosen() -> Iterator[np.ndarray]:
+            epoch = 0
+            while True:
+                order = np.random.default_rng([seed, epoch]).permutation(len(utterances))
+                for start in range(0, len(order) - global_batch_size + 1, global_batch_size):
+                    yield order[start : start + global_batch_size][mine]
+                epoch += 1
+
+        def batches() -> Iterator[Batch]:
+            if not self.read_ahead:
+                yield from (self._batch(utterances, numbers) for numbers in chosen())
+            with ThreadPoolExecutor(self.read_ahead) as pool:
+                waiting: deque[Future[Batch]] = deque()
+                for numbers in chosen():
+                    waiting.append(pool.submit(self._batch, utterances, numbers))
+                    if len(waiting) > self.read_ahead:
+                        yield waiting.popleft().result()
+
+        return batches()
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """Word error rates and loss of a split, every utterance once.
+
+        "wer" counts words as AlgoPerf does, see `evaluation.tensorflow_text`; "wer_plain" is the
+        usual one.
+        """
+        utterances, size = self.split(split), self.eval_batch_size
+        count = len(utterances)
+        if split == "train":
+            count = min(count, self.num_eval_train_examples)
+        rank, processes = world()
+        mine = np.arange(rank, count, processes)
+        heard: list[list[int]] = []
+        said: list[list[int]] = []
+        losses = {"loss": 0.0, "utterances": 0.0}
+        with eval_mode(params):
+            for start in range(0, len(mine), size):
+                batch = self._batch(utterances, mine[start : start + size])
+                logits, paddings = params(*batch["inputs"])
+                loss = self.loss_fn(batch["targets"], (logits, paddings))
+                losses["loss"] += loss["per_example"].double().sum().item()
+                losses["utterances"] += len(logits)
+                heard += evaluation.greedy(logits, paddings)
+                tokens, token_paddings = batch["targets"]
+                lengths = (1 - token_paddings).sum(1).long().tolist()
+                said += [t[:n] for t, n in zip(tokens.long().tolist(), lengths, strict=True)]
+        vocabulary = self.preparation().vocabulary()
+        sums = evaluation.sums(vocabulary.decode(heard), vocabulary.decode(said), losses)
+        return evaluation.metrics(summed(sums, self.device))
+
+    def _batch(self, utterances: Utterances, numbers: np.ndarray) -> dict[str, Any]:
+        """Inputs and targets on the device, made float there."""
+        tensors = {
+            name: torch.from_numpy(array)
+            for name, array in utterances.rows(numbers, self.max_tokens).items()
+        }
+        if self.device.type == "cuda":
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        tensors = {n: t.to(self.device, non_blocking=True) for n, t in tensors.items()}
+
+        def padded(name: str) -> Padded:
+            values, lengths = tensors[name], tensors[f"{name}_lengths"]
+            places = torch.arange(values.shape[1], device=self.device)
+            return values.float(), (places >= lengths[:, None]).float()
+
+        return {"inputs": padded("audio"), "targets": padded("tokens")}
+
+
+def _type_by_name(name: str) -> ParameterType:
+    """A parameter's type; what stands in the convolution module is of its kind."""
+    *modules, last = name.split(".")
+    module, is_bias = modules[-1], last == "bias"
+    if module in ("ln", "normalization_layer"):
+        return ParameterType.LAYER_NORM_BIAS if is_bias else ParameterType.LAYER_NORM_SCALE
+    if module in ("bn", "bn_normalization_layer"):
+        return ParameterType.BATCH_NORM_BIAS if is_bias else ParameterType.BATCH_NORM_SCALE
+    if module in ("in_proj", "out_proj"):
+        if is_bias:
+            return ParameterType.ATTENTION_BIAS
+        qkv = module == "in_proj"
+        return ParameterType.ATTENTION_QKV if qkv else ParameterType.ATTENTION_OUT
+    if "bias" in last:
+        return ParameterType.BIAS
+    return ParameterType.CONV_WEIGHT if "conv" in name else ParameterType.WEIGHT
