@@ -205,8 +205,12 @@ def _parameter_type(module: nn.Module, *, is_bias: bool) -> ParameterType:
 @contextmanager
 def frozen_batch_norm(model: nn.Module) -> Iterator[None]:
     """Batch statistics normalise, and the running statistics stay as they are."""
-    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    before = [(m.momentum, m.num_batches_tracked) for m in layers]
+    layers: list[Any] = [
+        module
+        for module in model.modules()
+        if isinstance(getattr(module, "running_mean", None), Tensor)
+    ]
+    before = [(m.momentum, getattr(m, "num_batches_tracked", None)) for m in layers]
     for layer in layers:
         layer.momentum = 0.0
         layer.num_batches_tracked = None
