@@ -8,6 +8,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from hypothesis import settings
 
+from harness.cli import main
+from tests.fixtures.faults import RULESET
+
 settings.register_profile("chronograd", deadline=None)  # machines are noisy
 settings.load_profile("chronograd")
 
@@ -25,3 +28,22 @@ def environment_is_kept():
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def chronograd(monkeypatch, capsys, tmp_path):
+    """Calls the command in this process; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.toml").write_text(RULESET)
+
+    def call(*arguments):
+        monkeypatch.setattr("sys.argv", ["chronograd", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -12,12 +12,9 @@ import torch
 from sklearn.metrics import log_loss
 
 import workloads
-from harness import submission
-from harness.attempt import run_attempt
-from harness.search_space import load
 from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.criteo1tb import write_files
-from tests.fixtures.toy import make_spec
+from tests.workloads.official import two_steps
 from workloads.criteo1tb import click_through, data, synthetic
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.farmhash import fingerprint64
@@ -608,27 +605,16 @@ def test_a_trial_makes_the_data_that_it_finds_missing(tmp_path, monkeypatch):
     assert workload.data_faults() == []
 
 
-def two_steps(workload_name, files):
-    folder = submission.find("nadamw")
-    point = load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
-    workload = workloads.get(workload_name, files)
-    spec = make_spec(
-        submission="nadamw", submission_path=str(folder), workload=workload_name,
-        hyperparameters=point, goal=workload.goal, test_goal=workload.test_goal,
-        data_dir=str(files), max_steps=2, step_hint=workload.step_hint, clock="steps",
-        step_seconds=0.001,
-    )  # fmt: skip
-    result = run_attempt(workloads.get, spec, lambda row: None)
-    assert result.rows, result.traceback
-    losses = [row.metrics["validation/loss"] for row in result.rows]
-    assert all(0.1 < loss < 2 for loss in losses)
-    assert "test/loss" in result.rows[-1].metrics
+def check_two_steps(files):
+    rows = two_steps("criteo1tb", files)
+    assert all(0.1 < row["validation/loss"] < 2 for row in rows)
+    assert "test/loss" in rows[-1]
 
 
 def test_it_trains_from_its_files(files, official):
-    two_steps("criteo1tb", files)
+    check_two_steps(files)
 
 
 @pytest.mark.slow
 def test_the_official_model_trains_from_its_files(files):
-    two_steps("criteo1tb", files)  # 10 GiB
+    check_two_steps(files)  # 10 GiB
