@@ -28,13 +28,13 @@ class Recording:
         name: Begins with the split: "train", "validation" or "test".
         read: Gives the utterances, or raises DataError.
         texts: Gives transcripts that a vocabulary can be made from.
-        files: That they are read from.
+        files: Gives those that they are read from.
     """
 
     name: str
     read: Callable[[], Sequence[Utterance]]
     texts: Callable[[], Sequence[str]]
-    files: Sequence[Path] = ()
+    files: Callable[[], Sequence[Path]] = tuple
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,12 +64,12 @@ class Preparation:
     def parts(self) -> list[Part]:
         """The vocabulary, then one part for each recording."""
         recipe = f"{self.recipe}, {self.vocabulary_size} tokens"
-        origin = [self.vocabulary_file] if self.vocabulary_file else []
+        origin = [self.vocabulary_file] if self.vocabulary_file else self._transcript_files()
         parts = [Part("vocabulary", recipe, self._make_vocabulary, origin)]
         recipe += f", up to {self.max_samples} samples and {self.max_characters} characters"
         for recording in self.recordings:
             make = partial(self._make, recording)
-            parts.append(Part(recording.name, recipe, make, [*recording.files, *origin]))
+            parts.append(Part(recording.name, recipe, make, [*recording.files(), *origin]))
         return parts
 
     def vocabulary(self) -> Vocabulary:
@@ -83,10 +83,16 @@ class Preparation:
         parts = [prepared.read(self.folder, name) for name in names]
         return Utterances(parts, self.max_samples, f"{split} of {self.folder}")
 
+    def _transcribed(self) -> list[Recording]:
+        """What a vocabulary is made from."""
+        return [r for r in self.recordings if r.name.startswith(self.vocabulary_from)]
+
+    def _transcript_files(self) -> list[Path]:
+        return [f for r in self._transcribed() for f in r.files() if f.suffix == ".txt"]
+
     def _make_vocabulary(self) -> Arrays:
         if self.vocabulary_file is None:
-            chosen = [r for r in self.recordings if r.name.startswith(self.vocabulary_from)]
-            texts = [text for recording in chosen for text in recording.texts()]
+            texts = [text for recording in self._transcribed() for text in recording.texts()]
             content = vocabulary.train(texts, self.vocabulary_size)
         else:
             content = self.vocabulary_file.read_bytes()

@@ -7,11 +7,14 @@ Shapes: B utterances, T frames, D features, C channels.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from workloads.distributed import world
 
 STRIDE = 2  # of each of the two convolutions that subsample
 
@@ -71,6 +74,24 @@ class MaskedBatchNorm(nn.Module):
                 self.running_var.lerp_(variance, self.momentum)
         scale, bias = self.affine()
         return ((x - mean) * (scale * torch.rsqrt(variance + 1e-3)) + bias) * mask
+
+
+@contextmanager
+def averaged_statistics(model: nn.Module) -> Iterator[None]:
+    """Running statistics are those of all processes, on average, and then again each one's own."""
+    norms = [module for module in model.modules() if isinstance(module, MaskedBatchNorm)]
+    buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
+    before = [buffer.clone() for buffer in buffers]
+    _, processes = world()
+    if processes > 1:
+        for buffer in buffers:
+            distributed.all_reduce(buffer)
+            buffer /= processes
+    try:
+        yield
+    finally:
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(old)
 
 
 class Conv2dSubsampling(nn.Module):

@@ -6,6 +6,7 @@ import abc
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.librispeech import evaluation
 from workloads.librispeech.data import Preparation, Utterances
-from workloads.librispeech.vocabulary import BLANK
+from workloads.librispeech.layers import averaged_statistics
+from workloads.librispeech.vocabulary import BLANK, Vocabulary
 
 Padded = tuple[Tensor, Tensor]  # values, and 1 where there are none
 
@@ -113,6 +115,11 @@ class SpeechWorkload(ModelWorkload):
             counted = counted & (mask_batch != 0)
         return Loss(losses.sum(), counted.sum().clamp(min=1).float(), lambda: losses)
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The prepared vocabulary; raises DataError."""
+        return self.preparation().vocabulary()
+
     def split(self, name: str) -> Utterances:
         """The utterances of "train", "validation" or "test"; raises DataError."""
         if not hasattr(self, "_splits"):
@@ -167,7 +174,7 @@ class SpeechWorkload(ModelWorkload):
         heard: list[list[int]] = []
         said: list[list[int]] = []
         losses = {"loss": 0.0, "utterances": 0.0}
-        with eval_mode(params):
+        with averaged_statistics(params), eval_mode(params):
             for start in range(0, len(mine), size):
                 batch = self._batch(utterances, mine[start : start + size])
                 logits, paddings = params(*batch["inputs"])
@@ -178,8 +185,8 @@ class SpeechWorkload(ModelWorkload):
                 tokens, token_paddings = batch["targets"]
                 lengths = (1 - token_paddings).sum(1).long().tolist()
                 said += [t[:n] for t, n in zip(tokens.long().tolist(), lengths, strict=True)]
-        vocabulary = self.preparation().vocabulary()
-        sums = evaluation.sums(vocabulary.decode(heard), vocabulary.decode(said), losses)
+        heard_texts, said_texts = map(self.vocabulary.decode, (heard, said))
+        sums = evaluation.sums(heard_texts, said_texts, losses)
         return evaluation.metrics(summed(sums, self.device))
 
     def _batch(self, utterances: Utterances, numbers: np.ndarray) -> dict[str, Any]:

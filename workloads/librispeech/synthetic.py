@@ -25,7 +25,7 @@ _NOISE = {  # the band in Hz
 }  # fmt: skip
 _VOWELS, _CONSONANTS = "aeiou", "mnlrzsfhkt"
 _LETTER, _GAP = (0.06, 0.1), (0.05, 0.08)  # seconds, shortest and longest
-_NOISE_LEVEL = (0.02, 0.25)  # of the voice's
+_NOISE_LEVEL = (0.04, 0.5)  # of the voice's
 
 
 class Language:
