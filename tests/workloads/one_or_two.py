@@ -11,6 +11,7 @@ from torch import distributed
 
 import workloads
 from harness.spec import ForwardPassMode
+from workloads.librispeech.frontend import SpecAugment
 
 DATA = "data"  # below FOLDER
 
@@ -18,6 +19,9 @@ DATA = "data"  # below FOLDER
 def compute(workload, processes):
     """Loss, valid examples, gradient and metrics, over all processes."""
     model, _ = workload.init_model_fn(0)
+    for module in model.modules():
+        if isinstance(module, SpecAugment):
+            module.eval()  # its masks are random
     size = 2 * (workload.train_batch_size // 2)
     batch = next(workload.build_input_queue(3, "train", size))
     logits, _ = workload.model_fn(

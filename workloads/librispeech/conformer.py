@@ -73,9 +73,7 @@ class Conformer(nn.Module):
             dropout_rate: Used in training mode, on every residual branch and on the input.
         """
         x, paddings = self.preprocessor(audio, paddings)
-        if self.training:
-            x = self.specaug(x, paddings)
-        x, paddings = self.subsample(x, paddings)
+        x, paddings = self.subsample(self.specaug(x, paddings), paddings)
         x = F.dropout(x, dropout_rate, self.training)
         for block in self.conformers:
             x = block(x, paddings, dropout_rate)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
+from workloads.distributed import world
 from workloads.librispeech.frontend import BINS, Preprocessor, SpecAugment
 from workloads.librispeech.layers import (
     Conv2dSubsampling,
@@ -72,9 +73,7 @@ class DeepSpeech(nn.Module):
             dropout_rate: Used in training mode, on the input and after feed-forward layers.
         """
         x, paddings = self.preprocessor(audio, paddings)
-        if self.training:
-            x = self.specaug(x, paddings)
-        x, paddings = self.subsample(x, paddings)
+        x, paddings = self.subsample(self.specaug(x, paddings), paddings)
         x = F.dropout(x, dropout_rate, self.training)
         for layer in self.lstms:
             x = self._added(x, layer(x, paddings))
@@ -170,7 +169,23 @@ class BatchNorm(MaskedBatchNorm):
 
     def reduced(self, sums: Tensor) -> Tensor:
         """Sums over the batches of all processes, through which gradients flow."""
-        if not (distributed.is_available() and distributed.is_initialized()):
+        if world()[1] == 1:
             return sums
-        total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+        total: Tensor = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
+        return total
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
         return total

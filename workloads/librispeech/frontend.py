@@ -102,6 +102,8 @@ class SpecAugment(nn.Module):
 
     def forward(self, features: Tensor, paddings: Tensor) -> Tensor:
         """Features [B, T, F] with 0 where they are masked; paddings [B, T]."""
+        if not self.training:
+            return features
         lengths = (1 - paddings).sum(1)
         all_bins = torch.full_like(lengths, features.shape[2])
         widest = torch.full_like(lengths, self._bins)
