@@ -31,7 +31,12 @@ class ArrayWorkload(ModelWorkload):
     Training batches walk through one random permutation of the examples after the other, the
     incomplete batch at the end of each dropped; evaluation goes through a split in order. With
     several processes each takes its share of every batch and of every split.
+
+    Attributes:
+        augmentation_draws: How many random numbers `augmented` takes for an example; 0 for none.
     """
+
+    augmentation_draws = 0
 
     @abc.abstractmethod
     def load(self) -> Splits:
@@ -70,13 +75,28 @@ class ArrayWorkload(ModelWorkload):
         def batches() -> Iterator[Batch]:
             epoch = 0
             while True:
-                order = np.random.default_rng([seed, epoch]).permutation(len(examples))
+                generator = np.random.default_rng([seed, epoch])
+                order = generator.permutation(len(examples))
+                draws = self._draws(generator, len(order))
                 for start in range(0, len(order) - global_batch_size + 1, global_batch_size):
-                    mine = start + rank * size
-                    yield examples.take(order[mine : mine + size])
+                    mine = slice(start + rank * size, start + (rank + 1) * size)
+                    batch = examples.take(order[mine])
+                    if draws is not None:
+                        batch = self.augmented(batch, draws[mine])
+                    yield batch
                 epoch += 1
 
         return batches()
+
+    def augmented(self, batch: Batch, draws: Tensor) -> Batch:
+        """What becomes of a training batch; of `draws` [B, `augmentation_draws`] from [0, 1)."""
+        return batch
+
+    def _draws(self, generator: np.random.Generator, count: int) -> Tensor | None:
+        if self.augmentation_draws == 0:
+            return None
+        numbers = generator.random((count, self.augmentation_draws), dtype=np.float32)
+        return torch.from_numpy(numbers).to(self.device)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str

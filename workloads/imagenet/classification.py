@@ -1,0 +1,150 @@
+"""Image classification as a task: batches, mixup, loss and metric, whatever images and model."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.spec import (
+    Batch,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    RandomState,
+)
+from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.distributed import local_batch_size, summed, world
+from workloads.imagenet.loading import Chunks, Images, Keys, batches
+from workloads.imagenet.transforms import Transform
+
+MEAN = (0.485, 0.456, 0.406)  # of red, green and blue from 0 to 1
+DEVIATION = (0.229, 0.224, 0.225)
+
+
+class ImageClassification(ModelWorkload):
+    """What the workloads on images share: batches, loss and metric.
+
+    An epoch is a random permutation of the training images; the incomplete batch at its end is
+    dropped. What is random about an image is a pure function of seed, epoch and image.
+
+    Attributes:
+        num_classes: How many.
+        workers: Processes that make batches; 0 for none but the training itself.
+        mixup_alpha: Of mixup's Beta distribution; None for no mixup.
+    """
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    target_metric_name = "accuracy"
+    target_direction = "max"
+    num_classes: int
+    workers = 0
+    mixup_alpha: float | None = None
+
+    @abc.abstractmethod
+    def load(self) -> Mapping[str, Images]:
+        """The images of "train", "validation" and "test"; raises DataError."""
+
+    @abc.abstractmethod
+    def train_transform(self) -> Transform:
+        """What becomes of an image in training."""
+
+    @abc.abstractmethod
+    def eval_transform(self, split: str) -> Transform:
+        """What becomes of an image in the evaluation of a split."""
+
+    @cached_property
+    def images(self) -> Mapping[str, Images]:
+        """The images of every split."""
+        return self.load()
+
+    def build_input_queue(
+        self, rng: RandomState, split: str, global_batch_size: int
+    ) -> Iterator[Batch]:
+        """An endless iterator over batches; batch i is a pure function of (rng, i).
+
+        "inputs" [B, 3, H, W] and "targets": classes [B], or with mixup their weights [B, classes].
+        """
+        images, seed = self.images[split], seed_of(rng)
+        rank, _ = world()
+        size = local_batch_size(global_batch_size)
+        mine = np.arange(rank * size, (rank + 1) * size)
+        if self.mixup_alpha is not None:
+            mine = np.concatenate([[rank * size - 1], mine])  # the first one's partner
+        keys = _training_keys(len(images.labels), seed, global_batch_size, mine)
+        chunks = Chunks(images, self.train_transform())
+        loaded = batches(chunks, keys, self.device, len(mine), self.workers)
+        for number, (pixels, labels) in enumerate(loaded):
+            inputs = self.normalised(pixels)
+            if self.mixup_alpha is None:
+                yield {"inputs": inputs, "targets": labels}
+            else:
+                draw = np.random.default_rng([seed, 0, 0, 1 + number])
+                weight = draw.beta(self.mixup_alpha, self.mixup_alpha)
+                yield mixed(inputs, labels, weight, self.num_classes)
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """Accuracy and mean loss of a split, each image once.
+
+        Of the training images a random sample, the same at every evaluation.
+        """
+        images = self.images[split]
+        numbers = np.arange(len(images.labels))
+        if split == "train":
+            count = min(self.num_eval_train_examples, len(numbers))
+            numbers = np.sort(np.random.default_rng(0).permutation(numbers)[:count])
+        rank, processes = world()
+        mine = numbers[rank::processes]
+        size = self.eval_batch_size
+        keys = [((0,), mine[start : start + size]) for start in range(0, len(mine), size)]
+        chunks = Chunks(images, self.eval_transform(split))
+        total = torch.zeros(2, dtype=torch.float64, device=self.device)
+        with eval_mode(params):
+            for pixels, labels in batches(chunks, keys, self.device, size, self.workers):
+                logits = params(self.normalised(pixels))
+                losses = self.loss(labels, logits, "none")
+                correct = logits.argmax(1) == labels
+                total += torch.stack([correct.double().sum(), losses.double().sum()])
+        correct_sum, loss_sum = total.tolist()
+        sums = summed({"accuracy": correct_sum, "loss": loss_sum}, self.device)
+        return {name: value / len(numbers) for name, value in sums.items()}
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """Inputs [B, 3, H, W] of pixels [B, H, W, 3] from 0 to 255."""
+        mean = torch.tensor(MEAN, device=pixels.device) * 255
+        deviation = torch.tensor(DEVIATION, device=pixels.device) * 255
+        return ((pixels - mean) / deviation).permute(0, 3, 1, 2).contiguous()
+
+
+def _training_keys(count: int, seed: int, batch_size: int, mine: np.ndarray) -> Iterator[Keys]:
+    """Which images are at the places `mine` of every batch; place -1 is a batch's last."""
+    for epoch in itertools.count(1):
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+        for start in range(0, count - batch_size + 1, batch_size):
+            yield (seed, epoch), order[start : start + batch_size][mine]
+
+
+def mixed(inputs: Tensor, labels: Tensor, weight: float, classes: int) -> Batch:
+    """Mixup (Zhang et al. 2018): each example with the one before it, one weight for all.
+
+    Args:
+        inputs: [1 + B, ...]; the first is the partner of the second alone.
+        labels: [1 + B].
+        weight: Of an example; its partner has the rest.
+        classes: How many there are.
+
+    Returns:
+        "inputs" [B, ...] and "targets" [B, classes].
+    """
+    targets = torch.nn.functional.one_hot(labels, classes).float()
+    return {
+        name: weight * x[1:] + (1 - weight) * x[:-1]
+        for name, x in {"inputs": inputs, "targets": targets}.items()
+    }
