@@ -92,6 +92,12 @@ class Calibration:
         run_sweep(seeds, self.out / "seeds", self.executor, self.watcher)
         results = [result for _, result in _trials(seeds, self.out / "seeds")]
         rows = [_best_row(workload, result) for result in results if result.rows]
+        if len(rows) < SEEDS:
+            raise PlanError(
+                f"{self.out / 'seeds'}: {SEEDS - len(rows)} of the {SEEDS} reruns of the best point "
+                "have no evaluation; see `chronograd status`, and remove the folder to run them "
+                "again"
+            )
         validation = [row.metrics[winner.goal_column] for row in rows]
         test = [row.metrics[f"test/{workload.target_metric_name}"] for row in rows]
         return {
