@@ -46,6 +46,15 @@ class ImageClassification(ModelWorkload):
     workers = 0
     mixup_alpha: float | None = None
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many images each split has."""
+        return {
+            "train": self.num_train_examples,
+            "validation": self.num_validation_examples,
+            "test": self.num_test_examples,
+        }
+
     @abc.abstractmethod
     def load(self) -> Mapping[str, Images]:
         """The images of "train", "validation" and "test"; raises DataError."""
@@ -101,9 +110,9 @@ class ImageClassification(ModelWorkload):
             count = min(self.num_eval_train_examples, len(numbers))
             numbers = np.sort(np.random.default_rng(0).permutation(numbers)[:count])
         rank, processes = world()
-        mine = numbers[rank::processes]
         size = self.eval_batch_size
-        keys = [((0,), mine[start : start + size]) for start in range(0, len(mine), size)]
+        steps = -(-len(numbers) // (processes * size))  # of every process alike, as DDP needs it
+        keys = [((0,), share) for share in np.array_split(numbers[rank::processes], steps)]
         chunks = Chunks(images, self.eval_transform(split))
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         with eval_mode(params):

@@ -2,77 +2,166 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
+from typing import Any, ClassVar
 
-import numpy as np
 from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from harness.spec import Progress
-from workloads import prepared
+from harness.spec import ParameterType
 from workloads.base import read_targets
 from workloads.imagenet import transforms
 from workloads.imagenet.classification import ImageClassification
-from workloads.imagenet.digits import RECIPE, SIZE, distorted_digits
-from workloads.imagenet.loading import ArrayImages, Images
+from workloads.imagenet.digits import SIZE
+from workloads.imagenet.minis import DistortedDigits
+from workloads.imagenet.photographs import INPUT, Imagenet
 from workloads.imagenet.transforms import Transform
 from workloads.imagenet.vit import Config, ViT
-from workloads.prepared import Part
-from workloads.resnet import ResNet
+from workloads.resnet import ResNet, gelu_tanh
 
 
-class DistortedDigits(ImageClassification):
-    """What the minis share: scikit-learn's digits at 32x32 pixels, see `workloads.imagenet.digits`.
+class ImagenetResnet(Imagenet):
+    """ResNet-50 (He et al. 2016, version 1.5) on ImageNet.
 
-    Each split has originals of its own; each comes in several distorted versions.
-
-    Attributes:
-        strength: Of the distortion.
+    Batch norm is by the statistics of each process's own share of a batch, as in AlgoPerf; under
+    DistributedDataParallel the running ones are those of the first process, which it broadcasts.
     """
 
-    num_classes = 10
-    strength: float
+    name = "imagenet_resnet"
+    summary = "photographs of 1,000 kinds (ImageNet JPEGs in --data-dir), ResNet-50"
+    validation_target_value = 0.77431
+    test_target_value: float | None = 0.656
+    max_allowed_runtime_sec: float | None = 66159.0
+    eval_period_time_sec: float | None = 510.0
+    step_hint = 195999
+    compile_model = True
+    num_eval_train_examples = 50176
+    eval_batch_size = 1024
+    model_options: ClassVar[dict[str, Any]] = {}
 
-    num_train_examples = 8616
-    num_eval_train_examples = 360
-    num_validation_examples = 1080
-    num_test_examples = 1080
-    train_batch_size = 32
-    eval_batch_size = 360
+    def build_model(self) -> nn.Module:
+        """The ResNet, initialised from torch's default generator."""
+        return ResNet(**self.model_options)
+
+
+class ImagenetResnetSilu(ImagenetResnet):
+    """imagenet_resnet with SiLU: v0.5 variant."""
+
+    name = "imagenet_resnet_silu"
+    suites = ()
+    validation_target_value = 0.75445
+    test_target_value = 0.6323
+    train_batch_size = 512
+    model_options: ClassVar[dict[str, Any]] = {"activation": F.silu}
+
+
+class ImagenetResnetGelu(ImagenetResnet):
+    """imagenet_resnet with GELU (tanh approximation): v0.5 variant."""
+
+    name = "imagenet_resnet_gelu"
+    suites = ()
+    validation_target_value = 0.76765
+    test_target_value = 0.6519
+    train_batch_size = 512
+    model_options: ClassVar[dict[str, Any]] = {"activation": gelu_tanh}
+
+
+class ImagenetResnetLargeBnInit(ImagenetResnet):
+    """imagenet_resnet, the last scale of every branch starting at 8: held out in v0.5."""
+
+    name = "imagenet_resnet_large_bn_init"
+    suites = ()
+    validation_target_value = 0.76526
+    test_target_value = 0.6423
+    model_options: ClassVar[dict[str, Any]] = {"last_scale": 8.0}
+
+
+class VisionTransformer(ImageClassification):
+    """What imagenet_vit and imagenet_vit_mini share: the model, and mixup.
+
+    Attributes:
+        config: The model's.
+    """
+
+    config: Config
+    mixup_alpha = 0.2
+    dropout_rate = 0.0
+
+    def build_model(self) -> nn.Module:
+        """The ViT, initialised from torch's default generator."""
+        return ViT(self.config)
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """How many examples each split has."""
-        return {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; those of self-attention have types of their own."""
+        types = super().model_params_types
+        for name in types:
+            *_, layer, kind = name.split(".")
+            if ".self_attention1." in name:
+                weight = ParameterType[f"ATTENTION_{_ATTENTION[layer]}"]
+                types[name] = weight if kind == "weight" else ParameterType.ATTENTION_BIAS
+        return types
 
-    def eval_transform(self, split: str) -> Transform:
-        """None."""
-        return transforms.unchanged
+    def is_output_params(self, param_key: str) -> bool:
+        """Whether it is of the last linear layer."""
+        return param_key.startswith("head.")
 
-    def load(self) -> Mapping[str, Images]:
-        """The images of every split; made and cached on first use."""
-        self.prepare_data()
-        return {split: ArrayImages(**prepared.read(self._folder, split)) for split in self.sizes}
 
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the images, in seconds."""
-        parts = [
-            Part(split, f"{RECIPE}, {self.strength}", partial(self._make, split, seed))
-            for seed, split in enumerate(self.sizes)
-        ]
-        prepared.prepare(self._folder, parts, progress)
+_ATTENTION = {"query": "Q", "key": "K", "value": "V", "out": "OUT"}
 
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name
 
-    def _make(self, split: str, seed: int) -> dict[str, np.ndarray]:
-        return distorted_digits(split, self.sizes[split], seed, self.strength)
+class ImagenetVit(VisionTransformer, Imagenet):
+    """ViT-S/16 (Beyer et al. 2022) on ImageNet, with RandAugment and mixup.
+
+    Under several processes one weight mixes the whole batch, as under one; in AlgoPerf each process
+    draws its own for its share.
+    """
+
+    name = "imagenet_vit"
+    summary = "photographs of 1,000 kinds (ImageNet JPEGs in --data-dir), ViT-S/16"
+    validation_target_value = 0.77309
+    test_target_value: float | None = 0.6519
+    max_allowed_runtime_sec: float | None = 69768.0
+    eval_period_time_sec: float | None = 420.0
+    step_hint = 167999
+    num_eval_train_examples = 51200
+    eval_batch_size = 2048
+    config = Config()
+
+    def train_transform(self) -> Transform:
+        """A random crop, half of them mirrored, and two operations of RandAugment."""
+        return transforms.training(INPUT, operations=2)
+
+
+class ImagenetVitGlu(ImagenetVit):
+    """imagenet_vit with gated linear units: v0.5 variant."""
+
+    name = "imagenet_vit_glu"
+    suites = ()
+    validation_target_value = 0.75738
+    test_target_value = 0.6359
+    train_batch_size = 512
+    config = replace(ImagenetVit.config, gated=True)
+
+
+class ImagenetVitPostLN(ImagenetVit):
+    """imagenet_vit with layer norm after the residual sums: v0.5 variant."""
+
+    name = "imagenet_vit_post_ln"
+    suites = ()
+    validation_target_value = 0.75312
+    test_target_value = 0.6286
+    config = replace(ImagenetVit.config, post_norm=True)
+
+
+class ImagenetVitMap(ImagenetVit):
+    """imagenet_vit, its tokens pooled by attention: v0.5 variant."""
+
+    name = "imagenet_vit_map"
+    suites = ()
+    validation_target_value = 0.77113
+    test_target_value = 0.6523
+    config = replace(ImagenetVit.config, pooling=True)
 
 
 class ImagenetResnetMini(DistortedDigits):
@@ -98,7 +187,7 @@ class ImagenetResnetMini(DistortedDigits):
         return ResNet(blocks=(1, 1, 1), classes=self.num_classes, width=16)
 
 
-class ImagenetVitMini(DistortedDigits):
+class ImagenetVitMini(VisionTransformer, DistortedDigits):
     """The same on distorted digits, with a small ViT, RandAugment and mixup."""
 
     name = "imagenet_vit_mini"
@@ -111,13 +200,8 @@ class ImagenetVitMini(DistortedDigits):
     step_hint = 1500
 
     strength = 0.15
-    mixup_alpha = 0.2
-    dropout_rate = 0.0
+    config = Config(patch=4, width=32, depth=2, mlp=64, heads=2, classes=10)
 
     def train_transform(self) -> Transform:
         """A random crop and an operation of RandAugment."""
         return transforms.training(SIZE, area=(0.9, 1.0), flip=False, operations=1)
-
-    def build_model(self) -> nn.Module:
-        """The ViT, initialised from torch's default generator."""
-        return ViT(Config(patch=4, width=32, depth=2, mlp=64, heads=2, classes=self.num_classes))
