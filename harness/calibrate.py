@@ -94,9 +94,9 @@ class Calibration:
         rows = [_best_row(workload, result) for result in results if result.rows]
         if len(rows) < SEEDS:
             raise PlanError(
-                f"{self.out / 'seeds'}: {SEEDS - len(rows)} of the {SEEDS} reruns of the best point "
-                "have no evaluation; see `chronograd status`, and remove the folder to run them "
-                "again"
+                f"{self.out / 'seeds'}: {SEEDS - len(rows)} of the {SEEDS} reruns of the best "
+                "point have no evaluation; see `chronograd status`, and remove the folder to run "
+                "them again"
             )
         validation = [row.metrics[winner.goal_column] for row in rows]
         test = [row.metrics[f"test/{workload.target_metric_name}"] for row in rows]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import data, listings, results, trials
+from harness.cli import data, listings, replay, results, trials
 from harness.cli.options import INTERRUPTED
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ for command in (
     results.score,
     results.explain,
     results.compare,
+    replay.replay,
     trials.calibrate,
     listings.workloads,
     listings.submissions,

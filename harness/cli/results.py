@@ -117,7 +117,7 @@ def score(
     from scoring.terminal import standings_table, times_table
     from scoring.times import METHODS
 
-    results = _read(directories, ruleset, tuning, suite)
+    results = read_results(directories, ruleset, tuning, suite)
     frozen = None if reference is None else references.load_reference(reference)
     board = make_leaderboard(results, METHODS[method], frozen, resample, seed)
     faster = None if speedup is None else speedups(results, board.method, speedup)
@@ -136,7 +136,7 @@ def score(
     ]
     for path, write in writers:
         if path is not None:
-            _write(path, write)
+            write_file(path, write)
     if strict and board.warnings:
         say(f"--strict: {len(board.warnings)} warnings", style="red")
         raise typer.Exit(1)
@@ -161,7 +161,7 @@ def explain(
     from scoring.terminal import reason_tree
     from scoring.times import METHODS
 
-    results = _read([directory], ruleset, tuning, suite)
+    results = read_results([directory], ruleset, tuning, suite)
     board = make_leaderboard(results, METHODS[method])
     reason = explained(board, submission, workload)
     if as_json:
@@ -190,7 +190,7 @@ def compare(
     from scoring.terminal import comparison_table
     from scoring.times import METHODS
 
-    results = _read([directory], ruleset, tuning, suite)
+    results = read_results([directory], ruleset, tuning, suite)
     comparison = compared(results, first, second, METHODS[method], seed)
     if as_json:
         print_json(to_plain(comparison))
@@ -198,9 +198,10 @@ def compare(
     console.print(comparison_table(comparison))
 
 
-def _read(
+def read_results(
     directories: list[Path], ruleset: str | None, tuning: Tuning | None, suite: str | None
 ) -> Results:
+    """What the options of a command ask for."""
     from scoring import rulesets
     from scoring.read import read
 
@@ -208,7 +209,8 @@ def _read(
     return read(directories, rules, tuning, suite)
 
 
-def _write(path: Path, write: Callable[[Path], Any]) -> None:
+def write_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file of results, and says so."""
     from scoring.records import UserError
 
     try:

@@ -23,6 +23,7 @@ from scoring.explain import explain
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read
 from scoring.reference import load_reference, save_reference
+from scoring.replay import replay
 from scoring.speedup import speedups
 from scoring.tables import to_csv, to_json
 from scoring.times import METHODS, OFFICIAL, RULES
@@ -262,3 +263,13 @@ def test_a_comparison_names_what_only_one_reached(results, official):
     criteo = {row.workload: row for row in rows}["criteo1tb"]
     assert criteo.difference == -INF
     assert criteo.faster > 0.9
+
+
+def test_replay_saves_what_the_issue_asks_for_and_moves_no_score(results):
+    found, policies = replay(results)
+    assert found.hours == pytest.approx(29897, abs=1)
+    saved = {policy.order: policy.saved_percent for policy in policies}
+    assert saved["sequential"] >= 33.6
+    assert saved["side by side"] >= 36.6
+    assert saved["side by side"] < saved["cost"] < saved["oracle"]
+    assert all(policy.largest_change == 0 for policy in policies)

@@ -1,0 +1,44 @@
+"""The command replay: what pruning would have saved on finished results."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from harness.cli.options import console, say
+from harness.cli.results import (
+    DirectoryArgument,
+    JsonFileOption,
+    RulesOption,
+    TreeTuningOption,
+    read_results,
+    write_file,
+)
+
+
+def replay(
+    directory: DirectoryArgument,
+    ruleset: RulesOption = None,
+    tuning: TreeTuningOption = None,
+    json_file: JsonFileOption = None,
+) -> None:
+    """What exact pruning would have saved on finished results, and proof that no score moves.
+
+    Example: chronograd replay LOGS --ruleset algoperf-0.5 --tuning external
+    """
+    from scoring.records import write_json
+    from scoring.replay import replay as replayed
+    from scoring.replay import to_plain
+
+    results = read_results([directory], ruleset, tuning, None)
+    logs, policies = replayed(results)
+    for warning in results.warnings:
+        say(f"warning: {warning}", style="yellow")
+    say(f"{logs.hours:,.1f} hours on the submission clock, {len(results.trials):,} trials")
+    table = Table("pruning", "order", "hours", "saved", "largest change of a score")
+    for policy in policies:
+        change = "none" if policy.scores_unchanged else f"{policy.largest_change:.4f}"
+        hours, saved = f"{policy.hours:,.1f}", f"{policy.saved_percent:.2f}%"
+        table.add_row(policy.name, policy.order, hours, saved, change)
+    console.print(table)
+    if json_file is not None:
+        write_file(json_file, lambda path: write_json(path, to_plain(results, logs, policies)))

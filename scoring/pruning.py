@@ -1,0 +1,181 @@
+"""Which trials can still change the leaderboard, and up to which second of their clock.
+
+What is known of a trial is an interval: its time to target is at least `low` and, once it has met
+the target, exactly `high`. A trial's *deadline* is a second such that every time above it gives the
+same scores as a miss, whatever the trials that are still under way will do. Past it the trial is
+wasted and may stop: in the study only the fastest trial counts; of the studies only the median; of
+the submissions only those within r_max times the fastest; of a workload with a held-out variant
+only those that count on both.
+
+One trap: a workload over r_max times the fastest does not count, yet whether it is *finite* decides
+if its held-out variant may set the fastest time of that variant, which others are judged by. So
+such a trial is no more than *parked*, until its variant is known to be no faster than the fastest.
+
+Deadlines never grow as more becomes known, so that a trial that was stopped stays rightly stopped.
+
+Shapes: S submissions, W workloads (those scored, then held-out variants), K studies, T trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+_NOTHING = -np.inf  # no time at all makes a difference
+_ROUNDING = 1 + 1e-12  # of a mean of two times
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is known of every trial's time to target.
+
+    Attributes:
+        low: The time to target is at least this: (S, W, K, T). See `after` for a trial under way
+            or stopped; 0 for one that has not begun, infinite for one that ended without.
+        high: The time where the target was met, else infinite: (S, W, K, T).
+    """
+
+    low: Floats
+    high: Floats
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, int, int, int]) -> Bounds:
+        """Before anything has begun."""
+        return cls(np.zeros(shape), np.full(shape, np.inf))
+
+
+def after(clock: npt.ArrayLike) -> Floats:
+    """The least time to target of a trial that had not met it at this second of its clock."""
+    later: Floats = np.nextafter(clock, np.inf)
+    return later
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Up to which second of its clock each trial can still matter: (S, W, K, T).
+
+    Attributes:
+        stop: Past it a trial cannot change any score.
+        park: Past it a trial matters only if its submission's held-out variant turns out to be the
+            fastest, so that it should wait for that; nowhere above `stop`.
+    """
+
+    stop: Floats
+    park: Floats
+
+
+def deadlines(bounds: Bounds, held_out: Mapping[int, int], r_max: float) -> Deadlines:
+    """The deadlines of all trials, given all that is known.
+
+    Args:
+        bounds: What is known.
+        held_out: By column of a held-out variant the column of its workload, which counts only if
+            the variant does.
+        r_max: How many times the fastest a submission may take.
+    """
+    low, high = np.sort(bounds.low.min(-1)), np.sort(bounds.high.min(-1))  # studies: (S, W, K)
+    stop_at, park_at = _relevant(_median(low), _median(high), held_out, r_max)
+    study = np.minimum(bounds.high.min(-1), _upper_middle(high)[..., None])
+    stop, park = (
+        np.minimum(study, _of_studies(limit, low)[..., None]) for limit in (stop_at, park_at)
+    )
+    shape = bounds.low.shape
+    return Deadlines(
+        np.broadcast_to(stop[..., None], shape), np.broadcast_to(park[..., None], shape)
+    )
+
+
+def likely_winners_first(bounds: Bounds, held_out: Mapping[int, int]) -> npt.NDArray[np.intp]:
+    """An order to run studies in that lets deadlines fall early: ranks from 0, (S, W, K).
+
+    Workload by workload, with its held-out variant. First one study of every submission; then the
+    other studies, those submissions first that took the least time in that one, so that the fastest
+    time is known before the slow ones run. Of a workload and its variant the one that was missed in
+    its first study goes first, since once it is surely missed the other does not matter.
+
+    Args:
+        bounds: What is known; the order changes as more becomes known.
+        held_out: As in `deadlines`.
+    """
+    submission, workload, study = np.indices(bounds.low.shape[:3])
+    base = np.array([held_out.get(w, w) for w in range(bounds.low.shape[1])])
+    variant = workload != base[workload]
+    first = bounds.high[:, :, 0].min(-1)  # the time of the first study: (S, W)
+    missed = np.isinf(first) & (bounds.low[:, :, 0].min(-1) > 0)  # so far
+    opening = ~variant & (study == 0)
+    probe = variant & (study == 0) & np.isfinite(first[submission, base[workload]])
+    later = variant
+    for column, owner in held_out.items():
+        later[:, column] &= ~missed[:, column, None]
+        later[:, owner] |= missed[:, column, None] & ~opening[:, owner]
+    keys = (study, later, ~probe, submission, first[submission, base[workload]], ~opening)
+    ranks = np.empty(study.size, np.intp)
+    ranks[np.lexsort([key.ravel() for key in (*keys, base[workload])])] = np.arange(study.size)
+    return ranks.reshape(study.shape)
+
+
+def _relevant(
+    low: Floats, high: Floats, held_out: Mapping[int, int], r_max: float
+) -> tuple[Floats, Floats]:
+    """Medians above these limits are alike: to stop at, and to park at: (S, W) each.
+
+    Args:
+        low: The median over studies is at least this: (S, W).
+        high: And at most this.
+        held_out: As in `deadlines`.
+        r_max: Likewise.
+    """
+    entered = high.copy()  # where a variant enters only with its workload
+    for variant, workload in held_out.items():
+        entered[np.isinf(high[:, workload]), variant] = np.inf
+    best = entered.min(0)  # the fastest takes at most this: (W,)
+    cap = r_max * best
+    may_count = np.isfinite(low) & (low <= cap)
+    stop = np.broadcast_to(cap, low.shape).copy()
+    park = stop.copy()
+    for variant, workload in held_out.items():
+        park[:, workload] = np.where(may_count[:, variant], cap[workload], best[workload])
+        may_be_best = low[:, variant] < best[variant]
+        undecided = may_be_best & np.isinf(high[:, workload])
+        stop[:, workload] = np.where(undecided, np.inf, park[:, workload])
+        stop[:, variant] = np.where(may_count[:, workload], cap[variant], best[variant])
+        stop[np.isinf(low[:, workload]), variant] = _NOTHING
+        park[:, variant] = stop[:, variant]
+    return stop, park
+
+
+def _of_studies(limit: Floats, low: Floats) -> Floats:
+    """From limits on the median, (S, W), to limits on a study's time.
+
+    With an even number of studies the median is the mean of the middle two: that it is above the
+    limit takes an upper one above twice the limit less the lower one.
+
+    Args:
+        limit: Medians above it are alike: (S, W).
+        low: Lower bounds of the studies in ascending order: (S, W, K).
+    """
+    count = low.shape[-1]
+    of_study = limit
+    if count % 2 == 0:
+        lower = low[..., (count - 1) // 2]
+        finite = np.isfinite(limit)
+        slack = np.subtract(limit, lower, out=np.zeros(limit.shape), where=finite & (lower < limit))
+        of_study = (limit + slack) * _ROUNDING
+    median = _median(low)
+    return np.where((median > limit) | np.isinf(median), 0.0, of_study)
+
+
+def _median(ordered: Floats) -> Floats:
+    """The median over the last axis, which is in ascending order, as `times.medians` has it."""
+    count = ordered.shape[-1]
+    lower, upper = ordered[..., (count - 1) // 2], _upper_middle(ordered)
+    return np.where(lower == upper, lower, (lower + upper) / 2)
+
+
+def _upper_middle(ordered: Floats) -> Floats:
+    middle: Floats = ordered[..., ordered.shape[-1] // 2]
+    return middle

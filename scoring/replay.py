@@ -1,0 +1,253 @@
+"""What exact pruning would have saved on finished logs, and whether any score moves.
+
+Trials run again as their logs say, each until its deadline or its end. Clocks of trials that run
+side by side advance together; hours are those of the submission clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scoring import records
+from scoring.profiles import apply_rules, scores
+from scoring.pruning import Bounds, Floats, after, deadlines, likely_winners_first
+from scoring.results import Results, Scope
+from scoring.times import RULES, medians
+
+Group = npt.NDArray[np.intp]  # flat numbers of trials that run side by side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replayed:
+    """One order of trials, replayed.
+
+    Attributes:
+        name: Of the pruning.
+        order: Of the trials.
+        hours: That were still run.
+        saved_percent: Of the hours in the logs.
+        largest_change: The most that a score changed.
+    """
+
+    name: str
+    order: str
+    hours: float
+    saved_percent: float
+    largest_change: float
+
+    @property
+    def scores_unchanged(self) -> bool:
+        """Whether every score is the same to 1e-12."""
+        return self.largest_change <= 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logs:
+    """Finished trials: (S, W, K, T) each; one that was not read took no time and is a miss.
+
+    Attributes:
+        scope: What they are scored over.
+        logged: Seconds of the submission clock.
+        met: When the target was met, infinite for a miss.
+    """
+
+    scope: Scope
+    logged: Floats
+    met: Floats
+
+    @property
+    def hours(self) -> float:
+        """All of them."""
+        return float(self.logged.sum()) / 3600
+
+    @property
+    def held_out(self) -> dict[int, int]:
+        """By column of a held-out variant that of its workload."""
+        columns = {name: number for number, name in enumerate(self.scope.workloads)}
+        return {columns[v]: columns[name] for v, name in self.scope.held_out.items()}
+
+    def scores(self, times: Floats) -> Floats:
+        """The scores (S,) that times to target (S, W, K, T) give."""
+        stages = apply_rules(medians(times.min(-1), RULES), self.scope)
+        return scores(stages, self.scope.ruleset.r_max, exact=True)
+
+
+def logs(results: Results) -> Logs:
+    """The trials that the written rule counts."""
+    names = {name: number for number, name in enumerate(results.submissions)}
+    columns = {name: number for number, name in enumerate(results.scope.workloads)}
+    shape = (len(names), len(columns), results.scope.studies, results.scope.trials)
+    logged, met = np.zeros(shape), np.full(shape, np.inf)
+    for trial in results.trials:
+        if trial.extra:
+            continue
+        place = names[trial.submission], columns[trial.workload], trial.study, trial.trial - 1
+        logged[place] = trial.submission_seconds
+        if trial.hit is not None and trial.within_budget:
+            met[place] = trial.hit.submission_seconds
+    return Logs(scope=results.scope, logged=logged, met=met)
+
+
+def replay(results: Results) -> tuple[Logs, list[Replayed]]:
+    """Replays logs under exact pruning, in several orders.
+
+    Returns:
+        The logs, and by order: "sequential", one trial after the other by name; "side by side", a
+        study's trials together; "cost" and "latency", as `chronograd sweep --order` has them; and
+        "oracle", which knows how every study ends and so is out of reach.
+    """
+    found = logs(results)
+    return found, [_replayed(found, order, groups) for order, groups in ORDERS.items()]
+
+
+def to_plain(results: Results, found: Logs, policies: Sequence[Replayed]) -> dict[str, Any]:
+    """What `chronograd replay --json` writes."""
+    return {
+        "ruleset": results.scope.ruleset.name,
+        "tuning": results.scope.tuning,
+        "hours": found.hours,
+        "policies": [
+            {**records.to_plain(policy), "scores_unchanged": policy.scores_unchanged}
+            for policy in policies
+        ],
+    }
+
+
+def _replayed(found: Logs, order: str, groups: Callable[[_Run], Iterator[Group]]) -> Replayed:
+    run = _Run(found)
+    for group in groups(run):
+        run.advance(group)
+    run.finish()
+    hours = float(run.clock.sum()) / 3600
+    shape = found.met.shape
+    change = np.abs(found.scores(run.high.reshape(shape)) - found.scores(found.met))
+    return Replayed(
+        name="exact",
+        order=order,
+        hours=hours,
+        saved_percent=100 * (1 - hours / found.hours) if found.hours else 0.0,
+        largest_change=float(change.max(initial=0.0)),
+    )
+
+
+class _Run:
+    """A replay under way: clocks and bounds of all trials, flat."""
+
+    def __init__(self, found: Logs) -> None:
+        self.logs = found
+        self.shape = found.met.shape
+        self.met = found.met.ravel()
+        self.length = np.minimum(found.logged, found.met).ravel()  # with no other trial in sight
+        self.clock, self.low = np.zeros(self.met.size), np.zeros(self.met.size)
+        self.high = np.full(self.met.size, np.inf)
+        self.ended = np.zeros(self.met.size, bool)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What is known."""
+        return Bounds(self.low.reshape(self.shape), self.high.reshape(self.shape))
+
+    def advance(self, group: Group, *, parked: bool = False) -> None:
+        """Runs trials side by side until each has ended or is at its deadline.
+
+        Args:
+            group: Which.
+            parked: Whether to go on where trials are parked.
+        """
+        while True:
+            limit = self._deadlines(parked)[group]
+            ends = ~self.ended[group] & (self.length[group] <= limit)
+            runs = ~self.ended[group] & (ends | (self.clock[group] < limit))
+            halted = group[~self.ended[group] & ~runs]
+            self.low[halted] = after(self.clock[halted])  # of one that runs nothing is known
+            if not runs.any():
+                return
+            until = np.minimum(self.length[group], limit)
+            left = np.where(runs, until - self.clock[group], np.inf)
+            soonest = left.min()
+            arrived, under_way = left <= soonest, runs & (left > soonest)
+            self.clock[group[under_way]] += soonest
+            self.clock[group[arrived]] = until[arrived]
+            done = group[arrived & ends]
+            self.ended[done] = True
+            self.low[done] = self.high[done] = self.met[done]
+
+    def finish(self) -> None:
+        """Runs what was parked and still matters, study by study."""
+        while True:
+            left = ~self.ended & (self.clock < self._deadlines(parked=True))
+            if not left.any():
+                return
+            studies = np.arange(left.size) // self.shape[3]
+            self.advance(np.flatnonzero(left & (studies == studies[left.argmax()])), parked=True)
+
+    def _deadlines(self, parked: bool) -> Floats:
+        found = deadlines(self.bounds, self.logs.held_out, self.logs.scope.ruleset.r_max)
+        return (found.stop if parked else found.park).ravel()
+
+
+def _pairs(run: _Run) -> Iterator[list[int]]:
+    """Each workload's column, with that of its held-out variant."""
+    variants = {owner: variant for variant, owner in run.logs.held_out.items()}
+    for column in range(run.shape[1]):
+        if column not in run.logs.held_out:
+            yield [column, variants[column]] if column in variants else [column]
+
+
+def _study(run: _Run, submission: int, column: int, study: int) -> Group:
+    first = np.ravel_multi_index((submission, column, study, 0), run.shape)
+    return np.arange(first, first + run.shape[3])
+
+
+def _side_by_side(run: _Run) -> Iterator[Group]:
+    for submission in range(run.shape[0]):
+        for pair in _pairs(run):
+            for column in pair:
+                for study in range(run.shape[2]):
+                    yield _study(run, submission, column, study)
+
+
+def _sequential(run: _Run) -> Iterator[Group]:
+    for group in _side_by_side(run):
+        yield from group[:, None]
+
+
+def _latency(run: _Run) -> Iterator[Group]:
+    yield np.arange(run.met.size)
+
+
+def _cost(run: _Run) -> Iterator[Group]:
+    begun = np.zeros(run.shape[:3], bool)
+    while not begun.all():
+        ranks = likely_winners_first(run.bounds, run.logs.held_out)
+        chosen = np.unravel_index(np.where(begun, ranks.size, ranks).argmin(), ranks.shape)
+        begun[chosen] = True
+        yield _study(run, *map(int, chosen))
+
+
+def _oracle(run: _Run) -> Iterator[Group]:
+    """What is missed first, for its pair then does not matter; else the fastest first."""
+    times = run.logs.met.min(-1)
+    medians_sw = medians(times, RULES)
+    for pair in _pairs(run):
+        for submission in np.argsort(medians_sw[:, pair[0]], kind="stable"):
+            for column in sorted(pair, key=lambda c: np.isfinite(medians_sw[submission, c])):
+                seconds = times[submission, column]
+                if np.isinf(medians_sw[submission, column]):
+                    seconds = np.where(np.isinf(seconds), -np.inf, seconds)
+                for study in np.argsort(seconds, kind="stable"):
+                    yield _study(run, submission, column, study)
+
+
+ORDERS: dict[str, Callable[[_Run], Iterator[Group]]] = {
+    "sequential": _sequential,
+    "side by side": _side_by_side,
+    "cost": _cost,
+    "latency": _latency,
+    "oracle": _oracle,
+}
