@@ -1,0 +1,143 @@
+"""Predicting every next token: the loss, metrics and parameter types of nanogpt and its mini."""
+
+from __future__ import annotations
+
+import abc
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the usual name
+
+from harness.spec import (
+    Batch,
+    LossType,
+    ModelAuxiliaryState,
+    ParameterContainer,
+    ParameterType,
+    Tensor,
+)
+from workloads.arrays import ArrayWorkload
+from workloads.nanogpt.model import GPT, Config
+
+_DECILES = 10
+
+
+class LanguageModelling(ArrayWorkload):
+    """Predicts every next token of windows of a text.
+
+    An example is a window: its loss is the mean over its tokens. Evaluation also gives the loss by
+    token frequency: tokens, sorted by how often they are in (the first shard of) the training text,
+    fall into ten groups that make up a tenth of that text each, "loss_decile_1" of the most
+    frequent; as in Kunstner et al. 2024, figure 1, this shows whom the rare ones cost how much.
+
+    Attributes:
+        config: The model's; windows have its `context` tokens.
+    """
+
+    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
+    target_metric_name = "loss"
+    target_direction = "min"
+    dropout_rate = 0.0
+    config: Config
+
+    def build_model(self) -> nn.Module:
+        """The GPT, initialised from torch's default generator."""
+        return GPT(self.config)
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; the attention's have types of their own."""
+        types = super().model_params_types
+        for name in types:
+            if ".attn." in name and name.endswith("bias"):
+                types[name] = ParameterType.ATTENTION_BIAS
+            elif ".attn." in name:
+                fused = "c_attn" in name
+                types[name] = ParameterType.ATTENTION_QKV if fused else ParameterType.ATTENTION_OUT
+        return types
+
+    def is_output_params(self, param_key: str) -> bool:
+        """The embedding, which is the output layer too."""
+        return param_key == "transformer.wte.weight"
+
+    def loss(
+        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """The cross-entropy of windows, each a mean over its tokens.
+
+        Args:
+            labels: Tokens [B, T].
+            logits: [B, T, vocab].
+            reduction: "none" for the loss [B] of each window, "sum" for their sum [].
+            label_smoothing: In [0, 1].
+        """
+        if reduction == "none":
+            return self._token_losses(labels, logits, label_smoothing).mean(1)
+        total = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten(),
+            reduction=reduction,
+            label_smoothing=label_smoothing,
+        )
+        return total / labels.shape[1]
+
+    def _token_losses(self, labels: Tensor, logits: Tensor, smoothing: float = 0.0) -> Tensor:
+        losses = F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten(),
+            reduction="none",
+            label_smoothing=smoothing,
+        )
+        return losses.view(labels.shape)
+
+    def eval_model(
+        self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
+    ) -> dict[str, float]:
+        """The loss of a split in nats a token, its accuracy, and the loss by token frequency."""
+        means = super().eval_model(params, model_state, split)
+        for number in range(1, _DECILES + 1):
+            count = means.pop(f"count_{number}")
+            total = means.pop(f"loss_{number}")
+            means[f"loss_decile_{number}"] = total / count if count else float("nan")
+        return means
+
+    def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
+        """Loss and accuracy, [B] each, and every decile's tokens and the sum of their losses."""
+        labels = batch["targets"]
+        losses = self._token_losses(labels, logits)
+        metrics = {
+            "loss": losses.mean(1),
+            "accuracy": (logits.argmax(2) == labels).float().mean(1),
+        }
+        deciles = self._decile_of_token[labels]
+        for number in range(1, _DECILES + 1):
+            mine = deciles == number
+            metrics[f"count_{number}"] = mine.sum(1)
+            metrics[f"loss_{number}"] = (losses * mine).sum(1)
+        return metrics
+
+    @property
+    def _decile_of_token(self) -> Tensor:
+        """1 to 10 [vocab]."""
+        if not hasattr(self, "_deciles"):
+            counts = np.bincount(self.training_tokens(), minlength=self.config.vocab_size)
+            self._deciles = torch.from_numpy(deciles(counts)).to(self.device)
+        return self._deciles
+
+    @abc.abstractmethod
+    def training_tokens(self) -> np.ndarray:
+        """Training text [N] for the frequency of tokens; raises DataError."""
+
+
+def deciles(counts: np.ndarray) -> np.ndarray:
+    """The group from 1 to 10 of each token: sorted by count, each group a tenth of all counts.
+
+    Args:
+        counts: How often every token is there [vocab].
+    """
+    order = np.argsort(-counts, kind="stable")
+    before = np.cumsum(counts[order]) - counts[order]  # counts of all more frequent tokens
+    groups = np.empty(len(counts), np.int64)
+    groups[order] = np.minimum(_DECILES * before // max(1, counts.sum()) + 1, _DECILES)
+    return groups
