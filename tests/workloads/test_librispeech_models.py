@@ -161,17 +161,16 @@ def test_a_frame_is_valid_if_any_of_its_samples_is(samples):
 
 
 def spec_augment(**options):
-    defaults = {"frequency_masks": 2, "bins": 27, "time_masks": 10, "time_ratio": 0.05}
-    return frontend.SpecAugment(**{**defaults, **options})
+    return frontend.SpecAugment(frontend.Masks(**options))
 
 
 def test_masks_are_as_wide_as_specified():
     torch.manual_seed(0)
     ones, paddings = torch.ones(4000, 200, 80), (torch.arange(200) >= 120).float().repeat(4000, 1)
-    bins = (spec_augment(frequency_masks=1, time_masks=0)(ones, paddings)[:, 0] == 0).sum(1)
+    bins = (spec_augment(of_frequency=1, of_time=0)(ones, paddings)[:, 0] == 0).sum(1)
     assert set(bins.tolist()) == set(range(27))
     assert bins.double().mean().item() == pytest.approx(13, abs=0.4)
-    masked = spec_augment(frequency_masks=0, time_masks=1)(ones, paddings)[:, :, 0] == 0
+    masked = spec_augment(of_frequency=0, of_time=1)(ones, paddings)[:, :, 0] == 0
     assert set(masked.sum(1).tolist()) == set(range(6))  # of 5% of 120 frames
     assert not masked[:, 120:].any()
     assert masked[:, :120].any(0).all()

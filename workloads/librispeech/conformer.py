@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from workloads.librispeech.frontend import BINS, Preprocessor, SpecAugment
+from workloads.librispeech.frontend import ALGOPERF_MASKS, BINS, Masks, Preprocessor, SpecAugment
 from workloads.librispeech.layers import (
     Conv2dSubsampling,
     LayerNorm,
@@ -34,10 +34,7 @@ class ConformerConfig:
     heads: int = 8
     layers: int = 4
     kernel: int = 5  # frames that the depthwise convolution sees
-    frequency_masks: int = 2
-    frequency_mask_bins: int = 27
-    time_masks: int = 10
-    time_mask_ratio: float = 0.05
+    masks: Masks = ALGOPERF_MASKS
     batch_norm_momentum: float = 0.001
     attention_temperature: float = 1.0  # the attention's output is multiplied by it
     block_norm: bool = True  # a layer norm at the end of every block
@@ -51,12 +48,7 @@ class Conformer(nn.Module):
     def __init__(self, config: ConformerConfig) -> None:
         super().__init__()
         self.preprocessor = Preprocessor()
-        self.specaug = SpecAugment(
-            frequency_masks=config.frequency_masks,
-            bins=config.frequency_mask_bins,
-            time_masks=config.time_masks,
-            time_ratio=config.time_mask_ratio,
-        )
+        self.specaug = SpecAugment(config.masks)
         self.subsample = Subsample(config.width)
         self.conformers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.ln = LayerNorm(config.width)

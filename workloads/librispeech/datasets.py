@@ -88,7 +88,7 @@ class LibriSpeech(SpeechWorkload):
             ],
             vocabulary_file=vocabulary if vocabulary.is_file() else None,
             vocabulary_from="train_train-clean-100",
-            vocabulary_size=1024,
+            vocabulary_size=self.config.vocab_size,
             max_samples=self.max_samples,
             max_characters=256,
             folder=self._folder,
@@ -145,7 +145,7 @@ class SpokenHere(SpeechWorkload):
                 for seed, (name, size) in enumerate(self.sizes.items(), start=1)
             ],
             vocabulary_from="train",
-            vocabulary_size=32,
+            vocabulary_size=self.config.vocab_size,
             max_samples=self.max_samples,
             max_characters=self.max_tokens,
             folder=prepared.cache_folder() / "librispeech_mini",

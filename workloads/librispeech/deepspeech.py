@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from workloads.distributed import world
-from workloads.librispeech.frontend import BINS, Preprocessor, SpecAugment
+from workloads.librispeech.frontend import ALGOPERF_MASKS, BINS, Masks, Preprocessor, SpecAugment
 from workloads.librispeech.layers import (
     Conv2dSubsampling,
     LayerNorm,
@@ -33,10 +33,7 @@ class DeepSpeechConfig:
     width: int = 512  # an LSTM has half of it in each direction
     lstm_layers: int = 6
     feed_forward_layers: int = 3
-    frequency_masks: int = 2
-    frequency_mask_bins: int = 27
-    time_masks: int = 10
-    time_mask_ratio: float = 0.05
+    masks: Masks = ALGOPERF_MASKS
     batch_norm_momentum: float = 0.001
     activation: Callable[[Tensor], Tensor] = F.relu
     residual: bool = True
@@ -50,12 +47,7 @@ class DeepSpeech(nn.Module):
         super().__init__()
         self._residual = config.residual
         self.preprocessor = Preprocessor()
-        self.specaug = SpecAugment(
-            frequency_masks=config.frequency_masks,
-            bins=config.frequency_mask_bins,
-            time_masks=config.time_masks,
-            time_ratio=config.time_mask_ratio,
-        )
+        self.specaug = SpecAugment(config.masks)
         self.subsample = Subsample(config)
         self.lstms = nn.ModuleList(RecurrentLayer(config) for _ in range(config.lstm_layers))
         self.ffns = nn.ModuleList(FeedForward(config) for _ in range(config.feed_forward_layers))

@@ -6,6 +6,7 @@ Shapes: B utterances, S samples at 16 kHz, T frames of 10 ms, 80 mel bins.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -83,33 +84,35 @@ def _mel(hertz: float) -> float:
     return 1127 * math.log1p(hertz / 700)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Masks:
+    """How much SpecAugment masks of an utterance."""
+
+    of_frequency: int = 2
+    bins: int = 27  # a frequency mask is narrower
+    of_time: int = 10
+    time_ratio: float = 0.05  # the part of the utterance that a time mask has at most
+
+
+ALGOPERF_MASKS = Masks()
+
+
 class SpecAugment(nn.Module):
-    """Masks random bins and frames of features in training (Park et al. 2019).
+    """Masks random bins and frames of features in training (Park et al. 2019)."""
 
-    Args:
-        frequency_masks: For each utterance.
-        bins: A frequency mask is narrower than so many.
-        time_masks: For each utterance.
-        time_ratio: A time mask is shorter than this part of the utterance.
-    """
-
-    def __init__(
-        self, *, frequency_masks: int, bins: int, time_masks: int, time_ratio: float
-    ) -> None:
+    def __init__(self, masks: Masks) -> None:
         super().__init__()
-        self._frequency_masks, self._bins = frequency_masks, bins
-        self._time_masks, self._time_ratio = time_masks, time_ratio
+        self._masks = masks
 
     def forward(self, features: Tensor, paddings: Tensor) -> Tensor:
         """Features [B, T, F] with 0 where they are masked; paddings [B, T]."""
         if not self.training:
             return features
-        lengths = (1 - paddings).sum(1)
+        masks, lengths = self._masks, (1 - paddings).sum(1)
         all_bins = torch.full_like(lengths, features.shape[2])
-        widest = torch.full_like(lengths, self._bins)
-        bins = _masked(all_bins, widest, self._frequency_masks, features.shape[2])
-        longest = lengths * self._time_ratio
-        frames = _masked(lengths, longest, self._time_masks, features.shape[1])
+        widest = torch.full_like(lengths, masks.bins)
+        bins = _masked(all_bins, widest, masks.of_frequency, features.shape[2])
+        frames = _masked(lengths, lengths * masks.time_ratio, masks.of_time, features.shape[1])
         return features.masked_fill(bins[:, None, :] | frames[:, :, None], 0.0)
 
 

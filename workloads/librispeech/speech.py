@@ -26,7 +26,9 @@ from harness.spec import (
 from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.librispeech import evaluation
+from workloads.librispeech.conformer import Conformer, ConformerConfig
 from workloads.librispeech.data import Preparation, Utterances
+from workloads.librispeech.deepspeech import DeepSpeech, DeepSpeechConfig
 from workloads.librispeech.layers import averaged_statistics
 from workloads.librispeech.vocabulary import BLANK, Vocabulary
 
@@ -41,6 +43,7 @@ class SpeechWorkload(ModelWorkload):
     in AlgoPerf. Dropout and SpecAugment draw from torch's default generator.
 
     Attributes:
+        config: The model's; its type decides which one.
         max_samples: Of an utterance, at 16 kHz.
         max_tokens: Of a transcript, EOS counted.
         read_ahead: How many batches are read while the model trains.
@@ -49,9 +52,16 @@ class SpeechWorkload(ModelWorkload):
     loss_type = LossType.CTC_LOSS
     target_metric_name = "wer"
     target_direction = "min"
+    config: ConformerConfig | DeepSpeechConfig
     max_samples: int
     max_tokens: int
     read_ahead: int
+
+    def build_model(self) -> nn.Module:
+        """The acoustic model, initialised from torch's default generator."""
+        if isinstance(self.config, ConformerConfig):
+            return Conformer(self.config)
+        return DeepSpeech(self.config)
 
     @abc.abstractmethod
     def preparation(self) -> Preparation:
