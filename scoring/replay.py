@@ -14,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring import records
+from scoring.prediction import MOVED, curves, stops
 from scoring.profiles import apply_rules, scores
 from scoring.pruning import Bounds, Floats, after, deadlines, likely_winners_first
 from scoring.results import Results, Scope
 from scoring.times import RULES, medians
+
+RISKS = (0.1, 0.2, 0.3, 0.5)
 
 Group = npt.NDArray[np.intp]  # flat numbers of trials that run side by side
 
@@ -32,6 +35,7 @@ class Replayed:
         hours: That were still run.
         saved_percent: Of the hours in the logs.
         largest_change: The most that a score changed.
+        moved: How many submissions' scores changed by more than 0.01.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Replayed:
     hours: float
     saved_percent: float
     largest_change: float
+    moved: int
 
     @property
     def scores_unchanged(self) -> bool:
@@ -102,7 +107,21 @@ def replay(results: Results) -> tuple[Logs, list[Replayed]]:
         "oracle", which knows how every study ends and so is out of reach.
     """
     found = logs(results)
-    return found, [_replayed(found, order, groups) for order, groups in ORDERS.items()]
+    never = np.full(found.met.shape, np.inf)
+    return found, [_replayed(found, "exact", order, never) for order in ORDERS]
+
+
+def replay_predictions(results: Results) -> list[Replayed]:
+    """Replays logs in the order "cost" with prediction on top, at several risks.
+
+    See `scoring.prediction`; each submission is judged by the others.
+    """
+    found = logs(results)
+    read = curves(results, found.met)
+    return [
+        _replayed(found, f"predict, risk {risk:g}", "cost", stops(read, risk, found.scores))
+        for risk in RISKS
+    ]
 
 
 def to_plain(results: Results, found: Logs, policies: Sequence[Replayed]) -> dict[str, Any]:
@@ -118,31 +137,34 @@ def to_plain(results: Results, found: Logs, policies: Sequence[Replayed]) -> dic
     }
 
 
-def _replayed(found: Logs, order: str, groups: Callable[[_Run], Iterator[Group]]) -> Replayed:
-    run = _Run(found)
-    for group in groups(run):
+def _replayed(found: Logs, name: str, order: str, predicted: Floats) -> Replayed:
+    """Replays one order; `predicted` is when prediction stops each trial: (S, W, K, T)."""
+    run = _Run(found, predicted)
+    for group in ORDERS[order](run):
         run.advance(group)
     run.finish()
     hours = float(run.clock.sum()) / 3600
     shape = found.met.shape
     change = np.abs(found.scores(run.high.reshape(shape)) - found.scores(found.met))
     return Replayed(
-        name="exact",
+        name=name,
         order=order,
         hours=hours,
         saved_percent=100 * (1 - hours / found.hours) if found.hours else 0.0,
         largest_change=float(change.max(initial=0.0)),
+        moved=int((change > MOVED).sum()),
     )
 
 
 class _Run:
     """A replay under way: clocks and bounds of all trials, flat."""
 
-    def __init__(self, found: Logs) -> None:
+    def __init__(self, found: Logs, predicted: Floats) -> None:
         self.logs = found
         self.shape = found.met.shape
-        self.met = found.met.ravel()
-        self.length = np.minimum(found.logged, found.met).ravel()  # with no other trial in sight
+        self.met = np.where(found.met > predicted, np.inf, found.met).ravel()
+        alone = np.minimum(found.logged, found.met)  # with no other trial in sight
+        self.length = np.minimum(alone, predicted).ravel()
         self.clock, self.low = np.zeros(self.met.size), np.zeros(self.met.size)
         self.high = np.full(self.met.size, np.inf)
         self.ended = np.zeros(self.met.size, bool)

@@ -23,22 +23,26 @@ def replay(
 ) -> None:
     """What exact pruning would have saved on finished results, and proof that no score moves.
 
+    Then what prediction would have saved, and what it would have done to the scores.
+
     Example: chronograd replay LOGS --ruleset algoperf-0.5 --tuning external
     """
     from scoring.records import write_json
     from scoring.replay import replay as replayed
-    from scoring.replay import to_plain
+    from scoring.replay import replay_predictions, to_plain
 
     results = read_results([directory], ruleset, tuning, None)
     logs, policies = replayed(results)
+    policies += replay_predictions(results)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
     say(f"{logs.hours:,.1f} hours on the submission clock, {len(results.trials):,} trials")
-    table = Table("pruning", "order", "hours", "saved", "largest change of a score")
+    table = Table("pruning", "order", "hours", "saved", "largest change", "moved by over 0.01")
     for policy in policies:
         change = "none" if policy.scores_unchanged else f"{policy.largest_change:.4f}"
         hours, saved = f"{policy.hours:,.1f}", f"{policy.saved_percent:.2f}%"
-        table.add_row(policy.name, policy.order, hours, saved, change)
+        moved = f"{policy.moved} of {len(results.submissions)} scores"
+        table.add_row(policy.name, policy.order, hours, saved, change, moved)
     console.print(table)
     if json_file is not None:
         write_file(json_file, lambda path: write_json(path, to_plain(results, logs, policies)))

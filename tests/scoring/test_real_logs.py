@@ -23,7 +23,7 @@ from scoring.explain import explain
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read
 from scoring.reference import load_reference, save_reference
-from scoring.replay import replay
+from scoring.replay import RISKS, replay, replay_predictions
 from scoring.speedup import speedups
 from scoring.tables import to_csv, to_json
 from scoring.times import METHODS, OFFICIAL, RULES
@@ -273,3 +273,11 @@ def test_replay_saves_what_the_issue_asks_for_and_moves_no_score(results):
     assert saved["side by side"] >= 36.6
     assert saved["side by side"] < saved["cost"] < saved["oracle"]
     assert all(policy.largest_change == 0 for policy in policies)
+
+
+def test_prediction_moves_no_more_scores_than_its_risk_says(results):
+    predicted = {policy.name: policy for policy in replay_predictions(results)}
+    for risk in RISKS:
+        policy = predicted[f"predict, risk {risk:g}"]
+        assert policy.moved / 11 <= risk
+    assert predicted["predict, risk 0.2"].saved_percent > 45

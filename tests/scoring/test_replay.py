@@ -86,7 +86,7 @@ def test_the_command_prints_and_writes_what_it_found(chronograd, tmp_path):
     assert (written["ruleset"], written["tuning"]) == ("toy", "external")
     assert written["hours"] == pytest.approx(10 / 3600)
     assert set(written["policies"][0]) == {
-        "name", "order", "hours", "saved_percent", "scores_unchanged", "largest_change",
+        "name", "order", "hours", "saved_percent", "scores_unchanged", "largest_change", "moved",
     }  # fmt: skip
     code, _, err = chronograd("replay", "logs")
     assert (code, "say what judges them" in err) == (2, True)
