@@ -12,8 +12,18 @@ from torch import distributed
 import workloads
 from harness.spec import ForwardPassMode
 from workloads.librispeech.frontend import SpecAugment
+from workloads.librispeech.layers import MaskedBatchNorm
 
 DATA = "data"  # below FOLDER
+
+
+def has_own_statistics(model):
+    """Whether a process's batch norms go by its own share of a batch."""
+    return any(
+        isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+        or (isinstance(module, MaskedBatchNorm) and type(module).reduced is MaskedBatchNorm.reduced)
+        for module in model.modules()
+    )
 
 
 def compute(workload, processes):
@@ -22,6 +32,10 @@ def compute(workload, processes):
     for module in model.modules():
         if isinstance(module, SpecAugment):
             module.eval()  # its masks are random
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():  # what starts at 0 would hide the gradients below it
+                parameter.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
     size = 2 * (workload.train_batch_size // 2)
     batch = next(workload.build_input_queue(3, "train", size))
     logits, _ = workload.model_fn(
@@ -30,7 +44,7 @@ def compute(workload, processes):
         model_state=None,
         mode=ForwardPassMode.TRAIN,
         rng=(0, 0),
-        update_batch_norm=True,
+        update_batch_norm=not has_own_statistics(model),
         dropout_rate=0.0,
     )
     loss = workload.loss_fn(

@@ -8,18 +8,17 @@ import torch
 
 import workloads
 from tests.fixtures.mnist import write_mnist
-from tests.workloads.one_or_two import DATA
+from tests.workloads.one_or_two import DATA, has_own_statistics
 from tests.workloads.test_contract import SMALL
 
 
-def has_batch_norm(name):
+def is_additive(name):
+    """Whether the gradient of a batch is the sum of its shares' gradients."""
     with torch.device("meta"):
-        modules = workloads.get(name).build_model().modules()
-    return any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in modules)
+        return not has_own_statistics(workloads.get(name).build_model())
 
 
-# the statistics of batch norm are those of a process's own share
-NAMES = [name for name in SMALL if not has_batch_norm(name)]
+ADDITIVE = [name for name in SMALL if is_additive(name)]
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +28,13 @@ def results(tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"processes_{processes}")
         write_mnist(folder / DATA)
         command = [sys.executable, "-m", "tests.workloads.one_or_two", str(folder), str(processes)]
-        children = [subprocess.Popen([*command, str(rank), *NAMES]) for rank in range(processes)]
+        children = [subprocess.Popen([*command, str(rank), *SMALL]) for rank in range(processes)]
         assert [child.wait(timeout=300) for child in children] == [0] * processes
-        found[processes] = {name: torch.load(folder / f"{name}.pt") for name in NAMES}
+        found[processes] = {name: torch.load(folder / f"{name}.pt") for name in SMALL}
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ADDITIVE)
 def test_loss_and_gradient_are_those_of_one_process(results, name):
     alone, together = results[1][name]["values"], results[2][name]["values"]
     for one, two in zip(alone, together, strict=True):
@@ -43,7 +42,7 @@ def test_loss_and_gradient_are_those_of_one_process(results, name):
         torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SMALL)
 def test_metrics_are_those_of_one_process(results, name):
     alone, together = results[1][name]["metrics"], results[2][name]["metrics"]
     for split, metrics in alone.items():
