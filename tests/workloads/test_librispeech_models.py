@@ -264,8 +264,8 @@ def test_an_lstm_runs_back_from_the_end_of_its_utterance():
     torch.manual_seed(0)
     layer = deepspeech.RecurrentLayer(DeepSpeechConfig(width=6)).eval()
     x, paddings = torch.randn(2, 7, 6), torch.tensor([[0.0] * 7, [0.0] * 4 + [1.0] * 3])
-    out = layer(x, paddings)
-    alone = layer(x[1:, :4], paddings[1:, :4])
+    out = layer(x, paddings, torch.tensor([7, 4]))
+    alone = layer(x[1:, :4], paddings[1:, :4], torch.tensor([4]))
     torch.testing.assert_close(out[1, :4], alone[0])
     assert not out[1, 4:].any()
 

@@ -67,8 +67,9 @@ class DeepSpeech(nn.Module):
         x, paddings = self.preprocessor(audio, paddings)
         x, paddings = self.subsample(self.specaug(x, paddings), paddings)
         x = F.dropout(x, dropout_rate, self.training)
+        lengths = (1 - paddings).sum(1).long().cpu()
         for layer in self.lstms:
-            x = self._added(x, layer(x, paddings))
+            x = self._added(x, layer(x, paddings, lengths))
         for layer in self.ffns:
             x = self._added(x, F.dropout(layer(x, paddings), dropout_rate, self.training))
         return self.lin(x if self.ln is None else self.ln(x)), paddings
@@ -121,9 +122,8 @@ class RecurrentLayer(_Normalised):
         super().__init__(config)
         self.lstm = nn.LSTM(config.width, config.width // 2, bidirectional=True, batch_first=True)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
-        """[B, T, D] to [B, T, D], 0 where there is padding."""
-        lengths = (1 - paddings).sum(1).long().cpu()
+    def forward(self, x: Tensor, paddings: Tensor, lengths: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D], 0 where there is padding; lengths [B] are on the CPU."""
         packed = nn.utils.rnn.pack_padded_sequence(
             self.normalised(x, paddings), lengths, batch_first=True, enforce_sorted=False
         )
