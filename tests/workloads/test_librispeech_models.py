@@ -284,6 +284,12 @@ def test_an_utterance_does_not_depend_on_the_others(model):
         torch.testing.assert_close(alone[0, :frames], logits[row, :frames], rtol=1e-4, atol=1e-4)
 
 
+def test_twenty_seconds_make_500_frames_and_ten_make_250(model):
+    logits, padded = model(*sound(320_000, 160_000, size=320_000))
+    assert logits.shape == (2, 500, 11)
+    assert (1 - padded).sum(1).tolist() == [500, 250]
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

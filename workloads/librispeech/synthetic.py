@@ -3,7 +3,7 @@
 A letter is a sound of its own: a vowel or a voiced consonant is the voice's pulses through two
 formants, other consonants are noise in a band. Speakers differ in pitch, in the length of the vocal
 tract and in speed, and recordings in loudness, in the colour of their noise and in its level. Some
-letters sound much alike, and some words differ in these alone, so that only the sentence tells.
+letters sound much alike, and some words differ in these alone, so that the sentence helps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import signal
 
 from workloads.librispeech.data import Utterance
 from workloads.librispeech.frontend import SAMPLE_RATE
@@ -85,7 +84,7 @@ def speak(text: str, rng: np.random.Generator) -> np.ndarray:
     voice = np.concatenate(sounds)
     noise = rng.normal(size=len(voice))
     if rng.random() < 0.5:
-        noise = signal.lfilter([1.0], [1.0, -rng.uniform(0.5, 0.95)], noise)
+        noise = _filtered(1.0, [1.0, -rng.uniform(0.5, 0.95)], noise)
     level = np.exp(rng.uniform(*np.log(_NOISE_LEVEL))) * voice.std() / noise.std()
     loud = 10 ** rng.uniform(2.7, 3.5) / voice.std()
     return np.asarray(np.clip((voice + level * noise) * loud, -32768, 32767), np.int16)
@@ -117,7 +116,13 @@ def _resonance(source: np.ndarray, centre: float, width: float) -> np.ndarray:
     """A second-order resonator at `centre` Hz, `width` Hz wide (Klatt 1980)."""
     radius = np.exp(-np.pi * width / SAMPLE_RATE)
     poles = [1.0, -2 * radius * np.cos(2 * np.pi * centre / SAMPLE_RATE), radius**2]
-    return np.asarray(signal.lfilter([sum(poles)], poles, source))
+    return _filtered(sum(poles), poles, source)
+
+
+def _filtered(gain: float, poles: Sequence[float], source: np.ndarray) -> np.ndarray:
+    from scipy.signal import lfilter  # costs a second
+
+    return np.asarray(lfilter([gain], poles, source))
 
 
 def _silence(rng: np.random.Generator) -> np.ndarray:
