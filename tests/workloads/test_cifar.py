@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import workloads
-from harness.spec import DataError
+from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.cifar import write_cifar
 from workloads.cifar.data import FOLDER, TRAIN_FILES, read
 from workloads.cifar.shapes import SHAPES, shapes
@@ -114,6 +114,22 @@ def test_augmentation_differs_between_epochs_and_spares_evaluation():
     assert sorted(one["targets"].tolist()) == sorted(two["targets"].tolist())
     model, _ = workload.init_model_fn(0)
     assert workload.eval_model(model, None, "train") == workload.eval_model(model, None, "train")
+
+
+def test_the_official_model_learns_from_a_batch_of_files(files):
+    workload = workloads.get("cifar", files)
+    model, _ = workload.init_model_fn(0)
+    batch = next(workload.build_input_queue(0, "train", 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(3):
+        logits, _ = workload.model_fn(model, batch, None, ForwardPassMode.TRAIN, (0, 0), True)
+        loss = workload.loss_fn(batch["targets"], logits)["summed"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
 
 
 def test_the_python_version_is_refused_with_the_reason(tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.spec import (
     Batch,
+    DataError,
     LossType,
     ModelAuxiliaryState,
     ParameterContainer,
@@ -80,6 +81,11 @@ class ImageClassification(ModelWorkload):
         "inputs" [B, 3, H, W] and "targets": classes [B], or with mixup their weights [B, classes].
         """
         images, seed = self.images[split], seed_of(rng)
+        if len(images.labels) < global_batch_size:
+            raise DataError(
+                f"{self.name}: a batch is {global_batch_size:,} images, and {split} has "
+                f"{len(images.labels):,}"
+            )
         rank, _ = world()
         size = local_batch_size(global_batch_size)
         mine = np.arange(rank * size, (rank + 1) * size)
@@ -88,14 +94,17 @@ class ImageClassification(ModelWorkload):
         keys = _training_keys(len(images.labels), seed, global_batch_size, mine)
         chunks = Chunks(images, self.train_transform())
         loaded = batches(chunks, keys, self.device, len(mine), self.workers)
-        for number, (pixels, labels) in enumerate(loaded):
-            inputs = self.normalised(pixels)
-            if self.mixup_alpha is None:
-                yield {"inputs": inputs, "targets": labels}
-            else:
-                draw = np.random.default_rng([seed, 0, 0, 1 + number])
-                weight = draw.beta(self.mixup_alpha, self.mixup_alpha)
-                yield mixed(inputs, labels, weight, self.num_classes)
+        return (
+            self._training_batch(pixels, labels, np.random.default_rng([seed, 0, 0, 1 + number]))
+            for number, (pixels, labels) in enumerate(loaded)
+        )
+
+    def _training_batch(self, pixels: Tensor, labels: Tensor, draw: np.random.Generator) -> Batch:
+        inputs = self.normalised(pixels)
+        if self.mixup_alpha is None:
+            return {"inputs": inputs, "targets": labels}
+        weight = draw.beta(self.mixup_alpha, self.mixup_alpha)
+        return mixed(inputs, labels, weight, self.num_classes)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str

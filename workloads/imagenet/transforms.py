@@ -102,8 +102,8 @@ def _imagenet_v2(image: Image.Image, rng: Random, size: int, resized: int) -> np
     left, top = (image.width - side + 1) // 2, (image.height - side + 1) // 2
     pixels = np.asarray(image.crop((left, top, left + side, top + side)), np.float32)
     weights = bicubic_weights(side, size)
-    columns = np.einsum("ij,kjc->kic", weights, pixels)
-    return np.asarray(np.einsum("ij,jkc->ikc", weights, columns))
+    rows = np.tensordot(weights, pixels, axes=(1, 0))
+    return np.ascontiguousarray(np.tensordot(rows, weights, axes=(1, 1)).swapaxes(1, 2))
 
 
 def bicubic_weights(before: int, after: int) -> np.ndarray:
