@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -35,15 +35,15 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ArrayImages:
-    """Images in memory: [N, H, W, 3], uint8, and their labels [N]."""
+class DecodedImages:
+    """Images in memory, and their labels [N]."""
 
-    pixels: np.ndarray
+    images: Sequence[Image.Image]
     labels: np.ndarray
 
     def image(self, number: int) -> Image.Image:
         """An image."""
-        return Image.fromarray(self.pixels[number])
+        return self.images[number]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from harness.spec import Progress
 from workloads import prepared
 from workloads.imagenet import transforms
 from workloads.imagenet.classification import ImageClassification
 from workloads.imagenet.digits import RECIPE, distorted_digits
-from workloads.imagenet.loading import ArrayImages, Images
+from workloads.imagenet.loading import DecodedImages, Images
 from workloads.imagenet.transforms import Transform
 from workloads.prepared import Part
 
@@ -44,7 +45,12 @@ class DistortedDigits(ImageClassification):
     def load(self) -> Mapping[str, Images]:
         """The images of every split; made and cached on first use."""
         self.prepare_data()
-        return {split: ArrayImages(**prepared.read(self._folder, split)) for split in self.sizes}
+        splits = {}
+        for split in self.sizes:
+            arrays = prepared.read(self._folder, split)
+            images = [Image.fromarray(pixels) for pixels in arrays["pixels"]]
+            splits[split] = DecodedImages(images, arrays["labels"])
+        return splits
 
     def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
         """Makes the images, in seconds."""

@@ -172,9 +172,9 @@ class ImagenetResnetMini(DistortedDigits):
     suites = ()  # "mini" once it has a target: chronograd calibrate
     validation_target_value, test_target_value = read_targets(__file__, name)
 
-    budget_steps = 1100
-    eval_period_steps = 136
-    step_hint = 1100
+    budget_steps = 1050
+    eval_period_steps = 131
+    step_hint = 1050
 
     strength = 1.0
 
@@ -195,9 +195,9 @@ class ImagenetVitMini(VisionTransformer, DistortedDigits):
     suites = ()  # "mini" once it has a target: chronograd calibrate
     validation_target_value, test_target_value = read_targets(__file__, name)
 
-    budget_steps = 1500
-    eval_period_steps = 187
-    step_hint = 1500
+    budget_steps = 1250
+    eval_period_steps = 156
+    step_hint = 1250
 
     strength = 0.15
     config = Config(patch=4, width=32, depth=2, mlp=64, heads=2, classes=10)
