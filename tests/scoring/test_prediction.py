@@ -51,7 +51,7 @@ def test_gaps_are_those_of_the_best_value_so_far(tmp_path):
 def test_what_is_far_behind_all_that_met_the_target_is_stopped():
     found = some_curves(np.random.default_rng(0), spread=0.0)
     stopped = stops(found, 0.2, mean_credit)
-    assert np.isfinite(stopped[np.isfinite(found.met)]).mean() < 0.05
+    assert np.isfinite(stopped[np.isfinite(found.met)]).mean() < 0.1  # those that decide nothing
     assert np.isfinite(stopped[np.isinf(found.met)]).mean() > 0.9
     assert stopped.min() == pytest.approx(FRACTIONS[0] * BUDGET)
 
