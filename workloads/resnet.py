@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
@@ -151,4 +150,4 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 def gelu_tanh(x: Tensor) -> Tensor:
     """GELU by its tanh approximation (Hendrycks and Gimpel 2016)."""
-    return torch.nn.functional.gelu(x, approximate="tanh")
+    return F.gelu(x, approximate="tanh")

@@ -352,10 +352,10 @@ def test_the_weight_of_mixup_is_beta_and_new_for_every_batch():
     np.testing.assert_allclose(np.quantile(weights, [0.2, 0.4, 0.5]), expected, atol=0.08)
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 6])
-def test_evaluation_counts_every_image_once(files, size):
+@pytest.mark.parametrize(("size", "workers"), [(1, 0), (2, 0), (5, 2), (6, 1)])
+def test_evaluation_counts_every_image_once(files, size, workers):
     workload = workloads.get("imagenet_vit", files)
-    workload.__dict__["workers"] = 0
+    workload.__dict__["workers"] = workers
     workload.eval_batch_size = size
     torch.manual_seed(0)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 3)).train()

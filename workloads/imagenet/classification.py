@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import (
     Batch,
@@ -161,7 +162,7 @@ def mixed(inputs: Tensor, labels: Tensor, weight: float, classes: int) -> Batch:
     Returns:
         "inputs" [B, ...] and "targets" [B, classes].
     """
-    targets = torch.nn.functional.one_hot(labels, classes).float()
+    targets = F.one_hot(labels, classes).float()
     return {
         name: weight * x[1:] + (1 - weight) * x[:-1]
         for name, x in {"inputs": inputs, "targets": targets}.items()
