@@ -48,6 +48,7 @@ class ImagenetResnetSilu(ImagenetResnet):
     """imagenet_resnet with SiLU: v0.5 variant."""
 
     name = "imagenet_resnet_silu"
+    summary = "imagenet_resnet with SiLU"
     suites = ()
     validation_target_value = 0.75445
     test_target_value = 0.6323
@@ -59,6 +60,7 @@ class ImagenetResnetGelu(ImagenetResnet):
     """imagenet_resnet with GELU (tanh approximation): v0.5 variant."""
 
     name = "imagenet_resnet_gelu"
+    summary = "imagenet_resnet with GELU"
     suites = ()
     validation_target_value = 0.76765
     test_target_value = 0.6519
@@ -70,6 +72,7 @@ class ImagenetResnetLargeBnInit(ImagenetResnet):
     """imagenet_resnet, the last scale of every branch starting at 8: held out in v0.5."""
 
     name = "imagenet_resnet_large_bn_init"
+    summary = "imagenet_resnet, its branches starting at a scale of 8"
     suites = ()
     validation_target_value = 0.76526
     test_target_value = 0.6423
@@ -137,6 +140,7 @@ class ImagenetVitGlu(ImagenetVit):
     """imagenet_vit with gated linear units: v0.5 variant."""
 
     name = "imagenet_vit_glu"
+    summary = "imagenet_vit with gated linear units"
     suites = ()
     validation_target_value = 0.75738
     test_target_value = 0.6359
@@ -148,6 +152,7 @@ class ImagenetVitPostLN(ImagenetVit):
     """imagenet_vit with layer norm after the residual sums: v0.5 variant."""
 
     name = "imagenet_vit_post_ln"
+    summary = "imagenet_vit with layer norm after the residual sums"
     suites = ()
     validation_target_value = 0.75312
     test_target_value = 0.6286
@@ -158,6 +163,7 @@ class ImagenetVitMap(ImagenetVit):
     """imagenet_vit, its tokens pooled by attention: v0.5 variant."""
 
     name = "imagenet_vit_map"
+    summary = "imagenet_vit, its tokens pooled by attention"
     suites = ()
     validation_target_value = 0.77113
     test_target_value = 0.6523
