@@ -18,7 +18,6 @@ UNCALIBRATED = (  # these have no target yet, and belong to no suite
     "imagenet_vit_mini",
     "librispeech_conformer_mini",
     "librispeech_deepspeech_mini",
-    "nanogpt_mini",
 )
 # the others need their data and a large machine
 SMALL = ["mnist", *workloads.suite("mini"), *UNCALIBRATED]
