@@ -205,12 +205,18 @@ class Workload(abc.ABC):
 
     @abc.abstractmethod
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over training batches; batch i is a pure function of (rng, i).
 
-        Called by the trial loop once per trial, not timed; its `next` is called by submissions and
-        is timed. A batch has "inputs", "targets" and, where examples are masked, "weights".
+        Called by the trial loop once per attempt, not timed; its `next` is called by submissions
+        and is timed. A batch has "inputs", "targets" and, where examples are masked, "weights".
+
+        Args:
+            rng: Of the order.
+            split: "train".
+            global_batch_size: Over all processes.
+            start: The number of the first batch, from 0: where a resumed trial goes on.
         """
 
     @abc.abstractmethod

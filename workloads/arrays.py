@@ -16,7 +16,7 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.prepared import Rows
 
@@ -64,27 +64,25 @@ class ArrayWorkload(ModelWorkload):
         return self._splits[name]
 
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
-        """An endless iterator over batches; batch i is a pure function of (rng, i)."""
+        """An endless iterator over batches from number `start`, each a function of (rng, i)."""
         examples = self.split(split)
         rank, _ = world()
         size = local_batch_size(global_batch_size)
         seed = seed_of(rng)
 
         def batches() -> Iterator[Batch]:
-            epoch = 0
-            while True:
+            for epoch, begins in epochs(len(examples), global_batch_size, start):
                 generator = np.random.default_rng([seed, epoch])
                 order = generator.permutation(len(examples))
                 draws = self._draws(generator, len(order))
-                for start in range(0, len(order) - global_batch_size + 1, global_batch_size):
-                    mine = slice(start + rank * size, start + (rank + 1) * size)
+                for begin in begins:
+                    mine = slice(begin + rank * size, begin + (rank + 1) * size)
                     batch = examples.take(order[mine])
                     if draws is not None:
                         batch = self.augmented(batch, draws[mine])
                     yield batch
-                epoch += 1
 
         return batches()
 

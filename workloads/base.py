@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import (
     Batch,
+    DataError,
     ForwardPassMode,
     LossType,
     ModelAuxiliaryState,
@@ -177,6 +179,26 @@ class Loss(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return 3
+
+
+def epochs(count: int, size: int, start: int) -> Iterator[tuple[int, range]]:
+    """Endlessly the number of an epoch and where its batches begin, its incomplete one dropped.
+
+    Args:
+        count: Of the examples.
+        size: Of a batch.
+        start: The number of the first batch, over all epochs.
+
+    Raises:
+        DataError: There are fewer examples than a batch has.
+    """
+    per_epoch = count // size
+    if not per_epoch:
+        raise DataError(f"a batch is {size:,} examples, and there are {count:,}; use a smaller one")
+    first = start % per_epoch
+    for epoch in itertools.count(start // per_epoch):
+        yield epoch, range(first * size, per_epoch * size, size)
+        first = 0
 
 
 def parameter_types(model: nn.Module) -> dict[str, ParameterType]:

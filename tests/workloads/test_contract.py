@@ -136,6 +136,15 @@ def test_a_batch_is_a_pure_function_of_seed_and_index(workload):
     assert not all(map(same_tensor, leaves(batches[0][0]), other_epoch))
 
 
+def test_a_queue_can_start_at_any_batch(workload):
+    size = workload.num_train_examples // 3
+    whole = list(itertools.islice(workload.build_input_queue(5, "train", size), 6))
+    for start in (1, 3, 4):
+        queue = workload.build_input_queue(5, "train", size, start=start)
+        for batch, same in zip(whole[start:], queue, strict=False):
+            assert all(map(torch.equal, leaves(batch), leaves(same)))
+
+
 def test_an_epoch_holds_every_example_at_most_once(of_arrays):
     size = of_arrays.train_batch_size
     per_epoch = of_arrays.num_train_examples // size

@@ -473,8 +473,8 @@ def test_missing_folders_are_named_with_what_to_put_there(tmp_path):
 
 
 def test_fewer_images_than_a_batch_are_refused(files):
-    with pytest.raises(DataError, match="a batch is 1,024 images, and train has 20"):
-        workloads.get("imagenet_vit", files).build_input_queue(0, "train", 1024)
+    with pytest.raises(DataError, match="a batch is 1,024 examples, and there are 20"):
+        next(workloads.get("imagenet_vit", files).build_input_queue(0, "train", 1024))
 
 
 def test_a_truncated_image_is_refused_wherever_it_ends():

@@ -23,7 +23,7 @@ from harness.spec import (
     Tensor,
 )
 from workloads import prepared
-from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.model import DLRM
 from workloads.distributed import local_batch_size, summed, world
@@ -108,7 +108,7 @@ class ClickThroughRates(ModelWorkload):
         return self.load()
 
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i).
 
@@ -121,10 +121,10 @@ class ClickThroughRates(ModelWorkload):
         seed = seed_of(rng)
 
         def batches() -> Iterator[Batch]:
-            for epoch in itertools.count():
+            for epoch, begins in epochs(len(log), whole, start):
                 shuffled = log.shuffled([seed, epoch])
-                for start in range(0, len(log) - whole + 1, whole):
-                    mine = start + rank * share
+                for begin in begins:
+                    mine = begin + rank * share
                     yield shuffled.batch(mine, mine + share, self.device)
 
         return batches()

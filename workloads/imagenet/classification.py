@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import itertools
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
@@ -14,13 +13,12 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import (
     Batch,
-    DataError,
     LossType,
     ModelAuxiliaryState,
     ParameterContainer,
     RandomState,
 )
-from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.imagenet.loading import Chunks, Images, Keys, batches
 from workloads.imagenet.transforms import Transform
@@ -75,29 +73,24 @@ class ImageClassification(ModelWorkload):
         return self.load()
 
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i).
 
         "inputs" [B, 3, H, W] and "targets": classes [B], or with mixup their weights [B, classes].
         """
         images, seed = self.images[split], seed_of(rng)
-        if len(images.labels) < global_batch_size:
-            raise DataError(
-                f"{self.name}: a batch is {global_batch_size:,} images, and {split} has "
-                f"{len(images.labels):,}"
-            )
         rank, _ = world()
         size = local_batch_size(global_batch_size)
         mine = np.arange(rank * size, (rank + 1) * size)
         if self.mixup_alpha is not None:
             mine = np.concatenate([[rank * size - 1], mine])  # the first one's partner
-        keys = _training_keys(len(images.labels), seed, global_batch_size, mine)
+        keys = _training_keys(len(images.labels), seed, global_batch_size, mine, start)
         chunks = Chunks(images, self.train_transform())
         loaded = batches(chunks, keys, self.device, len(mine), self.workers)
         return (
             self._training_batch(pixels, labels, np.random.default_rng([seed, 0, 0, 1 + number]))
-            for number, (pixels, labels) in enumerate(loaded)
+            for number, (pixels, labels) in enumerate(loaded, start)
         )
 
     def _training_batch(self, pixels: Tensor, labels: Tensor, draw: np.random.Generator) -> Batch:
@@ -142,12 +135,14 @@ class ImageClassification(ModelWorkload):
         return ((pixels - mean) / deviation).permute(0, 3, 1, 2).contiguous()
 
 
-def _training_keys(count: int, seed: int, batch_size: int, mine: np.ndarray) -> Iterator[Keys]:
+def _training_keys(
+    count: int, seed: int, batch_size: int, mine: np.ndarray, start: int
+) -> Iterator[Keys]:
     """Which images are at the places `mine` of every batch; place -1 is a batch's last."""
-    for epoch in itertools.count(1):
-        order = np.random.default_rng([seed, epoch]).permutation(count)
-        for start in range(0, count - batch_size + 1, batch_size):
-            yield (seed, epoch), order[start : start + batch_size][mine]
+    for epoch, begins in epochs(count, batch_size, start):
+        order = np.random.default_rng([seed, 1 + epoch]).permutation(count)
+        for begin in begins:
+            yield (seed, 1 + epoch), order[begin : begin + batch_size][mine]
 
 
 def mixed(inputs: Tensor, labels: Tensor, weight: float, classes: int) -> Batch:

@@ -23,7 +23,7 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
+from workloads.base import Loss, ModelWorkload, epochs, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.librispeech import evaluation
 from workloads.librispeech.conformer import Conformer, ConformerConfig
@@ -139,7 +139,7 @@ class SpeechWorkload(ModelWorkload):
         return self._splits[name]
 
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i)."""
         utterances = self.split(split)
@@ -148,12 +148,10 @@ class SpeechWorkload(ModelWorkload):
         seed = seed_of(rng)
 
         def chosen() -> Iterator[np.ndarray]:
-            epoch = 0
-            while True:
+            for epoch, begins in epochs(len(utterances), global_batch_size, start):
                 order = np.random.default_rng([seed, epoch]).permutation(len(utterances))
-                for start in range(0, len(order) - global_batch_size + 1, global_batch_size):
-                    yield order[start : start + global_batch_size][mine]
-                epoch += 1
+                for begin in begins:
+                    yield order[begin : begin + global_batch_size][mine]
 
         def batches() -> Iterator[Batch]:
             if not self.read_ahead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,7 +79,7 @@ class GraphWorkload(ModelWorkload):
         return np.array(self._arrays[name])
 
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i).
 
@@ -93,7 +94,7 @@ class GraphWorkload(ModelWorkload):
         graphs, numbers = self.graphs, self.split(split)  # read here, where it is not timed
 
         def batches() -> Iterator[Batch]:
-            for pack in packs(graphs, numbers, most, seed_of(rng)):
+            for pack in islice(packs(graphs, numbers, most, seed_of(rng)), start, None):
                 mine = share(graphs, pack, rank, processes)
                 needed = graphs.size_of(mine)
                 padded = Size(local + 1, max(nodes, needed.nodes + 1), max(edges, needed.edges))

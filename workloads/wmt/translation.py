@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
@@ -135,7 +136,7 @@ class TranslationWorkload(ModelWorkload):
         return self._splits[name]
 
     def build_input_queue(
-        self, rng: RandomState, split: str, global_batch_size: int
+        self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches of packed rows; batch i is a pure function of (rng, i).
 
@@ -146,6 +147,7 @@ class TranslationWorkload(ModelWorkload):
         size = local_batch_size(global_batch_size)
         mine = slice(world()[0] * size, (world()[0] + 1) * size)
         rows = row_batches(pairs.lengths, width, global_batch_size, seed_of(rng))
+        rows = islice(rows, start, None)
 
         def batches() -> Iterator[Batch]:
             for chosen, per_row in rows:
