@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,53 @@ WARMUP_STEPS = 20
 TIMED_STEPS = 200
 
 
-@dataclass(frozen=True, slots=True)
 class Reporter:
-    """The trial loop's `Control`: hands every row to a function."""
+    """The trial loop's `Control`: hands every row to a function, keeps checkpoints in a folder.
 
-    report: Callable[[EvalRow], None]
+    Args:
+        report: Takes every evaluation.
+        checkpoints: Where they are kept; None for a trial that starts at its beginning and keeps
+            none.
+    """
+
+    def __init__(self, report: Callable[[EvalRow], None], checkpoints: Path | None) -> None:
+        self.report = report
+        self._folder = checkpoints
+        self.reason = ""  # why there are no checkpoints
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Keeps a checkpoint."""
+        from harness.checkpoint import Checkpoints
+
+        if self._folder is not None:
+            Checkpoints(self._folder).save(step, state)
+
+    def restore(self) -> dict[str, Any] | None:
+        """The last checkpoint that is whole."""
+        from harness.checkpoint import Checkpoints
+
+        return None if self._folder is None else Checkpoints(self._folder).load()
+
+    def not_resumable(self, reason: str) -> None:
+        """Takes notice that there will be no checkpoints."""
+        self.reason = reason
 
 
 def run_attempt(
-    load_workload: LoadWorkload, spec: TrialSpec, report: Callable[[EvalRow], None]
+    load_workload: LoadWorkload,
+    spec: TrialSpec,
+    report: Callable[[EvalRow], None],
+    checkpoints: Path | None = None,
 ) -> TrialResult:
     """Runs `spec` in this process, which must not have imported torch with other settings.
+
+    It goes on from the last checkpoint, if there is one.
 
     Args:
         load_workload: Gives the workload of a name, data directory and device.
         spec: The trial.
         report: Takes every evaluation as soon as it was made.
+        checkpoints: Where those of the trial lie; None for none.
     """
     prepare_process(spec)
     from harness.clock import StepClock, WallClock
@@ -43,7 +74,7 @@ def run_attempt(
     clock: Clock = WallClock(_synchronise(spec.device))
     if spec.clock == "steps":
         clock = StepClock(spec.step_seconds)
-    return _run(load_workload, spec, clock, report)
+    return _run(load_workload, spec, clock, Reporter(report, checkpoints))
 
 
 def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
@@ -62,7 +93,7 @@ def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float
         spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
         until="budget",
     )  # fmt: skip
-    result = _run(load_workload, endless, clock, lambda row: None)
+    result = _run(load_workload, endless, clock, Reporter(lambda row: None, None))
     if result.status is not Status.STEP_LIMIT:
         raise UserError(f"{spec.name} cannot be timed: {result.status}: {result.message}")
     return node_type(spec.device), statistics.median(clock.laps[WARMUP_STEPS:])
@@ -79,7 +110,7 @@ def prepare_process(spec: TrialSpec) -> None:
 
 
 def _run(
-    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, report: Callable[[EvalRow], None]
+    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Reporter
 ) -> TrialResult:
     from harness import environment, submission
     from harness.spec import DataError
@@ -95,11 +126,11 @@ def _run(
         return _never_started(Failure.DATA_ERROR, error, facts)
     except Exception as error:  # noqa: BLE001 - a workload's import may raise anything
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
-    return replace(run_trial(spec, workload, loaded, clock, Reporter(report)), environment=facts)
+    return replace(run_trial(spec, workload, loaded, clock, control), environment=facts)
 
 
 def _never_started(failure: Failure, error: Exception, facts: dict[str, Any]) -> TrialResult:
-    from harness.trial import describe_error
+    from harness.outcome import describe_error
 
     return TrialResult(
         status=Status.FAILED,

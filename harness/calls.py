@@ -4,16 +4,52 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Iterator
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
-from harness.spec import Batch, TrainingCompleteError, Workload
+from harness.kinds import NotResumableError
+from harness.spec import Batch, DataError, TrainingCompleteError, Workload
+from harness.state import StateCodec
 from harness.streams import Streams
 from harness.submission import Submission, SubmissionError, WorkloadView
 from scoring.records import TrialSpec
+
+
+class InputQueue:
+    """A workload's batches; counts them, and tells the pipeline's faults from the submission's.
+
+    Attributes:
+        position: How many batches were taken.
+    """
+
+    def __init__(self, workload: Workload, rng: Any, batch_size: int) -> None:
+        self._build = partial(workload.build_input_queue, rng, "train", batch_size)
+        self._batches = self._build()
+        self.position = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            batch = next(self._batches)
+        except (DataError, StopIteration):
+            raise
+        except Exception as error:
+            raise DataError(
+                f"the input pipeline failed: {type(error).__name__}: {error}"
+            ) from error
+        self.position += 1
+        return batch
+
+    def go_to(self, position: int) -> None:
+        """Goes on behind so many batches."""
+        self._batches = self._build(start=position)
+        self.position = position
 
 
 class SubmissionCalls:
@@ -27,6 +63,7 @@ class SubmissionCalls:
         step: The number of calls of `update_params`.
         eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
         train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
+        not_resumable: Why the submission's state cannot be saved, "" where it can.
     """
 
     def __init__(
@@ -40,6 +77,7 @@ class SubmissionCalls:
         self.step = 0
         self.eval_results: list[tuple[int, dict[str, float]]] = []
         self.train_state: dict[str, Any] = {}
+        self.not_resumable = ""
 
     @property
     def wants_train_state(self) -> bool:
@@ -59,7 +97,7 @@ class SubmissionCalls:
             raise _violation("get_batch_size", f"an int from 1 to {most} (training examples)", size)
         return size
 
-    def initialise(self, params: nn.Module, model_state: Any, input_queue: Iterator[Batch]) -> None:
+    def initialise(self, params: nn.Module, model_state: Any, input_queue: InputQueue) -> None:
         """Calls `init_optimizer_state` for a new model."""
         self.params, self.model_state, self._input_queue = params, model_state, input_queue
         self._shapes = _shapes(params)
@@ -68,6 +106,39 @@ class SubmissionCalls:
         )
         if not isinstance(self._optimizer_state, dict):
             raise _violation("init_optimizer_state", "a dict", self._optimizer_state)
+        try:
+            boundary = [self._view, self._workload, input_queue]
+            self._codec = StateCodec(self._roots(), boundary)
+        except NotResumableError as error:
+            self.not_resumable = str(error)
+
+    def _roots(self) -> list[Any]:
+        return [self.params, self.model_state, self._optimizer_state]
+
+    def state(self) -> dict[str, Any] | None:
+        """Everything that later steps depend on, as plain data; None where that cannot be had."""
+        if self.not_resumable:
+            return None
+        try:
+            objects = self._codec.encode(self._roots())
+        except NotResumableError as error:
+            self.not_resumable = str(error)
+            return None
+        return {
+            "objects": objects,
+            "step": self.step,
+            "position": self._input_queue.position,
+            "eval_results": [[step, dict(metrics)] for step, metrics in self.eval_results],
+            "train_state": dict(self.train_state),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state`, after `initialise`."""
+        self.params, self.model_state, self._optimizer_state = self._codec.restore(state["objects"])
+        self.step = state["step"]
+        self._input_queue.go_to(state["position"])
+        self.eval_results[:] = [(step, metrics) for step, metrics in state["eval_results"]]
+        self.train_state.update(state["train_state"])
 
     def train_step(self) -> bool:
         """Calls `data_selection` and `update_params`.

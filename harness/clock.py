@@ -35,6 +35,9 @@ class Clock(Protocol):
         Exact where a further step could pass `limit`, else without waiting for the device.
         """
 
+    def go_on_from(self, steps: int, seconds: float, cpu_seconds: float) -> None:
+        """Sets a clock that has not run to where a checkpoint was made."""
+
 
 class WallClock:
     """Measured seconds.
@@ -90,6 +93,11 @@ class WallClock:
         self._next_sync = self._steps + max(1, int(min(left, 1e9) / 2))
         return seconds
 
+    def go_on_from(self, steps: int, seconds: float, cpu_seconds: float) -> None:
+        """Sets a clock that has not run to where a checkpoint was made."""
+        self.seconds, self.cpu_seconds = seconds, cpu_seconds
+        self._seconds_at_sync = seconds
+
 
 class LapClock(WallClock):
     """Measured seconds, every step on its own, in `laps`. Waits for the device at every step."""
@@ -141,3 +149,7 @@ class StepClock:
         self._steps += 1
         self.seconds = self._steps * self._step_seconds
         return self.seconds
+
+    def go_on_from(self, steps: int, seconds: float, cpu_seconds: float) -> None:
+        """Sets a clock that has not run to where a checkpoint was made."""
+        self._steps, self.seconds = steps, seconds

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-VALUES = (type(None), bool, int, float, str, bytes)
+VALUES = (type(None), bool, int, float, str)
 _INERT = (  # objects that hold nothing that changes
     type, types.ModuleType, types.BuiltinFunctionType, torch.dtype, torch.device, torch.layout,
     torch.memory_format, enum.Enum, property,
@@ -137,6 +137,22 @@ def shell(kind: str, cls: str, state: Any, class_named: Callable[[str], type]) -
         return made(maxlen=state[1][1]) if made is collections.deque else made()
     made_of = class_named(cls)
     return object.__new__(made_of)
+
+
+def packed(data: bytes) -> torch.Tensor:
+    """Bytes as a tensor, which a checkpoint may hold."""
+    return torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+
+
+def unpacked(data: torch.Tensor, dtype: str) -> np.ndarray:
+    """The inverse, as an array [N]."""
+    return np.frombuffer(data.numpy().tobytes(), dtype)
+
+
+def check_dtype(dtype: np.dtype[Any], where: str) -> None:
+    """Raises NotResumableError for arrays of Python objects and of records."""
+    if dtype.hasobject or dtype.fields:
+        raise NotResumableError(f"{shown_place(where)} holds an array of {dtype}")
 
 
 def name_of(cls: type) -> str:

@@ -26,12 +26,15 @@ from harness.kinds import (
     VALUES,
     NotResumableError,
     attributes,
+    check_dtype,
     kind_of,
     name_of,
+    packed,
     set_attributes,
     shell,
     shown_key,
     shown_place,
+    unpacked,
 )
 
 
@@ -109,11 +112,13 @@ class _Encoding:
         """What stands for a value wherever it is held."""
         if type(thing) in VALUES:
             return ["value", thing]
-        if isinstance(thing, (tuple, frozenset, np.generic, complex, range, slice)):
+        if isinstance(thing, (bytes, tuple, frozenset, np.generic, complex, range, slice)):
             return self._immutable(thing, where)
         if isinstance(thing, types.MethodType):
-            function = self.node(thing.__func__, where)
-            return ["method", function, self.node(thing.__self__, where)]
+            name, owner = thing.__func__.__name__, thing.__self__
+            if getattr(type(owner), name, None) is thing.__func__:
+                return ["own method", name, self.node(owner, where)]
+            return ["method", self.node(thing.__func__, where), self.node(owner, where)]
         if isinstance(thing, weakref.ref):
             return ["weak", self.node(thing(), where)]
         number = self._codec.number(thing)
@@ -134,8 +139,8 @@ class _Encoding:
         self._new_number[id(thing)] = len(self.new)
         self._alive.append(thing)
         kind, cls = kind_of(thing), type(thing)
-        known = kind in ("tensor", "container", "array") or self._codec.knows(cls)
-        if kind in ("inert", "function") or not known:
+        known = kind == "object" and self._codec.knows(cls)
+        if not known and kind not in ("tensor", "container", "array"):
             raise NotResumableError(
                 f"{shown_place(where)} came to hold a {name_of(cls)} during training, which "
                 "was not there at the start and so cannot be made again"
@@ -145,8 +150,11 @@ class _Encoding:
         record[2] = self._state(thing, where)
 
     def _immutable(self, thing: Any, where: str) -> list[Any]:
+        if isinstance(thing, bytes):
+            return ["bytes", packed(thing)]
         if isinstance(thing, np.generic):
-            return ["scalar", thing.dtype.str, thing.tobytes()]
+            check_dtype(thing.dtype, where)
+            return ["scalar", thing.dtype.str, packed(thing.tobytes())]
         if isinstance(thing, complex):
             return ["complex", thing.real, thing.imag]
         if isinstance(thing, range):
@@ -172,7 +180,9 @@ class _Encoding:
             grad = None if thing.grad is None else self.node(thing.grad, f"{where}.grad")
             return [thing.detach(), thing.requires_grad, grad]
         if kind == "array":
-            return [thing.dtype.str, list(thing.shape), np.ascontiguousarray(thing).tobytes()]
+            check_dtype(thing.dtype, where)
+            content = np.ascontiguousarray(thing).tobytes()
+            return [thing.dtype.str, list(thing.shape), packed(content)]
         if kind == "container":
             return self._items(thing, where)
         if kind == "random":
@@ -190,6 +200,8 @@ class _Encoding:
             factory = getattr(thing, "default_factory", None)
             return [pairs, self.node(factory, where)]
         items = [self.node(item, f"{where}[{place}]") for place, item in enumerate(thing)]
+        if isinstance(thing, set) and any(kind in ("old", "new") for kind, *_ in items):
+            raise NotResumableError(f"{shown_place(where)} is a set of objects, in no fixed order")
         return [items, ["value", getattr(thing, "maxlen", None)]]
 
 
@@ -224,6 +236,8 @@ class _Decoding:
         if kind == "weak":
             target = self.value(rest[0])
             return (lambda: None) if target is None else weakref.ref(target)
+        if kind == "own method":
+            return getattr(self.value(rest[1]), rest[0])
         if kind == "method":
             return types.MethodType(*map(self.value, rest))
         if kind == "torch":
@@ -232,7 +246,9 @@ class _Decoding:
 
     def _immutable(self, kind: str, rest: Sequence[Any]) -> Any:
         if kind == "scalar":
-            return np.frombuffer(rest[1], rest[0])[0]
+            return unpacked(rest[1], rest[0])[0]
+        if kind == "bytes":
+            return rest[0].numpy().tobytes()
         if kind in ("complex", "range"):
             return {"complex": complex, "range": range}[kind](*rest)
         items = [self.value(item) for item in rest[-1]]
@@ -251,7 +267,7 @@ class _Decoding:
             thing.requires_grad_(requires_grad)
             thing.grad = None if grad is None else self.value(grad)
         elif kind == "array":
-            thing[...] = np.frombuffer(state[2], state[0]).reshape(state[1])
+            thing[...] = unpacked(state[2], state[0]).reshape(state[1])
         elif kind == "container":
             self._fill_container(thing, state)
         elif kind == "random":

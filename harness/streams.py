@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,3 +39,29 @@ class Streams:
         random.seed(words[0])
         np.random.seed(words)  # noqa: NPY002 - for submissions that use the legacy generator
         torch.manual_seed(words[0] << 32 | words[1])
+
+
+def generator_states() -> dict[str, Any]:
+    """The states of those generators, as plain data."""
+    version, words, gauss = random.getstate()
+    legacy = np.random.get_state(legacy=False)  # noqa: NPY002
+    state = legacy["state"]
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [state["key"].tolist(), state["pos"], legacy["has_gauss"], legacy["gauss"]],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_generator_states(states: dict[str, Any]) -> None:
+    """The inverse of `generator_states`."""
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    key, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state(  # noqa: NPY002
+        ("MT19937", np.array(key, np.uint32), position, has_gauss, gauss)
+    )
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])

@@ -18,22 +18,29 @@ from __future__ import annotations
 
 import contextlib
 import math
-import resource
-import sys
-import traceback
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
 
-from harness.calls import SubmissionCalls
+from harness.calls import InputQueue, SubmissionCalls
 from harness.clock import Clock
+from harness.outcome import describe_error, is_out_of_memory, peak_memory
 from harness.spec import DataError, Workload
-from harness.streams import Streams
+from harness.streams import Streams, generator_states, set_generator_states
 from harness.submission import Submission
-from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
+from scoring.records import (
+    EvalRow,
+    Failure,
+    Status,
+    TrialResult,
+    TrialSpec,
+    row_from_plain,
+    to_plain,
+)
 
-TRACEBACK_CHARACTERS = 4000
+_LOOP = (  # what the loop itself keeps from step to step
+    "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
+)  # fmt: skip
 
 
 class Control(Protocol):
@@ -41,6 +48,15 @@ class Control(Protocol):
 
     def report(self, row: EvalRow) -> None:
         """Takes one evaluation, as soon as it was made. Not timed."""
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Keeps a checkpoint: plain data and tensors. Not timed."""
+
+    def restore(self) -> dict[str, Any] | None:
+        """The last checkpoint of an earlier attempt, None where there is none."""
+
+    def not_resumable(self, reason: str) -> None:
+        """Takes notice that there will be no checkpoints, and why."""
 
 
 class ControlError(RuntimeError):
@@ -101,9 +117,13 @@ class _Trial:
         self.phase = Failure.SUBMISSION_ERROR
         self.batch_size = self.calls.batch_size()
         self.phase = Failure.DATA_ERROR
-        queue = self.workload.build_input_queue(self.streams.data, "train", self.batch_size)
+        queue = InputQueue(self.workload, self.streams.data, self.batch_size)
         self.phase = Failure.SUBMISSION_ERROR
-        self.calls.initialise(params, model_state, _tagged(queue))
+        self.calls.initialise(params, model_state, queue)
+        if self.calls.not_resumable:
+            self.control.not_resumable(self.calls.not_resumable)
+        elif (state := self.control.restore()) is not None:
+            self._restore(state)
 
     def train(self) -> Status:
         """Steps and evaluations until one of the rules in the module's docstring ends them."""
@@ -130,6 +150,7 @@ class _Trial:
                 return Status.DIVERGED
             if last:
                 return Status.TRAINING_COMPLETE if complete else Status.STEP_LIMIT
+            self._save()
             clock.resume()
 
     def _evaluate(self, last: bool) -> bool:
@@ -153,6 +174,37 @@ class _Trial:
         self.logging_seconds += clock.now() - began
         calls.eval_results.append((calls.step, _algoperf_row(row)))
         return reached and spec.until != "budget"
+
+    def _save(self) -> None:
+        """Hands over a checkpoint, from which `_restore` goes on as if nothing had happened."""
+        if self.calls.not_resumable:
+            return
+        began = self.clock.now()
+        state = self.calls.state()
+        if state is None:
+            self.control.not_resumable(self.calls.not_resumable)
+            return
+        self.control.save(
+            self.calls.step,
+            {
+                "calls": state,
+                "generators": generator_states(),
+                "rows": [to_plain(row) for row in self.rows],
+                "loop": {name: getattr(self, name) for name in _LOOP},
+                "times": self._times(),
+            },
+        )
+        self.logging_seconds += self.clock.now() - began
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.calls.restore(state["calls"])
+        self.rows = [row_from_plain(row) for row in state["rows"]]
+        for name, value in state["loop"].items():
+            setattr(self, name, value)
+        times = state["times"]
+        self.clock.go_on_from(self.calls.step, times["submission_seconds"], times["cpu_seconds"])
+        self.started = self.clock.now() - times["total_seconds"]
+        set_generator_states(state["generators"])
 
     def _report(self, row: EvalRow) -> None:
         try:
@@ -215,7 +267,7 @@ class _Trial:
             status=status,
             rows=self.rows,
             global_step=self.calls.step,
-            peak_memory_bytes=_peak_memory(self.workload.device),
+            peak_memory_bytes=peak_memory(self.workload.device),
             batch_size=self.batch_size,
             **self._times(),
             **details,
@@ -224,7 +276,7 @@ class _Trial:
     def failed(self, error: BaseException) -> TrialResult:
         """The result of a trial that `error` ended, with whose fault it was."""
         failure = self.phase
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             failure = Failure.OOM
         elif isinstance(error, DataError):
             failure = Failure.DATA_ERROR
@@ -233,24 +285,6 @@ class _Trial:
             failure=failure,
             **describe_error(error),
         )
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """The message, one line, and the traceback's tail, as a failed TrialResult holds them."""
-    return {
-        "message": f"{type(error).__name__}: {error}".split("\n")[0],
-        "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
-    }
-
-
-def _tagged(queue: Iterator[Any]) -> Iterator[Any]:
-    """The same queue, its own faults told apart from the submission's."""
-    try:
-        yield from queue
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"the input pipeline failed: {type(error).__name__}: {error}") from error
 
 
 def _algoperf_row(row: EvalRow) -> dict[str, float]:
@@ -263,17 +297,3 @@ def _algoperf_row(row: EvalRow) -> dict[str, float]:
         "accumulated_eval_time": row.eval_seconds,
         "accumulated_logging_time": row.logging_seconds,
     }
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Peak bytes allocated on the GPU, or the peak resident size of the process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -242,7 +242,7 @@ def test_data_errors_keep_their_own_words(time):
 
 
 def test_a_control_that_cannot_record_is_not_the_trials_fault(time):
-    class FullDisk:
+    class FullDisk(Rows):
         def report(self, row):
             raise OSError("no space left on device")
 

@@ -1,0 +1,35 @@
+"""How a trial's end is described: what went wrong, and the memory it took."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import traceback
+from typing import Any
+
+import torch
+
+TRACEBACK_CHARACTERS = 4000
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """The message, one line, and the traceback's tail, as a failed TrialResult holds them."""
+    return {
+        "message": f"{type(error).__name__}: {error}".split("\n")[0],
+        "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+    }
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the GPU or the machine had no memory left."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak bytes allocated on the GPU, or the peak resident size of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
