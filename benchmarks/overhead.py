@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 import workloads
 from harness import submission
-from harness.attempt import run_attempt
+from harness.attempt import Attempt, run_attempt
 from harness.spec import Workload
 from harness.streams import Streams
 from scoring.records import EvalRow, TrialSpec
@@ -67,10 +67,10 @@ def make_spec(workload: Workload, steps: int) -> TrialSpec:
 def harness_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) -> float:
     """Seconds on the submission clock."""
 
-    def report(row: EvalRow) -> None:
+    def report(kind: str, row: EvalRow) -> None:
         losses.append(row.metrics["validation/loss"])
 
-    return run_attempt(lambda *_: workload, spec, report).submission_seconds
+    return run_attempt(lambda *_: workload, spec, Attempt(report)).submission_seconds
 
 
 def bare_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) -> float:

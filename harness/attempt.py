@@ -9,7 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec, UserError
+from scoring.records import (
+    EvalRow,
+    Failure,
+    Status,
+    TrialResult,
+    TrialSpec,
+    UserError,
+    row_from_plain,
+)
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
     from harness.clock import Clock
@@ -20,43 +28,63 @@ WARMUP_STEPS = 20
 TIMED_STEPS = 200
 
 
-class Reporter:
-    """The trial loop's `Control`: hands every row to a function, keeps checkpoints in a folder.
+Event = tuple[str, Any]  # what an attempt tells its driver: the kind, and what belongs to it
+
+
+class Attempt:
+    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints in a folder.
 
     Args:
-        report: Takes every evaluation.
-        checkpoints: Where they are kept; None for a trial that starts at its beginning and keeps
-            none.
+        send: Takes events: ("resumed", the rows measured so far), ("row", EvalRow),
+            ("not_resumable", why). It returns once the driver has them on record.
+        checkpoints: Where those of the trial lie; None for a trial that keeps none.
+
+    Attributes:
+        steps: How many steps this attempt has made.
     """
 
-    def __init__(self, report: Callable[[EvalRow], None], checkpoints: Path | None) -> None:
-        self.report = report
-        self._folder = checkpoints
-        self.reason = ""  # why there are no checkpoints
+    def __init__(
+        self,
+        send: Callable[[str, Any], None] = lambda kind, payload: None,
+        checkpoints: Path | None = None,
+    ) -> None:
+        self._send, self._folder = send, checkpoints
+        self.steps = 0
+
+    def report(self, row: EvalRow) -> None:
+        """Hands over an evaluation."""
+        self._send("row", row)
+
+    def beat(self) -> None:
+        """Counts a step."""
+        self.steps += 1
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Keeps a checkpoint."""
+        """Keeps a checkpoint; where that fails, the one before it stays."""
         from harness.checkpoint import Checkpoints
 
         if self._folder is not None:
-            Checkpoints(self._folder).save(step, state)
+            try:
+                Checkpoints(self._folder).save(step, state)
+            except OSError as error:
+                self.not_resumable(f"a checkpoint cannot be written: {error}")
 
     def restore(self) -> dict[str, Any] | None:
         """The last checkpoint that is whole."""
         from harness.checkpoint import Checkpoints
 
-        return None if self._folder is None else Checkpoints(self._folder).load()
+        state = None if self._folder is None else Checkpoints(self._folder).load()
+        if state is not None:
+            self._send("resumed", [row_from_plain(row) for row in state["rows"]])
+        return state
 
     def not_resumable(self, reason: str) -> None:
-        """Takes notice that there will be no checkpoints."""
-        self.reason = reason
+        """Says that there is no checkpoint, and why."""
+        self._send("not_resumable", reason)
 
 
 def run_attempt(
-    load_workload: LoadWorkload,
-    spec: TrialSpec,
-    report: Callable[[EvalRow], None],
-    checkpoints: Path | None = None,
+    load_workload: LoadWorkload, spec: TrialSpec, control: Attempt | None = None
 ) -> TrialResult:
     """Runs `spec` in this process, which must not have imported torch with other settings.
 
@@ -65,8 +93,7 @@ def run_attempt(
     Args:
         load_workload: Gives the workload of a name, data directory and device.
         spec: The trial.
-        report: Takes every evaluation as soon as it was made.
-        checkpoints: Where those of the trial lie; None for none.
+        control: What the trial talks to; None for nobody.
     """
     prepare_process(spec)
     from harness.clock import StepClock, WallClock
@@ -74,7 +101,7 @@ def run_attempt(
     clock: Clock = WallClock(_synchronise(spec.device))
     if spec.clock == "steps":
         clock = StepClock(spec.step_seconds)
-    return _run(load_workload, spec, clock, Reporter(report, checkpoints))
+    return _run(load_workload, spec, clock, control or Attempt())
 
 
 def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
@@ -93,7 +120,7 @@ def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float
         spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
         until="budget",
     )  # fmt: skip
-    result = _run(load_workload, endless, clock, Reporter(lambda row: None, None))
+    result = _run(load_workload, endless, clock, Attempt())
     if result.status is not Status.STEP_LIMIT:
         raise UserError(f"{spec.name} cannot be timed: {result.status}: {result.message}")
     return node_type(spec.device), statistics.median(clock.laps[WARMUP_STEPS:])
@@ -110,7 +137,7 @@ def prepare_process(spec: TrialSpec) -> None:
 
 
 def _run(
-    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Reporter
+    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Attempt
 ) -> TrialResult:
     from harness import environment, submission
     from harness.spec import DataError

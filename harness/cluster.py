@@ -5,16 +5,18 @@ Imports no torch: a trial's process sets its threads and devices first.
 
 from __future__ import annotations
 
+import enum
+import gc
 import logging
 import os
-import queue
 import signal
 import socket
 import statistics
 import threading
-import traceback
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
@@ -22,52 +24,36 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is import
 import ray
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
-from harness.attempt import LoadWorkload, prepare_process, run_attempt, time_steps
-from scoring.records import EvalRow, Failure, TrialSpec, UserError
+from harness.attempt import LoadWorkload
+from harness.process import BEAT_SECONDS, TrialProcess
+from scoring.records import Failure, TrialSpec, UserError
 
 if TYPE_CHECKING:
     from harness.sweep import Driver
 
-Event = tuple[str, Any]  # ("started", where), ("row", EvalRow), then ("ended", TrialResult)
+HANG_TIMEOUT = 3600.0
+
+
+class _Outcome(enum.Enum):
+    """What becomes of an attempt after an event."""
+
+    GOES_ON = enum.auto()
+    DONE = enum.auto()
+    AGAIN = enum.auto()  # its process was lost
+
+
+@dataclass(slots=True)
+class _Running:
+    """An attempt under way: its process, its trial, and when it was last heard of."""
+
+    actor: Any
+    spec: TrialSpec
+    began: bool = False
+    heard: float = 0.0
 
 
 class ClusterError(UserError):
     """The cluster cannot be used; the message says why and what to do."""
-
-
-class TrialProcess:
-    """The actor of one attempt. Ray gives it a process that nothing has run in before."""
-
-    def run(self, load_workload: LoadWorkload, spec: TrialSpec) -> Iterator[Event]:
-        """Streams the attempt's events.
-
-        Training runs in a thread of its own and goes on from an evaluation once the driver has
-        taken its row: what happens to this process afterwards can lose no row.
-        """
-        prepare_process(spec)
-        events: queue.Queue[Event] = queue.Queue()
-
-        def report(row: EvalRow) -> None:
-            events.put(("row", row))
-            events.join()
-
-        def train() -> None:
-            try:
-                events.put(("ended", run_attempt(load_workload, spec, report)))
-            except BaseException:  # noqa: BLE001 - a thread's exception would vanish
-                events.put(("broken", traceback.format_exc()))
-
-        yield ("started", {"host": os.uname().nodename, "pid": os.getpid()})
-        threading.Thread(target=train, daemon=True).start()
-        kind = ""
-        while kind not in ("ended", "broken"):
-            kind, payload = events.get()
-            yield (kind, payload)
-            events.task_done()
-
-    def time_steps(self, load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
-        """As `harness.attempt.time_steps`."""
-        return time_steps(load_workload, spec)
 
 
 class Cluster:
@@ -81,6 +67,7 @@ class Cluster:
         address: Of a running cluster; None starts one here and stops it in the end.
         cpus_per_trial: CPUs, and torch threads, of a trial.
         gpus_per_trial: GPUs of a trial, exclusively its own.
+        hang_timeout: Seconds without a step or an event after which an attempt is ended.
     """
 
     def __init__(
@@ -89,8 +76,10 @@ class Cluster:
         address: str | None = None,
         cpus_per_trial: int = 1,
         gpus_per_trial: int = 0,
+        hang_timeout: float = HANG_TIMEOUT,
     ) -> None:
         self._load_workload = load_workload
+        self._hang_timeout = hang_timeout
         self._resources = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial}
         self._address = address
         self._connected = False
@@ -144,44 +133,67 @@ class Cluster:
         return {node_type: statistics.median(all_) for node_type, all_ in by_type.items()}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
-        """Runs every trial, all slots filled; a process that dies fails its own trial alone."""
+        """Runs every trial, all slots filled; a process that dies harms its own trial alone."""
         waiting = deque(specs)
-        running: dict[Any, tuple[Any, TrialSpec]] = {}  # stream of events -> actor, spec
+        running: dict[Any, _Running] = {}  # by stream of events
         try:
             while waiting or running:
                 while waiting and len(running) < max(1, self.slots()):
                     spec = waiting.popleft()
-                    actor = self._new_process()
-                    running[self._stream(actor, spec)] = (actor, spec)
-                ready, _ = ray.wait(list(running), num_returns=1)
-                actor, spec = running[ready[0]]
-                if self._take(ready[0], spec, driver):
-                    ray.kill(actor)  # its CPUs are free only once it is gone
-                    del running[ready[0]]
+                    process = _Running(self._new_process(), spec)
+                    running[self._stream(process, driver)] = process
+                ready, _ = ray.wait(list(running), num_returns=1, timeout=BEAT_SECONDS)
+                outcomes = {s: self._take(s, running[s], driver) for s in ready}
+                for stream, process in running.items():
+                    if stream not in outcomes and self._hangs(process):
+                        outcomes[stream] = self._hung(process, driver)
+                for stream, outcome in outcomes.items():
+                    process = running[stream]
+                    if outcome is not _Outcome.GOES_ON:
+                        ray.kill(process.actor)  # its CPUs are free only once it is gone
+                        del running[stream]
+                    if outcome is _Outcome.AGAIN:
+                        waiting.appendleft(process.spec)
         finally:
-            for actor, _ in running.values():
-                ray.kill(actor)
+            for process in running.values():
+                ray.kill(process.actor)
 
-    def _take(self, stream: Any, spec: TrialSpec, driver: Driver) -> bool:
-        """Takes one event off a stream; returns whether it was the last."""
+    def _take(self, stream: Any, process: _Running, driver: Driver) -> _Outcome:
+        """Takes one event off a stream."""
+        spec = process.spec
         try:
             kind, payload = ray.get(next(stream))
         except (RayError, StopIteration) as error:
             failure = Failure.WORKER_LOST
             if isinstance(error, OutOfMemoryError):
                 failure = Failure.OOM
-            driver.lost(spec, failure, _cause(error), str(error))
-            return True
+            again = driver.lost(spec, failure, _cause(error), str(error))
+            return _Outcome.AGAIN if again else _Outcome.DONE
+        process.heard = time.monotonic()
         if kind == "started":
+            process.began = True
             driver.started(spec, payload)
-        elif kind == "row":
-            driver.measured(spec, payload)
         elif kind == "ended":
             driver.ended(spec, payload)
-        else:
+            forgotten = process.actor.forget.remote(driver.checkpoints(spec))
+            ray.wait([forgotten], timeout=BEAT_SECONDS)
+            return _Outcome.DONE
+        elif kind == "broken":  # not by the trial: what it runs on fails every time
             last_line = payload.strip().splitlines()[-1]
-            driver.lost(spec, Failure.WORKER_LOST, last_line, payload)
-        return kind in ("ended", "broken")
+            driver.failed(spec, Failure.WORKER_LOST, last_line, payload)
+            return _Outcome.DONE
+        elif kind != "beat":
+            driver.take(spec, kind, payload)
+        return _Outcome.GOES_ON
+
+    def _hangs(self, process: _Running) -> bool:
+        return process.began and time.monotonic() - process.heard > self._hang_timeout
+
+    def _hung(self, process: _Running, driver: Driver) -> _Outcome:
+        """Ends an attempt that makes no steps."""
+        silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
+        driver.failed(process.spec, Failure.TIMEOUT, silent)
+        return _Outcome.DONE
 
     def _new_process(self) -> Any:
         actor = ray.remote(TrialProcess).options(
@@ -189,14 +201,16 @@ class Cluster:
         )
         return actor.remote()
 
-    def _stream(self, actor: Any, spec: TrialSpec) -> Any:
+    def _stream(self, process: _Running, driver: Driver) -> Any:
         """Starts a trial; its process goes on from an event once it was taken off the stream."""
-        run = actor.run.options(num_returns="streaming", _generator_backpressure_num_objects=1)
-        return run.remote(self._load_workload, spec)
+        options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
+        run = process.actor.run.options(**options)
+        return run.remote(self._load_workload, process.spec, driver.checkpoints(process.spec))
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""
         if self._connected:
+            gc.collect()  # a handle that is freed later would end an actor of the next connection
             ray.shutdown()
             self._connected = False
 

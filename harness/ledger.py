@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -24,6 +25,9 @@ class LedgerError(UserError):
 
 class Ledger:
     """Opens `out`'s ledger for appending, for one driver at a time.
+
+    Attributes:
+        tree: Names this results tree, so that checkpoints of another one are never taken for its.
 
     Raises:
         LedgerError: Another process writes it, or the directory cannot be written to.
@@ -44,7 +48,9 @@ class Ledger:
         self._drop_truncated_line()
         events = read(out)
         self._sequence = events[-1]["sequence"] + 1 if events else 0
-        self.append("driver_started", host=os.uname().nodename, pid=os.getpid())
+        known = [event["tree"] for event in events[:1] if "tree" in event]
+        self.tree = known[0] if known else uuid.uuid4().hex
+        self.append("driver_started", host=os.uname().nodename, pid=os.getpid(), tree=self.tree)
 
     def append(self, event: str, **data: Any) -> None:
         """Writes one event and waits until it is on the disk."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from harness.attempt import LoadWorkload, run_attempt, time_steps
+from harness.attempt import Attempt, LoadWorkload, run_attempt, time_steps
 from harness.sweep import Driver
 from scoring.records import Status, TrialSpec
 
@@ -34,7 +35,10 @@ class ThisProcess:
         """Runs every trial; Ctrl-C ends the one under way and is raised on."""
         for spec in specs:
             driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
-            result = run_attempt(self._load_workload, spec, partial(driver.measured, spec))
+            folder = driver.checkpoints(spec)
+            control = Attempt(partial(driver.take, spec), folder)
+            result = run_attempt(self._load_workload, spec, control)
             driver.ended(spec, result)
             if result.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt
+            shutil.rmtree(folder, ignore_errors=True)

@@ -70,6 +70,10 @@ class PlainProgress:
                 highlight=False,
             )
 
+    def told(self, spec: TrialSpec, message: str) -> None:
+        """A line."""
+        self._console.print(f"{spec.name} {message}", highlight=False, markup=False)
+
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """One trial."""
         self._done += 1
@@ -121,6 +125,10 @@ class LiveProgress:
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:
         """Its latest evaluation."""
         self._running[spec.name] = (spec, row)
+
+    def told(self, spec: TrialSpec, message: str) -> None:
+        """A line above the table."""
+        self._console.print(f"{spec.name} {message}", highlight=False, markup=False)
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """One trial done; a failed one is told at once."""

@@ -39,6 +39,7 @@ def read_status(out: Path) -> SweepStatus:
     state: dict[str, str] = {}
     failures: dict[str, str] = {}
     seconds: dict[tuple[str, int], float] = {}
+    before: dict[tuple[str, int], float] = {}  # what an attempt went on from
     for event in ledger.read(out):
         if event["event"] == "driver_started":
             continue
@@ -46,6 +47,8 @@ def read_status(out: Path) -> SweepStatus:
         if event["event"] == "attempt_started":
             state[trial] = "under way"
             failures.pop(trial, None)
+        elif event["event"] == "attempt_resumed":
+            before[trial, attempt] = event["submission_seconds"]
         elif event["event"] == "row":
             seconds[trial, attempt] = event["row"]["submission_seconds"]
         elif event["event"] == "attempt_ended":
@@ -53,7 +56,8 @@ def read_status(out: Path) -> SweepStatus:
             seconds[trial, attempt] = event["submission_seconds"]
             if event["status"] == Status.FAILED:
                 failures[trial] = f"{trial} ({event['failure']}): {event['message']}"
+    spent = sum(total - before.get(attempt, 0.0) for attempt, total in seconds.items())
     counts = Counter(state.values())
     ordered = {name: counts[name] for name in ("under way", *Status) if counts[name]}
     ordered["not started"] = sum(spec.name not in state for spec in experiment.specs())
-    return SweepStatus(ordered, sum(seconds.values()) / 3600, list(failures.values()))
+    return SweepStatus(ordered, spent / 3600, list(failures.values()))

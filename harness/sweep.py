@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do
     from harness.plan import Experiment
 
 
+MAX_ATTEMPTS = 3
+
+
 class Watcher(Protocol):
     """Somebody who looks on: a live table, or plain lines."""
 
@@ -34,6 +39,9 @@ class Watcher(Protocol):
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """A trial ended, and its records are on the disk."""
+
+    def told(self, spec: TrialSpec, message: str) -> None:
+        """Something that a user should know of a trial."""
 
 
 class Executor(Protocol):
@@ -63,8 +71,23 @@ class InterruptedSweepError(Exception):
         self.summary = summary
 
 
-def run_sweep(experiment: Experiment, out: Path, executor: Executor, watcher: Watcher) -> Summary:
+def run_sweep(
+    experiment: Experiment,
+    out: Path,
+    executor: Executor,
+    watcher: Watcher,
+    checkpoints: Path | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> Summary:
     """Runs what is left of an experiment, recording every event as it comes.
+
+    Args:
+        experiment: The plan.
+        out: The results tree.
+        executor: Where trials run.
+        watcher: Who looks on.
+        checkpoints: Where checkpoints are kept; None: in each machine's temporary folder.
+        max_attempts: How often a trial is begun before the loss of its machine counts.
 
     Raises:
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
@@ -74,7 +97,7 @@ def run_sweep(experiment: Experiment, out: Path, executor: Executor, watcher: Wa
         remove_half_written(out)
         experiment.write(out)
         left = experiment.left(out)
-        driver = Driver(book, out, watcher, left)
+        driver = Driver(book, out, watcher, left, checkpoints, max_attempts)
         watcher.planned(experiment, left)
         try:
             executor.run(left, driver)
@@ -106,12 +129,20 @@ class Driver:
     """Records a sweep's events, in the ledger first, then in the trial's folder; tells others."""
 
     def __init__(
-        self, book: Ledger, out: Path, watcher: Watcher, specs: Sequence[TrialSpec]
+        self,
+        book: Ledger,
+        out: Path,
+        watcher: Watcher,
+        specs: Sequence[TrialSpec],
+        checkpoints: Path | None,
+        max_attempts: int,
     ) -> None:
         self._book, self._out, self._watcher = book, out, watcher
+        self._checkpoints, self._max_attempts = checkpoints, max_attempts
         self._attempts = Counter(
             event["trial"] for event in ledger.read(out) if event["event"] == "attempt_started"
         )
+        self._begun: Counter[str] = Counter()  # attempts of this driver
         self._specs = specs
         self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
         self._running: dict[str, TrialSpec] = {}
@@ -121,10 +152,42 @@ class Driver:
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
         """An attempt began; `where` names host and process."""
         self._attempts[spec.name] += 1
+        self._begun[spec.name] += 1
         self._rows[spec.name] = []
         self._running[spec.name] = spec
         self._append("attempt_started", spec, **where)
         self._watcher.started(spec)
+
+    def checkpoints(self, spec: TrialSpec) -> Path:
+        """Where a trial's checkpoints lie, on the machine that it runs on."""
+        root = self._checkpoints or Path(tempfile.gettempdir()) / f"chronograd-{os.getuid()}"
+        return root / self._book.tree / spec.name
+
+    def take(self, spec: TrialSpec, kind: str, payload: Any) -> None:
+        """Records what an attempt says."""
+        if kind == "row":
+            self.measured(spec, payload)
+        elif kind == "resumed":
+            self.resumed(spec, payload)
+        elif kind == "not_resumable":
+            self.not_resumable(spec, payload)
+        else:
+            raise ValueError(f"an attempt cannot say {kind!r}")
+
+    @_undisturbed()
+    def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
+        """An attempt went on from a checkpoint: these rows stand, later ones are made again."""
+        self._rows[spec.name] = list(rows)
+        last = rows[-1]
+        seconds = last.submission_seconds
+        self._append("attempt_resumed", spec, step=last.global_step, submission_seconds=seconds)
+        self._watcher.told(spec, f"goes on from its checkpoint of step {last.global_step:,}")
+
+    @_undisturbed()
+    def not_resumable(self, spec: TrialSpec, reason: str) -> None:
+        """An attempt that is cut off will begin anew."""
+        self._append("attempt_not_resumable", spec, reason=reason)
+        self._watcher.told(spec, f"would begin anew if it were cut off: {reason}")
 
     @_undisturbed()
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:
@@ -150,10 +213,28 @@ class Driver:
         self._ended[spec.name] = (spec, result)
         self._watcher.ended(spec, result)
 
-    def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> None:
-        """An attempt's process died; what it had reported stays."""
+    def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
+        """An attempt's process died; what it had reported stays. Returns whether to try again."""
         if spec.name not in self._running:
             self.started(spec, {})
+        if self._begun[spec.name] < self._max_attempts:
+            self._lost(spec, failure, message)
+            return True
+        self.failed(spec, failure, message, traceback)
+        return False
+
+    @_undisturbed()
+    def _lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
+        rows = self._rows.pop(spec.name)
+        seconds = rows[-1].submission_seconds if rows else 0.0
+        del self._running[spec.name]
+        self._append(
+            "attempt_lost", spec, failure=failure, message=message, submission_seconds=seconds
+        )
+        self._watcher.told(spec, f"lost its process and will go on: {message}")
+
+    def failed(self, spec: TrialSpec, failure: Failure, message: str, traceback: str = "") -> None:
+        """An attempt was ended from outside, and that is the trial's end."""
         details = {"failure": failure, "message": message, "traceback": traceback}
         self.ended(spec, self._cut_off(spec, Status.FAILED, **details))
 

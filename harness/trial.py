@@ -58,6 +58,9 @@ class Control(Protocol):
     def not_resumable(self, reason: str) -> None:
         """Takes notice that there will be no checkpoints, and why."""
 
+    def beat(self) -> None:
+        """Called after every step: the trial is alive. Timed, so it costs next to nothing."""
+
 
 class ControlError(RuntimeError):
     """The outside failed to take a row: a fault of the harness's surroundings, not of the trial."""
@@ -133,6 +136,7 @@ class _Trial:
         clock.resume()
         while True:
             complete = calls.train_step()
+            self.control.beat()
             seconds = clock.step(budget)
             if calls.wants_train_state:
                 self._update_train_state(seconds, complete)

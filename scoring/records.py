@@ -48,6 +48,7 @@ class Failure(StrEnum):
     EVALUATION_ERROR = "evaluation_error"
     DATA_ERROR = "data_error"
     WORKER_LOST = "worker_lost"
+    TIMEOUT = "timeout"  # no step for longer than --hang-timeout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,6 +184,13 @@ def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResu
     return TrialResult(
         **{**data, **numbers, "status": Status(data["status"]), "failure": failure, "rows": rows}
     )
+
+
+def row_from_plain(data: Mapping[str, Any]) -> EvalRow:
+    """The inverse of `to_plain` for an EvalRow."""
+    numbers = {name: float(data[name]) for name in TIMES}
+    metrics = {name: float(value) for name, value in data["metrics"].items()}
+    return EvalRow(**{**data, **numbers, "metrics": metrics})
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import data, listings, replay, results, trials
+from harness.cli import calibrate, data, listings, replay, results, trials
 from harness.cli.options import INTERRUPTED
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ for command in (
     results.explain,
     results.compare,
     replay.replay,
-    trials.calibrate,
+    calibrate.calibrate,
     listings.workloads,
     listings.submissions,
 ):

@@ -32,7 +32,6 @@ from harness.cli.options import (
     WorkloadOption,
     console,
     preparing,
-    print_json,
     say,
 )
 
@@ -115,6 +114,15 @@ def sweep(
     cpus_per_trial: CpusOption = 1,
     gpus_per_trial: GpusOption = 0,
     address: AddressOption = None,
+    checkpoint_dir: Annotated[
+        Path | None, typer.Option(help="of all machines; default: each one's temporary folder")
+    ] = None,
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="of a trial whose process or machine is lost")
+    ] = 3,
+    hang_timeout: Annotated[
+        float, typer.Option(min=1, help="seconds without a step that end a trial")
+    ] = 3600.0,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -151,62 +159,20 @@ def sweep(
         say(draft.describe())
         return
     cpus, gpus = draft.fields["cpus_per_trial"], draft.fields["gpus_per_trial"]
-    cluster = Cluster(workloads.get, address, cpus, gpus)
-    with _stoppable(), watch(console) as watcher, closing(cluster):
+    cluster = Cluster(workloads.get, address, cpus, gpus, hang_timeout)
+    kept = None if checkpoint_dir is None else checkpoint_dir.resolve()
+    with stoppable(), watch(console) as watcher, closing(cluster):
         try:
-            summary = run_sweep(draft.complete(out, cluster), out, cluster, watcher)
+            experiment = draft.complete(out, cluster)
+            summary = run_sweep(experiment, out, cluster, watcher, kept, max_attempts)
         except InterruptedSweepError as interrupted:
             summary = interrupted.summary
     _print_summary(summary, out)
     _exit_by(summary)
 
 
-def calibrate(
-    workload: Annotated[str, typer.Argument()],
-    trials: Annotated[int, typer.Option(min=1, help="of each algorithm")] = 200,
-    out: Annotated[Path | None, typer.Option(help="default: results/calibrate/WORKLOAD")] = None,
-    seed: SeedOption = 0,
-    data_dir: DataDirOption = None,
-    cpus_per_trial: CpusOption = 1,
-    gpus_per_trial: GpusOption = 0,
-    address: AddressOption = None,
-) -> None:
-    """Finds a workload's targets by the target-setting procedure; goes on where it was stopped."""
-    import workloads
-    from harness.calibrate import Calibration
-    from harness.cluster import Cluster
-    from harness.progress import watch
-    from harness.sweep import InterruptedSweepError
-
-    out = out or Path("results/calibrate") / workload
-    options = {
-        "seed": seed,
-        "data_dir": None if data_dir is None else str(data_dir.resolve()),
-        "cpus_per_trial": cpus_per_trial,
-        "gpus_per_trial": gpus_per_trial,
-    }
-    cluster = Cluster(workloads.get, address, cpus_per_trial, gpus_per_trial)
-    with _stoppable(), watch(console) as watcher, closing(cluster):
-        calibration = Calibration(
-            load_workload=workloads.get,
-            name=workload,
-            trials=trials,
-            out=out,
-            executor=cluster,
-            watcher=watcher,
-            options=options,
-        )
-        try:
-            found = calibration.run()
-        except InterruptedSweepError:
-            say("Interrupted. The same command goes on where it stopped.")
-            raise typer.Exit(INTERRUPTED) from None
-    print_json(found)
-    say(f"Written to {out / f'{workload}.target.json'}; a workload reads the one beside its code.")
-
-
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """SIGTERM stops like Ctrl-C."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -221,11 +187,13 @@ def _stoppable() -> Iterator[None]:
 
 def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
-    for name in context.params.keys() - {"resume", "studies", "address", "dry_run"}:
+    fit = {"resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout"}
+    for name in context.params.keys() - fit - {"dry_run"}:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
-                "--resume DIR takes all from DIR; only --studies, --address, --dry-run go with it"
+                "--resume DIR takes all from DIR; only --studies, --address, --checkpoint-dir, "
+                "--max-attempts, --hang-timeout and --dry-run go with it"
             )
 
 

@@ -14,7 +14,7 @@ import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
 import workloads
-from harness import cluster, ledger
+from harness import cluster, ledger, process
 from harness.attempt import prepare_process
 from harness.cluster import Cluster, ClusterError
 from harness.local import ThisProcess
@@ -159,7 +159,7 @@ def test_resume_runs_the_killed_trial_alone(swept, mended):
     assert mended.code == 0, mended.output
     assert "Trials: 3 planned, 2 done already, 1 to run." in mended.output
     attempts = {name: result.attempts for name, result in mended.results.items()}
-    assert attempts == {"well_behaved": 1, "raises": 1, "dies": 2}
+    assert attempts == {"well_behaved": 1, "raises": 1, "dies": 4}  # three and one
     assert mended.results["raises"].status is Status.FAILED
     assert ledger_rows(swept.out, swept.specs["dies"].name, 1) == swept.results["dies"].rows
 
@@ -213,12 +213,19 @@ def half_way(waiting):
     def stop(nth, send, *arguments):
         with Command(waiting.folder, *arguments) as command:
             for spec in waiting.specs:
-                wait_for(lambda spec=spec: len(ledger_rows(waiting.out, spec.name, nth)) == 3)
+                wait_for(lambda spec=spec: last_step(waiting.out, spec.name, nth) == STEPS[2])
             assert not event_of(waiting.out, "attempt_ended")  # the rows were streamed
             send(command.process.pid)
             return command.end()
 
     return stop
+
+
+def last_step(out, name, attempt):
+    """Where an attempt is known to be: by what it went on from, or by its rows."""
+    resumed = event_of(out, "attempt_resumed", trial=name, attempt=attempt)
+    steps = [event["step"] for event in resumed]
+    return max(steps + [row.global_step for row in ledger_rows(out, name, attempt)], default=0)
 
 
 def assert_interrupted(waiting, code, output, attempt):
@@ -230,7 +237,7 @@ def assert_interrupted(waiting, code, output, attempt):
         result = read_trial(trial_folder(waiting.out, spec))[1]
         assert (result.status, result.attempts) == (Status.INTERRUPTED, attempt)
         assert [row.global_step for row in result.rows] == STEPS[:3]
-        assert result.rows == ledger_rows(waiting.out, spec.name, attempt)
+        assert result.rows == ledger_rows(waiting.out, spec.name, 1)
 
 
 def test_a_driver_that_is_killed_and_then_stopped_by_ctrl_c_loses_nothing(
@@ -255,10 +262,16 @@ def test_a_driver_that_is_killed_and_then_stopped_by_ctrl_c_loses_nothing(
     assert "Trials: 2 planned, 2 to run." in output
     assert [ledger_rows(out, spec.name) for spec in specs] == kept
     calm = run_here(waiting.folder, *submissions)
-    for name, result in results_of(out, specs).items():
+    for result in results_of(out, specs).values():
         assert (result.status, result.attempts) == (Status.OUT_OF_TIME, 3)
         assert [row.global_step for row in result.rows] == STEPS
-        assert result.rows == calm[name].rows
+    for spec in specs:  # nothing was done twice but what no checkpoint held
+        for event in event_of(out, "attempt_resumed", trial=spec.name):
+            assert event["step"] in STEPS[1:3]
+        assert {row.global_step for row in ledger_rows(out, spec.name, 3)} <= set(STEPS[2:])
+    assert {name: r.rows for name, r in results_of(out, specs).items()} == {
+        name: r.rows for name, r in calm.items()
+    }
 
 
 def test_sigterm_stops_cleanly_and_changed_code_is_not_resumed(waiting, half_way, address):
@@ -307,13 +320,13 @@ def test_a_row_reaches_the_ledger_while_its_trial_runs(tmp_path, address):
 def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
     went_on, row = threading.Event(), make_row(1)
 
-    def attempt(load_workload, spec, report):
-        report(row)
+    def attempt(load_workload, spec, control):
+        control.report(row)
         went_on.set()
         return "the result"
 
-    monkeypatch.setattr(cluster, "run_attempt", attempt)
-    stream = cluster.TrialProcess().run(None, make_spec())
+    monkeypatch.setattr(process, "run_attempt", attempt)
+    stream = process.TrialProcess().run(None, make_spec(), None)
     assert next(stream)[0] == "started"
     assert next(stream) == ("row", row)
     assert not went_on.wait(0.5)  # a process that is killed now has lost nothing
@@ -324,7 +337,7 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
 class GpuProbe:
     """Stands in for a trial's process: says which GPU it has, and waits for its neighbour."""
 
-    def run(self, load_workload, spec):
+    def run(self, load_workload, spec, checkpoints):
         prepare_process(spec)
         gpu, pid = os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
         yield ("started", {"gpu": gpu, "host": "", "pid": pid})
@@ -332,6 +345,9 @@ class GpuProbe:
         (meeting / str(pid)).touch()
         wait_for(lambda: len(list(meeting.iterdir())) >= 2)
         yield ("ended", TrialResult(status=Status.STEP_LIMIT))
+
+    def forget(self, checkpoints):
+        pass
 
 
 def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):

@@ -86,14 +86,14 @@ def test_a_submission_takes_the_same_path_inside_and_outside(workload, name):
 @pytest.mark.parametrize("workload", workloads.suite("demo"))
 def test_two_runs_on_the_step_clock_are_equal_in_every_digit(workload):
     spec = spec_of(workload, "schedule_free_adamw")
-    runs = [run_attempt(workloads.get, spec, lambda row: None) for _ in range(2)]
+    runs = [run_attempt(workloads.get, spec) for _ in range(2)]
     assert runs[0].status is Status.STEP_LIMIT, runs[0].traceback
     assert len(runs[0].rows) >= 3
     assert runs[0].rows == runs[1].rows
 
 
 def test_values_at_equal_steps_agree_between_the_clocks():
-    steps = run_attempt(workloads.get, spec_of("diabetes", "nadamw"), lambda row: None)
+    steps = run_attempt(workloads.get, spec_of("diabetes", "nadamw"))
     wall = run_attempt(
         workloads.get,
         spec_of("diabetes", "nadamw", clock="wall", budget_seconds=60.0, eval_period_seconds=0.0),

@@ -11,7 +11,7 @@ import torch
 
 import workloads
 from harness import submission
-from harness.attempt import run_attempt
+from harness.attempt import Attempt, run_attempt
 from harness.search_space import load
 from scoring.records import Status
 from tests.fixtures.mnist import write_mnist
@@ -48,11 +48,11 @@ def cut_off_after(rows):
     """Takes so many rows, then ends the process before anything else happens."""
     count = itertools.count(1)
 
-    def report(row):
-        if next(count) > rows:
+    def take(kind, payload):
+        if kind == "row" and next(count) > rows:
             raise CutOffError
 
-    return report
+    return take
 
 
 def run_in_pieces(spec, folder, rows):
@@ -61,7 +61,7 @@ def run_in_pieces(spec, folder, rows):
     while True:
         attempts += 1
         try:
-            return run_attempt(workloads.get, spec, cut_off_after(rows), folder), attempts
+            return run_attempt(workloads.get, spec, Attempt(cut_off_after(rows), folder)), attempts
         except CutOffError:
             torch.manual_seed(attempts)  # another process's generators stand elsewhere
 
@@ -77,7 +77,7 @@ def assert_same_rows(whole, pieces):
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_every_submission_resumes_exactly(name, tmp_path):
     spec = spec_of(name, "digits")
-    whole = run_attempt(workloads.get, spec, lambda row: None)
+    whole = run_attempt(workloads.get, spec)
     pieces, attempts = run_in_pieces(spec, tmp_path, rows=1)
     assert attempts == len(whole.rows) == 5
     assert_same_rows(whole, pieces)
@@ -87,7 +87,7 @@ def test_every_submission_resumes_exactly(name, tmp_path):
 def test_every_small_workload_resumes_exactly(name, tmp_path):
     data = str(write_mnist(tmp_path / "data")) if name == "mnist" else None
     spec = spec_of("nadamw", name, data, steps=8)
-    whole = run_attempt(workloads.get, spec, lambda row: None)
+    whole = run_attempt(workloads.get, spec)
     pieces, attempts = run_in_pieces(spec, tmp_path / "checkpoints", rows=2)
     assert attempts > 1
     assert_same_rows(whole, pieces)
@@ -95,16 +95,17 @@ def test_every_small_workload_resumes_exactly(name, tmp_path):
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     spec = spec_of("adamw", "diabetes")
-    whole = run_attempt(workloads.get, spec, lambda row: None)
+    whole = run_attempt(workloads.get, spec)
     with pytest.raises(CutOffError):
-        run_attempt(workloads.get, spec, cut_off_after(3), tmp_path)
+        run_attempt(workloads.get, spec, Attempt(cut_off_after(3), tmp_path))
     older, newer = sorted(tmp_path.iterdir())
     assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
     content = newer.read_bytes()
     newer.write_bytes(content[: len(content) // 2])
-    rows = []
-    again = run_attempt(workloads.get, spec, rows.append, tmp_path)
-    assert rows[0].global_step == 13
+    told = []
+    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), tmp_path))
+    (kind, rows), (_, row), *_ = told
+    assert (kind, [row.global_step for row in rows], row.global_step) == ("resumed", [1, 7], 13)
     assert_same_rows(whole, again)
     shutil.rmtree(tmp_path)
-    assert_same_rows(whole, run_attempt(workloads.get, spec, lambda row: None, tmp_path))
+    assert_same_rows(whole, run_attempt(workloads.get, spec, Attempt(checkpoints=tmp_path)))

@@ -117,7 +117,7 @@ def test_every_submission_trains_every_demo_workload(name, workload):
     if name.startswith("external_tuning"):
         point = search_space.load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     spec = spec_of(name, point, workload, tuning=name.split("_")[0], submission_path=str(folder))
-    result = run_attempt(workloads.get, spec, lambda row: None)
+    result = run_attempt(workloads.get, spec)
     assert result.status is Status.STEP_LIMIT, result.traceback
     first, last = (row.metrics["train/loss"] for row in result.rows)
     assert last < first

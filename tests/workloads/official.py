@@ -18,6 +18,6 @@ def two_steps(name, files, **options):
         data_dir=str(files), max_steps=2, step_hint=workload.step_hint, clock="steps",
         step_seconds=0.001, **options,
     )  # fmt: skip
-    result = run_attempt(workloads.get, spec, lambda row: None)
+    result = run_attempt(workloads.get, spec)
     assert result.rows, result.traceback
     return [row.metrics for row in result.rows]

@@ -100,6 +100,6 @@ def test_it_trains_from_its_files(mnist_dir):
         goal=workload.goal, test_goal=workload.test_goal, data_dir=str(mnist_dir), max_steps=200,
         step_hint=200, clock="steps", step_seconds=0.001,
     )  # fmt: skip
-    result = run_attempt(workloads.get, spec, lambda row: None)
+    result = run_attempt(workloads.get, spec)
     assert result.batch_size == 16
     assert result.rows[-1].metrics["validation/accuracy"] > 0.4, result.traceback  # chance: 0.1
