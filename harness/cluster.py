@@ -6,7 +6,6 @@ Imports no torch: a trial's process sets its threads and devices first.
 from __future__ import annotations
 
 import enum
-import gc
 import logging
 import os
 import signal
@@ -210,7 +209,6 @@ class Cluster:
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""
         if self._connected:
-            gc.collect()  # a handle that is freed later would end an actor of the next connection
             ray.shutdown()
             self._connected = False
 

@@ -52,10 +52,10 @@ def plan(tmp_path, *names):
     return check(request, workloads.get).complete(tmp_path / "nothing there", None)
 
 
-def test_a_trial_killed_on_the_way_gives_the_rows_of_one_left_alone(tmp_path):
+def test_a_trial_killed_on_the_way_gives_the_rows_of_one_left_alone(tmp_path, address):
     experiment = plan(tmp_path, "digits", "diabetes", "criteo1tb_mini")
     out, watcher = tmp_path / "out", Killer(tmp_path / "out", nth=3)
-    with closing(Cluster(workloads.get)) as executor:
+    with closing(Cluster(workloads.get, address)) as executor:
         summary = run_sweep(experiment, out, executor, watcher)
     assert summary.by_status == {Status.STEP_LIMIT: 3}
     run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
@@ -69,9 +69,9 @@ def test_a_trial_killed_on_the_way_gives_the_rows_of_one_left_alone(tmp_path):
     assert sum("goes on from its checkpoint" in line for line in watcher.lines) == 3
 
 
-def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path):
+def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path, address):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "hangs"))
-    with closing(Cluster(workloads.get, hang_timeout=8)) as executor:
+    with closing(Cluster(workloads.get, address, hang_timeout=8)) as executor:
         summary = run_sweep(experiment, tmp_path / "out", executor, Quiet())
     ((_, result),) = summary.failed
     assert (result.failure, result.attempts) == (Failure.TIMEOUT, 1)
@@ -79,10 +79,10 @@ def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path):
     assert [row.global_step for row in result.rows] == [1, 11, 21]
 
 
-def test_what_cannot_be_saved_begins_anew_and_says_so(tmp_path):
+def test_what_cannot_be_saved_begins_anew_and_says_so(tmp_path, address):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "hides"))
     out, watcher = tmp_path / "out", Killer(tmp_path / "out", nth=2)
-    with closing(Cluster(workloads.get)) as executor:
+    with closing(Cluster(workloads.get, address)) as executor:
         run_sweep(experiment, out, executor, watcher)
     (spec,) = experiment.specs()
     result = read_trial(trial_folder(out, spec))[1]

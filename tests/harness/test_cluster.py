@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ray.cluster_utils import Cluster as RayCluster
 
 import workloads
 from harness import cluster, ledger, process
@@ -27,19 +26,6 @@ from tests.fixtures.toy import make_spec
 
 pytestmark = pytest.mark.ray
 STEPS = [1, 11, 21, 31, 41]
-
-
-@pytest.fixture(scope="module")
-def address():
-    """A cluster to join: two CPUs and two GPUs that are not there."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-        head = RayCluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False},
-        )
-    yield head.address
-    head.shutdown()
 
 
 def wait_for(condition, seconds=90):

@@ -16,8 +16,6 @@ UNCALIBRATED = (  # these have no target yet, and belong to no suite
     "cifar_mini",
     "imagenet_resnet_mini",
     "imagenet_vit_mini",
-    "librispeech_conformer_mini",
-    "librispeech_deepspeech_mini",
 )
 # the others need their data and a large machine
 SMALL = ["mnist", *workloads.suite("mini"), *UNCALIBRATED]
@@ -91,14 +89,15 @@ def test_every_parameter_has_a_type_and_the_head_is_known(name):
 
 
 def test_suites_hold_what_they_should():
-    official = {
-        *("criteo1tb", "fastmri", "ogbg", "wmt"),
-        *("librispeech_conformer", "librispeech_deepspeech"),
-    }
-    assert official <= set(workloads.suite("algoperf"))
+    official = [
+        "criteo1tb", "fastmri", "imagenet_resnet", "imagenet_vit", "librispeech_conformer",
+        "librispeech_deepspeech", "ogbg", "wmt",
+    ]  # fmt: skip
+    assert workloads.suite("algoperf") == official
     assert workloads.suite("qualification") == ["criteo1tb", "ogbg", "wmt"]
-    assert {f"{name}_mini" for name in official} <= {*workloads.suite("mini"), *UNCALIBRATED}
-    assert set(workloads.suite("demo")) <= set(workloads.suite("mini"))
+    minis = {f"{name}_mini" for name in [*official, "cifar", "nanogpt"]}
+    mini = {*workloads.suite("mini"), *UNCALIBRATED}
+    assert mini == minis | set(workloads.suite("demo"))
 
 
 def test_sizes_are_those_of_the_data(of_arrays):

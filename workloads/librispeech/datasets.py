@@ -108,7 +108,7 @@ class LibriSpeech(SpeechWorkload):
 class SpokenHere(SpeechWorkload):
     """Recognises speech that is made here, see `workloads.librispeech.synthetic`."""
 
-    suites: tuple[str, ...] = ()  # "mini" once it has a target: chronograd calibrate
+    suites: tuple[str, ...] = ("mini",)
 
     num_train_examples = 1600
     num_eval_train_examples = 100
