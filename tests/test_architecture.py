@@ -21,7 +21,8 @@ ALLOWED = {
 
 SHARED = (  # what a workload's or a submission's folder may import besides itself
     "harness.spec", "workloads.base", "workloads.arrays", "workloads.distributed",
-    "workloads.prepared", "workloads.resnet", "workloads.sklearn_data", "submissions.recipe",
+    "workloads.prepared", "workloads.resnet", "workloads.sklearn_data", "workloads.vocabulary",
+    "submissions.recipe",
 )  # fmt: skip
 
 

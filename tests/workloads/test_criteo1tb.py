@@ -1,9 +1,7 @@
 """criteo1tb: model, hashing, files, order of lines, loss and metric."""
 
 import itertools
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +18,6 @@ from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.farmhash import fingerprint64
 from workloads.criteo1tb.model import DLRM, ResidualDLRM, look_up
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "workloads.json"
 SHAPES = {
     **{f"embedding_chunk_{n}": [1048576, 128] for n in range(4)},
     "bot_mlp.0.weight": [512, 13],
@@ -99,31 +96,6 @@ def test_names_shapes_and_head_are_algoperfs(name):
     assert list(shapes.items()) == list(SHAPES.items())
     head = [key for key in shapes if workloads.get(name).is_output_params(key)]
     assert head == ["top_mlp.4.weight", "top_mlp.4.bias"]
-
-
-@pytest.mark.skipif(not FACTS.is_file(), reason="needs the facts measured on AlgoPerf")
-@pytest.mark.parametrize("name", TABLE)
-def test_facts_are_algoperfs(name):
-    facts = json.loads(FACTS.read_text())
-    workload = workloads.get(name)
-    own = facts["workloads"].get(name) or facts["variants"][name]
-    facts = facts["workloads"]["criteo1tb"] | own
-    same = [
-        "target_metric_name", "validation_target_value", "test_target_value", "step_hint",
-        "max_allowed_runtime_sec", "eval_period_time_sec", "eval_batch_size", "num_train_examples",
-        "num_eval_train_examples", "num_validation_examples", "num_test_examples",
-    ]  # fmt: skip
-    assert {key: getattr(workload, key) for key in same} == {key: facts[key] for key in same}
-    assert workload.loss_type.name == facts["loss_type"]
-    model = on_meta(name)
-    assert sum(p.numel() for p in model.parameters()) == own["total_params"]
-    types = {key: kind.name for key, kind in workload.model_params_types.items()}
-    kinds = list(types.values())
-    assert {kind: kinds.count(kind) for kind in kinds} == own["param_type_counts"]
-    if name == "criteo1tb":
-        assert {key: list(p.shape) for key, p in model.named_parameters()} == facts["param_shapes"]
-        assert types == facts["param_types"]
-        assert list(data.BUCKETS) == facts["hash_vocab"]
 
 
 def test_initialisation_follows_the_specified_distributions():

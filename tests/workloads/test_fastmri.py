@@ -1,7 +1,6 @@
 """fastmri: model, data, metric."""
 
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from workloads.fastmri import data
 from workloads.fastmri.model import UNet
 from workloads.fastmri.ssim import ssim
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "workloads.json"
 TABLE = {  # parameters, tensors, tensors that are convolution weights
     "fastmri": (7_756_097, 24, 23),
     "fastmri_model_size": (7_692_929, 19, 18),
@@ -44,24 +42,6 @@ def test_models_have_the_official_parameters(name):
     types = [kind.name for kind in workloads.get(name).model_params_types.values()]
     count = sum(parameter.numel() for parameter in model.parameters())
     assert (count, len(types), types.count("CONV_WEIGHT")) == TABLE[name]
-
-
-@pytest.mark.skipif(not FACTS.is_file(), reason="needs the table of official parameters")
-@pytest.mark.parametrize("name", TABLE)
-def test_names_shapes_and_types_are_those_of_algoperf(name):
-    facts = json.loads(FACTS.read_text())
-    facts = facts["workloads"].get(name) or facts["variants"][name]
-    model, workload = on_meta(name), workloads.get(name)
-    assert sum(p.numel() for p in model.parameters()) == facts["total_params"]
-    types = [kind.name for kind in workload.model_params_types.values()]
-    assert {kind: types.count(kind) for kind in types} == facts["param_type_counts"]
-    if "param_shapes" in facts:
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        assert list(shapes.items()) == list(facts["param_shapes"].items())
-        assert dict(zip(shapes, types, strict=True)) == facts["param_types"]
-        assert list(model.state_dict()) == list(shapes)
-        head = [name for name in shapes if workload.is_output_params(name)]
-        assert head == facts["output_params_per_api"]
 
 
 def test_weights_start_as_a_cut_normal_of_variance_one_over_fan_in():

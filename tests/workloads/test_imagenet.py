@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import json
 import math
 import os
 import random
@@ -25,7 +24,6 @@ from workloads.imagenet.digits import distorted_digits
 from workloads.imagenet.vit import Config, ViT, positions
 from workloads.resnet import ResNet
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "workloads.json"
 TABLE = {  # parameters, tensors
     "imagenet_resnet": (25_557_032, 161),
     "imagenet_resnet_silu": (25_557_032, 161),
@@ -57,32 +55,6 @@ def test_models_have_the_official_parameters(name):
     model = on_meta(name)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert (count, len(list(model.parameters()))) == TABLE[name]
-
-
-@pytest.mark.skipif(not FACTS.is_file(), reason="needs the table of official parameters")
-@pytest.mark.parametrize("name", TABLE)
-def test_names_shapes_types_and_buffers_are_those_of_algoperf(name):
-    facts = json.loads(FACTS.read_text())
-    facts = facts["workloads"].get(name) or facts["variants"][name]
-    model, workload = on_meta(name), workloads.get(name)
-    assert sum(p.numel() for p in model.parameters()) == facts["total_params"]
-    types = [kind.name for kind in workload.model_params_types.values()]
-    assert {kind: types.count(kind) for kind in types} == facts["param_type_counts"]
-    assert workload.validation_target_value == facts["validation_target_value"]
-    assert workload.test_target_value == pytest.approx(facts["test_target_value"])
-    assert workload.eval_batch_size == facts["eval_batch_size"]
-    if "param_shapes" in facts:
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        assert list(shapes.items()) == list(facts["param_shapes"].items())
-        assert dict(zip(shapes, types, strict=True)) == facts["param_types"]
-        assert {n: list(b.shape) for n, b in model.named_buffers()} == facts["buffers"]
-        head = [name for name in shapes if workload.is_output_params(name)]
-        assert head == facts["output_params_per_api"]
-        numbers = [
-            f"num_{split}_examples" for split in ("train", "eval_train", "validation", "test")
-        ]
-        for fact in ("step_hint", "max_allowed_runtime_sec", "eval_period_time_sec", *numbers):
-            assert getattr(workload, fact) == facts[fact]
 
 
 def test_variants_of_the_vit_have_the_names_of_their_layers():

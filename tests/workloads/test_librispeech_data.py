@@ -18,8 +18,8 @@ from tests.fixtures.librispeech import (
     write_files,
     write_lines,
 )
-from workloads import prepared
-from workloads.librispeech import corpus, synthetic, vocabulary
+from workloads import prepared, vocabulary
+from workloads.librispeech import corpus, synthetic
 
 COUNTS = {
     split: sum(len(CHAPTERS[subset]) for subset in subsets) * UTTERANCES

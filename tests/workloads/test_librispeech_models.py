@@ -1,8 +1,6 @@
 """librispeech: its front end and its two models."""
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from workloads.librispeech import conformer, deepspeech, frontend
 from workloads.librispeech.conformer import Conformer, ConformerConfig
 from workloads.librispeech.deepspeech import DeepSpeech, DeepSpeechConfig
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "workloads.json"
 TABLE = {  # parameters, tensors, scales of layer norms and of batch norms
     "librispeech_conformer": (32_321_792, 138, 21, 4),
     "librispeech_conformer_attention_temperature": (32_321_792, 138, 21, 4),
@@ -68,27 +65,6 @@ def test_models_have_the_official_parameters(name):
     types = [kind.name for kind in workloads.get(name).model_params_types.values()]
     norms = types.count("LAYER_NORM_SCALE"), types.count("BATCH_NORM_SCALE")
     assert (sum(p.numel() for p in model.parameters()), len(types), *norms) == TABLE[name]
-
-
-@pytest.mark.skipif(not FACTS.is_file(), reason="needs the table of official parameters")
-@pytest.mark.parametrize("name", TABLE)
-def test_names_shapes_and_types_are_those_of_algoperf(name):
-    facts = json.loads(FACTS.read_text())
-    facts = facts["workloads"].get(name) or facts["variants"][name]
-    model, workload = on_meta(name), workloads.get(name)
-    assert sum(p.numel() for p in model.parameters()) == facts["total_params"]
-    types = [kind.name for kind in workload.model_params_types.values()]
-    assert {kind: types.count(kind) for kind in types} == facts["param_type_counts"]
-    if "param_shapes" in facts:
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        assert list(shapes.items()) == list(facts["param_shapes"].items())
-        assert dict(zip(shapes, types, strict=True)) == facts["param_types"]
-        state = {name: list(t.shape) for name, t in model.state_dict().items()}
-        assert {name: shape for name, shape in state.items() if name not in shapes} == facts[
-            "buffers"
-        ]
-        head = [name for name in shapes if workload.is_output_params(name)]
-        assert head == facts["output_params_per_api"]
 
 
 def test_weights_start_as_xaviers_and_norms_as_the_identity(model):

@@ -1,8 +1,6 @@
 """mnist against AlgoPerf's facts, and its files, whole and damaged."""
 
 import gzip
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +14,6 @@ from tests.fixtures.mnist import write_mnist
 from tests.fixtures.toy import make_spec
 from workloads.mnist.data import SHAPES, read
 
-FACTS = Path(__file__).parents[3] / "shared/facts/workloads.json"
-
 
 def test_parameters_are_algoperfs_by_name_shape_and_type():
     workload = workloads.get("mnist")
@@ -30,22 +26,6 @@ def test_parameters_are_algoperfs_by_name_shape_and_type():
         "net.layer2.bias": [10],
     }
     assert [t.name for t in workload.model_params_types.values()] == ["WEIGHT", "BIAS"] * 2
-
-
-@pytest.mark.skipif(not FACTS.is_file(), reason="needs the facts measured on AlgoPerf")
-def test_facts_are_algoperfs():
-    facts = json.loads(FACTS.read_text())["workloads"]["mnist"]
-    workload = workloads.get("mnist")
-    same = [
-        "target_metric_name", "validation_target_value", "test_target_value", "step_hint",
-        "max_allowed_runtime_sec", "eval_period_time_sec", "eval_batch_size", "num_train_examples",
-        "num_eval_train_examples", "num_validation_examples", "num_test_examples",
-    ]  # fmt: skip
-    assert {name: getattr(workload, name) for name in same} == {n: facts[n] for n in same}
-    assert workload.loss_type.name == facts["loss_type"]
-    assert [n for n in facts["param_shapes"] if workload.is_output_params(n)] == facts[
-        "output_params_per_api"
-    ]
 
 
 def test_pixels_are_scaled_as_algoperf_scales_them(mnist_dir):

@@ -1,8 +1,5 @@
 """ogbg against AlgoPerf's facts and against slow, plain versions of model, loss and metric."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,14 +7,13 @@ import torch.distributed.nn
 from sklearn.metrics import average_precision_score
 
 import workloads
-from harness.spec import DataError, ForwardPassMode, LossType, ParameterType
+from harness.spec import DataError, ForwardPassMode, ParameterType
 from tests.fixtures.ogbg import write_files
 from workloads.ogbg.batches import Size
 from workloads.ogbg.metrics import average_precisions, mean_average_precision
 from workloads.ogbg.model import MLP, GraphNetworkModel
 from workloads.ogbg.workload import Ogbg, OgbgMini
 
-FACTS = Path(__file__).parents[3] / "shared/facts"
 VARIANTS = ("ogbg_gelu", "ogbg_silu", "ogbg_model_size")
 SIZES = {  # parameters, tensors, and tensors by type
     "ogbg": (3_554_176, 66, (2, 18, 16, 15, 15)),
@@ -26,7 +22,6 @@ SIZES = {  # parameters, tensors, and tensors by type
     "ogbg_model_size": (2_571_648, 78, (2, 21, 19, 18, 18)),
 }
 TYPES = ("EMBEDDING", "BIAS", "WEIGHT", "LAYER_NORM_SCALE", "LAYER_NORM_BIAS")
-needs_facts = pytest.mark.skipif(not FACTS.is_dir(), reason="needs the facts read off AlgoPerf")
 
 
 class Tiny(Ogbg):
@@ -78,45 +73,6 @@ def test_sizes_are_algoperfs(name):
         assert parameters["graph_network.0.update_edge_fn.dense_0.weight"].shape == (256, 896)
         assert parameters["graph_network.4.update_global_fn.dense_0.weight"].shape == (256, 768)
     assert parameters["decoder.weight"].shape == (128, 256)
-
-
-@needs_facts
-def test_parameters_are_algoperfs_by_name_shape_type_and_order():
-    facts = json.loads((FACTS / "workloads.json").read_text())
-    base = facts["workloads"]["ogbg"]
-    shapes = {name: list(p.shape) for name, p in on_meta("ogbg").named_parameters()}
-    assert list(shapes.items()) == list(base["param_shapes"].items())
-    workload = workloads.get("ogbg")
-    assert {n: t.name for n, t in workload.model_params_types.items()} == base["param_types"]
-    assert list(filter(workload.is_output_params, shapes)) == base["output_params_per_api"]
-    for name in VARIANTS:
-        variant, types = facts["variants"][name], workloads.get(name).model_params_types
-        counted = [t.name for t in types.values()]
-        assert {t: counted.count(t) for t in counted} == variant["param_type_counts"]
-        assert sum(p.numel() for p in on_meta(name).parameters()) == variant["total_params"]
-
-
-@needs_facts
-def test_targets_budgets_and_sizes_are_algoperfs():
-    targets = json.loads((FACTS / "targets.json").read_text())["v0.6"]
-    for name in SIZES:
-        workload, facts = workloads.get(name), targets[name]
-        same = [
-            "max_allowed_runtime_sec", "eval_period_time_sec", "step_hint", "num_train_examples",
-            "num_eval_train_examples", "num_validation_examples", "num_test_examples",
-            "eval_batch_size",
-        ]  # fmt: skip
-        assert {n: getattr(workload, n) for n in same} == {n: facts[n] for n in same}
-        assert workload.goal.target == facts["validation_target"]
-        assert workload.test_goal.target == facts["test_target"]
-        assert (workload.goal.metric, workload.goal.direction) == (
-            "mean_average_precision",
-            "max",
-        )
-        assert workload.loss_type is LossType.SOFTMAX_CROSS_ENTROPY
-        assert workload.dropout_rate == 0.1
-        assert not workload.compile_model
-        assert workload.suites == (("algoperf", "qualification") if name == "ogbg" else ())
 
 
 def test_weights_are_a_normal_cut_at_two_deviations_with_variance_one_over_inputs():

@@ -1,11 +1,9 @@
 """wmt: its model, loss and evaluation."""
 
 import itertools
-import json
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from workloads.wmt import evaluation, translation
 from workloads.wmt.layers import Config
 from workloads.wmt.model import Transformer
 
-FACTS = Path(__file__).parents[3] / "shared" / "facts" / "workloads.json"
 TABLE = {  # parameters, tensors, norms among them, weights and biases of feed-forward blocks
     "wmt": (133_521_408, 155, 64, 48),
     "wmt_post_ln": (133_517_312, 151, 60, 48),
@@ -72,35 +69,6 @@ def test_models_have_the_official_parameters(name):
     assert [(n, list(b.shape)) for n, b in model.named_buffers()] == [
         ("pos_encoder.pe", [1, 256, 1024])
     ]
-
-
-@pytest.mark.skipif(not FACTS.is_file(), reason="needs the table of official parameters")
-@pytest.mark.parametrize("name", TABLE)
-def test_names_shapes_and_types_are_those_of_algoperf(name):
-    facts = json.loads(FACTS.read_text())
-    facts = facts["workloads"].get(name) or facts["variants"][name]
-    model, workload = on_meta(name), workloads.get(name)
-    assert sum(p.numel() for p in model.parameters()) == facts["total_params"]
-    types = [kind.name for kind in workload.model_params_types.values()]
-    assert {kind: types.count(kind) for kind in types} == facts["param_type_counts"]
-    assert workload.eval_batch_size == facts["eval_batch_size"]
-    assert workload.validation_target_value == facts["validation_target_value"]
-    if name != "wmt_attention_temp":  # whose test target there is a typo
-        assert workload.test_target_value == facts["test_target_value"]
-    if "param_shapes" in facts:
-        shapes = {name: list(p.shape) for name, p in model.named_parameters()}
-        assert list(shapes.items()) == list(facts["param_shapes"].items())
-        assert dict(zip(shapes, types, strict=True)) == facts["param_types"]
-        assert {n: list(b.shape) for n, b in model.named_buffers()} == facts["buffers"]
-        assert [n for n in shapes if workload.is_output_params(n)] == facts["output_params_per_api"]
-        same = [
-            "target_metric_name", "step_hint", "max_allowed_runtime_sec", "eval_period_time_sec",
-            "num_train_examples", "num_eval_train_examples", "num_validation_examples",
-            "num_test_examples",
-        ]  # fmt: skip
-        assert {n: getattr(workload, n) for n in same} == {n: facts[n] for n in same}
-        assert workload.loss_type.name == facts["loss_type"]
-        assert workload.dropout_rate == facts["default_dropout"]
 
 
 def test_official_weights_load_strictly_whether_shared_ones_are_repeated_or_not():
@@ -340,8 +308,8 @@ def wrong_at_first(inputs, targets):
 def test_metrics_are_those_of_the_translations_and_of_sacrebleu(monkeypatch, mini):
     vocabulary = mini.preparation().vocabulary()
     lines = ["the cuth did not roth some cuths .", "a b c d", "some of the things are lost ."]
-    tokens, lengths = vocabulary.encode(lines)
-    rows = [torch.from_numpy(row).long() for row in np.split(tokens, np.cumsum(lengths)[:-1])]
+    rows = [torch.tensor(tokens) for tokens in vocabulary.encode(lines)]
+    lengths = [len(row) for row in rows]
     targets = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     translations = targets.clone()
     translations[0, 2] = 40  # one wrong token

@@ -11,9 +11,8 @@ import numpy as np
 
 from harness.spec import DataError
 from workloads import prepared
-from workloads.librispeech import vocabulary
-from workloads.librispeech.vocabulary import Vocabulary
 from workloads.prepared import Part
+from workloads.vocabulary import Vocabulary, train
 
 Arrays = Mapping[str, np.ndarray]
 Utterance = tuple[np.ndarray, str]  # samples [S], int16 at 16 kHz, and what is said
@@ -93,7 +92,7 @@ class Preparation:
     def _make_vocabulary(self) -> Arrays:
         if self.vocabulary_file is None:
             texts = [text for recording in self._transcribed() for text in recording.texts()]
-            content = vocabulary.train(texts, self.vocabulary_size)
+            content = train(texts, self.vocabulary_size)
         else:
             content = self.vocabulary_file.read_bytes()
             size = len(Vocabulary(content, str(self.vocabulary_file)))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from workloads.librispeech.vocabulary import BLANK
+from workloads.vocabulary import UNKNOWN as BLANK
 
 SUMS = ("errors", "words", "plain_errors", "plain_words", "loss", "utterances")
 

@@ -30,7 +30,8 @@ from workloads.librispeech.conformer import Conformer, ConformerConfig
 from workloads.librispeech.data import Preparation, Utterances
 from workloads.librispeech.deepspeech import DeepSpeech, DeepSpeechConfig
 from workloads.librispeech.layers import averaged_statistics
-from workloads.librispeech.vocabulary import BLANK, Vocabulary
+from workloads.vocabulary import UNKNOWN as BLANK
+from workloads.vocabulary import Vocabulary
 
 Padded = tuple[Tensor, Tensor]  # values, and 1 where there are none
 

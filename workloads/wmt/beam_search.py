@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from workloads.wmt.vocabulary import EOS
+from workloads.vocabulary import EOS
 
 NextTokens = Callable[[Tensor, Tensor], Tensor]  # as workloads.wmt.model.Decoding
 START = 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,10 @@ import numpy as np
 from harness.spec import DataError
 from workloads import prepared
 from workloads.prepared import Part, Rows
-from workloads.wmt import vocabulary
-from workloads.wmt.vocabulary import Vocabulary
+from workloads.vocabulary import Vocabulary, train
 
 SIDES = ("inputs", "targets")
+TRAINING_CHARACTERS = 10_000_000  # that the vocabulary is made from, as AlgoPerf's
 COUNTS = ("pairs", "empty", "long")  # those read, and those left out, of a text
 Lines = tuple[list[str], list[str]]  # source and target
 Arrays = Mapping[str, np.ndarray]
@@ -88,7 +89,7 @@ class Preparation:
         if self.vocabulary_file is None:
             lines = (text.read() for text in self.texts if text.trains)
             pairs = (pair for sides in lines for pair in zip(*sides, strict=True))
-            content = vocabulary.train(pairs, self.vocabulary_size)
+            content = train(list(first_lines(pairs)), self.vocabulary_size)
         else:
             content = self.vocabulary_file.read_bytes()
             size = len(Vocabulary(content, str(self.vocabulary_file)))
@@ -104,13 +105,29 @@ class Preparation:
         sides = text.read()
         full = [i for i, pair in enumerate(zip(*sides, strict=True)) if all(map(str.strip, pair))]
         vocabulary = self.vocabulary()
-        encoded = [vocabulary.encode([side[i] for i in full]) for side in sides]
+        encoded = [_flat(vocabulary.encode([side[i] for i in full])) for side in sides]
         short = np.all([lengths <= self.max_length for _, lengths in encoded], axis=0)
         arrays = {"counts": np.array([len(sides[0]), len(sides[0]) - len(full), (~short).sum()])}
         for name, (tokens, lengths) in zip(SIDES, encoded, strict=True):
             arrays[name] = tokens[np.repeat(short, lengths)].astype(np.uint16)
             arrays[f"{name}_lengths"] = lengths[short].astype(np.uint16)
         return arrays
+
+
+def first_lines(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Source and target lines in turn, until they have `TRAINING_CHARACTERS`."""
+    characters = 0
+    for line in chain.from_iterable(pairs):
+        if characters >= TRAINING_CHARACTERS:
+            return
+        characters += len(line)
+        yield line
+
+
+def _flat(encoded: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """All lines' tokens, flat, and how many each has, both int32."""
+    lengths = np.fromiter(map(len, encoded), np.int32, len(encoded))
+    return np.fromiter(chain.from_iterable(encoded), np.int32, lengths.sum()), lengths
 
 
 class Pairs:

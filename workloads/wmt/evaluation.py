@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import Batch
+from workloads.vocabulary import EOS, Vocabulary
 from workloads.wmt.beam_search import beam_search
 from workloads.wmt.model import PAD, Decoding, Transformer
-from workloads.wmt.vocabulary import EOS, Vocabulary
 
 _ORDERS = range(1, 5)  # n-grams of one to four words
 _BLEU = ("words", "reference_words", *(f"{what}_{n}" for what in ("all", "right") for n in _ORDERS))

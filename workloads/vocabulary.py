@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from harness.spec import DataError
 
-BLANK, EOS = 0, 2  # CTC's blank is also the unknown token
+UNKNOWN, EOS = 0, 2  # the unknown token is also padding, and CTC's blank
 
 
 class Vocabulary:
@@ -29,10 +29,10 @@ class Vocabulary:
         except RuntimeError:
             raise DataError(f"{origin}: is no SentencePiece model; fetch it anew") from None
         special = self._model.unk_id(), self._model.eos_id()
-        if special != (BLANK, EOS):
+        if special != (UNKNOWN, EOS):
             raise DataError(
-                f"{origin}: its unknown token and EOS are {special}, not {(BLANK, EOS)} as in "
-                "AlgoPerf's; remove it, and one is made from the transcripts"
+                f"{origin}: its unknown token and EOS are {special}, not {(UNKNOWN, EOS)} as in "
+                "AlgoPerf's; remove it, and one is made from the training text"
             )
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Vocabulary:
 
     def decode(self, sentences: Sequence[Sequence[int]]) -> list[str]:
         """The text of each; tokens past the vocabulary's end are unknown ones."""
-        known = [[token if token < len(self) else BLANK for token in one] for one in sentences]
+        known = [[token if token < len(self) else UNKNOWN for token in one] for one in sentences]
         return [str(self._model.decode(tokens)) for tokens in known]
 
 
