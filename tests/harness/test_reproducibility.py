@@ -97,7 +97,6 @@ def test_values_at_equal_steps_agree_between_the_clocks():
     wall = run_attempt(
         workloads.get,
         spec_of("diabetes", "nadamw", clock="wall", budget_seconds=60.0, eval_period_seconds=0.0),
-        lambda row: None,
     )
     by_step = {row.global_step: row.metrics for row in wall.rows}
     assert all(by_step[row.global_step] == row.metrics for row in steps.rows)

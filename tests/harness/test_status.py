@@ -52,7 +52,9 @@ def mid_sweep(tmp_path):
     """Five trials: reached, failed, lost, under way when the driver died, never started."""
     experiment = plan_toys(*"abcde")
     with pytest.raises(MemoryError):
-        run_sweep(experiment, tmp_path, Script(*MID_SWEEP, die_with_the_driver), Quiet())
+        run_sweep(
+            experiment, tmp_path, Script(*MID_SWEEP, die_with_the_driver), Quiet(), max_attempts=1
+        )
     return tmp_path
 
 

@@ -9,6 +9,7 @@ import workloads
 from harness import ledger, sweep
 from harness.attempt import prepare_process
 from harness.local import ThisProcess
+from harness.status import read_status
 from harness.sweep import InterruptedSweepError, run_sweep
 from scoring.records import Failure, Status, TrialResult
 from scoring.tree import read_trial, trial_folder, trial_folders
@@ -95,7 +96,7 @@ def test_a_failing_trial_harms_no_other(tmp_path):
 
 def test_a_lost_trial_keeps_its_rows_and_is_tried_again(tmp_path):
     experiment = plan_toys("a", "b")
-    summary = run_sweep(experiment, tmp_path, Script(die, finish), Quiet())
+    summary = run_sweep(experiment, tmp_path, Script(die, finish), Quiet(), max_attempts=1)
     lost, fine = experiment.specs()
     assert [spec for spec, _ in summary.failed] == [lost]
     result = result_of(tmp_path, lost)
@@ -115,9 +116,29 @@ def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
     def vanish(driver, spec):
         driver.lost(spec, Failure.OOM, "too big", "")
 
-    run_sweep(plan_toys("a"), tmp_path, Script(vanish), Quiet())
+    run_sweep(plan_toys("a"), tmp_path, Script(vanish), Quiet(), max_attempts=1)
     result = result_of(tmp_path, next(plan_toys("a").specs()))
     assert (result.failure, result.rows, result.attempts) == (Failure.OOM, [], 1)
+
+
+def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
+    answers = []
+
+    def die_twice(driver, spec):
+        for attempt in (1, 2):
+            driver.started(spec, {"host": "h", "pid": attempt})
+            driver.take(spec, "resumed", [make_row(7)])
+            driver.take(spec, "row", make_row(10 * attempt))
+            answers.append(driver.lost(spec, Failure.WORKER_LOST, "gone", ""))
+
+    summary = run_sweep(plan_toys("a"), tmp_path, Script(die_twice), Quiet(), max_attempts=2)
+    assert answers == [True, False]
+    ((spec, result),) = summary.failed
+    assert (result.attempts, result.rows) == (2, [make_row(7), make_row(20)])
+    events = [event["event"] for event in ledger.read(tmp_path)]
+    attempt = ["attempt_started", "attempt_resumed", "row"]
+    assert events == ["driver_started", *attempt, "attempt_lost", *attempt, "attempt_ended"]
+    assert read_status(tmp_path).hours_spent == pytest.approx((3 + 13) / 3600)
 
 
 def test_ctrl_c_records_what_runs_as_interrupted(tmp_path):
