@@ -133,7 +133,7 @@ def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
 
     summary = run_sweep(plan_toys("a"), tmp_path, Script(die_twice), Quiet(), max_attempts=2)
     assert answers == [True, False]
-    ((spec, result),) = summary.failed
+    ((_, result),) = summary.failed
     assert (result.attempts, result.rows) == (2, [make_row(7), make_row(20)])
     events = [event["event"] for event in ledger.read(tmp_path)]
     attempt = ["attempt_started", "attempt_resumed", "row"]
