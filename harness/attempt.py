@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 from collections.abc import Callable
@@ -41,6 +42,7 @@ class Attempt:
 
     Attributes:
         steps: How many steps this attempt has made.
+        deadline: Past this second of its clock the trial matters no more; may be set at any time.
     """
 
     def __init__(
@@ -50,14 +52,16 @@ class Attempt:
     ) -> None:
         self._send, self._folder = send, checkpoints
         self.steps = 0
+        self.deadline = math.inf
 
     def report(self, row: EvalRow) -> None:
         """Hands over an evaluation."""
         self._send("row", row)
 
-    def beat(self) -> None:
-        """Counts a step."""
+    def beat(self) -> float:
+        """Counts a step; returns the deadline."""
         self.steps += 1
+        return self.deadline
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Keeps a checkpoint; where that fails, the one before it stays."""

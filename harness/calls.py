@@ -16,7 +16,7 @@ from harness.spec import Batch, DataError, TrainingCompleteError, Workload
 from harness.state import StateCodec
 from harness.streams import Streams
 from harness.submission import Submission, SubmissionError, WorkloadView
-from scoring.records import TrialSpec
+from scoring.records import EvalRow, TrialSpec
 
 
 class InputQueue:
@@ -170,6 +170,10 @@ class SubmissionCalls:
         returned = self._submission.prepare_for_eval(**self._keywords(self.step, rng))
         self._adopt("prepare_for_eval", returned)
 
+    def remember(self, row: EvalRow) -> None:
+        """Adds an evaluation to what the submission may look at."""
+        self.eval_results.append((self.step, _algoperf_row(row)))
+
     def check_params(self, function: str, params: Any) -> None:
         """Raises SubmissionError unless `params` is a model with the initial names and shapes."""
         if not isinstance(params, nn.Module) or _shapes(params) != self._shapes:
@@ -201,6 +205,18 @@ class SubmissionCalls:
         if params is not self.params:
             self.check_params(function, params)
         self._optimizer_state, self.params, self.model_state = optimizer_state, params, model_state
+
+
+def _algoperf_row(row: EvalRow) -> dict[str, float]:
+    """What a submission finds in eval_results: AlgoPerf's keys."""
+    return {
+        **row.metrics,
+        "score": row.submission_seconds,
+        "total_duration": row.total_seconds,
+        "accumulated_submission_time": row.submission_seconds,
+        "accumulated_eval_time": row.eval_seconds,
+        "accumulated_logging_time": row.logging_seconds,
+    }
 
 
 def _named(hyperparameters: dict[str, Any] | None) -> Any:

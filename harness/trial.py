@@ -11,6 +11,8 @@ The rules (AlgoPerf v0.6's, with its faults mended):
   step at most.
 - TrainingCompleteError and the step limit are followed by a last evaluation, of the parameters that
   the submission handed back last.
+- The deadline past which a trial matters no more is looked at in the same places; over it, the
+  trial ends as pruned, without an evaluation.
 - A failing evaluation fails the trial. Non-finite parameters at two evaluations in a row end it.
 """
 
@@ -58,8 +60,12 @@ class Control(Protocol):
     def not_resumable(self, reason: str) -> None:
         """Takes notice that there will be no checkpoints, and why."""
 
-    def beat(self) -> None:
-        """Called after every step: the trial is alive. Timed, so it costs next to nothing."""
+    def beat(self) -> float:
+        """Called after every step: the trial is alive. Timed, so it costs next to nothing.
+
+        Returns:
+            The second of the submission clock past which the trial matters no more.
+        """
 
 
 class ControlError(RuntimeError):
@@ -136,18 +142,21 @@ class _Trial:
         clock.resume()
         while True:
             complete = calls.train_step()
-            self.control.beat()
-            seconds = clock.step(budget)
+            deadline = self.control.beat()
+            seconds = clock.step(min(budget, deadline))
             if calls.wants_train_state:
                 self._update_train_state(seconds, complete)
             last = complete or calls.step >= max_steps
-            if seconds < budget and not last and seconds - self.last_eval_seconds < period:
+            due = last or seconds - self.last_eval_seconds >= period
+            if seconds < budget and seconds <= deadline and not due:
                 continue
             if seconds < budget:
                 calls.prepare_for_eval()
             clock.pause()
             if clock.seconds >= budget:
                 return Status.OUT_OF_TIME
+            if clock.seconds > deadline:
+                return Status.PRUNED
             if self._evaluate(last):
                 return Status.REACHED
             if not self._finite_lately():
@@ -176,7 +185,7 @@ class _Trial:
         began = clock.now()
         self._report(row)
         self.logging_seconds += clock.now() - began
-        calls.eval_results.append((calls.step, _algoperf_row(row)))
+        calls.remember(row)
         return reached and spec.until != "budget"
 
     def _save(self) -> None:
@@ -289,15 +298,3 @@ class _Trial:
             failure=failure,
             **describe_error(error),
         )
-
-
-def _algoperf_row(row: EvalRow) -> dict[str, float]:
-    """What a submission finds in eval_results: AlgoPerf's keys."""
-    return {
-        **row.metrics,
-        "score": row.submission_seconds,
-        "total_duration": row.total_seconds,
-        "accumulated_submission_time": row.submission_seconds,
-        "accumulated_eval_time": row.eval_seconds,
-        "accumulated_logging_time": row.logging_seconds,
-    }

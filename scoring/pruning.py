@@ -12,6 +12,8 @@ if its held-out variant may set the fastest time of that variant, which others a
 such a trial is no more than *parked*, until its variant is known to be no faster than the fastest.
 
 Deadlines never grow as more becomes known, so that a trial that was stopped stays rightly stopped.
+The proof is the facts that decide: with what is known of those trials alone, and nothing of any
+other, the deadline is no later than the second at which the trial stopped.
 
 Shapes: S submissions, W workloads (those scored, then held-out variants), K studies, T trials.
 """
@@ -27,6 +29,25 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 _NOTHING = -np.inf  # no time at all makes a difference
 _ROUNDING = 1 + 1e-12  # of a mean of two times
+
+
+Place = tuple[int, int, int, int]  # submission, workload, study and trial, all from 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What decides whether a trial matters.
+
+    Attributes:
+        held_out: By column of a held-out variant that of its workload.
+        r_max: How many times the fastest a submission may take.
+    """
+
+    held_out: Mapping[int, int]
+    r_max: float
+
+
+MEDIANS = Rules({}, np.inf)  # whatever changes no median: what speedups and references need
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +200,37 @@ def _median(ordered: Floats) -> Floats:
 def _upper_middle(ordered: Floats) -> Floats:
     middle: Floats = ordered[..., ordered.shape[-1] // 2]
     return middle
+
+
+def prove(bounds: Bounds, place: Place, second: float, rules: Rules) -> list[Place]:
+    """The trials whose facts decide that a trial may stop at a second of its clock.
+
+    As few as are needed, and the closest: what is left out first are other submissions as a whole,
+    then other workloads, then single trials, those of its own study last.
+    """
+    known = np.argwhere((bounds.low > 0) | np.isfinite(bounds.high)).tolist()
+    facts: list[Place] = [(s, w, k, t) for s, w, k, t in known if (s, w, k, t) != place]
+    facts.sort(key=lambda fact: [fact[:size] == place[:size] for size in (3, 2, 1)])
+    wholes = [
+        [fact for fact in facts if fact[axis] == n] for axis in (0, 1) for n in _far(facts, axis)
+    ]
+    for group in [*wholes, *([fact] for fact in facts)]:
+        without = [fact for fact in facts if fact not in group]
+        if len(without) < len(facts) and holds(bounds, without, place, second, rules):
+            facts = without
+    return facts
+
+
+def holds(bounds: Bounds, facts: list[Place], place: Place, second: float, rules: Rules) -> bool:
+    """Whether these facts alone decide that a trial may stop at a second of its clock."""
+    alone = Bounds.unknown(bounds.low.shape)
+    for fact in facts:
+        alone.low[fact], alone.high[fact] = bounds.low[fact], bounds.high[fact]
+    if second > 0:
+        alone.low[place] = after(second)
+    return bool(deadlines(alone, rules.held_out, rules.r_max).stop[place] <= second)
+
+
+def _far(facts: list[Place], axis: int) -> list[int]:
+    """The submissions, or the workloads, of facts in their order."""
+    return list(dict.fromkeys(fact[axis] for fact in facts))

@@ -35,6 +35,7 @@ class Status(StrEnum):
     STEP_LIMIT = "step_limit"
     TRAINING_COMPLETE = "training_complete"  # the submission ended itself, goal not met
     DIVERGED = "diverged"  # non-finite parameters: a result, not a fault
+    PRUNED = "pruned"  # it could not change the leaderboard any more
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 
@@ -147,6 +148,7 @@ class TrialResult:
     traceback: str = ""  # its tail
     environment: dict[str, Any] = field(default_factory=dict)
     attempts: int = 1
+    proof: list[dict[str, Any]] = field(default_factory=list)  # why a pruned trial could stop
 
 
 def to_plain(value: Any) -> Any:

@@ -81,6 +81,14 @@ CompileOption = Annotated[
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
 CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
 GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial; 0 trains on the CPU")]
+CheckpointsOption = Annotated[
+    Path | None,
+    typer.Option(resolve_path=True, help="of all machines; default: each one's temporary folder"),
+]
+AttemptsOption = Annotated[
+    int, typer.Option(min=1, help="of a trial whose process or machine is lost")
+]
+HangOption = Annotated[float, typer.Option(min=1, help="seconds without a step that end a trial")]
 AddressOption = Annotated[
     str | None, typer.Option(help="of a running Ray cluster; default: start one here")
 ]

@@ -16,6 +16,8 @@ import typer
 from harness.cli.options import (
     INTERRUPTED,
     AddressOption,
+    AttemptsOption,
+    CheckpointsOption,
     ClockKind,
     ClockOption,
     CompileOption,
@@ -24,6 +26,7 @@ from harness.cli.options import (
     Device,
     DivergedOption,
     GpusOption,
+    HangOption,
     RulesetOption,
     SeedOption,
     TuningOption,
@@ -114,15 +117,9 @@ def sweep(
     cpus_per_trial: CpusOption = 1,
     gpus_per_trial: GpusOption = 0,
     address: AddressOption = None,
-    checkpoint_dir: Annotated[
-        Path | None, typer.Option(help="of all machines; default: each one's temporary folder")
-    ] = None,
-    max_attempts: Annotated[
-        int, typer.Option(min=1, help="of a trial whose process or machine is lost")
-    ] = 3,
-    hang_timeout: Annotated[
-        float, typer.Option(min=1, help="seconds without a step that end a trial")
-    ] = 3600.0,
+    checkpoint_dir: CheckpointsOption = None,
+    max_attempts: AttemptsOption = 3,
+    hang_timeout: HangOption = 3600.0,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -145,14 +142,10 @@ def sweep(
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
         options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
         request = Request(
-            submissions=submissions,
-            workloads=workload or workloads.suite(str(suite)),
-            ruleset=rulesets.load(ruleset),
-            tuning=tuning,
-            studies=studies,
-            trials=trials,
+            submissions=submissions, workloads=workload or workloads.suite(str(suite)),
+            ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
             options=options | {"gpus_per_trial": gpus_per_trial},
-        )
+        )  # fmt: skip
         with preparing() as progress:
             draft = check(request, workloads.get, progress)
     if dry_run:
@@ -160,11 +153,10 @@ def sweep(
         return
     cpus, gpus = draft.fields["cpus_per_trial"], draft.fields["gpus_per_trial"]
     cluster = Cluster(workloads.get, address, cpus, gpus, hang_timeout)
-    kept = None if checkpoint_dir is None else checkpoint_dir.resolve()
     with stoppable(), watch(console) as watcher, closing(cluster):
+        experiment = draft.complete(out, cluster)
         try:
-            experiment = draft.complete(out, cluster)
-            summary = run_sweep(experiment, out, cluster, watcher, kept, max_attempts)
+            summary = run_sweep(experiment, out, cluster, watcher, checkpoint_dir, max_attempts)
         except InterruptedSweepError as interrupted:
             summary = interrupted.summary
     _print_summary(summary, out)

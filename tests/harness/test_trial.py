@@ -60,6 +60,32 @@ def test_budget_is_looked_at_after_every_step(time):
     assert seconds_of(result) == [3.0]
 
 
+def test_past_its_deadline_a_trial_ends_as_pruned(time):
+    control = Rows(time, deadline=30.0)
+    result = run(time, ScriptedWorkload(time), make_submission(time), control)
+    assert (result.status, result.submission_seconds) == (Status.PRUNED, 31)
+    assert seconds_of(result) == [1, 11, 21]
+
+
+def test_an_evaluation_at_the_deadline_counts_and_one_past_it_does_not(time):
+    for deadline, rows in ((21.0, [1, 11, 21]), (20.9, [1, 11])):
+        control = Rows(time, deadline=deadline)
+        result = run(time, ScriptedWorkload(time), make_submission(time), control)
+        assert (result.status, seconds_of(result)) == (Status.PRUNED, rows)
+
+
+def test_a_deadline_may_come_while_the_trial_runs(time):
+    control = Rows(time)
+
+    def on_step(step, **_):
+        if step == 15:
+            control.deadline = 5.0
+
+    result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step), control)
+    assert (result.status, result.global_step) == (Status.PRUNED, 16)
+    assert result.submission_seconds == 16  # what it had spent; not the deadline
+
+
 def test_a_target_met_over_the_budget_does_not_count(time):
     workload = ScriptedWorkload(time, losses=[5.0, 0.5])
     submission = make_submission(time, step_seconds=6.0, prepare_seconds=5.0)

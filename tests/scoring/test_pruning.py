@@ -78,8 +78,11 @@ class Sweep:
         self.left = list(np.ndindex(shape))
         self.stops = []
 
+    def bounds(self):
+        return Bounds(self.low, self.high)
+
     def deadlines(self):
-        return self.limits(Bounds(self.low, self.high), self.board.held_out, self.board.r_max)
+        return self.limits(self.bounds(), self.board.held_out, self.board.r_max)
 
     def run(self, together):
         """`together`: whether trials take turns, or run one after the other."""

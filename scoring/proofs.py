@@ -1,0 +1,63 @@
+"""Whether the pruned trials of results could indeed not change what the results are used for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scoring.pruning import Bounds, Place, Rules, after, deadlines
+from scoring.records import RecordError, Status
+from scoring.results import Results, Trial
+
+
+def rules_of(results: Results) -> Rules:
+    """Those that the results are scored by."""
+    columns = {name: number for number, name in enumerate(results.scope.workloads)}
+    held_out = {columns[v]: columns[name] for v, name in results.scope.held_out.items()}
+    return Rules(held_out, results.scope.ruleset.r_max)
+
+
+def check(results: Results, rules: Rules, purpose: str) -> None:
+    """Raises RecordError where a pruned trial could still have mattered.
+
+    Args:
+        results: With pruned trials or without.
+        rules: What they are used for.
+        purpose: That in words, for the message.
+    """
+    pruned = [trial for trial in results.trials if trial.status == Status.PRUNED]
+    if not pruned:
+        return
+    stop = deadlines(bounds_of(results), rules.held_out, rules.r_max).stop
+    for trial in pruned:
+        deadline = stop[_place(results, trial)]
+        if not trial.extra and trial.submission_seconds < deadline:
+            until = "its end" if np.isinf(deadline) else f"second {deadline:,.2f}"
+            raise RecordError(
+                f"{trial.folder}: was pruned at second {trial.submission_seconds:,.2f}, but for "
+                f"{purpose} it matters up to {until}; `chronograd sweep --resume` runs it on, or "
+                "run the sweep with --pruning off"
+            )
+
+
+def bounds_of(results: Results) -> Bounds:
+    """What results say of every trial; nothing of those that were not read."""
+    scope = results.scope
+    shape = (len(results.submissions), len(scope.workloads), scope.studies, scope.trials)
+    bounds = Bounds.unknown(shape)
+    for trial in results.trials:
+        if trial.extra:
+            continue
+        place = _place(results, trial)
+        if trial.hit is not None and trial.within_budget:
+            bounds.low[place] = bounds.high[place] = trial.hit.submission_seconds
+        elif trial.status != Status.PRUNED:
+            bounds.low[place] = np.inf
+        elif trial.submission_seconds > 0:
+            bounds.low[place] = after(trial.submission_seconds)
+    return bounds
+
+
+def _place(results: Results, trial: Trial) -> Place:
+    submission = list(results.submissions).index(trial.submission)
+    workload = list(results.scope.workloads).index(trial.workload)
+    return submission, workload, trial.study, trial.trial - 1
