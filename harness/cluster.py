@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ class _Running:
     spec: TrialSpec
     began: bool = False
     heard: float = 0.0
+    deadline: float = math.inf
 
 
 class ClusterError(UserError):
@@ -139,8 +141,12 @@ class Cluster:
             while waiting or running:
                 while waiting and len(running) < max(1, self.slots()):
                     spec = waiting.popleft()
+                    if driver.needless(spec):
+                        continue
                     process = _Running(self._new_process(), spec)
                     running[self._stream(process, driver)] = process
+                if not running:
+                    continue
                 ready, _ = ray.wait(list(running), num_returns=1, timeout=BEAT_SECONDS)
                 outcomes = {s: self._take(s, running[s], driver) for s in ready}
                 for stream, process in running.items():
@@ -153,6 +159,8 @@ class Cluster:
                         del running[stream]
                     if outcome is _Outcome.AGAIN:
                         waiting.appendleft(process.spec)
+                if _Outcome.DONE in outcomes.values() or not ready:
+                    self._hand_out_deadlines(running.values(), driver)
         finally:
             for process in running.values():
                 ray.kill(process.actor)
@@ -196,7 +204,7 @@ class Cluster:
 
     def _new_process(self) -> Any:
         actor = ray.remote(TrialProcess).options(
-            max_restarts=0, max_task_retries=0, **self._resources
+            max_restarts=0, max_task_retries=0, max_concurrency=2, **self._resources
         )
         return actor.remote()
 
@@ -204,7 +212,17 @@ class Cluster:
         """Starts a trial; its process goes on from an event once it was taken off the stream."""
         options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
         run = process.actor.run.options(**options)
-        return run.remote(self._load_workload, process.spec, driver.checkpoints(process.spec))
+        process.deadline = driver.deadline(process.spec)
+        where = driver.checkpoints(process.spec)
+        return run.remote(self._load_workload, process.spec, where, process.deadline)
+
+    def _hand_out_deadlines(self, running: Iterable[_Running], driver: Driver) -> None:
+        """Tells trials under way where theirs has come nearer."""
+        for process in running:
+            deadline = driver.deadline(process.spec)
+            if process.began and deadline < process.deadline:
+                process.deadline = deadline
+                process.actor.set_deadline.remote(deadline)
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""

@@ -34,9 +34,12 @@ class ThisProcess:
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial; Ctrl-C ends the one under way and is raised on."""
         for spec in specs:
+            if driver.needless(spec):
+                continue
             driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
             folder = driver.checkpoints(spec)
             control = Attempt(partial(driver.take, spec), folder)
+            control.deadline = driver.deadline(spec)
             result = run_attempt(self._load_workload, spec, control)
             driver.ended(spec, result)
             if result.status is Status.INTERRUPTED:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +23,9 @@ from scoring.records import (
 )
 from scoring.rulesets import Ruleset, first_fault
 from scoring.tree import read_trial, trial_folder
+
+if TYPE_CHECKING:
+    from harness.pruner import Pruner
 
 EXPERIMENT_FILE = "experiment.json"
 
@@ -128,9 +131,12 @@ class Experiment(BaseModel):
             return 0.0
         return rules.baseline_step_seconds or rules.budget_seconds / rules.step_hint
 
-    def left(self, out: Path) -> list[TrialSpec]:
-        """The trials that have no result yet; one lost with its machine or interrupted has none."""
-        return [spec for spec in self.specs() if not _is_done(trial_folder(out, spec))]
+    def left(self, out: Path, pruner: Pruner | None = None) -> list[TrialSpec]:
+        """The trials that have no result yet; one lost with its machine or interrupted has none.
+
+        Neither has one that was pruned, unless `pruner` still says that it does not matter.
+        """
+        return [spec for spec in self.specs() if not _is_done(trial_folder(out, spec), pruner)]
 
     def write(self, out: Path) -> None:
         """Writes OUT/experiment.json."""
@@ -268,9 +274,11 @@ def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
     )
 
 
-def _is_done(folder: Path) -> bool:
+def _is_done(folder: Path, pruner: Pruner | None) -> bool:
     if not (folder / "trial.json").is_file():
         return False
-    _, result = read_trial(folder)
+    spec, result = read_trial(folder)
+    if result.status is Status.PRUNED:
+        return pruner is not None and result.submission_seconds >= pruner.deadline(spec)
     lost = result.status is Status.FAILED and result.failure is Failure.WORKER_LOST
     return not lost and result.status is not Status.INTERRUPTED

@@ -30,8 +30,11 @@ BEAT_SECONDS = 5.0  # between signs of life
 class TrialProcess:
     """The actor of one attempt. Ray gives it a process that nothing has run in before."""
 
+    def __init__(self) -> None:
+        self._control = Attempt()
+
     def run(
-        self, load_workload: LoadWorkload, spec: TrialSpec, checkpoints: Path
+        self, load_workload: LoadWorkload, spec: TrialSpec, checkpoints: Path, deadline: float
     ) -> Iterator[Event]:
         """Streams the attempt's events, and a ("beat", steps) while there is nothing else to tell.
 
@@ -46,7 +49,8 @@ class TrialProcess:
             events.put((kind, payload))
             events.join()
 
-        control = Attempt(send, checkpoints)
+        self._control = control = Attempt(send, checkpoints)
+        control.deadline = deadline
 
         def train() -> None:
             try:
@@ -67,6 +71,10 @@ class TrialProcess:
                 continue
             yield (kind, payload)
             events.task_done()
+
+    def set_deadline(self, deadline: float) -> None:
+        """Past this second of its clock the trial matters no more."""
+        self._control.deadline = deadline
 
     def forget(self, checkpoints: Path) -> None:
         """Removes the checkpoints of a trial whose end is on record."""

@@ -47,6 +47,8 @@ def read_status(out: Path) -> SweepStatus:
         if event["event"] == "attempt_started":
             state[trial] = "under way"
             failures.pop(trial, None)
+        elif event["event"] == "pruned":  # before it began
+            state[trial] = Status.PRUNED
         elif event["event"] == "attempt_resumed":
             before[trial, attempt] = event["submission_seconds"]
         elif event["event"] == "row":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import tempfile
@@ -20,6 +21,7 @@ from scoring.tree import remove_half_written, write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.plan import Experiment
+    from harness.pruner import Pruner
 
 
 MAX_ATTEMPTS = 3
@@ -78,6 +80,7 @@ def run_sweep(
     watcher: Watcher,
     checkpoints: Path | None = None,
     max_attempts: int = MAX_ATTEMPTS,
+    pruning: bool = False,
 ) -> Summary:
     """Runs what is left of an experiment, recording every event as it comes.
 
@@ -88,6 +91,7 @@ def run_sweep(
         watcher: Who looks on.
         checkpoints: Where checkpoints are kept; None: in each machine's temporary folder.
         max_attempts: How often a trial is begun before the loss of its machine counts.
+        pruning: Whether trials stop that cannot change the leaderboard any more.
 
     Raises:
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
@@ -96,8 +100,13 @@ def run_sweep(
     with Ledger(out) as book:
         remove_half_written(out)
         experiment.write(out)
-        left = experiment.left(out)
-        driver = Driver(book, out, watcher, left, checkpoints, max_attempts)
+        pruner = None
+        if pruning:
+            from harness.pruner import Pruner
+
+            pruner = Pruner(experiment, out)
+        left = experiment.left(out, pruner)
+        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner)
         watcher.planned(experiment, left)
         try:
             executor.run(left, driver)
@@ -136,7 +145,9 @@ class Driver:
         specs: Sequence[TrialSpec],
         checkpoints: Path | None,
         max_attempts: int,
+        pruner: Pruner | None = None,
     ) -> None:
+        self._pruner = pruner
         self._book, self._out, self._watcher = book, out, watcher
         self._checkpoints, self._max_attempts = checkpoints, max_attempts
         self._attempts = Counter(
@@ -147,6 +158,19 @@ class Driver:
         self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
         self._running: dict[str, TrialSpec] = {}
         self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
+
+    def deadline(self, spec: TrialSpec) -> float:
+        """Past this second of its clock a trial can change no score."""
+        return math.inf if self._pruner is None else self._pruner.deadline(spec)
+
+    @_undisturbed()
+    def needless(self, spec: TrialSpec) -> bool:
+        """Whether a trial that waits need not begin; it is then recorded as pruned."""
+        if self.deadline(spec) > 0:
+            return False
+        self._append("pruned", spec)
+        self._record(spec, TrialResult(status=Status.PRUNED, attempts=self._attempts[spec.name]))
+        return True
 
     @_undisturbed()
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
@@ -208,8 +232,17 @@ class Driver:
             "total_seconds": result.total_seconds,
         }
         self._append("attempt_ended", spec, **summary)
-        write_trial(self._out, spec, result)
         del self._running[spec.name], self._rows[spec.name]
+        self._record(spec, result)
+
+    def _record(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Writes a trial's folder, with the proof where it was pruned, and tells of its end."""
+        if self._pruner is not None:
+            if result.status is Status.PRUNED:
+                proof = self._pruner.proof(spec, result.submission_seconds)
+                result = replace(result, proof=proof)
+            self._pruner.learn(spec, result)
+        write_trial(self._out, spec, result)
         self._ended[spec.name] = (spec, result)
         self._watcher.ended(spec, result)
 

@@ -10,6 +10,8 @@ from itertools import groupby
 import numpy as np
 
 from scoring.profiles import Stages, apply_rules, scores
+from scoring.proofs import check, rules_of
+from scoring.pruning import MEDIANS
 from scoring.reference import Reference
 from scoring.remarks import differences, missing, ties
 from scoring.results import Results, Scope, Submission, Trial
@@ -122,9 +124,12 @@ def make_leaderboard(
         resamples: How many.
 
     Raises:
-        RecordError: The reference was made under other rules.
+        RecordError: The reference was made under other rules, or a trial was pruned that matters.
     """
     scope = results.scope
+    check(results, rules_of(results) if method is RULES else None, f"--method {method.name}")
+    if reference is not None:
+        check(results, MEDIANS, "--reference")
     studies = study_times(results, method)
     times_sw = medians(studies.seconds_swk, method)
     stages = apply_rules(times_sw, scope)

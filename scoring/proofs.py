@@ -16,18 +16,21 @@ def rules_of(results: Results) -> Rules:
     return Rules(held_out, results.scope.ruleset.r_max)
 
 
-def check(results: Results, rules: Rules, purpose: str) -> None:
+def check(results: Results, rules: Rules | None, purpose: str) -> None:
     """Raises RecordError where a pruned trial could still have mattered.
 
     Args:
         results: With pruned trials or without.
-        rules: What they are used for.
+        rules: What they are used for; None for what needs every trial in full.
         purpose: That in words, for the message.
     """
     pruned = [trial for trial in results.trials if trial.status == Status.PRUNED]
     if not pruned:
         return
-    stop = deadlines(bounds_of(results), rules.held_out, rules.r_max).stop
+    bounds = bounds_of(results)
+    stop = np.full(bounds.low.shape, np.inf)
+    if rules is not None:
+        stop = deadlines(bounds, rules.held_out, rules.r_max).stop
     for trial in pruned:
         deadline = stop[_place(results, trial)]
         if not trial.extra and trial.submission_seconds < deadline:

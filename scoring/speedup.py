@@ -8,6 +8,8 @@ import numpy as np
 
 from scoring import rulesets
 from scoring.profiles import Floats
+from scoring.proofs import check
+from scoring.pruning import MEDIANS
 from scoring.records import RecordError
 from scoring.results import Results, Scope
 from scoring.times import OFFICIAL, Method, medians, study_times
@@ -34,8 +36,10 @@ def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speed
     Neither the cap at r_max nor the rule for held-out variants applies: raw medians are compared.
 
     Raises:
-        RecordError: There is no submission `baseline`.
+        RecordError: There is no submission `baseline`, or a trial was pruned that may change a
+            median.
     """
+    check(results, MEDIANS, "--speedup")
     names = list(results.submissions)
     if baseline not in names:
         raise RecordError(

@@ -81,6 +81,18 @@ CompileOption = Annotated[
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
 CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
 GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial; 0 trains on the CPU")]
+
+
+class Pruning(StrEnum):
+    """Whether trials stop early."""
+
+    EXACT = "exact"
+    OFF = "off"
+
+
+PruningOption = Annotated[
+    Pruning, typer.Option(help="exact: stop trials that provably cannot change the leaderboard")
+]
 CheckpointsOption = Annotated[
     Path | None,
     typer.Option(resolve_path=True, help="of all machines; default: each one's temporary folder"),

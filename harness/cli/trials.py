@@ -27,6 +27,8 @@ from harness.cli.options import (
     DivergedOption,
     GpusOption,
     HangOption,
+    Pruning,
+    PruningOption,
     RulesetOption,
     SeedOption,
     TuningOption,
@@ -120,6 +122,7 @@ def sweep(
     checkpoint_dir: CheckpointsOption = None,
     max_attempts: AttemptsOption = 3,
     hang_timeout: HangOption = 3600.0,
+    pruning: PruningOption = Pruning.EXACT,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -156,7 +159,10 @@ def sweep(
     with stoppable(), watch(console) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
         try:
-            summary = run_sweep(experiment, out, cluster, watcher, checkpoint_dir, max_attempts)
+            exact = pruning is Pruning.EXACT and experiment.until == Until.VALIDATION
+            summary = run_sweep(
+                experiment, out, cluster, watcher, checkpoint_dir, max_attempts, exact
+            )
         except InterruptedSweepError as interrupted:
             summary = interrupted.summary
     _print_summary(summary, out)
@@ -180,12 +186,13 @@ def stoppable() -> Iterator[None]:
 def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
     fit = {"resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout"}
+    fit |= {"pruning"}
     for name in context.params.keys() - fit - {"dry_run"}:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
                 "--resume DIR takes all from DIR; only --studies, --address, --checkpoint-dir, "
-                "--max-attempts, --hang-timeout and --dry-run go with it"
+                "--max-attempts, --hang-timeout, --pruning and --dry-run go with it"
             )
 
 

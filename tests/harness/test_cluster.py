@@ -312,7 +312,7 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
         return "the result"
 
     monkeypatch.setattr(process, "run_attempt", attempt)
-    stream = process.TrialProcess().run(None, make_spec(), None)
+    stream = process.TrialProcess().run(None, make_spec(), None, float("inf"))
     assert next(stream)[0] == "started"
     assert next(stream) == ("row", row)
     assert not went_on.wait(0.5)  # a process that is killed now has lost nothing
@@ -323,7 +323,7 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
 class GpuProbe:
     """Stands in for a trial's process: says which GPU it has, and waits for its neighbour."""
 
-    def run(self, load_workload, spec, checkpoints):
+    def run(self, load_workload, spec, checkpoints, deadline):
         prepare_process(spec)
         gpu, pid = os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
         yield ("started", {"gpu": gpu, "host": "", "pid": pid})
