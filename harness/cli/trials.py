@@ -1,10 +1,10 @@
-"""The commands that run trials: run, sweep, calibrate."""
+"""The commands that run trials: run, sweep."""
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,7 +71,7 @@ def run(
     from harness.local import ThisProcess
     from harness.prepare import Request, single_trial
     from harness.progress import PlainProgress
-    from harness.sweep import InterruptedSweepError, run_sweep
+    from harness.sweep import run_sweep
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -89,12 +89,8 @@ def run(
     )
     with preparing() as progress:
         draft = single_trial(request, study, trial, workloads.get, progress)
-    try:
-        summary = run_sweep(
-            draft.complete(out, executor), out, executor, PlainProgress(console, rows=True)
-        )
-    except InterruptedSweepError as interrupted:
-        summary = interrupted.summary
+    experiment, watcher = draft.complete(out, executor), PlainProgress(console, rows=True)
+    summary = _uninterrupted(run_sweep, experiment, out, executor, watcher)
     say(f"Records in {out}")
     _exit_by(summary)
 
@@ -133,7 +129,7 @@ def sweep(
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
     from harness.progress import watch
-    from harness.sweep import InterruptedSweepError, run_sweep
+    from harness.sweep import run_sweep
     from scoring import rulesets
 
     if resume is not None:
@@ -158,15 +154,21 @@ def sweep(
     cluster = Cluster(workloads.get, address, cpus, gpus, hang_timeout)
     with stoppable(), watch(console) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
-        try:
-            exact = pruning is Pruning.EXACT and experiment.until == Until.VALIDATION
-            summary = run_sweep(
-                experiment, out, cluster, watcher, checkpoint_dir, max_attempts, exact
-            )
-        except InterruptedSweepError as interrupted:
-            summary = interrupted.summary
+        exact = pruning is Pruning.EXACT and experiment.until == Until.VALIDATION
+        limits = (checkpoint_dir, max_attempts, exact)
+        summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *limits)
     _print_summary(summary, out)
     _exit_by(summary)
+
+
+def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
+    """How a sweep stands at its end, or when it was interrupted."""
+    from harness.sweep import InterruptedSweepError
+
+    try:
+        return sweep(*arguments)
+    except InterruptedSweepError as interrupted:
+        return interrupted.summary
 
 
 @contextmanager
