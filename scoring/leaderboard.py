@@ -127,9 +127,7 @@ def make_leaderboard(
         RecordError: The reference was made under other rules, or a trial was pruned that matters.
     """
     scope = results.scope
-    check(results, rules_of(results) if method is RULES else None, f"--method {method.name}")
-    if reference is not None:
-        check(results, MEDIANS, "--reference")
+    _check_pruned(results, method, reference)
     studies = study_times(results, method)
     times_sw = medians(studies.seconds_swk, method)
     stages = apply_rules(times_sw, scope)
@@ -173,6 +171,13 @@ def make_leaderboard(
         warnings=[*results.warnings, *missing(results, method)],
         remarks=[*results.remarks, *ties(studies, method, scope)],
     )
+
+
+def _check_pruned(results: Results, method: Method, reference: Reference | None) -> None:
+    """Raises RecordError where a trial was pruned that could have mattered."""
+    check(results, rules_of(results) if method is RULES else None, f"--method {method.name}")
+    if reference is not None:
+        check(results, MEDIANS, "--reference")
 
 
 def _effort(scope: Scope, trials: list[Trial]) -> tuple[float, dict[str, int]]:
