@@ -12,6 +12,7 @@ def two_steps(name, files, **options):
     folder = submission.find("nadamw")
     point = load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     workload = workloads.get(name, files)
+    workload.prepare_data()
     spec = make_spec(
         submission="nadamw", submission_path=str(folder), workload=name,
         hyperparameters=point, goal=workload.goal, test_goal=workload.test_goal,

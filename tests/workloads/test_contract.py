@@ -14,8 +14,6 @@ from workloads.arrays import ArrayWorkload
 
 UNCALIBRATED = (  # these have no target yet, and belong to no suite
     "cifar_mini",
-    "imagenet_resnet_mini",
-    "imagenet_vit_mini",
 )
 # the others need their data and a large machine
 SMALL = ["mnist", *workloads.suite("mini"), *UNCALIBRATED]

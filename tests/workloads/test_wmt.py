@@ -309,7 +309,7 @@ def test_metrics_are_those_of_the_translations_and_of_sacrebleu(monkeypatch, min
     vocabulary = mini.preparation().vocabulary()
     lines = ["the cuth did not roth some cuths .", "a b c d", "some of the things are lost ."]
     rows = [torch.tensor(tokens) for tokens in vocabulary.encode(lines)]
-    lengths = [len(row) for row in rows]
+    lengths = np.array([len(row) for row in rows])
     targets = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     translations = targets.clone()
     translations[0, 2] = 40  # one wrong token

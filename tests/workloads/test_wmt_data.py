@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workloads
-from harness.spec import DataError
+from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.wmt import (
     EMPTY,
     EVALUATION,
@@ -414,3 +414,20 @@ def test_the_mini_is_made_where_it_is_missing_and_has_its_sizes(tmp_path, monkey
     assert (tmp_path / "wmt_mini" / "train" / "inputs.npy").is_file()
     assert workload.split("train").lengths.max() <= workload.config.max_length
     assert len(workload.preparation().vocabulary()) <= workload.config.vocab_size
+
+
+@pytest.mark.slow
+def test_the_official_model_takes_a_step_on_its_files(files):
+    workload = workloads.get("wmt", files)  # at its own batch of 128 a step takes over 20 GiB
+    workload.prepare_data()
+    batch = next(workload.build_input_queue(0, "train", 2))
+    model, _ = workload.init_model_fn(0)
+    optimizer, losses = torch.optim.SGD(model.parameters(), lr=0.1), []
+    for _ in range(2):
+        logits, _ = workload.model_fn(model, batch, None, ForwardPassMode.TRAIN, 0, True, 0.0)
+        loss = workload.loss_fn(batch["targets"], logits, batch["weights"])
+        losses.append((loss["summed"] / loss["n_valid_examples"]).item())
+        loss["summed"].backward()
+        optimizer.step()
+    assert 8 < losses[0] < 14  # that of an even guess is 10.4
+    assert losses[1] < losses[0]

@@ -175,7 +175,7 @@ class ImagenetResnetMini(DistortedDigits):
 
     name = "imagenet_resnet_mini"
     summary = "32x32 distorted digits (made of scikit-learn's), small ResNet with batch norm"
-    suites = ()  # "mini" once it has a target: chronograd calibrate
+    suites = ("mini",)
     validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1050
@@ -198,7 +198,7 @@ class ImagenetVitMini(VisionTransformer, DistortedDigits):
 
     name = "imagenet_vit_mini"
     summary = "32x32 distorted digits (made of scikit-learn's), small ViT, RandAugment, mixup"
-    suites = ()  # "mini" once it has a target: chronograd calibrate
+    suites = ("mini",)
     validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1250
