@@ -16,6 +16,7 @@ from scoring.records import (
     Goal,
     RecordError,
     Status,
+    TrialResult,
     TrialSpec,
     UserError,
     read_json,
@@ -280,5 +281,10 @@ def _is_done(folder: Path, pruner: Pruner | None) -> bool:
     spec, result = read_trial(folder)
     if result.status is Status.PRUNED:
         return pruner is not None and result.submission_seconds >= pruner.deadline(spec)
+    return not will_run_again(result)
+
+
+def will_run_again(result: TrialResult) -> bool:
+    """Whether a trial was cut off: by Ctrl-C, or with its machine."""
     lost = result.status is Status.FAILED and result.failure is Failure.WORKER_LOST
-    return not lost and result.status is not Status.INTERRUPTED
+    return lost or result.status is Status.INTERRUPTED

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.plan import Experiment
+from harness.plan import Experiment, will_run_again
 from scoring.pruning import Bounds, Deadlines, Place, Rules, after, deadlines, prove
 from scoring.records import Status, TrialResult, TrialSpec
 from scoring.tree import read_trial, trial_folder
@@ -42,7 +42,7 @@ class Pruner:
                 self.learn(*read_trial(trial_folder(out, spec)))
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial has ended; one that was interrupted or lost its process has not."""
+        """A trial has ended, unless it was cut off and will run again when the sweep is resumed."""
         place = self._place(spec)
         met = [
             row.submission_seconds
@@ -54,7 +54,7 @@ class Pruner:
         elif result.status is Status.PRUNED:
             if result.submission_seconds > 0:
                 self._bounds.low[place] = after(result.submission_seconds)
-        elif result.status is not Status.INTERRUPTED:
+        elif not will_run_again(result):
             self._bounds.low[place] = np.inf
         self._deadlines = None
 

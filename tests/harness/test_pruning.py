@@ -13,13 +13,11 @@ from harness.status import read_status
 from harness.sweep import run_sweep
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read
-from scoring.records import Goal, RecordError, Status, TrialResult
+from scoring.records import Failure, RecordError, Status, TrialResult
 from scoring.speedup import speedups
 from scoring.times import OFFICIAL
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.sweeps import Quiet, make_row, plan_toys
-
-GOAL = Goal(metric="loss", direction="min", target=1.0)
 
 
 class Timetable:
@@ -140,10 +138,12 @@ def test_without_pruning_what_was_pruned_runs(tmp_path):
     assert not [s for s in experiment.specs() if read_trial(trial_folder(tmp_path, s))[1].proof]
 
 
-def test_a_trial_that_was_interrupted_says_nothing(tmp_path):
+def test_a_trial_that_was_cut_off_says_nothing(tmp_path):
     experiment = points(plan())
     pruner, spec = Pruner(experiment, tmp_path), experiment.spec("a", "toy", 0, 1)
-    pruner.learn(spec, TrialResult(status=Status.INTERRUPTED, submission_seconds=50.0))
+    lost = {"status": Status.FAILED, "failure": Failure.WORKER_LOST}
+    for cut_off in ({"status": Status.INTERRUPTED}, lost):
+        pruner.learn(spec, TrialResult(**cut_off, submission_seconds=50.0))
     assert pruner._bounds.low.max() == 0
     pruner.learn(spec, TrialResult(status=Status.OUT_OF_TIME, submission_seconds=100.0))
     assert pruner._bounds.low.max() == float("inf")
