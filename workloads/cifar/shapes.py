@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RECIPE = "shapes 1"
+RECIPE = "shapes 2"
 SHAPES = (
     "disc", "square", "triangle", "ring", "cross", "star", "crescent", "frame", "bars", "arrow",
 )  # fmt: skip

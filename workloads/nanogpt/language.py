@@ -16,6 +16,7 @@ from itertools import accumulate
 
 import numpy as np
 
+RECIPE = "language 2"  # another one where the language changes
 CLASSES, TOPICS = 4, 16
 END, PERIOD, COMMA, AND, THAT = range(5)  # END stands before every document
 _FUNCTION_WORDS = 64  # those above, articles, verb endings and prepositions

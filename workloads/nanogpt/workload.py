@@ -162,8 +162,8 @@ class NanogptMini(LanguageModelling):
     def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
         """Writes the texts, in seconds."""
         parts = [
-            Part(split, "nanogpt_mini 1", partial(self._make, seed, self.sizes[split]))
-            for seed, split in enumerate(_SPLITS, start=1)
+            Part(split, f"{language.RECIPE}, {count}", partial(self._make, seed, count))
+            for seed, (split, count) in enumerate(self._tokens().items(), start=1)
         ]
         prepared.prepare(self._folder, parts, progress)
 
@@ -175,8 +175,12 @@ class NanogptMini(LanguageModelling):
     def _folder(self) -> Path:
         return prepared.cache_folder() / self.name
 
+    def _tokens(self) -> dict[str, int]:
+        """How many tokens each split has."""
+        return {split: count * self.config.context + 1 for split, count in self.sizes.items()}
+
     def _make(self, seed: int, count: int) -> dict[str, np.ndarray]:
-        return {"tokens": language.Language(seed).tokens(count * self.config.context + 1)}
+        return {"tokens": language.Language(seed).tokens(count)}
 
     def _windows(self, split: str) -> Columns:
         tokens = prepared.read(self._folder, split)["tokens"].astype(np.int64)
