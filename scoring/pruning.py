@@ -212,7 +212,9 @@ def prove(bounds: Bounds, place: Place, second: float, rules: Rules) -> list[Pla
     facts: list[Place] = [(s, w, k, t) for s, w, k, t in known if (s, w, k, t) != place]
     facts.sort(key=lambda fact: [fact[:size] == place[:size] for size in (3, 2, 1)])
     wholes = [
-        [fact for fact in facts if fact[axis] == n] for axis in (0, 1) for n in _far(facts, axis)
+        [fact for fact in facts if fact[axis] == n]
+        for axis in (0, 1)
+        for n in _numbers(facts, axis)
     ]
     for group in [*wholes, *([fact] for fact in facts)]:
         without = [fact for fact in facts if fact not in group]
@@ -231,6 +233,6 @@ def holds(bounds: Bounds, facts: list[Place], place: Place, second: float, rules
     return bool(deadlines(alone, rules.held_out, rules.r_max).stop[place] <= second)
 
 
-def _far(facts: list[Place], axis: int) -> list[int]:
+def _numbers(facts: list[Place], axis: int) -> list[int]:
     """The submissions, or the workloads, of facts in their order."""
     return list(dict.fromkeys(fact[axis] for fact in facts))

@@ -111,12 +111,11 @@ def replay(results: Results) -> tuple[Logs, list[Replayed]]:
     return found, [_replayed(found, "exact", order, never) for order in ORDERS]
 
 
-def replay_predictions(results: Results) -> list[Replayed]:
+def replay_predictions(results: Results, found: Logs) -> list[Replayed]:
     """Replays logs in the order "cost" with prediction on top, at several risks.
 
     See `scoring.prediction`; each submission is judged by the others.
     """
-    found = logs(results)
     read = curves(results, found.met)
     return [
         _replayed(found, f"predict, risk {risk:g}", "cost", stops(read, risk, found.scores))

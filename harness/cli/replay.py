@@ -33,7 +33,7 @@ def replay(
 
     results = read_results([directory], ruleset, tuning, None)
     logs, policies = replayed(results)
-    policies += replay_predictions(results)
+    policies += replay_predictions(results, logs)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
     say(f"{logs.hours:,.1f} hours on the submission clock, {len(results.trials):,} trials")

@@ -187,9 +187,11 @@ def stoppable() -> Iterator[None]:
 
 def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
-    fit = {"resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout"}
-    fit |= {"pruning"}
-    for name in context.params.keys() - fit - {"dry_run"}:
+    fit = {
+        "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
+        "dry_run",
+    }  # fmt: skip
+    for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(

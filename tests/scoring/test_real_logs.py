@@ -24,6 +24,7 @@ from scoring.leaderboard import make_leaderboard
 from scoring.read import read
 from scoring.reference import load_reference, save_reference
 from scoring.replay import RISKS, replay, replay_predictions
+from scoring.replay import logs as logs_of
 from scoring.speedup import speedups
 from scoring.tables import to_csv, to_json
 from scoring.times import METHODS, OFFICIAL, RULES
@@ -276,7 +277,7 @@ def test_replay_saves_what_the_issue_asks_for_and_moves_no_score(results):
 
 
 def test_prediction_moves_no_more_scores_than_its_risk_says(results):
-    predicted = {policy.name: policy for policy in replay_predictions(results)}
+    predicted = {policy.name: policy for policy in replay_predictions(results, logs_of(results))}
     for risk in RISKS:
         policy = predicted[f"predict, risk {risk:g}"]
         assert policy.moved / 11 <= risk
