@@ -7,6 +7,7 @@ one before it is taken. It holds plain data and tensors; reading it runs no code
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import pickle
 import tempfile
@@ -46,9 +47,11 @@ class Checkpoints:
         for old in self._files()[:-KEPT]:
             old.unlink()
 
-    def load(self) -> dict[str, Any] | None:
-        """The latest one that is not damaged, None where there is none."""
+    def load(self, until: float = math.inf) -> dict[str, Any] | None:
+        """The latest one of step `until` at most that is not damaged, None where there is none."""
         for path in reversed(self._files()):
+            if int(path.name.split(".")[0]) > until:
+                continue
             try:
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -58,11 +61,6 @@ class Checkpoints:
             except (OSError, RuntimeError, pickle.UnpicklingError):
                 continue
         return None
-
-    def clear(self) -> None:
-        """Drops all of them: the trial has ended."""
-        for path in self._files():
-            path.unlink()
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.pt"))

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from harness.attempt import Attempt, LoadWorkload, run_attempt, time_steps
-from harness.sweep import Driver
+from harness.driver import Driver
 from scoring.records import Status, TrialSpec
 
 
@@ -33,9 +33,8 @@ class ThisProcess:
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial; Ctrl-C ends the one under way and is raised on."""
-        for spec in specs:
-            if driver.needless(spec):
-                continue
+        waiting = list(specs)
+        while (spec := driver.next(waiting, wait=False)) is not None:
             driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
             folder = driver.checkpoints(spec)
             control = Attempt(partial(driver.take, spec), folder)

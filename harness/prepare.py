@@ -82,6 +82,7 @@ def check(
         "search_space": request.search_space,
         "cpus_per_trial": 1,
         "gpus_per_trial": 0,
+        "processes_per_trial": 1,
         **request.options,
     }
     return Draft(ruleset, planned, loaded, fields)
@@ -100,7 +101,7 @@ def resumed(
     """
     old = read_experiment(out)
     options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "data_dir"}
-    options |= {"cpus_per_trial", "gpus_per_trial", "only"}
+    options |= {"cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
     request = Request(
         submissions=[planned.path for planned in old.submissions.values()],
         workloads=list(old.workloads),

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.driver import Watcher
 from harness.plan import Experiment
-from harness.sweep import Watcher
 from scoring.records import EvalRow, Status, TrialResult, TrialSpec
 
 

@@ -102,7 +102,8 @@ class TrialSpec:
     batch_size: int | None = None  # None: the submission's, else the workload's
     data_dir: str | None = None
     device: str = "cpu"
-    threads: int = 1
+    threads: int = 1  # of each process
+    processes: int = 1  # that train together
     compile: bool = True  # where the workload asks for it
 
     @property

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from harness.driver import Order
+
 console = Console()
 if not console.is_terminal:  # a log keeps its lines and tables whole
     console = Console(width=240, soft_wrap=True)
@@ -79,8 +81,15 @@ CompileOption = Annotated[
     bool, typer.Option(help="torch.compile on GPUs, where the workload asks for it")
 ]
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
-CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
-GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial; 0 trains on the CPU")]
+CpusOption = Annotated[
+    int, typer.Option(min=1, help="CPUs, and torch threads, of a trial's process")
+]
+GpusOption = Annotated[
+    int, typer.Option(min=0, help="GPUs of a trial, a process for each; 0 trains on the CPU")
+]
+ProcessesOption = Annotated[
+    int, typer.Option(min=1, help="of a trial without GPUs, which train together")
+]
 
 
 class Pruning(StrEnum):
@@ -90,6 +99,12 @@ class Pruning(StrEnum):
     OFF = "off"
 
 
+OrderOption = Annotated[
+    Order,
+    typer.Option(
+        help="cost: likely winners first, fewest hours; latency: longest first, all at once"
+    ),
+]
 PruningOption = Annotated[
     Pruning, typer.Option(help="exact: stop trials that provably cannot change the leaderboard")
 ]

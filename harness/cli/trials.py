@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +25,8 @@ from harness.cli.options import (
     DivergedOption,
     GpusOption,
     HangOption,
+    OrderOption,
+    ProcessesOption,
     Pruning,
     PruningOption,
     RulesetOption,
@@ -39,9 +39,11 @@ from harness.cli.options import (
     preparing,
     say,
 )
+from harness.driver import MAX_ATTEMPTS, Order
+from harness.process import HANG_TIMEOUT
 
 if TYPE_CHECKING:
-    from harness.sweep import Summary
+    from harness.driver import Summary
 
 
 def run(
@@ -114,11 +116,13 @@ def sweep(
     data_dir: DataDirOption = None,
     cpus_per_trial: CpusOption = 1,
     gpus_per_trial: GpusOption = 0,
+    processes_per_trial: ProcessesOption = 1,
     address: AddressOption = None,
     checkpoint_dir: CheckpointsOption = None,
-    max_attempts: AttemptsOption = 3,
-    hang_timeout: HangOption = 3600.0,
+    max_attempts: AttemptsOption = MAX_ATTEMPTS,
+    hang_timeout: HangOption = HANG_TIMEOUT,
     pruning: PruningOption = Pruning.EXACT,
+    order: OrderOption = Order.COST,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -129,7 +133,9 @@ def sweep(
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
     from harness.progress import watch
+    from harness.signals import stoppable
     from harness.sweep import run_sweep
+    from harness.team import Room
     from scoring import rulesets
 
     if resume is not None:
@@ -143,19 +149,18 @@ def sweep(
         request = Request(
             submissions=submissions, workloads=workload or workloads.suite(str(suite)),
             ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
-            options=options | {"gpus_per_trial": gpus_per_trial},
+            options=options | _processes_of(gpus_per_trial, processes_per_trial),
         )  # fmt: skip
         with preparing() as progress:
             draft = check(request, workloads.get, progress)
     if dry_run:
         say(draft.describe())
         return
-    cpus, gpus = draft.fields["cpus_per_trial"], draft.fields["gpus_per_trial"]
-    cluster = Cluster(workloads.get, address, cpus, gpus, hang_timeout)
+    cluster = Cluster(workloads.get, address, Room.of(draft.fields), hang_timeout)
     with stoppable(), watch(console) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
         exact = pruning is Pruning.EXACT and experiment.until == Until.VALIDATION
-        limits = (checkpoint_dir, max_attempts, exact)
+        limits = (checkpoint_dir, max_attempts, exact, order)
         summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *limits)
     _print_summary(summary, out)
     _exit_by(summary)
@@ -171,32 +176,18 @@ def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
         return interrupted.summary
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM stops like Ctrl-C."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
     fit = {
         "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
-        "dry_run",
+        "order", "dry_run",
     }  # fmt: skip
     for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
                 "--resume DIR takes all from DIR; only --studies, --address, --checkpoint-dir, "
-                "--max-attempts, --hang-timeout, --pruning and --dry-run go with it"
+                "--max-attempts, --hang-timeout, --pruning, --order and --dry-run go with it"
             )
 
 
@@ -219,6 +210,16 @@ def _options_of(
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "cpus_per_trial": cpus_per_trial,
     }
+
+
+def _processes_of(gpus: int, processes: int) -> dict[str, int]:
+    """The fields of an Experiment that say how many processes train a trial."""
+    if gpus and processes > 1:
+        raise typer.BadParameter(
+            "--processes-per-trial is for trials without GPUs; with --gpus-per-trial each GPU has "
+            "a process"
+        )
+    return {"gpus_per_trial": gpus, "processes_per_trial": processes}
 
 
 def _hyperparameters(given: str | None) -> dict[str, Any] | None:
