@@ -74,7 +74,6 @@ def test_the_clock_is_the_slowest_ranks():
         assert result.status is Status.OUT_OF_TIME
         assert [row.global_step for row in result.rows][:3] == [1, 11, 21]
         assert [row.submission_seconds for row in result.rows][:3] == [2.0, 22.0, 42.0]
-    assert results[0].rows == results[1].rows
 
 
 def test_rank_0_says_whether_the_goal_is_met():
