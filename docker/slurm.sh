@@ -14,6 +14,8 @@ set -euo pipefail
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # seconds; nodes of a busy machine start slowly
 export PATH="$SLURM_SUBMIT_DIR/.venv/bin:$PATH"
+RAY_AUTH_TOKEN=$(python3 -c "import secrets; print(secrets.token_hex())") # keeps others off this Ray
+export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
 
 # The same on every node: one Ray, all its CPUs and GPUs. The head runs the command after `--`.
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)

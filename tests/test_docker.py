@@ -270,9 +270,15 @@ def test_shellcheck_finds_nothing_in_the_launchers_commands(name, tmp_path):
 
 
 def test_the_launcher_installs_what_it_copies():
-    (there,) = LAUNCHER["file_mounts"]
+    (there,) = (there for there, here in LAUNCHER["file_mounts"].items() if here == ".")
     install = LAUNCHER["setup_commands"][-1]
     assert f"--constraint {there}/docker/constraints.txt {there}'[cluster]'" in install
+
+
+@pytest.mark.parametrize("group", ["head", "worker"])
+def test_the_launchers_nodes_ask_for_the_token_that_it_copies(group):
+    assert "~/.ray/auth_token" in LAUNCHER["file_mounts"]
+    assert "RAY_AUTH_MODE=token" in LAUNCHER[f"{group}_start_ray_commands"][-1]
 
 
 # Slurm
@@ -296,7 +302,9 @@ def test_slurm_sees_every_directive():
 
 def test_slurm_starts_ray_on_every_node_and_the_sweep_on_the_first(tmp_path):
     (tmp_path / "scontrol").write_text("#!/bin/sh\nprintf '%s\\n' node7 node8 node9\n")
-    (tmp_path / "srun").write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    (tmp_path / "srun").write_text(
+        '#!/bin/sh\nprintf \'%s\\n\' "$RAY_AUTH_MODE $RAY_AUTH_TOKEN" "$@"\n'
+    )
     for program in tmp_path.iterdir():
         program.chmod(0o755)
     job = {
@@ -307,7 +315,8 @@ def test_slurm_starts_ray_on_every_node_and_the_sweep_on_the_first(tmp_path):
         "SLURM_CPUS_ON_NODE": "16",
     }
     ran = subprocess.run(["bash", SLURM], env=job, capture_output=True, text=True, check=True)
-    words = ran.stdout.splitlines()
+    access, *words = ran.stdout.splitlines()
+    assert re.fullmatch("token [0-9a-f]{64}", access)
     start, end = words.index("ray"), words.index("--")
     assert words[:start] == ["--ntasks-per-node=1", "--cpus-per-task=16"]
     nodes = parse(words[start:end])
