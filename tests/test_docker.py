@@ -162,7 +162,9 @@ def test_the_docker_of_this_machine_reads_the_compose_files(kind):
 CLAIM, JOB = yaml.safe_load_all((DOCKER / "rayjob.yaml").read_text())
 RAY_CLUSTER = JOB["spec"]["rayClusterSpec"]
 GROUPS = [RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"]]
-of_groups = pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.get("groupName"))
+of_groups = pytest.mark.parametrize(
+    "group", GROUPS, ids=lambda group: group.get("groupName", "head")
+)
 
 
 def fields(required, **properties):
