@@ -26,7 +26,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskEr
 from harness.attempt import LoadWorkload
 from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.signals import noted
-from harness.team import Room, Team
+from harness.team import Room, Team, living_nodes
 from scoring.records import Failure, Status, TrialSpec, UserError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class _Running:
     team: Team
     spec: TrialSpec
     deadline: float
+    node: str | None = None  # that it has for itself
     began: bool = False
     heard: float = 0.0
 
@@ -70,6 +71,7 @@ class Cluster:
         address: Of a running cluster; None starts one here and stops it in the end.
         room: What a trial takes.
         hang_timeout: Seconds without a step or an event after which an attempt is ended.
+        max_concurrent: How many trials run at once, at most; None for as many as there is room for.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class Cluster:
         address: str | None = None,
         room: Room = _ROOM,
         hang_timeout: float = HANG_TIMEOUT,
+        max_concurrent: int | None = None,
     ) -> None:
         self._load_workload = load_workload
         self._address, self._room, self._hang_timeout = address, room, hang_timeout
+        self._max_concurrent = max_concurrent
         self._connected = False
         self._code: dict[str, Any] = {}  # packed submissions, by folder
 
@@ -104,8 +108,8 @@ class Cluster:
     def slots(self) -> int:
         """How many trials run at once: as many as fit on each living node."""
         self.connect()
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]
-        return sum(self._room.fits(node["Resources"]) for node in nodes if node["Alive"])
+        room = sum(self._room.fits(resources) for resources in living_nodes().values())
+        return room if self._max_concurrent is None else min(room, self._max_concurrent)
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
         """Median seconds of a step of `spec` by node type, in as many processes as there are slots.
@@ -145,10 +149,19 @@ class Cluster:
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
-            attempt = _Running(Team(spec, self._room, TrialProcess), spec, driver.deadline(spec))
+            node = self._free_node(running.values()) if self._room.exclusive else None
+            reserved = None if node is None else living_nodes()[node]
+            team = Team(spec, self._room, TrialProcess, reserved)
+            attempt = _Running(team, spec, driver.deadline(spec), node)
             code = self._packed(spec)
             arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
-            running[attempt.team.run(*arguments, deadline=attempt.deadline)] = attempt
+            running[team.run(*arguments, deadline=attempt.deadline)] = attempt
+
+    def _free_node(self, running: Iterable[_Running]) -> str:
+        """A node for one trial alone."""
+        taken = {attempt.node for attempt in running}
+        free = [n for n, has in living_nodes().items() if n not in taken and self._room.fits(has)]
+        return free[0]
 
     def _packed(self, spec: TrialSpec) -> Any:
         """The submission's code, handed to the cluster once."""
@@ -174,13 +187,17 @@ class Cluster:
             outcomes[stream] = take(ref, running[stream], driver)
         for stream, attempt in running.items():
             if stream not in outcomes and self._hangs(attempt):
-                outcomes[stream] = self._hung(attempt, driver)
+                silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
+                driver.failed(attempt.spec, Failure.TIMEOUT, silent)
+                outcomes[stream] = _Outcome.DONE
         for stream, outcome in outcomes.items():
-            if outcome is not _Outcome.GOES_ON:
-                attempt = running.pop(stream)
-                attempt.team.kill()
-                if outcome is _Outcome.AGAIN:
-                    waiting.append(attempt.spec)
+            if outcome is _Outcome.GOES_ON:
+                self._hand_out_deadlines([running[stream]], driver)
+                continue
+            attempt = running.pop(stream)
+            attempt.team.kill()
+            if outcome is _Outcome.AGAIN:
+                waiting.append(attempt.spec)
         if _Outcome.DONE in outcomes.values() or not heard:
             self._hand_out_deadlines(running.values(), driver)
 
@@ -206,7 +223,7 @@ class Cluster:
             last_line = payload.strip().splitlines()[-1]
             driver.failed(spec, Failure.WORKER_LOST, last_line, payload)
             return _Outcome.DONE
-        elif kind != "beat":
+        else:
             driver.take(spec, kind, payload)
         return _Outcome.GOES_ON
 
@@ -230,12 +247,6 @@ class Cluster:
 
     def _hangs(self, attempt: _Running) -> bool:
         return attempt.began and time.monotonic() - attempt.heard > self._hang_timeout
-
-    def _hung(self, attempt: _Running, driver: Driver) -> _Outcome:
-        """Ends an attempt that makes no steps."""
-        silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
-        driver.failed(attempt.spec, Failure.TIMEOUT, silent)
-        return _Outcome.DONE
 
     def _hand_out_deadlines(self, running: Iterable[_Running], driver: Driver) -> None:
         """Tells trials under way where theirs has come nearer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,11 +19,13 @@ from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialS
 from scoring.tree import write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.limits import Limits
     from harness.plan import Experiment
     from harness.pruner import Pruner
 
 
 MAX_ATTEMPTS = 3
+HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
 
 
 class Watcher(Protocol):
@@ -73,8 +76,10 @@ class Driver:
         max_attempts: int,
         pruner: Pruner | None = None,
         order: Order = Order.COST,
+        limits: Limits | None = None,
     ) -> None:
-        self._pruner, self._order = pruner, order
+        self._pruner, self._order, self._limits = pruner, order, limits
+        self._given_up: set[str] = set()
         self._book, self._out, self._watcher = book, out, watcher
         self._checkpoints, self._max_attempts = checkpoints, max_attempts
         self._attempts = Counter(
@@ -84,10 +89,15 @@ class Driver:
         self._specs = specs
         self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
         self._running: dict[str, TrialSpec] = {}
+        self._heard: dict[str, float] = {}  # when a heartbeat was recorded
+        self._nodes: dict[str, str] = {}  # where each of them runs
+        self._shared: set[str] = set()  # those whose node had other work too
         self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
 
     def deadline(self, spec: TrialSpec) -> float:
-        """Past this second of its clock a trial can change no score."""
+        """Past this second of its clock a trial can change no score, or was given up."""
+        if spec.name in self._given_up:
+            return 0.0
         return math.inf if self._pruner is None else self._pruner.deadline(spec)
 
     def next(self, waiting: list[TrialSpec], wait: bool) -> TrialSpec | None:
@@ -131,13 +141,20 @@ class Driver:
 
     @undisturbed()
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
-        """An attempt began; `where` names host and process."""
+        """An attempt began; `where` names node, host, process and GPUs."""
         self._attempts[spec.name] += 1
         self._begun[spec.name] += 1
         self._rows[spec.name] = []
         self._running[spec.name] = spec
+        self._share_node(spec.name, str(where.get("node", "")))
         self._append("attempt_started", spec, **where)
         self._watcher.started(spec)
+
+    def _share_node(self, name: str, node: str) -> None:
+        """Marks the trials that run beside each other on a node: they slow each other down."""
+        self._nodes[name] = node
+        beside = [other for other in self._running if other != name and self._nodes[other] == node]
+        self._shared.update(beside, [name] if beside else [])
 
     def checkpoints(self, spec: TrialSpec) -> Path:
         """Where a trial's checkpoints lie, on the machine that it runs on."""
@@ -151,8 +168,18 @@ class Driver:
             self.resumed(spec, payload)
         elif kind == "not_resumable":
             self.not_resumable(spec, payload)
+        elif kind == "beat":
+            self.heard(spec, payload)
         else:
             raise ValueError(f"an attempt cannot say {kind!r}")
+
+    @undisturbed()
+    def heard(self, spec: TrialSpec, steps: int) -> None:
+        """A sign of life: so many steps in this attempt; goes on record once a minute."""
+        now = time.monotonic()
+        if now - self._heard.get(spec.name, -math.inf) >= HEARTBEAT_SECONDS:
+            self._heard[spec.name] = now
+            self._append("heartbeat", spec, steps=steps)
 
     @undisturbed()
     def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
@@ -174,12 +201,21 @@ class Driver:
         """A row came in."""
         self._append("row", spec, row=row)
         self._rows[spec.name].append(row)
+        if self._limits is not None and self._limits.forbid(spec, self._rows[spec.name]):
+            self._given_up.add(spec.name)
         self._watcher.measured(spec, row)
 
     @undisturbed()
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """An attempt came to its end by itself."""
-        result = replace(result, attempts=self._attempts[spec.name])
+        if result.status is Status.PRUNED and self._limits and spec.name in self._given_up:
+            risk = f"its curve says that it will not matter, at a risk of {self._limits.risk:g}"
+            result = replace(result, status=Status.PREDICTED, message=risk)
+        result = replace(
+            result,
+            attempts=self._attempts[spec.name],
+            environment=result.environment | {"shared_node": spec.name in self._shared},
+        )
         summary = {
             "status": result.status,
             "failure": result.failure,
@@ -198,7 +234,8 @@ class Driver:
                 proof = self._pruner.proof(spec, result.submission_seconds)
                 result = replace(result, proof=proof)
             self._pruner.learn(spec, result)
-        write_trial(self._out, spec, result)
+        with ledger.writing(self._out):
+            write_trial(self._out, spec, result)
         self._ended[spec.name] = (spec, result)
         self._watcher.ended(spec, result)
 

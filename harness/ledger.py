@@ -5,11 +5,14 @@ It comes first: while a trial runs, its rows are here and nowhere else.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,7 +40,7 @@ class Ledger:
         self.path = out / FILE
         try:
             out.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b")
+            self._file = self.path.open("a+b", buffering=0)
         except OSError as error:
             raise LedgerError(f"{out}: cannot be written ({error}); choose another --out") from None
         try:
@@ -53,12 +56,26 @@ class Ledger:
         self.append("driver_started", host=os.uname().nodename, pid=os.getpid(), tree=self.tree)
 
     def append(self, event: str, **data: Any) -> None:
-        """Writes one event and waits until it is on the disk."""
+        """Writes one event and waits until it is on the disk.
+
+        Raises:
+            LedgerError: The disk is full, or the ledger is no longer where it was; what was
+                written before stays as it is.
+        """
         record = {"sequence": self._sequence, "time": time.time(), "event": event, **data}
-        line = json.dumps(to_plain(record), allow_nan=False) + "\n"
-        self._file.write(line.encode())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = (json.dumps(to_plain(record), allow_nan=False) + "\n").encode()
+        descriptor = self._file.fileno()
+        size = os.fstat(descriptor).st_size
+        with writing(self.path.parent):
+            if not os.path.samestat(self.path.stat(), os.fstat(descriptor)):
+                raise FileNotFoundError(errno.ENOENT, "another file is in its place", self.path)
+            try:
+                if os.write(descriptor, line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
         self._sequence += 1
 
     def _drop_truncated_line(self) -> None:
@@ -77,6 +94,23 @@ class Ledger:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turns what can happen to a results tree into a LedgerError that says how to go on."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise LedgerError(
+            f"{out}: was deleted or moved under way ({error}); the sweep stops, since nothing more "
+            f"can be recorded: put it back and go on with `chronograd sweep --resume {out}`"
+        ) from None
+    except OSError as error:
+        raise LedgerError(
+            f"{out}: cannot be written ({error}); what the ledger holds is safe: mend that and go "
+            f"on with `chronograd sweep --resume {out}`"
+        ) from None
 
 
 def read(out: Path) -> list[dict[str, Any]]:

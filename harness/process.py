@@ -10,7 +10,7 @@ import queue
 import shutil
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ class TrialProcess:
 
     Args:
         rank: Its number among the processes that train together.
+        node_id: Gives the name of the node that it runs on.
     """
 
-    def __init__(self, rank: int = 0) -> None:
-        self._rank = rank
+    def __init__(self, rank: int, node_id: Callable[[], str]) -> None:
+        self._rank, self._node_id = rank, node_id
         self._control = Attempt()
 
     def gpus(self) -> str:
@@ -92,7 +93,8 @@ class TrialProcess:
             except BaseException:  # noqa: BLE001 - a thread's exception would vanish
                 events.put(("broken", traceback.format_exc()))
 
-        yield ("started", {"host": os.uname().nodename, "pid": os.getpid()})
+        where = {"node": self._node_id(), "host": os.uname().nodename, "pid": os.getpid()}
+        yield ("started", where | {"gpus": meeting.devices if meeting else self.gpus()})
         threading.Thread(target=train, daemon=True).start()
         kind, steps = "", -1
         while kind not in ("ended", "broken"):

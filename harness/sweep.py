@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.driver import MAX_ATTEMPTS, Driver, Order, Summary, Watcher
-from harness.ledger import Ledger
+from harness.ledger import Ledger, writing
 from scoring.records import TrialSpec
 from scoring.tree import remove_half_written
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.limits import Limits
     from harness.plan import Experiment
 
 
@@ -42,6 +43,7 @@ def run_sweep(
     max_attempts: int = MAX_ATTEMPTS,
     pruning: bool = False,
     order: Order = Order.COST,
+    limits: Limits | None = None,
 ) -> Summary:
     """Runs what is left of an experiment, recording every event as it comes.
 
@@ -54,6 +56,7 @@ def run_sweep(
         max_attempts: How often a trial is begun before the loss of its machine counts.
         pruning: Whether trials stop that cannot change the leaderboard any more.
         order: In which trials begin.
+        limits: Where trials are given up on a prediction; None for nowhere.
 
     Raises:
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
@@ -61,14 +64,15 @@ def run_sweep(
     """
     with Ledger(out) as book:
         remove_half_written(out)
-        experiment.write(out)
+        with writing(out):
+            experiment.write(out)
         pruner = None
         if pruning:
             from harness.pruner import Pruner
 
             pruner = Pruner(experiment, out)
         left = experiment.left(out, pruner)
-        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order)
+        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order, limits)
         watcher.planned(experiment, left)
         try:
             executor.run(left, driver)

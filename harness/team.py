@@ -23,24 +23,33 @@ class Room:
         processes: That train together.
         cpus: Of each.
         gpus: Of each, exclusively its own.
+        exclusive: Whether nothing else may run on the node meanwhile.
     """
 
     processes: int = 1
     cpus: int = 1
     gpus: int = 0
+    exclusive: bool = False
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Room:
+    def of(cls, fields: Mapping[str, Any], exclusive: bool) -> Room:
         """From the fields of an Experiment: a process for each GPU."""
-        gpus = fields["gpus_per_trial"]
-        return cls(gpus or fields["processes_per_trial"], fields["cpus_per_trial"], min(gpus, 1))
+        gpus, cpus = fields["gpus_per_trial"], fields["cpus_per_trial"]
+        return cls(gpus or fields["processes_per_trial"], cpus, min(gpus, 1), exclusive)
 
     def fits(self, resources: Mapping[str, float]) -> int:
-        """How many trials there is room for."""
+        """How many trials a node has room for."""
         rooms = [resources.get("CPU", 0) // (self.cpus * self.processes)]
         if self.gpus:
             rooms.append(resources.get("GPU", 0) // (self.gpus * self.processes))
-        return int(min(rooms))
+        return min(1, int(min(rooms))) if self.exclusive else int(min(rooms))
+
+    def bundle(self, node: Mapping[str, float]) -> Mapping[str, float]:
+        """What is reserved for each process: what it uses, or its part of an exclusive node."""
+        if not self.exclusive:
+            return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        whole = {n: have for n, have in node.items() if n in ("CPU", "GPU") or n[:5] == "node:"}
+        return {name: have / self.processes for name, have in whole.items()}
 
     def __str__(self) -> str:
         return f"{self.cpus * self.processes} CPUs and {self.gpus * self.processes} GPUs"
@@ -49,23 +58,35 @@ class Room:
 class Team:
     """Fresh processes, one for each rank.
 
+    Args:
+        spec: The trial.
+        room: What it takes.
+        process: The class of the processes.
+        node: The resources of the node that it has for itself, where it is to have one.
+
     Attributes:
         leader: Rank 0, which reports for all.
         followers: What the other ranks' work will give, once it was started.
     """
 
-    def __init__(self, spec: TrialSpec, room: Room, process: type = TrialProcess) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        room: Room,
+        process: type = TrialProcess,
+        node: Mapping[str, float] | None = None,
+    ) -> None:
         options: dict[str, Any] = {
             "num_cpus": room.cpus, "num_gpus": room.gpus, "max_restarts": 0, "max_task_retries": 0,
             "max_concurrency": 2,  # it answers while it trains
         }  # fmt: skip
         self._group = self._meeting = None
-        if room.processes > 1:
-            bundle = {"CPU": room.cpus} | ({"GPU": room.gpus} if room.gpus else {})
-            self._group = placement_group([bundle] * room.processes, strategy="STRICT_PACK")
+        if room.processes > 1 or room.exclusive:
+            bundles = [room.bundle(node or {})] * room.processes
+            self._group = placement_group(bundles, strategy="STRICT_PACK")
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._group)
         actor: Any = ray.remote(process).options(**options)
-        self._actors: list[Any] = [actor.remote(rank) for rank in range(room.processes)]
+        self._actors: list[Any] = [actor.remote(rank, node_id) for rank in range(room.processes)]
         self.leader = self._actors[0]
         self.followers: list[Any] = []
         if room.processes > 1:
@@ -113,3 +134,18 @@ class Team:
             ray.kill(actor)
         if self._group is not None:
             remove_placement_group(self._group)
+
+
+def living_nodes() -> dict[str, dict[str, float]]:
+    """The resources of every node, by its name and in the order of names."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {n["NodeID"]: n["Resources"] for n in sorted(nodes, key=_name) if n["Alive"]}
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node["NodeID"])
+
+
+def node_id() -> str:
+    """Ray's name of the node that a process runs on."""
+    return str(ray.get_runtime_context().get_node_id())

@@ -13,7 +13,7 @@ from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, rules_of
 from scoring.pruning import MEDIANS
 from scoring.reference import Reference
-from scoring.remarks import differences, missing, ties
+from scoring.remarks import differences, missing, predicted, ties
 from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap
@@ -168,7 +168,7 @@ def make_leaderboard(
         uncertainty=uncertainty,
         reference=reference,
         differences=differences(results) if method is RULES else {},
-        warnings=[*results.warnings, *missing(results, method)],
+        warnings=[*results.warnings, *missing(results, method), *predicted(results)],
         remarks=[*results.remarks, *ties(studies, method, scope)],
     )
 

@@ -36,6 +36,7 @@ class Status(StrEnum):
     TRAINING_COMPLETE = "training_complete"  # the submission ended itself, goal not met
     DIVERGED = "diverged"  # non-finite parameters: a result, not a fault
     PRUNED = "pruned"  # it could not change the leaderboard any more
+    PREDICTED = "predicted"  # it was given up, as its curve said that it would not matter
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 

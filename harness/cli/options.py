@@ -96,6 +96,7 @@ class Pruning(StrEnum):
     """Whether trials stop early."""
 
     EXACT = "exact"
+    PREDICT = "predict"
     OFF = "off"
 
 
@@ -106,7 +107,18 @@ OrderOption = Annotated[
     ),
 ]
 PruningOption = Annotated[
-    Pruning, typer.Option(help="exact: stop trials that provably cannot change the leaderboard")
+    Pruning,
+    typer.Option(
+        help="exact: stop trials that provably cannot change the leaderboard; predict: and those "
+        "that lag behind what --history met the target with, which may move scores"
+    ),
+]
+RiskOption = Annotated[
+    float, typer.Option(min=0, max=1, help="of --pruning predict: that a score moves by over 0.01")
+]
+HistoryOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="results of other submissions, for --pruning predict"),
 ]
 CheckpointsOption = Annotated[
     Path | None,
@@ -114,6 +126,12 @@ CheckpointsOption = Annotated[
 ]
 AttemptsOption = Annotated[
     int, typer.Option(min=1, help="of a trial whose process or machine is lost")
+]
+ConcurrentOption = Annotated[
+    int | None, typer.Option(min=1, help="trials at once; default: as many as there is room for")
+]
+ExclusiveOption = Annotated[
+    bool, typer.Option("--exclusive-nodes", help="a trial has its node for itself")
 ]
 HangOption = Annotated[float, typer.Option(min=1, help="seconds without a step that end a trial")]
 AddressOption = Annotated[

@@ -19,16 +19,20 @@ from harness.cli.options import (
     ClockKind,
     ClockOption,
     CompileOption,
+    ConcurrentOption,
     CpusOption,
     DataDirOption,
     Device,
     DivergedOption,
+    ExclusiveOption,
     GpusOption,
     HangOption,
+    HistoryOption,
     OrderOption,
     ProcessesOption,
     Pruning,
     PruningOption,
+    RiskOption,
     RulesetOption,
     SeedOption,
     TuningOption,
@@ -122,7 +126,11 @@ def sweep(
     max_attempts: AttemptsOption = MAX_ATTEMPTS,
     hang_timeout: HangOption = HANG_TIMEOUT,
     pruning: PruningOption = Pruning.EXACT,
+    risk: RiskOption = 0.1,
+    history: HistoryOption = None,
     order: OrderOption = Order.COST,
+    max_concurrent: ConcurrentOption = None,
+    exclusive_nodes: ExclusiveOption = False,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -130,6 +138,7 @@ def sweep(
     Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
     """
     import workloads
+    from harness.cli.history import limits_from
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
     from harness.progress import watch
@@ -138,6 +147,8 @@ def sweep(
     from harness.team import Room
     from scoring import rulesets
 
+    if bool(history) != (pruning is Pruning.PREDICT):
+        raise typer.BadParameter("--pruning predict goes with --history DIR")
     if resume is not None:
         _refuse_beside_resume(context)
         with preparing() as progress:
@@ -156,12 +167,14 @@ def sweep(
     if dry_run:
         say(draft.describe())
         return
-    cluster = Cluster(workloads.get, address, Room.of(draft.fields), hang_timeout)
+    room = Room.of(draft.fields, exclusive_nodes)
+    cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
     with stoppable(), watch(console) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
-        exact = pruning is Pruning.EXACT and experiment.until == Until.VALIDATION
-        limits = (checkpoint_dir, max_attempts, exact, order)
-        summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *limits)
+        exact = pruning is not Pruning.OFF and experiment.until == Until.VALIDATION
+        limits = limits_from(history, experiment, risk) if history else None
+        how = (checkpoint_dir, max_attempts, exact, order, limits)
+        summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *how)
     _print_summary(summary, out)
     _exit_by(summary)
 
@@ -180,14 +193,14 @@ def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
     fit = {
         "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
-        "order", "dry_run",
+        "risk", "history", "order", "max_concurrent", "exclusive_nodes", "dry_run",
     }  # fmt: skip
     for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
-                "--resume DIR takes all from DIR; only --studies, --address, --checkpoint-dir, "
-                "--max-attempts, --hang-timeout, --pruning, --order and --dry-run go with it"
+                "--resume DIR takes all from DIR; only these go with it: "
+                + ", ".join(f"--{fits.replace('_', '-')}" for fits in sorted(fit))
             )
 
 

@@ -8,6 +8,7 @@ import pytest
 import workloads
 from harness import driver, ledger
 from harness.attempt import prepare_process
+from harness.ledger import LedgerError
 from harness.local import ThisProcess
 from harness.status import read_status
 from harness.sweep import InterruptedSweepError, run_sweep
@@ -210,7 +211,7 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
 
     with monkeypatch.context() as broken:
         broken.setattr(driver, "write_trial", full_disk)
-        with pytest.raises(OSError, match="no space left"):
+        with pytest.raises(LedgerError, match=f"no space left.*--resume {tmp_path}"):
             run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
     (spec,) = plan_toys("a").specs()
     assert ledger_rows(tmp_path, spec.name) == [make_row(10), make_row(20, loss=0.5)]
