@@ -33,7 +33,7 @@ Event = tuple[str, Any]  # what an attempt tells its driver: the kind, and what 
 
 
 class Attempt:
-    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints in a folder.
+    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints.
 
     Args:
         send: Takes events: ("resumed", the rows measured so far), ("row", EvalRow),
@@ -48,9 +48,9 @@ class Attempt:
     def __init__(
         self,
         send: Callable[[str, Any], None] = lambda kind, payload: None,
-        checkpoints: Path | None = None,
+        checkpoints: str | None = None,
     ) -> None:
-        self._send, self._folder = send, checkpoints
+        self._send, self._place = send, checkpoints
         self.steps = 0
         self.deadline = math.inf
 
@@ -67,9 +67,9 @@ class Attempt:
         """Keeps a checkpoint; where that fails, the one before it stays."""
         from harness.checkpoint import Checkpoints
 
-        if self._folder is not None:
+        if self._place is not None:
             try:
-                Checkpoints(self._folder).save(step, state)
+                Checkpoints(self._place).save(step, state)
             except OSError as error:
                 self.not_resumable(f"a checkpoint cannot be written: {error}")
 
@@ -77,7 +77,7 @@ class Attempt:
         """The last checkpoint that is whole, of step `until` at most."""
         from harness.checkpoint import Checkpoints
 
-        return None if self._folder is None else Checkpoints(self._folder).load(until)
+        return None if self._place is None else Checkpoints(self._place).load(until)
 
     def resumed(self, rows: list[EvalRow]) -> None:
         """Says that the trial goes on from a checkpoint, which holds these rows."""

@@ -72,7 +72,7 @@ class Driver:
         out: Path,
         watcher: Watcher,
         specs: Sequence[TrialSpec],
-        checkpoints: Path | None,
+        checkpoints: str | None,
         max_attempts: int,
         pruner: Pruner | None = None,
         order: Order = Order.COST,
@@ -156,9 +156,9 @@ class Driver:
         beside = [other for other in self._running if other != name and self._nodes[other] == node]
         self._shared.update(beside, [name] if beside else [])
 
-    def checkpoints(self, spec: TrialSpec) -> Path:
-        """Where a trial's checkpoints lie, on the machine that it runs on."""
-        return (self._checkpoints or scratch()) / self._book.tree / spec.name
+    def checkpoints(self, spec: TrialSpec) -> str:
+        """Where a trial's checkpoints lie: a URI, or a path on the machine that it runs on."""
+        return f"{self._checkpoints or scratch()}/{self._book.tree}/{spec.name}"
 
     def take(self, spec: TrialSpec, kind: str, payload: Any) -> None:
         """Records what an attempt says."""

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from harness.attempt import (
@@ -23,6 +21,7 @@ from harness.attempt import (
     time_steps,
 )
 from harness.ranks import Meeting
+from harness.storage import storage
 from scoring.records import TrialResult, TrialSpec
 
 BEAT_SECONDS = 5.0  # between signs of life
@@ -55,7 +54,7 @@ class TrialProcess:
         load_workload: LoadWorkload,
         spec: TrialSpec,
         code: bytes,
-        checkpoints: Path,
+        checkpoints: str,
         deadline: float,
         meeting: Meeting | None = None,
     ) -> Iterator[Event]:
@@ -113,14 +112,14 @@ class TrialProcess:
         load_workload: LoadWorkload,
         spec: TrialSpec,
         code: bytes,
-        checkpoints: Path,
+        checkpoints: str,
         meeting: Meeting,
     ) -> TrialResult:
         """Trains beside rank 0, which reports for all, and keeps its own checkpoints."""
         prepare_process(spec, meeting)
         from harness.shipping import delivered
 
-        control = Attempt(checkpoints=checkpoints / f"rank_{self._rank}")
+        control = Attempt(checkpoints=f"{checkpoints}/rank_{self._rank}")
         here = delivered(spec, code)
         return run_attempt(load_workload, here, control, self._rank, meeting)
 
@@ -128,9 +127,9 @@ class TrialProcess:
         """Past this second of its clock the trial matters no more."""
         self._control.deadline = deadline
 
-    def forget(self, checkpoints: Path) -> None:
+    def forget(self, checkpoints: str) -> None:
         """Removes the checkpoints of a trial whose end is on record."""
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        storage(checkpoints).clear()
 
     def time_steps(
         self, load_workload: LoadWorkload, spec: TrialSpec, meeting: Meeting | None = None

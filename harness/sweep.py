@@ -39,7 +39,7 @@ def run_sweep(
     out: Path,
     executor: Executor,
     watcher: Watcher,
-    checkpoints: Path | None = None,
+    checkpoints: str | None = None,
     max_attempts: int = MAX_ATTEMPTS,
     pruning: bool = False,
     order: Order = Order.COST,
@@ -52,7 +52,7 @@ def run_sweep(
         out: The results tree.
         executor: Where trials run.
         watcher: Who looks on.
-        checkpoints: Where checkpoints are kept; None: in each machine's temporary folder.
+        checkpoints: A path or a URI; None for the temporary folder of each machine.
         max_attempts: How often a trial is begun before the loss of its machine counts.
         pruning: Whether trials stop that cannot change the leaderboard any more.
         order: In which trials begin.

@@ -92,6 +92,16 @@ ProcessesOption = Annotated[
 ]
 
 
+def _place(given: str | None) -> str | None:
+    """A path from here, or a URI that can be opened."""
+    if given is None or "://" not in given:
+        return given and str(Path(given).resolve())
+    from harness.storage import storage
+
+    storage(given)
+    return given
+
+
 class Pruning(StrEnum):
     """Whether trials stop early."""
 
@@ -121,8 +131,12 @@ HistoryOption = Annotated[
     typer.Option(metavar="DIR", help="results of other submissions, for --pruning predict"),
 ]
 CheckpointsOption = Annotated[
-    Path | None,
-    typer.Option(resolve_path=True, help="of all machines; default: each one's temporary folder"),
+    str | None,
+    typer.Option(
+        metavar="PATH|URI",
+        callback=_place,
+        help="of all machines, as s3://bucket/folder; default: each one's temporary folder",
+    ),
 ]
 AttemptsOption = Annotated[
     int, typer.Option(min=1, help="of a trial whose process or machine is lost")
