@@ -120,7 +120,7 @@ def datasets(
             state = State.PROBLEM if needed else State.WARNING
             source = load_workload(name, None, "cpu").data_source
             advice = f"get it: {source}" if source else "get it, and pass --data-dir"
-            checks.append(Check(f"data: {name}", state, f"missing: {missing}", advice))
+            checks.append(Check(f"data: {name}", state, missing, advice))
     if made:
         found = f"{', '.join(made)}: need no files; what is not there is made when needed"
         checks.insert(0, Check("data", State.OK, found))
@@ -135,7 +135,9 @@ def _lacks(load_workload: LoadWorkload, name: str, data_dir: Path | None) -> str
     try:
         load_workload(name, None if data_dir is None else str(data_dir), "cpu").check_data()
     except DataError as error:
-        return str(error)
+        return f"missing: {error}"
+    except Exception as error:  # noqa: BLE001 - a workload's import may raise anything
+        return f"cannot be checked: {type(error).__name__}: {error}"
     return None
 
 

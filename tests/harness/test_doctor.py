@@ -143,6 +143,15 @@ def test_data_by_workload(tmp_path):
     assert look(tmp_path, needed=True) == Check("data: mnist", OK, f"found in {tmp_path}")
 
 
+def test_a_workload_that_cannot_be_loaded_is_told_of():
+    def load(name, data_dir, device):
+        raise ImportError("no module named chess")
+
+    (check,) = doctor.datasets(load, ["theirs"], None, needed=True)
+    assert check.state is PROBLEM
+    assert check.found == "cannot be checked: ImportError: no module named chess"
+
+
 def test_nodes_of_a_cluster():
     h100 = {"CPU": 16.0, "GPU": 8.0, "memory": 64 * GIB, "accelerator_type:H100": 1.0}
     head = {"CPU": 4.0, "memory": 8 * GIB}

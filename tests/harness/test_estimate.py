@@ -14,6 +14,7 @@ from harness.estimate import Record, RecordedSteps, estimate, makespan
 from harness.plan import PlannedWorkload
 from harness.sweep import run_sweep
 from scoring.records import Goal, Status, TrialResult, UserError
+from scoring.rulesets import Ruleset
 from tests.fixtures.sweeps import Quiet, Script, make_row, plan_toys
 
 GOAL = Goal(metric="loss", direction="min", target=1.0)
@@ -133,8 +134,8 @@ def ended(status, seconds, met=False):
     """A trial that is evaluated at its end; everything takes twice as long as its clock."""
 
     def act(driver, spec):
-        row = make_row(seconds, loss=0.0 if met else 9.0)
-        metrics = {spec.goal_column: spec.goal.target if met else 9.0}
+        row = make_row(seconds)
+        metrics = {spec.goal_column: spec.goal.target if met else math.nan}
         row = replace(row, metrics=metrics)
         driver.started(spec, {"host": "h", "pid": 1})
         driver.measured(spec, row)
@@ -145,6 +146,21 @@ def ended(status, seconds, met=False):
 
 def reach(seconds):
     return ended(Status.REACHED, seconds, met=True)
+
+
+def reach_and_go_on(seconds, until):
+    """A trial that meets its target and goes on, as --until budget has it."""
+
+    def act(driver, spec):
+        metrics = {spec.goal_column: spec.goal.target}
+        rows = [replace(make_row(s), metrics=metrics) for s in (seconds, until)]
+        driver.started(spec, {"host": "h", "pid": 1})
+        for row in rows:
+            driver.measured(spec, row)
+        result = TrialResult(status=Status.OUT_OF_TIME, rows=rows, submission_seconds=until)
+        driver.ended(spec, result)
+
+    return act
 
 
 def estimated(chronograd, *arguments):
@@ -166,7 +182,17 @@ def test_a_sweep_without_records(chronograd):
     assert any("cannot be known" in note and "38%" in note for note in found["notes"])
 
 
-def test_a_sweep_with_records_and_what_their_replay_saves(chronograd, tmp_path):
+@pytest.mark.parametrize(
+    ("acts", "seconds", "saved"),
+    [
+        ((reach(10), reach(30)), (10 + 30) / 2, 20 / 40),  # side by side both stop at 10 s
+        ((reach(10), ended(Status.PRUNED, 10)), (10 + 60) / 2, 50 / 70),  # or to its budget
+        ((reach_and_go_on(10, until=50), reach(30)), (10 + 30) / 2, 20 / 40),
+    ],
+)
+def test_a_sweep_with_records_and_what_their_replay_saves(
+    chronograd, tmp_path, acts, seconds, saved
+):
     mnist = workloads.get("mnist")
     rules = PlannedWorkload(
         goal=mnist.goal, test_goal=None, budget_seconds=60.0, eval_period_seconds=2.0,
@@ -176,17 +202,17 @@ def test_a_sweep_with_records_and_what_their_replay_saves(chronograd, tmp_path):
     experiment = plan_toys("adamw", **options)
     planned = experiment.submissions["adamw"].model_copy(update={"points": [[{}, {}]]})
     experiment = experiment.model_copy(update={"submissions": {"adamw": planned}})
-    run_sweep(experiment, tmp_path / "earlier", Script(reach(10), reach(30)), Quiet())
+    run_sweep(experiment, tmp_path / "earlier", Script(*acts), Quiet())
     found = estimated(chronograd, "nadamw", "adamw", *MNIST, "--records", "earlier")
     assert [cell["source"] for cell in found["cells"]] == [
         "2 recorded trials of other submissions", "2 recorded trials",
     ]  # fmt: skip
-    # 20 s on the mean, doubled by evaluation; side by side the second stops with the first at 10 s
-    assert found["hours"]["trials"] * 3600 == pytest.approx(4 * 40)
-    assert found["pruned"]["trials"] * 3600 == pytest.approx(4 * 40 * 20 / 40)
+    whole = 4 * 2 * seconds  # doubled by evaluation
+    assert found["hours"]["trials"] * 3600 == pytest.approx(whole)
+    assert found["pruned"]["trials"] * 3600 == pytest.approx(whole * (1 - saved))
     assert found["without_evaluation"] == []
     text = chronograd("doctor", "--estimate", "nadamw", *MNIST, "--records", "earlier")[1]
-    assert "50.0% of the records' hours" in text
+    assert f"{saved:.1%} of the records' hours" in text
 
 
 class Part:
@@ -201,12 +227,10 @@ class Part:
                 act(driver, spec)
 
 
-A_THRICE = {"a0": reach(10), "a1": reach(10), "a2": reach(10), "b0": ended("out_of_time", 150)}
-
-
 def test_what_is_left_of_a_sweep_runs_to_its_deadlines(chronograd, tmp_path):
     experiment = plan_toys("a", "b", studies=3, clock="wall")
-    run_sweep(experiment, tmp_path / "mine", Part(**A_THRICE), Quiet())
+    acts = {"a0": reach(10), "a1": reach(10), "a2": reach(10), "b0": ended("out_of_time", 150)}
+    run_sweep(experiment, tmp_path / "mine", Part(**acts), Quiet())
     found = estimated(chronograd, "mine", "--slots", 1)
     (cell,) = found["cells"]
     assert (cell["submission"], cell["trials"]) == ("b", 2)
@@ -217,11 +241,25 @@ def test_what_is_left_of_a_sweep_runs_to_its_deadlines(chronograd, tmp_path):
 
 def test_a_trial_that_was_pruned_runs_again_only_without_pruning(chronograd, tmp_path):
     experiment = plan_toys("a", "b", studies=3, clock="wall")
-    acts = {**A_THRICE, "b1": ended("pruned", 40)}
+    acts = {"a0": reach(10), "a1": reach(10), "a2": reach(10), "b1": ended("pruned", 40)}
     run_sweep(experiment, tmp_path / "mine", Part(**acts), Quiet())
     (cell,) = estimated(chronograd, "mine")["cells"]
-    assert cell["hours"] * 3600 == pytest.approx(2 * 2 * 150)
-    assert cell["pruned_hours"] == 0  # two of three studies of b are over the limit: so is b
+    assert cell["trials"] == 3
+    assert cell["hours"] * 3600 == pytest.approx(3 * 2 * 150)
+    assert cell["pruned_hours"] * 3600 == pytest.approx(2 * 2 * 40)
+
+
+def test_a_variant_of_a_missed_workload_takes_nothing(chronograd, tmp_path):
+    plan = plan_toys("a", clock="wall")
+    held_out = {"scored": ["toy"], "held_out": {"held": "toy"}}
+    ruleset = Ruleset(**{**plan.ruleset.model_dump(), **held_out})
+    both = {"toy": plan.workloads["toy"], "held": plan.workloads["toy"]}
+    plan = plan_toys("a", clock="wall", workloads=both, ruleset=ruleset)
+    miss = Part(a0=lambda d, s: s.workload == "toy" and ended("out_of_time", 150)(d, s))
+    run_sweep(plan, tmp_path / "mine", miss, Quiet())
+    (cell,) = estimated(chronograd, "mine")["cells"]
+    assert (cell["workload"], cell["hours"] * 3600) == ("held", pytest.approx(150))
+    assert cell["pruned_hours"] == 0
 
 
 def test_pruning_of_a_sweep_until_the_test_target_is_not_known(chronograd, tmp_path):
