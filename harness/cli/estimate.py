@@ -204,7 +204,7 @@ def _until_deadline(
     deadline: Callable[[TrialSpec], float], begins: set[str], spec: TrialSpec, seconds: float
 ) -> float:
     """The seconds of a trial that may still matter."""
-    return min(seconds, max(0.0, deadline(spec))) if spec.name in begins else 0.0
+    return min(seconds, deadline(spec)) if spec.name in begins else 0.0
 
 
 def _slots_here(experiment: Experiment) -> int:
