@@ -245,10 +245,12 @@ class RecordedSteps(ThisProcess):
             return {"": self._recorded[spec.workload]}
         import torch
 
-        if spec.device == "cuda" and not torch.cuda.is_available():
+        no_gpu = spec.device == "cuda" and not torch.cuda.is_available()
+        if no_gpu or spec.processes > 1:
+            lacks = "there is no GPU here" if no_gpu else "several processes need a cluster"
             raise UserError(
-                f"{spec.workload}: its budget is in steps that no record gives the time of, and "
-                "there is no GPU here to time one; give --records of a sweep on such a GPU"
+                f"{spec.workload}: its budget is in baseline steps, and {lacks} to time one; give "
+                "--records of a sweep on such hardware"
             )
         workload = self._load(spec.workload, spec.data_dir, spec.device)
         workload.check_data()

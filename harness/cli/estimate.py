@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -36,8 +36,7 @@ def estimate_request(
     from harness.prepare import plan
 
     draft = plan(request, workloads.get)
-    device = "cuda" if draft.fields["gpus_per_trial"] else "cpu"
-    known = _read(trees, draft.ruleset, draft.fields["tuning"], device)
+    known = _read(trees, draft.ruleset, draft.fields["tuning"], _hardware(draft.fields))
     with preparing() as progress, tempfile.TemporaryDirectory() as nowhere:
         executor = RecordedSteps(workloads.get, known.steps, progress)
         experiment = draft.complete(Path(nowhere), executor)
@@ -70,7 +69,8 @@ def estimate_left(
     from harness.pruner import Pruner
 
     experiment = read_experiment(out)
-    known = _read([out, *trees], experiment.ruleset, experiment.tuning, experiment.device)
+    hardware = _hardware(dict(experiment))
+    known = _read([out, *trees], experiment.ruleset, experiment.tuning, hardware)
     pruned = None
     notes = []
     if experiment.until == "validation":
@@ -135,11 +135,11 @@ class _Known:
         return run / whole if whole else None
 
 
-def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, device: str) -> _Known:
+def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -> _Known:
     """Reads records; official logs are judged by `ruleset`.
 
     Raises:
-        UserError: A tree was measured on another device, or not measured at all.
+        UserError: A tree was measured on other hardware, or not measured at all.
     """
     from harness.plan import read_experiment
     from scoring.read import read
@@ -151,11 +151,12 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, device: str) -> 
         planned: dict[str, float] = {}
         if (tree / "experiment.json").is_file():
             experiment = read_experiment(tree)
-            if experiment.clock != "wall" or experiment.device != device:
-                how = "the step clock" if experiment.clock != "wall" else experiment.device
+            theirs = _hardware(dict(experiment))
+            if experiment.clock != "wall":
+                theirs = "the step clock, which measures no seconds"
+            if theirs != hardware:
                 raise UserError(
-                    f"{tree}: ran on {how}, which says nothing of seconds on {device}; give "
-                    "records that were measured there"
+                    f"{tree}: ran on {theirs}; an estimate for {hardware} needs records of that"
                 )
             planned = {
                 name: rules.baseline_step_seconds
@@ -207,15 +208,23 @@ def _until_deadline(
     return min(seconds, deadline(spec)) if spec.name in begins else 0.0
 
 
+def _hardware(fields: Mapping[str, Any]) -> str:
+    """What a trial runs on, by the fields of an Experiment."""
+    if gpus := fields["gpus_per_trial"]:
+        return f"{gpus} GPU{'s' * (gpus > 1)} a trial"
+    processes = fields["processes_per_trial"]
+    return "the CPU" if processes == 1 else f"the CPU in {processes} processes a trial"
+
+
 def _slots_here(experiment: Experiment) -> int:
     """How many trials this machine runs at once."""
-    from harness.machine import usable_cores
-
-    if not experiment.gpus_per_trial:
-        return max(1, usable_cores() // experiment.cpus_per_trial)
     import torch
 
-    return max(1, torch.cuda.device_count() // experiment.gpus_per_trial)
+    from harness.machine import usable_cores
+    from harness.team import Room
+
+    here = {"CPU": usable_cores(), "GPU": torch.cuda.device_count()}
+    return max(1, Room.of(dict(experiment)).fits(here))
 
 
 def _notes(found: Estimate) -> list[str]:

@@ -126,8 +126,11 @@ def test_a_step_on_record_is_not_timed_and_none_can_be_where_no_gpu_is(monkeypat
     executor = RecordedSteps(no_workload, {"toy": 0.25}, lambda *_: None)
     (spec,) = plan_toys("a", gpus_per_trial=1).specs()
     assert executor.time_baseline(spec) == {"": 0.25}
+    other = replace(spec, workload="another")
     with pytest.raises(UserError, match="no GPU here"):
-        executor.time_baseline(replace(spec, workload="another"))
+        executor.time_baseline(other)
+    with pytest.raises(UserError, match="several processes"):
+        executor.time_baseline(replace(other, device="cpu", processes=2))
 
 
 def ended(status, seconds, met=False):
@@ -270,11 +273,14 @@ def test_pruning_of_a_sweep_until_the_test_target_is_not_known(chronograd, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"), [({"clock": "steps"}, "ran on the step clock"), (
-        {"clock": "wall", "gpus_per_trial": 1}, "ran on cuda, which says nothing of seconds on cpu"
-    )],
-)  # fmt: skip
-def test_records_of_another_clock_or_device_are_refused(chronograd, tmp_path, changes, message):
+    ("changes", "message"),
+    [
+        ({"clock": "steps"}, "ran on the step clock"),
+        ({"clock": "wall", "gpus_per_trial": 2}, "ran on 2 GPUs a trial"),
+        ({"clock": "wall", "processes_per_trial": 3}, "ran on the CPU in 3 processes a trial"),
+    ],
+)
+def test_records_of_another_clock_or_hardware_are_refused(chronograd, tmp_path, changes, message):
     run_sweep(plan_toys("a", **changes), tmp_path / "other", Part(), Quiet())
     code, _, err = chronograd("doctor", "--estimate", "nadamw", *MNIST, "--records", "other")
     assert (code, err.count("\n")) == (2, 1)
