@@ -118,8 +118,7 @@ def datasets(
             checks.append(Check(f"data: {name}", State.OK, f"found in {data_dir}"))
         else:
             state = State.PROBLEM if needed else State.WARNING
-            source = load_workload(name, None, "cpu").data_source
-            advice = f"get it: {source}" if source else "get it, and pass --data-dir"
+            advice = f"`chronograd data check {name}` says where to get it; pass --data-dir"
             checks.append(Check(f"data: {name}", state, missing, advice))
     if made:
         found = f"{', '.join(made)}: need no files; what is not there is made when needed"
