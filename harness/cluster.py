@@ -263,6 +263,18 @@ class Cluster:
             self._connected = False
 
 
+def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[str, float]]:
+    """What each living node of the cluster at `address` has, by name; what is free in all.
+
+    Raises:
+        ClusterError: There is no cluster.
+    """
+    _connect(address)
+    living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    return [(node["NodeName"], node["Resources"]) for node in living], free
+
+
 def _connect(address: str | None) -> None:
     """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours."""
     host, _, port = (address or "").rpartition(":")

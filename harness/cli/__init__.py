@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import calibrate, data, listings, replay, results, trials
+from harness.cli import calibrate, data, doctor, listings, replay, results, trials
 from harness.cli.options import INTERRUPTED
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ for command in (
     results.compare,
     replay.replay,
     calibrate.calibrate,
+    doctor.doctor,
     listings.workloads,
     listings.submissions,
 ):
