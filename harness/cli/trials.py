@@ -47,6 +47,7 @@ from harness.cli.options import (
 )
 from harness.driver import MAX_ATTEMPTS, Order
 from harness.process import HANG_TIMEOUT
+from harness.signals import stoppable
 
 if TYPE_CHECKING:
     from harness.driver import Summary, Watcher
@@ -149,7 +150,6 @@ def sweep(
     from harness.cli.history import limits_from
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
-    from harness.signals import stoppable
     from harness.sweep import run_sweep
     from harness.team import Room
     from scoring import rulesets
