@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import statistics
 import tempfile
@@ -73,7 +74,7 @@ def by_chronograd(trials: int) -> float:
     cluster.TrialProcess = Nothing  # type: ignore[misc]
     executor = cluster.Cluster(workloads.get)
     executor._connected = True  # the cluster of this benchmark
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as silent:
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as silent:
         began = time.perf_counter()
         watcher = PlainProgress(Console(file=silent))
         summary = run_sweep(plan(trials), Path(folder), executor, watcher, pruning=True)
@@ -90,16 +91,20 @@ def by_tune(trials: int) -> float:
         nothing()
         tune.report({"done": 1})
 
-    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as silent:
-        with contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
-            began = time.perf_counter()
-            results = tune.Tuner(
-                tune.with_resources(train, {"cpu": 1}),
-                param_space={"number": tune.grid_search(list(range(trials)))},
-                tune_config=tune.TuneConfig(max_concurrent_trials=SLOTS),
-                run_config=tune.RunConfig(storage_path=folder, verbose=0),
-            ).fit()
-            seconds = time.perf_counter() - began
+    silent = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(silent),
+        contextlib.redirect_stderr(silent),
+    ):
+        began = time.perf_counter()
+        results = tune.Tuner(
+            tune.with_resources(train, {"cpu": 1}),
+            param_space={"number": tune.grid_search(list(range(trials)))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=SLOTS),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        seconds = time.perf_counter() - began
     assert len(results) == trials
     assert not results.errors
     return seconds

@@ -1,33 +1,28 @@
-"""Runs trials on Ray, each attempt in fresh processes. This file and `team.py` alone import ray.
+"""Runs trials on Ray, each attempt in fresh processes.
 
-Imports no torch: a trial's process sets its threads and devices first.
+This file, `team.py` and `nodes.py` alone import ray. Imports no torch: a trial's process sets its
+threads and devices first.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
-import os
-import signal
-import socket
 import statistics
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
-
 import ray
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from harness.attempt import LoadWorkload
+from harness.nodes import ClusterError, connect, living_nodes
 from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.signals import noted
-from harness.team import Room, Team, living_nodes
-from scoring.records import Failure, Status, TrialSpec, UserError
+from harness.team import Room, Team
+from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
     from harness.driver import Driver
@@ -54,10 +49,6 @@ class _Running:
     node: str | None = None  # that it has for itself
     began: bool = False
     heard: float = 0.0
-
-
-class ClusterError(UserError):
-    """The cluster cannot be used; the message says why and what to do."""
 
 
 class Cluster:
@@ -96,7 +87,7 @@ class Cluster:
         """
         if self._connected:
             return
-        _connect(self._address)
+        connect(self._address)
         self._connected = True
         if self.slots() < 1:
             self.close()
@@ -261,39 +252,6 @@ class Cluster:
         if self._connected:
             ray.shutdown()
             self._connected = False
-
-
-def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[str, float]]:
-    """What each living node of the cluster at `address` has, by name; what is free in all.
-
-    Raises:
-        ClusterError: There is no cluster.
-    """
-    _connect(address)
-    living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    free = ray.available_resources()  # type: ignore[no-untyped-call]
-    return [(node["NodeName"], node["Resources"]) for node in living], free
-
-
-def _connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours."""
-    host, _, port = (address or "").rpartition(":")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if port.isdigit():  # Ray waits for minutes where nobody listens
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
-        raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _lost(spec: TrialSpec, error: Exception, driver: Driver) -> _Outcome:

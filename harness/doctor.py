@@ -25,7 +25,7 @@ GIB = 2.0**30
 ANSWER_SECONDS = 60.0  # of what is asked from outside
 _SHOWN = ("chronograd", "torch", "ray", "numpy")
 _ASK_RAY = (
-    "import json, sys; from harness.cluster import resources; "
+    "import json, sys; from harness.nodes import resources; "
     "print(json.dumps(resources(sys.argv[1])))"
 )
 

@@ -31,8 +31,8 @@ HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
 class Watcher(Protocol):
     """Somebody who looks on: a live table, or plain lines."""
 
-    def planned(self, experiment: Experiment, left: Sequence[TrialSpec]) -> None:
-        """Called once, before the first trial."""
+    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+        """Called once, before the first trial; `out` has the plan and a ledger."""
 
     def started(self, spec: TrialSpec) -> None:
         """A trial began."""

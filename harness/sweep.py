@@ -73,7 +73,7 @@ def run_sweep(
             pruner = Pruner(experiment, out)
         left = experiment.left(out, pruner)
         driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order, limits)
-        watcher.planned(experiment, left)
+        watcher.planned(experiment, out, left)
         try:
             executor.run(left, driver)
         except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from ray.exceptions import RayError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from harness.nodes import node_id
 from harness.process import BEAT_SECONDS, TrialProcess
 from scoring.records import TrialSpec
 
@@ -32,7 +33,7 @@ class Room:
     exclusive: bool = False
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], exclusive: bool) -> Room:
+    def of(cls, fields: Mapping[str, Any], exclusive: bool = False) -> Room:
         """From the fields of an Experiment: a process for each GPU."""
         gpus, cpus = fields["gpus_per_trial"], fields["cpus_per_trial"]
         return cls(gpus or fields["processes_per_trial"], cpus, min(gpus, 1), exclusive)
@@ -134,18 +135,3 @@ class Team:
             ray.kill(actor)
         if self._group is not None:
             remove_placement_group(self._group)
-
-
-def living_nodes() -> dict[str, dict[str, float]]:
-    """The resources of every node, by its name and in the order of names."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    return {n["NodeID"]: n["Resources"] for n in sorted(nodes, key=_name) if n["Alive"]}
-
-
-def _name(node: Mapping[str, Any]) -> str:
-    return str(node["NodeID"])
-
-
-def node_id() -> str:
-    """Ray's name of the node that a process runs on."""
-    return str(ray.get_runtime_context().get_node_id())

@@ -79,7 +79,8 @@ def doctor(
     _refuse_beside(context, _OF_REQUEST if estimate and tree is None else _OF_TREE, estimate)
     names = workload or (workloads.suite(suite) if suite else [])
     if not estimate:
-        checks = _checks(names, data_dir, checkpoint_dir, address)
+        here = Path(checkpoint_dir) if checkpoint_dir and "://" not in checkpoint_dir else None
+        checks = _checks(names, data_dir, here, address)
         _show(checks, as_json)
         raise typer.Exit(int(any(check.state == "problem" for check in checks)))
     from harness.cli.estimate import estimate_left, estimate_request, show

@@ -116,6 +116,29 @@ OrderOption = Annotated[
         help="cost: likely winners first, fewest hours; latency: longest first, all at once"
     ),
 ]
+
+
+class Track(StrEnum):
+    """Experiment trackers."""
+
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
+    WANDB = "wandb"
+
+
+def _installed(names: list[Track] | None) -> list[Track] | None:
+    """Refuses a tracker whose package is missing, before anything runs."""
+    if names:
+        from harness.track import require
+
+        require(names)
+    return names
+
+
+TrackOption = Annotated[
+    list[Track] | None,
+    typer.Option("--track", callback=_installed, help="write evaluations there too; repeatable"),
+]
 PruningOption = Annotated[
     Pruning,
     typer.Option(

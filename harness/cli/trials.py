@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +35,8 @@ from harness.cli.options import (
     RiskOption,
     RulesetOption,
     SeedOption,
+    Track,
+    TrackOption,
     TuningOption,
     Until,
     UntilOption,
@@ -45,9 +47,12 @@ from harness.cli.options import (
 )
 from harness.driver import MAX_ATTEMPTS, Order
 from harness.process import HANG_TIMEOUT
+from harness.signals import stoppable
 
 if TYPE_CHECKING:
-    from harness.driver import Summary
+    from harness.driver import Summary, Watcher
+
+TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still meanwhile
 
 
 def run(
@@ -68,6 +73,7 @@ def run(
     cpus_per_trial: CpusOption = 1,
     device: Annotated[Device, typer.Option()] = Device.AUTO,
     out: Annotated[Path | None, typer.Option(help="results directory; default: a new one")] = None,
+    track: TrackOption = None,
 ) -> None:
     """Runs one trial in this process.
 
@@ -78,6 +84,7 @@ def run(
     from harness.prepare import Request, single_trial
     from harness.progress import PlainProgress
     from harness.sweep import run_sweep
+    from harness.track import tracking
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -95,8 +102,9 @@ def run(
     )
     with preparing() as progress:
         draft = single_trial(request, study, trial, workloads.get, progress)
-    experiment, watcher = draft.complete(out, executor), PlainProgress(console, rows=True)
-    summary = _uninterrupted(run_sweep, experiment, out, executor, watcher)
+    experiment, lines = draft.complete(out, executor), PlainProgress(console, rows=True)
+    with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as watcher:
+        summary = _uninterrupted(run_sweep, experiment, out, executor, watcher)
     say(f"Records in {out}")
     _exit_by(summary)
 
@@ -131,6 +139,7 @@ def sweep(
     order: OrderOption = Order.COST,
     max_concurrent: ConcurrentOption = None,
     exclusive_nodes: ExclusiveOption = False,
+    track: TrackOption = None,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -141,8 +150,6 @@ def sweep(
     from harness.cli.history import limits_from
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
-    from harness.progress import watch
-    from harness.signals import stoppable
     from harness.sweep import run_sweep
     from harness.team import Room
     from scoring import rulesets
@@ -169,7 +176,7 @@ def sweep(
         return
     room = Room.of(draft.fields, exclusive_nodes)
     cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
-    with stoppable(), watch(console) as watcher, closing(cluster):
+    with stoppable(), _onlookers(track, out) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
         exact = pruning is not Pruning.OFF and experiment.until == Until.VALIDATION
         limits = limits_from(history, experiment, risk) if history else None
@@ -177,6 +184,16 @@ def sweep(
         summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *how)
     _print_summary(summary, out)
     _exit_by(summary)
+
+
+@contextmanager
+def _onlookers(track: list[Track] | None, out: Path) -> Iterator[Watcher]:
+    """Progress on the console, and the trackers."""
+    from harness.progress import watch
+    from harness.track import tracking
+
+    with watch(console) as board, tracking(board, track, out, say) as everybody:
+        yield everybody
 
 
 def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
@@ -193,7 +210,7 @@ def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
     fit = {
         "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
-        "risk", "history", "order", "max_concurrent", "exclusive_nodes", "dry_run",
+        "risk", "history", "order", "max_concurrent", "exclusive_nodes", "track", "dry_run",
     }  # fmt: skip
     for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)

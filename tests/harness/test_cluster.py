@@ -15,8 +15,9 @@ import pytest
 import workloads
 from harness import cluster, ledger, process
 from harness.attempt import prepare_process
-from harness.cluster import Cluster, ClusterError
+from harness.cluster import Cluster
 from harness.local import ThisProcess
+from harness.nodes import ClusterError
 from harness.sweep import run_sweep
 from harness.team import Room
 from scoring.records import Failure, Status, TrialResult
