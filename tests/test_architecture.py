@@ -116,7 +116,7 @@ def test_files_and_functions_stay_short():
         text = file.read_text()
         assert text.count("\n") <= 300, f"{file} is long"
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno <= 65, f"{file}: {node.name} is long"
+            if isinstance(node, ast.FunctionDef):  # the options of a command are not counted
+                assert node.end_lineno - node.body[0].lineno <= 60, f"{file}: {node.name} is long"
     banned = {"utils.py", "helpers.py", "common.py"}
     assert not banned & {file.name for file in FILES}
