@@ -150,7 +150,7 @@ def cluster(address: str) -> list[Check]:
         found = f"{address}: no answer in {ANSWER_SECONDS:g} s"
         return [Check("Ray", State.PROBLEM, found, advice)]
     if done.returncode:
-        cause = last_line(done.stderr).removeprefix("harness.cluster.ClusterError: ")
+        cause = last_line(done.stderr).removeprefix("harness.nodes.ClusterError: ")
         return [Check("Ray", State.PROBLEM, cause, advice)]
     return nodes(*json.loads(done.stdout.splitlines()[-1]))
 

@@ -151,7 +151,8 @@ class SweepStatus:
     @property
     def hours_saved_at_most(self) -> float:
         """What pruned trials could still have used of their budgets; they might have used less."""
-        pruned = [trial for trial in self.trials.values() if trial.state == Status.PRUNED]
+        stopped = (Status.PRUNED, Status.PREDICTED)
+        pruned = [trial for trial in self.trials.values() if trial.state in stopped]
         return sum(max(0.0, self.budget(t.workload) - t.seconds) for t in pruned) / 3600
 
     def budget(self, workload: str) -> float:
