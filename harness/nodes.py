@@ -45,7 +45,7 @@ def connect(address: str | None) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises that class itself
         where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
         raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
     finally:
