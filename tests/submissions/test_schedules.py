@@ -13,14 +13,14 @@ from submissions import schedules
 
 PEAK = 0.3
 
-# The factor after t of T steps since a warm-up of w steps, as the papers write it.
+# The factor after t of so many steps since a warm-up of w steps, as the papers write it.
 FORMULAS = {
-    "constant": lambda t, T, w: 1.0,
-    "linear": lambda t, T, w: 1 - t / T,
-    "exponential": lambda t, T, w: 0.01 ** (t / T),
-    "cosine": lambda t, T, w: 0.5 * (1 + math.cos(math.pi * t / T)),
-    "wsd": lambda t, T, w: wsd(t, T, max(1, int(0.2 * T))),
-    "sqrt": lambda t, T, w: (max(1, w) / (max(1, w) + t)) ** 0.5,
+    "constant": lambda t, steps, w: 1.0,
+    "linear": lambda t, steps, w: 1 - t / steps,
+    "exponential": lambda t, steps, w: 0.01 ** (t / steps),
+    "cosine": lambda t, steps, w: 0.5 * (1 + math.cos(math.pi * t / steps)),
+    "wsd": lambda t, steps, w: wsd(t, steps, max(1, int(0.2 * steps))),
+    "sqrt": lambda t, steps, w: (max(1, w) / (max(1, w) + t)) ** 0.5,
 }
 
 
