@@ -43,7 +43,7 @@ class Cautious(Optimizer):
         for (group, params), old, grads in zip(groups, before, gradients, strict=True):
             for p, w, g in zip(params, old, grads, strict=True):
                 u = w - p
-                mask = u * g > 0
+                mask = (u * g > 0).to(u.dtype)
                 u.mul_(mask).mul_(u.numel() / (mask.sum() + 1))
                 p.copy_(w.sub_(u)).mul_(1 - group["lr"] * self.weight_decay)
         return loss

@@ -31,7 +31,7 @@ def test_a_masked_step_is_the_methods_own_where_it_agrees_with_the_gradient(name
         cautious.step()
         u = before - plain.detach()
         agrees = u * grad > 0
-        expected = torch.where(agrees, u * 30 / (agrees.sum() + 1), 0.0)
+        expected = torch.where(agrees, u * 30 / (agrees.sum().item() + 1), 0.0)
         torch.testing.assert_close(before - masked.detach(), expected, atol=1e-12, rtol=1e-9)
 
 
