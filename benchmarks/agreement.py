@@ -39,9 +39,9 @@ class Board:
         scores = {standing.name: standing.score for standing in board.standings}
         self.score_s = np.array([scores[name] for name in names])
         self.times_sw = medians(studies.seconds_swk, RULES)[chosen]
-        self.score_rs = resampled_scores(studies, scope, RULES, "studies", SEED, RESAMPLES)[
-            :, chosen
-        ]
+        self.score_rs = resampled_scores(
+            studies.seconds_swk, studies.workloads, scope, RULES, "studies", SEED, RESAMPLES
+        )[:, chosen]
         self.times_rsw = resampled_medians(studies.seconds_swk, draws_rwk, RULES)[:, chosen]
 
 

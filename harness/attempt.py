@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.ranks import Meeting, Ranks, join
 from scoring.records import (
     EvalRow,
     Failure,
@@ -17,7 +18,6 @@ from scoring.records import (
     TrialResult,
     TrialSpec,
     UserError,
-    row_from_plain,
 )
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
@@ -33,7 +33,7 @@ Event = tuple[str, Any]  # what an attempt tells its driver: the kind, and what 
 
 
 class Attempt:
-    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints in a folder.
+    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints.
 
     Args:
         send: Takes events: ("resumed", the rows measured so far), ("row", EvalRow),
@@ -48,9 +48,9 @@ class Attempt:
     def __init__(
         self,
         send: Callable[[str, Any], None] = lambda kind, payload: None,
-        checkpoints: Path | None = None,
+        checkpoints: str | None = None,
     ) -> None:
-        self._send, self._folder = send, checkpoints
+        self._send, self._place = send, checkpoints
         self.steps = 0
         self.deadline = math.inf
 
@@ -67,20 +67,21 @@ class Attempt:
         """Keeps a checkpoint; where that fails, the one before it stays."""
         from harness.checkpoint import Checkpoints
 
-        if self._folder is not None:
+        if self._place is not None:
             try:
-                Checkpoints(self._folder).save(step, state)
+                Checkpoints(self._place).save(step, state)
             except OSError as error:
                 self.not_resumable(f"a checkpoint cannot be written: {error}")
 
-    def restore(self) -> dict[str, Any] | None:
-        """The last checkpoint that is whole."""
+    def restore(self, until: float) -> dict[str, Any] | None:
+        """The last checkpoint that is whole, of step `until` at most."""
         from harness.checkpoint import Checkpoints
 
-        state = None if self._folder is None else Checkpoints(self._folder).load()
-        if state is not None:
-            self._send("resumed", [row_from_plain(row) for row in state["rows"]])
-        return state
+        return None if self._place is None else Checkpoints(self._place).load(until)
+
+    def resumed(self, rows: list[EvalRow]) -> None:
+        """Says that the trial goes on from a checkpoint, which holds these rows."""
+        self._send("resumed", rows)
 
     def not_resumable(self, reason: str) -> None:
         """Says that there is no checkpoint, and why."""
@@ -88,7 +89,11 @@ class Attempt:
 
 
 def run_attempt(
-    load_workload: LoadWorkload, spec: TrialSpec, control: Attempt | None = None
+    load_workload: LoadWorkload,
+    spec: TrialSpec,
+    control: Attempt | None = None,
+    rank: int = 0,
+    meeting: Meeting | None = None,
 ) -> TrialResult:
     """Runs `spec` in this process, which must not have imported torch with other settings.
 
@@ -98,23 +103,34 @@ def run_attempt(
         load_workload: Gives the workload of a name, data directory and device.
         spec: The trial.
         control: What the trial talks to; None for nobody.
+        rank: Which of the processes that train together this is.
+        meeting: Where those meet; None where this one is alone.
     """
-    prepare_process(spec)
+    prepare_process(spec, meeting)
     from harness.clock import StepClock, WallClock
 
     clock: Clock = WallClock(_synchronise(spec.device))
     if spec.clock == "steps":
         clock = StepClock(spec.step_seconds)
-    return _run(load_workload, spec, clock, control or Attempt())
+    ranks = join(rank, meeting, spec.device)
+    return _run(load_workload, spec, clock, control or Attempt(), ranks)
 
 
-def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
+def time_steps(
+    load_workload: LoadWorkload, spec: TrialSpec, rank: int = 0, meeting: Meeting | None = None
+) -> tuple[str, float]:
     """The node type and the median seconds of a step of `spec`, warm-up left out.
+
+    Args:
+        load_workload: As for `run_attempt`, and so are the others.
+        spec: The trial.
+        rank: Which of the processes that train together this is.
+        meeting: Where those meet.
 
     Raises:
         UserError: The trial failed; the message says why.
     """
-    prepare_process(spec)
+    prepare_process(spec, meeting)
     from harness.clock import LapClock
     from harness.environment import node_type
 
@@ -124,24 +140,27 @@ def time_steps(load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float
         spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
         until="budget",
     )  # fmt: skip
-    result = _run(load_workload, endless, clock, Attempt())
+    ranks = join(rank, meeting, spec.device)
+    result = _run(load_workload, endless, clock, Attempt(), ranks)
     if result.status is not Status.STEP_LIMIT:
         raise UserError(f"{spec.name} cannot be timed: {result.status}: {result.message}")
     return node_type(spec.device), statistics.median(clock.laps[WARMUP_STEPS:])
 
 
-def prepare_process(spec: TrialSpec) -> None:
+def prepare_process(spec: TrialSpec, meeting: Meeting | None = None) -> None:
     """Sets threads and visible devices; before torch is imported, since it reads them once."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(spec.threads)
     if spec.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif meeting is not None:  # all of the trial's, as submissions find them under torchrun
+        os.environ["CUDA_VISIBLE_DEVICES"] = meeting.devices
     import torch
 
     torch.set_num_threads(spec.threads)
 
 
 def _run(
-    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Attempt
+    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Attempt, ranks: Ranks
 ) -> TrialResult:
     from harness import environment, submission
     from harness.spec import DataError
@@ -157,7 +176,7 @@ def _run(
         return _never_started(Failure.DATA_ERROR, error, facts)
     except Exception as error:  # noqa: BLE001 - a workload's import may raise anything
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
-    return replace(run_trial(spec, workload, loaded, clock, control), environment=facts)
+    return replace(run_trial(spec, workload, loaded, clock, control, ranks), environment=facts)
 
 
 def _never_started(failure: Failure, error: Exception, facts: dict[str, Any]) -> TrialResult:

@@ -7,6 +7,7 @@ one before it is taken. It holds plain data and tensors; reading it runs no code
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import pickle
 import tempfile
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 
+from harness.storage import storage
+
 KEPT = 2
 
 
@@ -22,16 +25,15 @@ class Checkpoints:
     """The checkpoints of one trial.
 
     Args:
-        folder: Theirs alone; made when there is something to keep.
+        place: A path or a URI, theirs alone; made when there is something to keep.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, place: str) -> None:
+        self._storage = storage(place)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Writes a checkpoint aside, syncs and renames it, then drops all but the last two."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=self._folder, prefix=".writing_")
+        handle, aside = tempfile.mkstemp(dir=self._storage.workshop(), prefix=".writing_")
         try:
             with os.fdopen(handle, "w+b") as file:
                 torch.save(state, file)
@@ -39,30 +41,26 @@ class Checkpoints:
                 os.fsync(file.fileno())
                 file.seek(0)
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            Path(aside).rename(self._folder / f"{step:012}.{digest}.pt")
+            self._storage.put(Path(aside), f"{step:012}.{digest}.pt")
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
-        for old in self._files()[:-KEPT]:
-            old.unlink()
+        for old in self._storage.names()[:-KEPT]:
+            self._storage.drop(old)
 
-    def load(self) -> dict[str, Any] | None:
-        """The latest one that is not damaged, None where there is none."""
-        for path in reversed(self._files()):
+    def load(self, until: float = math.inf) -> dict[str, Any] | None:
+        """The latest one of step `until` at most that is not damaged, None where there is none."""
+        for name in reversed(self._storage.names()):
+            step, digest, _ = name.split(".")
+            if int(step) > until:
+                continue
             try:
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                if digest == path.name.split(".")[1]:
-                    state: dict[str, Any] = torch.load(path, weights_only=True)
-                    return state
+                with self._storage.fetched(name) as path:
+                    with path.open("rb") as content:
+                        found = hashlib.file_digest(content, "sha256").hexdigest()
+                    if found == digest:
+                        state: dict[str, Any] = torch.load(path, weights_only=True)
+                        return state
             except (OSError, RuntimeError, pickle.UnpicklingError):
                 continue
         return None
-
-    def clear(self) -> None:
-        """Drops all of them: the trial has ended."""
-        for path in self._files():
-            path.unlink()
-
-    def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("*.pt"))

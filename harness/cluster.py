@@ -1,37 +1,34 @@
-"""Runs trials on Ray, each attempt in a fresh process. The only file that imports ray.
+"""Runs trials on Ray, each attempt in fresh processes.
 
-Imports no torch: a trial's process sets its threads and devices first.
+This file, `team.py` and `nodes.py` alone import ray. Imports no torch: a trial's process sets its
+threads and devices first.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
-import math
-import os
-import signal
-import socket
 import statistics
-import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
 
 import ray
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
 from harness.attempt import LoadWorkload
-from harness.process import BEAT_SECONDS, TrialProcess
-from scoring.records import Failure, TrialSpec, UserError
+from harness.nodes import ClusterError, connect, living_nodes
+from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
+from harness.signals import noted
+from harness.team import Room, Team
+from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
-    from harness.sweep import Driver
+    from harness.driver import Driver
 
-HANG_TIMEOUT = 3600.0
+_ROOM = Room()
+TURN_SECONDS = 1.0  # at most, before signals and silent processes are looked at
 
 
 class _Outcome(enum.Enum):
@@ -44,17 +41,14 @@ class _Outcome(enum.Enum):
 
 @dataclass(slots=True)
 class _Running:
-    """An attempt under way: its process, its trial, and when it was last heard of."""
+    """An attempt under way: its processes, its trial, and when it was last heard of."""
 
-    actor: Any
+    team: Team
     spec: TrialSpec
+    deadline: float
+    node: str | None = None  # that it has for itself
     began: bool = False
     heard: float = 0.0
-    deadline: float = math.inf
-
-
-class ClusterError(UserError):
-    """The cluster cannot be used; the message says why and what to do."""
 
 
 class Cluster:
@@ -66,24 +60,24 @@ class Cluster:
         load_workload: Gives the workload of a name, data directory and device; found by its
             module's name on every node.
         address: Of a running cluster; None starts one here and stops it in the end.
-        cpus_per_trial: CPUs, and torch threads, of a trial.
-        gpus_per_trial: GPUs of a trial, exclusively its own.
+        room: What a trial takes.
         hang_timeout: Seconds without a step or an event after which an attempt is ended.
+        max_concurrent: How many trials run at once, at most; None for as many as there is room for.
     """
 
     def __init__(
         self,
         load_workload: LoadWorkload,
         address: str | None = None,
-        cpus_per_trial: int = 1,
-        gpus_per_trial: int = 0,
+        room: Room = _ROOM,
         hang_timeout: float = HANG_TIMEOUT,
+        max_concurrent: int | None = None,
     ) -> None:
         self._load_workload = load_workload
-        self._hang_timeout = hang_timeout
-        self._resources = {"num_cpus": cpus_per_trial, "num_gpus": gpus_per_trial}
-        self._address = address
+        self._address, self._room, self._hang_timeout = address, room, hang_timeout
+        self._max_concurrent = max_concurrent
         self._connected = False
+        self._code: dict[str, Any] = {}  # packed submissions, by folder
 
     def connect(self) -> None:
         """Joins or starts the cluster, once.
@@ -93,35 +87,28 @@ class Cluster:
         """
         if self._connected:
             return
-        _connect(self._address)
+        connect(self._address)
         self._connected = True
         if self.slots() < 1:
             self.close()
             raise ClusterError(
-                f"the cluster has no room for a trial with {self._resources['num_cpus']} CPUs and "
-                f"{self._resources['num_gpus']} GPUs; see --cpus-per-trial and --gpus-per-trial"
+                f"no node of the cluster has room for a trial with {self._room}; "
+                "see --cpus-per-trial and --gpus-per-trial"
             )
 
     def slots(self) -> int:
         """How many trials run at once: as many as fit on each living node."""
         self.connect()
-        fits = 0
-        for node in ray.nodes():  # type: ignore[no-untyped-call]
-            if node["Alive"]:
-                has = node["Resources"]
-                rooms = [has.get("CPU", 0) // self._resources["num_cpus"]]
-                if self._resources["num_gpus"]:
-                    rooms.append(has.get("GPU", 0) // self._resources["num_gpus"])
-                fits += int(min(rooms))
-        return fits
+        room = sum(self._room.fits(resources) for resources in living_nodes().values())
+        return room if self._max_concurrent is None else min(room, self._max_concurrent)
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
         """Median seconds of a step of `spec` by node type, in as many processes as there are slots.
 
         All at once, so that they share each machine as the sweep's trials will.
         """
-        actors = [self._new_process() for _ in range(self.slots())]
-        times = [actor.time_steps.remote(self._load_workload, spec) for actor in actors]
+        teams = [Team(spec, self._room) for _ in range(self.slots())]
+        times = [team.time_steps(self._load_workload, spec) for team in teams]
         by_type: dict[str, list[float]] = {}
         try:
             for node_type, seconds in ray.get(times):
@@ -129,100 +116,136 @@ class Cluster:
         except RayError as error:
             raise ClusterError(f"the baseline's step cannot be timed: {_cause(error)}") from None
         finally:
-            for actor in actors:
-                ray.kill(actor)
+            for team in teams:
+                team.kill()
         return {node_type: statistics.median(all_) for node_type, all_ in by_type.items()}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial, all slots filled; a process that dies harms its own trial alone."""
-        waiting = deque(specs)
+        waiting = list(specs)
         running: dict[Any, _Running] = {}  # by stream of events
         try:
-            while waiting or running:
-                while waiting and len(running) < max(1, self.slots()):
-                    spec = waiting.popleft()
-                    if driver.needless(spec):
-                        continue
-                    process = _Running(self._new_process(), spec)
-                    running[self._stream(process, driver)] = process
-                if not running:
-                    continue
-                ready, _ = ray.wait(list(running), num_returns=1, timeout=BEAT_SECONDS)
-                outcomes = {s: self._take(s, running[s], driver) for s in ready}
-                for stream, process in running.items():
-                    if stream not in outcomes and self._hangs(process):
-                        outcomes[stream] = self._hung(process, driver)
-                for stream, outcome in outcomes.items():
-                    process = running[stream]
-                    if outcome is not _Outcome.GOES_ON:
-                        ray.kill(process.actor)  # its CPUs are free only once it is gone
-                        del running[stream]
-                    if outcome is _Outcome.AGAIN:
-                        waiting.appendleft(process.spec)
-                if _Outcome.DONE in outcomes.values() or not ready:
-                    self._hand_out_deadlines(running.values(), driver)
+            with noted() as raise_if_interrupted:
+                while waiting or running:
+                    self._fill(waiting, running, driver)
+                    self._listen(waiting, running, driver)
+                    raise_if_interrupted()
         finally:
-            for process in running.values():
-                ray.kill(process.actor)
+            for attempt in running.values():
+                attempt.team.kill()
 
-    def _take(self, stream: Any, process: _Running, driver: Driver) -> _Outcome:
+    def _fill(self, waiting: list[TrialSpec], running: dict[Any, _Running], driver: Driver) -> None:
+        """Begins trials while there is room."""
+        while waiting and len(running) < max(1, self.slots()):
+            spec = driver.next(waiting, wait=bool(running))
+            if spec is None:
+                return
+            node = self._free_node(running.values()) if self._room.exclusive else None
+            reserved = None if node is None else living_nodes()[node]
+            team = Team(spec, self._room, TrialProcess, reserved)
+            attempt = _Running(team, spec, driver.deadline(spec), node)
+            code = self._packed(spec)
+            arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
+            running[team.run(*arguments, deadline=attempt.deadline)] = attempt
+
+    def _free_node(self, running: Iterable[_Running]) -> str:
+        """A node for one trial alone."""
+        taken = {attempt.node for attempt in running}
+        free = [n for n, has in living_nodes().items() if n not in taken and self._room.fits(has)]
+        return free[0]
+
+    def _packed(self, spec: TrialSpec) -> Any:
+        """The submission's code, handed to the cluster once."""
+        from harness.shipping import packed
+
+        folder = spec.submission_path
+        if folder not in self._code:
+            self._code[folder] = ray.put(packed(Path(folder)))
+        return self._code[folder]
+
+    def _listen(
+        self, waiting: list[TrialSpec], running: dict[Any, _Running], driver: Driver
+    ) -> None:
+        """Waits until something happens, and takes in what did."""
+        if not running:
+            return
+        followers = {ref: s for s, attempt in running.items() for ref in attempt.team.followers}
+        heard, _ = ray.wait([*running, *followers], num_returns=1, timeout=TURN_SECONDS)
+        outcomes = {}
+        for ref in heard:
+            stream = followers.get(ref, ref)
+            take = self._take if ref is stream else self._take_follower
+            outcomes[stream] = take(ref, running[stream], driver)
+        for stream, attempt in running.items():
+            if stream not in outcomes and self._hangs(attempt):
+                silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
+                driver.failed(attempt.spec, Failure.TIMEOUT, silent)
+                outcomes[stream] = _Outcome.DONE
+        for stream, outcome in outcomes.items():
+            if outcome is _Outcome.GOES_ON:
+                self._hand_out_deadlines([running[stream]], driver)
+                continue
+            attempt = running.pop(stream)
+            attempt.team.kill()
+            if outcome is _Outcome.AGAIN:
+                waiting.append(attempt.spec)
+        if _Outcome.DONE in outcomes.values() or not heard:
+            self._hand_out_deadlines(running.values(), driver)
+
+    def _take(self, stream: Any, attempt: _Running, driver: Driver) -> _Outcome:
         """Takes one event off a stream."""
-        spec = process.spec
+        spec = attempt.spec
         try:
             kind, payload = ray.get(next(stream))
         except (RayError, StopIteration) as error:
-            failure = Failure.WORKER_LOST
-            if isinstance(error, OutOfMemoryError):
-                failure = Failure.OOM
-            again = driver.lost(spec, failure, _cause(error), str(error))
-            return _Outcome.AGAIN if again else _Outcome.DONE
-        process.heard = time.monotonic()
+            return _lost(spec, error, driver)
+        attempt.heard = time.monotonic()
         if kind == "started":
-            process.began = True
+            attempt.began = True
             driver.started(spec, payload)
         elif kind == "ended":
+            if payload.status is Status.FAILED and (gone := attempt.team.dead()):
+                return _lost(spec, gone, driver)
             driver.ended(spec, payload)
-            forgotten = process.actor.forget.remote(driver.checkpoints(spec))
+            forgotten = attempt.team.leader.forget.remote(driver.checkpoints(spec))
             ray.wait([forgotten], timeout=BEAT_SECONDS)
             return _Outcome.DONE
         elif kind == "broken":  # not by the trial: what it runs on fails every time
             last_line = payload.strip().splitlines()[-1]
             driver.failed(spec, Failure.WORKER_LOST, last_line, payload)
             return _Outcome.DONE
-        elif kind != "beat":
+        else:
             driver.take(spec, kind, payload)
         return _Outcome.GOES_ON
 
-    def _hangs(self, process: _Running) -> bool:
-        return process.began and time.monotonic() - process.heard > self._hang_timeout
+    def _take_follower(self, follower: Any, attempt: _Running, driver: Driver) -> _Outcome:
+        """Takes the end of another rank than 0; where it failed, rank 0 waits for it in vain."""
+        spec = attempt.spec
+        try:
+            result = ray.get(follower)
+        except RayTaskError as error:
+            driver.failed(spec, Failure.WORKER_LOST, _cause(error), str(error))
+            return _Outcome.DONE
+        except RayError as error:
+            return _lost(spec, error, driver)
+        attempt.team.followers.remove(follower)
+        if result.status is Status.FAILED:
+            if gone := attempt.team.dead():
+                return _lost(spec, gone, driver)
+            driver.failed(spec, result.failure, result.message, result.traceback)
+            return _Outcome.DONE
+        return _Outcome.GOES_ON
 
-    def _hung(self, process: _Running, driver: Driver) -> _Outcome:
-        """Ends an attempt that makes no steps."""
-        silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
-        driver.failed(process.spec, Failure.TIMEOUT, silent)
-        return _Outcome.DONE
-
-    def _new_process(self) -> Any:
-        actor = ray.remote(TrialProcess).options(
-            max_restarts=0, max_task_retries=0, max_concurrency=2, **self._resources
-        )
-        return actor.remote()
-
-    def _stream(self, process: _Running, driver: Driver) -> Any:
-        """Starts a trial; its process goes on from an event once it was taken off the stream."""
-        options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
-        run = process.actor.run.options(**options)
-        process.deadline = driver.deadline(process.spec)
-        where = driver.checkpoints(process.spec)
-        return run.remote(self._load_workload, process.spec, where, process.deadline)
+    def _hangs(self, attempt: _Running) -> bool:
+        return attempt.began and time.monotonic() - attempt.heard > self._hang_timeout
 
     def _hand_out_deadlines(self, running: Iterable[_Running], driver: Driver) -> None:
         """Tells trials under way where theirs has come nearer."""
-        for process in running:
-            deadline = driver.deadline(process.spec)
-            if process.began and deadline < process.deadline:
-                process.deadline = deadline
-                process.actor.set_deadline.remote(deadline)
+        for attempt in running:
+            deadline = driver.deadline(attempt.spec)
+            if attempt.began and deadline < attempt.deadline:
+                attempt.deadline = deadline
+                attempt.team.leader.set_deadline.remote(deadline)
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""
@@ -231,25 +254,11 @@ class Cluster:
             self._connected = False
 
 
-def _connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours."""
-    host, _, port = (address or "").rpartition(":")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if port.isdigit():  # Ray waits for minutes where nobody listens
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
-        raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)
+def _lost(spec: TrialSpec, error: Exception, driver: Driver) -> _Outcome:
+    """An attempt's process died."""
+    failure = Failure.OOM if isinstance(error, OutOfMemoryError) else Failure.WORKER_LOST
+    again = driver.lost(spec, failure, _cause(error), str(error))
+    return _Outcome.AGAIN if again else _Outcome.DONE
 
 
 def _cause(error: Exception) -> str:

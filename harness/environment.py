@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import tempfile
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +29,11 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "device": device,
         "gpu": gpu_model(device),
     }
+
+
+def scratch() -> Path:
+    """This user's temporary folder on this machine, for what can be made again."""
+    return Path(tempfile.gettempdir()) / f"chronograd-{os.getuid()}"
 
 
 def node_type(device: str) -> str:

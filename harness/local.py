@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from harness.attempt import Attempt, LoadWorkload, run_attempt, time_steps
-from harness.sweep import Driver
+from harness.driver import Driver
+from harness.storage import storage
 from scoring.records import Status, TrialSpec
 
 
@@ -33,15 +33,14 @@ class ThisProcess:
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial; Ctrl-C ends the one under way and is raised on."""
-        for spec in specs:
-            if driver.needless(spec):
-                continue
+        waiting = list(specs)
+        while (spec := driver.next(waiting, wait=False)) is not None:
             driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
-            folder = driver.checkpoints(spec)
-            control = Attempt(partial(driver.take, spec), folder)
+            checkpoints = driver.checkpoints(spec)
+            control = Attempt(partial(driver.take, spec), checkpoints)
             control.deadline = driver.deadline(spec)
             result = run_attempt(self._load_workload, spec, control)
             driver.ended(spec, result)
             if result.status is Status.INTERRUPTED:
                 raise KeyboardInterrupt
-            shutil.rmtree(folder, ignore_errors=True)
+            storage(checkpoints).clear()

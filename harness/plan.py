@@ -77,6 +77,7 @@ class Experiment(BaseModel):
     data_dir: str | None = None
     cpus_per_trial: int = 1
     gpus_per_trial: int = 0
+    processes_per_trial: int = 1  # where there are no GPUs; else each has one
     submissions: dict[str, PlannedSubmission]
     workloads: dict[str, PlannedWorkload]
     environment: dict[str, Any] = {}
@@ -123,6 +124,7 @@ class Experiment(BaseModel):
             data_dir=self.data_dir,
             device=self.device,
             threads=self.cpus_per_trial,
+            processes=self.gpus_per_trial or self.processes_per_trial,
             compile=self.compile,
         )
 

@@ -56,6 +56,15 @@ def check(
     Raises:
         UserError: Something is wrong with one of them.
     """
+    draft = plan(request, load_workload)
+    for workload in draft.workloads.values():
+        workload.check_data()
+        workload.prepare_data(progress)
+    return draft
+
+
+def plan(request: Request, load_workload: LoadWorkload) -> Draft:
+    """As `check`, but for the data, which need not be here."""
     ruleset = request.ruleset
     folders = _folders(request.submissions, request.tuning)
     tuning = request.tuning or ("external" if request.point else _natural_tuning(folders))
@@ -70,11 +79,8 @@ def check(
         name: plan_submission(folder, tuning, seed, studies, trials, request.search_space, points)
         for name, folder in folders.items()
     }
-    loaded = {}
-    for name in request.workloads:
-        loaded[name] = load_workload(name, request.options.get("data_dir"), "cpu")
-        loaded[name].check_data()
-        loaded[name].prepare_data(progress)
+    data_dir = request.options.get("data_dir")
+    loaded = {name: load_workload(name, data_dir, "cpu") for name in request.workloads}
     fields = {
         "tuning": tuning,
         "studies": studies,
@@ -82,6 +88,7 @@ def check(
         "search_space": request.search_space,
         "cpus_per_trial": 1,
         "gpus_per_trial": 0,
+        "processes_per_trial": 1,
         **request.options,
     }
     return Draft(ruleset, planned, loaded, fields)
@@ -100,7 +107,7 @@ def resumed(
     """
     old = read_experiment(out)
     options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "data_dir"}
-    options |= {"cpus_per_trial", "gpus_per_trial", "only"}
+    options |= {"cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
     request = Request(
         submissions=[planned.path for planned in old.submissions.values()],
         workloads=list(old.workloads),
@@ -163,7 +170,7 @@ class Draft:
         for name, workload in self.workloads.items():
             step_seconds = None
             if name not in known and needs_baseline(workload, self.ruleset, self.fields["clock"]):
-                step_seconds = self._baseline_step(workload, executor)
+                step_seconds = self.baseline_step(workload, executor)
             planned[name] = known.get(name) or self._rules(workload, step_seconds)
         new = self._experiment(planned)
         return new if old is None else extend(old, new, out)
@@ -190,7 +197,7 @@ class Draft:
     def _rules(self, workload: Workload, step_seconds: float | None) -> PlannedWorkload:
         return plan_workload(workload, self.ruleset, self.fields["clock"], step_seconds)
 
-    def _baseline_step(self, workload: Workload, executor: Executor) -> float:
+    def baseline_step(self, workload: Workload, executor: Executor) -> float:
         """Median seconds of a step of the ruleset's baseline."""
         folder = submission.find(self.ruleset.baseline)
         seed = self.fields["seed"]

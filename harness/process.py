@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import queue
-import shutil
 import threading
 import traceback
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from harness.attempt import (
@@ -22,27 +20,61 @@ from harness.attempt import (
     run_attempt,
     time_steps,
 )
-from scoring.records import TrialSpec
+from harness.ranks import Meeting
+from harness.storage import storage
+from scoring.records import TrialResult, TrialSpec
 
 BEAT_SECONDS = 5.0  # between signs of life
+HANG_TIMEOUT = 3600.0  # without any, after which an attempt is ended
 
 
 class TrialProcess:
-    """The actor of one attempt. Ray gives it a process that nothing has run in before."""
+    """The actor of one rank of an attempt. Ray gives it a process that nothing has run in before.
 
-    def __init__(self) -> None:
+    Args:
+        rank: Its number among the processes that train together.
+        node_id: Gives the name of the node that it runs on.
+    """
+
+    def __init__(self, rank: int, node_id: Callable[[], str]) -> None:
+        self._rank, self._node_id = rank, node_id
         self._control = Attempt()
 
+    def gpus(self) -> str:
+        """The GPUs that it was given."""
+        return os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+    def meet(self, spec: TrialSpec, *gpus: str) -> Meeting:
+        """Says where the ranks meet, given everyone's GPUs; for rank 0, before any of them runs."""
+        prepare_process(spec)
+        return Meeting.called(list(gpus))
+
     def run(
-        self, load_workload: LoadWorkload, spec: TrialSpec, checkpoints: Path, deadline: float
+        self,
+        load_workload: LoadWorkload,
+        spec: TrialSpec,
+        code: bytes,
+        checkpoints: str,
+        deadline: float,
+        meeting: Meeting | None = None,
     ) -> Iterator[Event]:
         """Streams the attempt's events, and a ("beat", steps) while there is nothing else to tell.
+
+        Args:
+            load_workload: Gives the workload of a name, data directory and device.
+            spec: The trial.
+            code: The submission's packed folder.
+            checkpoints: Where those of the trial lie.
+            deadline: Past this second of its clock the trial matters no more.
+            meeting: Where the ranks meet; None for a trial of one process.
 
         Training runs in a thread of its own and goes on from an event once the driver has taken
         it: what happens to this process afterwards can lose no row. A process that the driver has
         given up is listened to no more, so it stops at its next event and saves no checkpoint.
         """
-        prepare_process(spec)
+        prepare_process(spec, meeting)
+        from harness.shipping import delivered
+
         events: queue.Queue[Event] = queue.Queue()
 
         def send(kind: str, payload: Any) -> None:
@@ -54,11 +86,14 @@ class TrialProcess:
 
         def train() -> None:
             try:
-                events.put(("ended", run_attempt(load_workload, spec, control)))
+                here = delivered(spec, code)
+                result = run_attempt(load_workload, here, control, self._rank, meeting)
+                events.put(("ended", result))
             except BaseException:  # noqa: BLE001 - a thread's exception would vanish
                 events.put(("broken", traceback.format_exc()))
 
-        yield ("started", {"host": os.uname().nodename, "pid": os.getpid()})
+        where = {"node": self._node_id(), "host": os.uname().nodename, "pid": os.getpid()}
+        yield ("started", where | {"gpus": meeting.devices if meeting else self.gpus()})
         threading.Thread(target=train, daemon=True).start()
         kind, steps = "", -1
         while kind not in ("ended", "broken"):
@@ -72,14 +107,32 @@ class TrialProcess:
             yield (kind, payload)
             events.task_done()
 
+    def follow(
+        self,
+        load_workload: LoadWorkload,
+        spec: TrialSpec,
+        code: bytes,
+        checkpoints: str,
+        meeting: Meeting,
+    ) -> TrialResult:
+        """Trains beside rank 0, which reports for all, and keeps its own checkpoints."""
+        prepare_process(spec, meeting)
+        from harness.shipping import delivered
+
+        control = Attempt(checkpoints=f"{checkpoints}/rank_{self._rank}")
+        here = delivered(spec, code)
+        return run_attempt(load_workload, here, control, self._rank, meeting)
+
     def set_deadline(self, deadline: float) -> None:
         """Past this second of its clock the trial matters no more."""
         self._control.deadline = deadline
 
-    def forget(self, checkpoints: Path) -> None:
+    def forget(self, checkpoints: str) -> None:
         """Removes the checkpoints of a trial whose end is on record."""
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        storage(checkpoints).clear()
 
-    def time_steps(self, load_workload: LoadWorkload, spec: TrialSpec) -> tuple[str, float]:
+    def time_steps(
+        self, load_workload: LoadWorkload, spec: TrialSpec, meeting: Meeting | None = None
+    ) -> tuple[str, float]:
         """As `harness.attempt.time_steps`."""
-        return time_steps(load_workload, spec)
+        return time_steps(load_workload, spec, self._rank, meeting)

@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.plan import Experiment, will_run_again
-from scoring.pruning import Bounds, Deadlines, Place, Rules, after, deadlines, prove
+from scoring.pruning import (
+    Bounds,
+    Deadlines,
+    Place,
+    Rules,
+    after,
+    deadlines,
+    likely_winners_first,
+    prove,
+)
 from scoring.records import Status, TrialResult, TrialSpec
 from scoring.tree import read_trial, trial_folder
 
@@ -37,6 +47,7 @@ class Pruner:
         sizes = len(self._rows), len(self._columns), experiment.studies, experiment.trials
         self._bounds = Bounds.unknown(sizes)
         self._deadlines: Deadlines | None = None
+        self._ranks: npt.NDArray[np.intp] | None = None
         for spec in experiment.specs():
             if (trial_folder(out, spec) / "trial.json").is_file():
                 self.learn(*read_trial(trial_folder(out, spec)))
@@ -56,13 +67,21 @@ class Pruner:
                 self._bounds.low[place] = after(result.submission_seconds)
         elif not will_run_again(result):
             self._bounds.low[place] = np.inf
-        self._deadlines = None
+        self._deadlines = self._ranks = None
 
     def deadline(self, spec: TrialSpec) -> float:
         """Past this second of its clock a trial matters no more; 0 where it need not begin."""
-        if self._deadlines is None:
-            self._deadlines = deadlines(self._bounds, self._rules.held_out, self._rules.r_max)
-        return float(self._deadlines.stop[self._place(spec)])
+        return float(self._all_deadlines().stop[self._place(spec)])
+
+    def is_parked(self, spec: TrialSpec) -> bool:
+        """Whether a trial that has not begun matters only if others find something unlikely."""
+        return float(self._all_deadlines().park[self._place(spec)]) <= 0
+
+    def rank(self, spec: TrialSpec) -> float:
+        """When a trial should begin, so that deadlines fall early: the lowest first."""
+        if self._ranks is None:
+            self._ranks = likely_winners_first(self._bounds, self._rules.held_out)
+        return float(self._ranks[self._place(spec)[:3]])
 
     def proof(self, spec: TrialSpec, second: float) -> list[dict[str, Any]]:
         """The trials that decide, and what is known of each: its time, or a lower bound of it."""
@@ -70,6 +89,12 @@ class Pruner:
             self._fact(place)
             for place in prove(self._bounds, self._place(spec), second, self._rules)
         ]
+
+    def _all_deadlines(self) -> Deadlines:
+        """With all that is known."""
+        if self._deadlines is None:
+            self._deadlines = deadlines(self._bounds, self._rules.held_out, self._rules.r_max)
+        return self._deadlines
 
     def _fact(self, place: Place) -> dict[str, Any]:
         submission, workload, study, trial = place

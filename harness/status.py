@@ -1,8 +1,13 @@
-"""How a sweep stands, read from its ledger and its results tree."""
+"""How a sweep stands, read from its plan and its ledger, by its driver and by anybody else.
+
+Hours are those of trials, on the submission clock; times of day are seconds since the epoch.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import heapq
+import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,56 +15,193 @@ from typing import Any
 
 from harness import ledger
 from harness.plan import read_experiment
-from scoring.records import Status
+from scoring.records import Failure, Status
+
+NOT_STARTED, UNDER_WAY = "not started", "under way"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class TrialState:
+    """A trial as the ledger has it."""
+
+    submission: str
+    workload: str
+    state: str = NOT_STARTED  # or UNDER_WAY: running or cut off; or a Status
+    done: bool = False  # its driver will not run it again
+    failure: str | None = None  # the class of a failed one
+    message: str = ""  # what went wrong
+    heard: float = 0.0  # time of day when its attempt began or was evaluated last
+    row: Mapping[str, Any] | None = None  # its latest evaluation
+    seconds: float = 0.0  # of its attempt, on the submission clock
+
+
+def read_status(out: Path) -> SweepStatus:
+    """Reads OUT as it is now; its `refresh` reads what comes later.
+
+    Raises:
+        RecordError: It is no results tree.
+        LedgerError: Its ledger is damaged.
+    """
+    status = SweepStatus(out)
+    status.refresh()
+    return status
+
+
 class SweepStatus:
-    """Trials by state, the hours they took, and a line for every failure."""
+    """A sweep's trials, the hours they took, and how long the others may take.
 
-    counts: Mapping[str, int]
-    hours_spent: float  # on the submission clock, lost attempts included
-    failures: Sequence[str]
+    Args:
+        out: The results tree.
+
+    Attributes:
+        experiment: The plan.
+        trials: Every trial by name.
+        alive: Whether a driver is at work.
+        driver: Host and process of the latest one.
+        hours_spent: By all attempts, the lost ones included.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.experiment = read_experiment(out)
+        self.trials = {
+            spec.name: TrialState(spec.submission, spec.workload)
+            for spec in self.experiment.specs()
+        }
+        self.alive = False
+        self.driver: Mapping[str, Any] = {}
+        self.hours_spent = 0.0
+        self._out, self._ledger = out, ledger.Reader(out)
+        self._running: dict[str, TrialState] = {}  # attempts of the latest driver without an end
+        self._slots = 0  # how many ran when the latest one began
+        self._failed: dict[str, TrialState] = {}  # in order of their ends
+        self._took: defaultdict[str, list[float]] = defaultdict(list)  # wall seconds by workload
+
+    def refresh(self) -> None:
+        """Reads what the ledger has got since the last time."""
+        self.alive = ledger.is_held(self._out)  # first: what a driver wrote last is then read too
+        for event in self._ledger.news():
+            if event["event"] == "driver_started":
+                self._begin(event)
+            elif "trial" in event:
+                self._take(event)
+
+    def _begin(self, event: Mapping[str, Any]) -> None:
+        """A driver began: what ran is cut off, and what lost its machine runs again."""
+        self.driver = event
+        self._running.clear()
+        for trial in self._failed.values():
+            trial.done = trial.failure != Failure.WORKER_LOST
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        name, kind = event["trial"], event["event"]
+        if name not in self.trials:  # of an earlier plan: `chronograd run` twice into one tree
+            submission, _, workload, _ = name.rsplit("/", 3)
+            self.trials[name] = TrialState(submission, workload)
+        trial = self.trials[name]
+        if kind == "attempt_started":
+            trial.state, trial.done, trial.failure = UNDER_WAY, False, None
+            trial.heard, trial.row, trial.seconds = event["time"], None, 0.0
+            self._failed.pop(name, None)
+            self._running[name] = trial
+            self._slots = len(self._running)
+        elif kind == "pruned":  # before it began
+            trial.state, trial.done, trial.seconds = Status.PRUNED, True, 0.0
+        elif kind == "attempt_resumed":
+            trial.seconds = event["submission_seconds"]
+        elif kind == "row":
+            trial.heard, trial.row = event["time"], event["row"]
+            self._spend(trial, event["row"]["submission_seconds"])
+        elif kind == "attempt_lost":
+            self._running.pop(name, None)
+        elif kind == "attempt_ended":
+            self._running.pop(name, None)
+            self._end(name, trial, event)
+
+    def _end(self, name: str, trial: TrialState, event: Mapping[str, Any]) -> None:
+        trial.state = event["status"]
+        trial.done = trial.state != Status.INTERRUPTED
+        self._spend(trial, event["submission_seconds"])
+        if trial.state == Status.FAILED:
+            trial.failure, trial.message = event["failure"], event["message"]
+            self._failed[name] = trial
+        elif trial.done:
+            self._took[trial.workload].append(event["total_seconds"])
+
+    def _spend(self, trial: TrialState, seconds: float) -> None:
+        self.hours_spent += (seconds - trial.seconds) / 3600
+        trial.seconds = seconds
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state, in a fixed order; what has none is left out, but for the last."""
+        states = Counter(trial.state for trial in self.trials.values())
+        ordered = {str(name): states[name] for name in (UNDER_WAY, *Status) if states[name]}
+        return ordered | {NOT_STARTED: states[NOT_STARTED]}
+
+    @property
+    def running(self) -> dict[str, TrialState]:
+        """The trials that run at this moment: none where no driver is at work."""
+        return dict(self._running) if self.alive else {}
+
+    @property
+    def failures(self) -> Sequence[str]:
+        """A line for every failed trial."""
+        return [f"{name} ({t.failure}): {t.message}" for name, t in self._failed.items()]
+
+    @property
+    def hours_saved_at_most(self) -> float:
+        """What pruned trials could still have used of their budgets; they might have used less."""
+        stopped = (Status.PRUNED, Status.PREDICTED)
+        pruned = [trial for trial in self.trials.values() if trial.state in stopped]
+        return sum(max(0.0, self.budget(t.workload) - t.seconds) for t in pruned) / 3600
+
+    def budget(self, workload: str) -> float:
+        """Seconds of the submission clock that a trial has."""
+        factor = self.experiment.ruleset.budget_factor(self.experiment.tuning)
+        return self.experiment.workloads[workload].budget_seconds * factor
+
+    def seconds_left(self) -> float | None:
+        """Estimates wall seconds until all is done; None where nothing ended yet, or nothing runs.
+
+        A trial is expected to take as long as those of its workload that took longer than it has
+        run already, on the average, or else the rest of its budget. As many run at once as when
+        the latest one began; waiting ones follow in the order of the plan.
+        """
+        if not self.running or not self._took:
+            return None
+        now = time.time()
+        ends = [0.0] * (self._slots - len(self._running))
+        for trial in self._running.values():
+            used = 0.0 if trial.row is None else float(trial.row["total_seconds"])
+            silent = max(0.0, now - trial.heard)
+            ends.append(self._expected(trial.workload, used + silent, trial.seconds + silent))
+        heapq.heapify(ends)
+        fresh = {name: self._expected(name, 0.0, 0.0) for name in self.experiment.workloads}
+        for name, trial in self.trials.items():
+            if not trial.done and name not in self._running:
+                heapq.heappush(ends, heapq.heappop(ends) + fresh[trial.workload])
+        return max(ends)
+
+    def _expected(self, workload: str, used: float, charged: float) -> float:
+        """Wall seconds that a trial still needs after `used`, `charged` of them on its clock."""
+        longer = [seconds for seconds in self._took[workload] if seconds > used]
+        if longer:
+            return sum(longer) / len(longer) - used
+        return max(0.0, self.budget(workload) - charged)
 
     def to_plain(self) -> dict[str, Any]:
         """For --json."""
         return {
-            "counts": dict(self.counts),
+            "counts": self.counts,
             "hours_spent": self.hours_spent,
             "failures": list(self.failures),
+            "gpus_per_trial": self.experiment.gpus_per_trial,
+            "hours_saved_at_most": self.hours_saved_at_most,
+            "seconds_left": self.seconds_left(),
+            "driver": {"alive": self.alive}
+            | {name: self.driver[name] for name in ("host", "pid") if name in self.driver},
+            "running": [
+                {"trial": name, "heard": trial.heard, "row": trial.row}
+                for name, trial in self.running.items()
+            ],
         }
-
-
-def read_status(out: Path) -> SweepStatus:
-    """Reads OUT; raises RecordError where it is no results tree.
-
-    A trial whose last attempt has no end is "under way": running, or cut off with its driver.
-    """
-    experiment = read_experiment(out)
-    state: dict[str, str] = {}
-    failures: dict[str, str] = {}
-    seconds: dict[tuple[str, int], float] = {}
-    before: dict[tuple[str, int], float] = {}  # what an attempt went on from
-    for event in ledger.read(out):
-        if event["event"] == "driver_started":
-            continue
-        trial, attempt = event["trial"], event["attempt"]
-        if event["event"] == "attempt_started":
-            state[trial] = "under way"
-            failures.pop(trial, None)
-        elif event["event"] == "pruned":  # before it began
-            state[trial] = Status.PRUNED
-        elif event["event"] == "attempt_resumed":
-            before[trial, attempt] = event["submission_seconds"]
-        elif event["event"] == "row":
-            seconds[trial, attempt] = event["row"]["submission_seconds"]
-        elif event["event"] == "attempt_ended":
-            state[trial] = event["status"]
-            seconds[trial, attempt] = event["submission_seconds"]
-            if event["status"] == Status.FAILED:
-                failures[trial] = f"{trial} ({event['failure']}): {event['message']}"
-    spent = sum(total - before.get(attempt, 0.0) for attempt, total in seconds.items())
-    counts = Counter(state.values())
-    ordered = {name: counts[name] for name in ("under way", *Status) if counts[name]}
-    ordered["not started"] = sum(spec.name not in state for spec in experiment.specs())
-    return SweepStatus(ordered, spent / 3600, list(failures.values()))

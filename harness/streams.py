@@ -33,9 +33,14 @@ class Streams:
         root = np.random.SeedSequence([spec.seed, name, spec.study, spec.trial])
         return cls(*(child.generate_state(2).astype(np.int32) for child in root.spawn(4)))
 
-    def seed_generators(self) -> None:
-        """Seeds Python's, numpy's and torch's generators, which submissions may draw from."""
+    def seed_generators(self, rank: int = 0) -> None:
+        """Seeds Python's, numpy's and torch's generators, which submissions may draw from.
+
+        Each of a trial's processes by its own number, so that they drop out other units.
+        """
         words = [int(word) & 0xFFFFFFFF for word in self.loop]
+        if rank:
+            words = np.random.SeedSequence([*words, rank]).generate_state(2).tolist()
         random.seed(words[0])
         np.random.seed(words)  # noqa: NPY002 - for submissions that use the legacy generator
         torch.manual_seed(words[0] << 32 | words[1])

@@ -113,14 +113,18 @@ def content_hash(folder: Path) -> str:
 
     Shared code is what lies beside the tuning folders, such as `submissions/recipe.py`.
     """
-    own = [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
     shared = library().glob("*.py") if folder.is_relative_to(library()) else []
     digest = hashlib.sha256()
-    for path in [*sorted(own), *sorted(shared)]:
+    for path in [*files_of(folder), *sorted(shared)]:
         label = path.relative_to(folder) if path.is_relative_to(folder) else path.name
         content = path.read_bytes()
         digest.update(f"{label}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """A submission's files, in a fixed order."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
 def load(folder: Path) -> Submission:

@@ -1,49 +1,19 @@
-"""The driver of a sweep: hands trials to an executor and records what comes back."""
+"""A sweep: hands trials to an executor, and what comes back to its driver."""
 
 from __future__ import annotations
 
-import math
-import os
-import signal
-import tempfile
-import threading
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harness import ledger
-from harness.ledger import Ledger
-from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec
-from scoring.tree import remove_half_written, write_trial
+from harness.driver import MAX_ATTEMPTS, Driver, Order, Summary, Watcher
+from harness.ledger import Ledger, writing
+from scoring.records import TrialSpec
+from scoring.tree import remove_half_written
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.limits import Limits
     from harness.plan import Experiment
-    from harness.pruner import Pruner
-
-
-MAX_ATTEMPTS = 3
-
-
-class Watcher(Protocol):
-    """Somebody who looks on: a live table, or plain lines."""
-
-    def planned(self, experiment: Experiment, left: Sequence[TrialSpec]) -> None:
-        """Called once, before the first trial."""
-
-    def started(self, spec: TrialSpec) -> None:
-        """A trial began."""
-
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A trial was evaluated."""
-
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial ended, and its records are on the disk."""
-
-    def told(self, spec: TrialSpec, message: str) -> None:
-        """Something that a user should know of a trial."""
 
 
 class Executor(Protocol):
@@ -54,15 +24,6 @@ class Executor(Protocol):
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial and tells the driver what happens; raises KeyboardInterrupt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a sweep stands: trials by status, among those that have ended, and what is left."""
-
-    by_status: Mapping[Status, int]
-    failed: Sequence[tuple[TrialSpec, TrialResult]]
-    left: int
 
 
 class InterruptedSweepError(Exception):
@@ -78,9 +39,11 @@ def run_sweep(
     out: Path,
     executor: Executor,
     watcher: Watcher,
-    checkpoints: Path | None = None,
+    checkpoints: str | None = None,
     max_attempts: int = MAX_ATTEMPTS,
     pruning: bool = False,
+    order: Order = Order.COST,
+    limits: Limits | None = None,
 ) -> Summary:
     """Runs what is left of an experiment, recording every event as it comes.
 
@@ -89,9 +52,11 @@ def run_sweep(
         out: The results tree.
         executor: Where trials run.
         watcher: Who looks on.
-        checkpoints: Where checkpoints are kept; None: in each machine's temporary folder.
+        checkpoints: A path or a URI; None for the temporary folder of each machine.
         max_attempts: How often a trial is begun before the loss of its machine counts.
         pruning: Whether trials stop that cannot change the leaderboard any more.
+        order: In which trials begin.
+        limits: Where trials are given up on a prediction; None for nowhere.
 
     Raises:
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
@@ -99,199 +64,19 @@ def run_sweep(
     """
     with Ledger(out) as book:
         remove_half_written(out)
-        experiment.write(out)
+        with writing(out):
+            experiment.write(out)
         pruner = None
         if pruning:
             from harness.pruner import Pruner
 
             pruner = Pruner(experiment, out)
         left = experiment.left(out, pruner)
-        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner)
-        watcher.planned(experiment, left)
+        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order, limits)
+        watcher.planned(experiment, out, left)
         try:
             executor.run(left, driver)
         except KeyboardInterrupt:
             driver.interrupt()
             raise InterruptedSweepError(driver.summary()) from None
         return driver.summary()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until an event is recorded as a whole."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals go to the main thread
-        return
-    held: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda seen, _: held.append(seen)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-    if held:
-        signal.raise_signal(held[0])
-
-
-class Driver:
-    """Records a sweep's events, in the ledger first, then in the trial's folder; tells others."""
-
-    def __init__(
-        self,
-        book: Ledger,
-        out: Path,
-        watcher: Watcher,
-        specs: Sequence[TrialSpec],
-        checkpoints: Path | None,
-        max_attempts: int,
-        pruner: Pruner | None = None,
-    ) -> None:
-        self._pruner = pruner
-        self._book, self._out, self._watcher = book, out, watcher
-        self._checkpoints, self._max_attempts = checkpoints, max_attempts
-        self._attempts = Counter(
-            event["trial"] for event in ledger.read(out) if event["event"] == "attempt_started"
-        )
-        self._begun: Counter[str] = Counter()  # attempts of this driver
-        self._specs = specs
-        self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
-        self._running: dict[str, TrialSpec] = {}
-        self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
-
-    def deadline(self, spec: TrialSpec) -> float:
-        """Past this second of its clock a trial can change no score."""
-        return math.inf if self._pruner is None else self._pruner.deadline(spec)
-
-    @_undisturbed()
-    def needless(self, spec: TrialSpec) -> bool:
-        """Whether a trial that waits need not begin; it is then recorded as pruned."""
-        if self.deadline(spec) > 0:
-            return False
-        self._append("pruned", spec)
-        self._record(spec, TrialResult(status=Status.PRUNED, attempts=self._attempts[spec.name]))
-        return True
-
-    @_undisturbed()
-    def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
-        """An attempt began; `where` names host and process."""
-        self._attempts[spec.name] += 1
-        self._begun[spec.name] += 1
-        self._rows[spec.name] = []
-        self._running[spec.name] = spec
-        self._append("attempt_started", spec, **where)
-        self._watcher.started(spec)
-
-    def checkpoints(self, spec: TrialSpec) -> Path:
-        """Where a trial's checkpoints lie, on the machine that it runs on."""
-        root = self._checkpoints or Path(tempfile.gettempdir()) / f"chronograd-{os.getuid()}"
-        return root / self._book.tree / spec.name
-
-    def take(self, spec: TrialSpec, kind: str, payload: Any) -> None:
-        """Records what an attempt says."""
-        if kind == "row":
-            self.measured(spec, payload)
-        elif kind == "resumed":
-            self.resumed(spec, payload)
-        elif kind == "not_resumable":
-            self.not_resumable(spec, payload)
-        else:
-            raise ValueError(f"an attempt cannot say {kind!r}")
-
-    @_undisturbed()
-    def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
-        """An attempt went on from a checkpoint: these rows stand, later ones are made again."""
-        self._rows[spec.name] = list(rows)
-        last = rows[-1]
-        seconds = last.submission_seconds
-        self._append("attempt_resumed", spec, step=last.global_step, submission_seconds=seconds)
-        self._watcher.told(spec, f"goes on from its checkpoint of step {last.global_step:,}")
-
-    @_undisturbed()
-    def not_resumable(self, spec: TrialSpec, reason: str) -> None:
-        """An attempt that is cut off will begin anew."""
-        self._append("attempt_not_resumable", spec, reason=reason)
-        self._watcher.told(spec, f"would begin anew if it were cut off: {reason}")
-
-    @_undisturbed()
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A row came in."""
-        self._append("row", spec, row=row)
-        self._rows[spec.name].append(row)
-        self._watcher.measured(spec, row)
-
-    @_undisturbed()
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """An attempt came to its end by itself."""
-        result = replace(result, attempts=self._attempts[spec.name])
-        summary = {
-            "status": result.status,
-            "failure": result.failure,
-            "message": result.message,
-            "submission_seconds": result.submission_seconds,
-            "total_seconds": result.total_seconds,
-        }
-        self._append("attempt_ended", spec, **summary)
-        del self._running[spec.name], self._rows[spec.name]
-        self._record(spec, result)
-
-    def _record(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Writes a trial's folder, with the proof where it was pruned, and tells of its end."""
-        if self._pruner is not None:
-            if result.status is Status.PRUNED:
-                proof = self._pruner.proof(spec, result.submission_seconds)
-                result = replace(result, proof=proof)
-            self._pruner.learn(spec, result)
-        write_trial(self._out, spec, result)
-        self._ended[spec.name] = (spec, result)
-        self._watcher.ended(spec, result)
-
-    def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
-        """An attempt's process died; what it had reported stays. Returns whether to try again."""
-        if spec.name not in self._running:
-            self.started(spec, {})
-        if self._begun[spec.name] < self._max_attempts:
-            self._lost(spec, failure, message)
-            return True
-        self.failed(spec, failure, message, traceback)
-        return False
-
-    @_undisturbed()
-    def _lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
-        rows = self._rows.pop(spec.name)
-        seconds = rows[-1].submission_seconds if rows else 0.0
-        del self._running[spec.name]
-        self._append(
-            "attempt_lost", spec, failure=failure, message=message, submission_seconds=seconds
-        )
-        self._watcher.told(spec, f"lost its process and will go on: {message}")
-
-    def failed(self, spec: TrialSpec, failure: Failure, message: str, traceback: str = "") -> None:
-        """An attempt was ended from outside, and that is the trial's end."""
-        details = {"failure": failure, "message": message, "traceback": traceback}
-        self.ended(spec, self._cut_off(spec, Status.FAILED, **details))
-
-    @_undisturbed()
-    def interrupt(self) -> None:
-        """Records every running trial as interrupted."""
-        for spec in list(self._running.values()):
-            self.ended(spec, self._cut_off(spec, Status.INTERRUPTED))
-
-    def summary(self) -> Summary:
-        """How the sweep stands."""
-        results = list(self._ended.values())
-        return Summary(
-            by_status=Counter(result.status for _, result in results),
-            failed=[(spec, r) for spec, r in results if r.status is Status.FAILED],
-            left=len(self._specs)
-            - sum(result.status is not Status.INTERRUPTED for _, result in results),
-        )
-
-    def _cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
-        rows = self._rows[spec.name]
-        if rows:
-            details |= {name: getattr(rows[-1], name) for name in ("global_step", *TIMES)}
-        return TrialResult(status=status, rows=rows, **details)
-
-    def _append(self, event: str, spec: TrialSpec, **data: Any) -> None:
-        self._book.append(event, trial=spec.name, attempt=self._attempts[spec.name], **data)

@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from harness.calls import InputQueue, SubmissionCalls
 from harness.clock import Clock
+from harness.control import Control, ControlError
 from harness.outcome import describe_error, is_out_of_memory, peak_memory
+from harness.ranks import Ranks, bare
 from harness.spec import DataError, Workload
 from harness.streams import Streams, generator_states, set_generator_states
 from harness.submission import Submission
@@ -43,37 +45,16 @@ from scoring.records import (
 _LOOP = (  # what the loop itself keeps from step to step
     "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
 )  # fmt: skip
-
-
-class Control(Protocol):
-    """All that a trial knows of the outside."""
-
-    def report(self, row: EvalRow) -> None:
-        """Takes one evaluation, as soon as it was made. Not timed."""
-
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Keeps a checkpoint: plain data and tensors. Not timed."""
-
-    def restore(self) -> dict[str, Any] | None:
-        """The last checkpoint of an earlier attempt, None where there is none."""
-
-    def not_resumable(self, reason: str) -> None:
-        """Takes notice that there will be no checkpoints, and why."""
-
-    def beat(self) -> float:
-        """Called after every step: the trial is alive. Timed, so it costs next to nothing.
-
-        Returns:
-            The second of the submission clock past which the trial matters no more.
-        """
-
-
-class ControlError(RuntimeError):
-    """The outside failed to take a row: a fault of the harness's surroundings, not of the trial."""
+_ALONE = Ranks()
 
 
 def run_trial(
-    spec: TrialSpec, workload: Workload, submission: Submission, clock: Clock, control: Control
+    spec: TrialSpec,
+    workload: Workload,
+    submission: Submission,
+    clock: Clock,
+    control: Control,
+    ranks: Ranks = _ALONE,
 ) -> TrialResult:
     """Runs one trial to its end and returns how it ended; faults end in the result too.
 
@@ -81,7 +62,7 @@ def run_trial(
     `failed` result with its class and traceback, and Ctrl-C an `interrupted` one. ControlError
     alone passes.
     """
-    trial = _Trial(spec, workload, submission, clock, control)
+    trial = _Trial(spec, workload, submission, clock, control, ranks)
     try:
         trial.set_up()
         return trial.result(trial.train())
@@ -103,8 +84,10 @@ class _Trial:
         submission: Submission,
         clock: Clock,
         control: Control,
+        ranks: Ranks,
     ) -> None:
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
+        self.ranks = ranks
         self.streams = Streams.of(spec)
         self.calls = SubmissionCalls(submission, workload, spec, self.streams)
         self.started = clock.now()
@@ -118,9 +101,9 @@ class _Trial:
 
     def set_up(self) -> None:
         """Model, data and optimizer, from the trial's random streams. Not timed."""
-        self.streams.seed_generators()
-        params, model_state = self.workload.init_model_fn(self.streams.model)
-        spec = self.spec
+        self.streams.seed_generators(self.ranks.rank)
+        model, model_state = self.workload.init_model_fn(self.streams.model)
+        params, spec = self.ranks.wrap(model), self.spec
         if self.workload.compile_model and spec.compile and spec.device != "cpu":
             params = torch.compile(params)  # type: ignore[assignment]
         self.phase = Failure.SUBMISSION_ERROR
@@ -131,8 +114,7 @@ class _Trial:
         self.calls.initialise(params, model_state, queue)
         if self.calls.not_resumable:
             self.control.not_resumable(self.calls.not_resumable)
-        elif (state := self.control.restore()) is not None:
-            self._restore(state)
+        self._resume()
 
     def train(self) -> Status:
         """Steps and evaluations until one of the rules in the module's docstring ends them."""
@@ -144,6 +126,8 @@ class _Trial:
             complete = calls.train_step()
             deadline = self.control.beat()
             seconds = clock.step(min(budget, deadline))
+            seconds, deadline, ended = self.ranks.decided(seconds, deadline, complete)
+            complete = bool(ended)
             if calls.wants_train_state:
                 self._update_train_state(seconds, complete)
             last = complete or calls.step >= max_steps
@@ -153,6 +137,7 @@ class _Trial:
             if seconds < budget:
                 calls.prepare_for_eval()
             clock.pause()
+            clock.seconds, clock.cpu_seconds = self.ranks.largest(clock.seconds, clock.cpu_seconds)
             if clock.seconds >= budget:
                 return Status.OUT_OF_TIME
             if clock.seconds > deadline:
@@ -209,6 +194,20 @@ class _Trial:
         )
         self.logging_seconds += self.clock.now() - began
 
+    def _resume(self) -> None:
+        """Goes on from the last checkpoint that every rank has, if there is one."""
+        until, state = math.inf, None
+        while True:
+            state = None if self.calls.not_resumable else self.control.restore(until)
+            step = -1.0 if state is None else state["calls"]["step"]
+            latest, earliest = self.ranks.largest(step, -step)
+            if latest == -earliest:
+                break
+            until = -earliest
+        if state is not None:
+            self._restore(state)
+            self.control.resumed(list(self.rows))
+
     def _restore(self, state: dict[str, Any]) -> None:
         self.calls.restore(state["calls"])
         self.rows = [row_from_plain(row) for row in state["rows"]]
@@ -227,7 +226,7 @@ class _Trial:
 
     def _metrics(self, split: str) -> dict[str, float]:
         self.phase = Failure.EVALUATION_ERROR
-        metrics = self.workload.eval_model(self.calls.params, self.calls.model_state, split)
+        metrics = self.workload.eval_model(bare(self.calls.params), self.calls.model_state, split)
         if self.workload.target_metric_name not in metrics:
             raise ValueError(
                 f"{self.spec.workload}: eval_model({split!r}) gave {sorted(metrics)}, "
@@ -239,13 +238,13 @@ class _Trial:
     def _reached(self, split: str, metrics: dict[str, float]) -> bool:
         """Whether the split's goal is or was ever met; AlgoPerf's goals are sticky too."""
         goal = self.spec.goal if split == "validation" else self.spec.test_goal
-        if goal is not None and goal.met_by(metrics[f"{split}/{goal.metric}"]):
-            self.goals_reached[split] = True
+        met = goal is not None and goal.met_by(metrics[f"{split}/{goal.metric}"])
+        self.goals_reached[split] |= bool(*self.ranks.decided(met))
         return self.goals_reached[split]
 
     def _finite_lately(self) -> bool:
         """False once the parameters were non-finite at two evaluations in a row."""
-        finite = self.calls.params_are_finite()
+        finite = bool(*self.ranks.decided(self.calls.params_are_finite()))
         lost = not finite and not self.last_was_finite and self.spec.stop_diverged
         self.last_was_finite = finite
         return not lost

@@ -11,7 +11,14 @@ from scoring.profiles import Floats, apply_rules, scores
 from scoring.records import RecordError
 from scoring.results import Results
 from scoring.times import Method, medians, study_times
-from scoring.uncertainty import LEVEL, RESAMPLES, resampled_medians, resampled_scores, study_draws
+from scoring.uncertainty import (
+    LEVEL,
+    RESAMPLES,
+    extremes,
+    resampled_medians,
+    resampled_scores,
+    study_draws,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,12 +27,13 @@ class Difference:
 
     Attributes:
         workload: Its name.
-        seconds: The medians of both, infinite for a miss.
+        seconds: The medians of both, infinite for a miss, NaN where pruning left it open.
         difference: The first's less the second's in seconds; negative is faster, -inf or inf
-            where only one reached the target, NaN where neither did.
+            where only one reached the target, NaN where neither did or a median is open.
         low: Lower end of the difference's 95% interval.
         high: Upper end.
-        faster: The probability that the first is faster; where neither reached the target, 1/2.
+        faster: The probability that the first is faster; where neither reached the target, 1/2;
+            NaN where it depends on the times of pruned trials.
     """
 
     workload: str
@@ -44,7 +52,8 @@ class Comparison:
         names: Both.
         workloads: Those scored, then held-out variants.
         scores: Of both, against all submissions of the leaderboard.
-        above: The probability that the first scores above the second, a tie counting half.
+        above: The probability that the first scores above the second, a tie counting half; NaN
+            where it depends on the times of pruned trials.
     """
 
     names: tuple[str, str]
@@ -58,7 +67,7 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
 
     Each resample draws studies with replacement, the same ones for both: where studies of one
     number share seeds, what they share cancels. The interval is that of the difference of the
-    medians. What so few studies do to it, `uncertainty.bootstrap` says.
+    medians. What so few studies do to it, and what pruned trials do, `uncertainty.bootstrap` says.
 
     Raises:
         RecordError: One of them is not among the results, or both are the same.
@@ -73,38 +82,58 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
     studies = study_times(results, method)
     pair = [names.index(first), names.index(second)]
     times_sw = medians(studies.seconds_swk, method)
-    draws_rwk = study_draws(studies.workloads, studies.seconds_swk.shape[2], seed, RESAMPLES)
-    sampled_rsw = resampled_medians(studies.seconds_swk[pair], draws_rwk, method)
+    is_open_sw = medians(studies.floor_swk, method) != times_sw
+    is_open_sw &= ~np.isnan(times_sw)
+    known_sw = np.where(is_open_sw, np.nan, np.nan_to_num(times_sw, nan=np.inf, posinf=np.inf))
     score_s = scores(apply_rules(times_sw, scope), scope.ruleset.r_max, method.exact_area)
-    score_rs = resampled_scores(studies, scope, method, "studies", seed, RESAMPLES)[:, pair]
+    draws_rwk = study_draws(studies.workloads, studies.seconds_swk.shape[2], seed, RESAMPLES)
+    options = (studies.workloads, scope, method, "studies", seed, RESAMPLES)
+    behind, ahead = extremes(studies, pair[0])  # of the first: its worst case and its best
+    sampled = [resampled_medians(case[pair], draws_rwk, method) for case in (ahead, behind)]
+    score_rs = [resampled_scores(case, *options)[:, pair] for case in (ahead, behind)]
     return Comparison(
         names=(first, second),
         workloads=[
-            _difference(workload, times_sw[pair, w], sampled_rsw[:, :, w])
+            _difference(workload, known_sw[pair, w], *(case[:, :, w] for case in sampled))
             for w, workload in enumerate(studies.workloads)
         ],
         scores=(float(score_s[pair[0]]), float(score_s[pair[1]])),
-        above=_first_wins(score_rs[:, 0] - score_rs[:, 1]),
+        above=_if_equal(*(_first_wins(case[:, 0] - case[:, 1]) for case in score_rs)),
     )
 
 
-def _difference(workload: str, seconds: Floats, sampled_rs: Floats) -> Difference:
-    """One workload from the medians of both, (2,), and of each resample, (R, 2)."""
-    sampled_rs = np.where(np.isnan(sampled_rs), np.inf, sampled_rs)
-    neither_r = np.isinf(sampled_rs).all(axis=1)
-    with np.errstate(invalid="ignore"):
-        difference_r = np.where(neither_r, 0.0, sampled_rs[:, 0] - sampled_rs[:, 1])
-        a, b = np.where(np.isnan(seconds), np.inf, seconds).tolist()
+def _difference(workload: str, seconds: Floats, ahead: Floats, behind: Floats) -> Difference:
+    """One workload.
+
+    Args:
+        workload: Its name.
+        seconds: The medians of both: (2,).
+        ahead: Those of each resample, as good for the first as they may have been: (R, 2).
+        behind: As bad as they may have been; other ones only where trials were pruned.
+    """
+    earliest_r, latest_r = _lead(ahead), _lead(behind)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(difference_r, [tail, 1 - tail], method="inverted_cdf")
+    a, b = seconds.tolist()
     return Difference(
         workload=workload,
         seconds=(a, b),
         difference=math.nan if math.isinf(a) and math.isinf(b) else a - b,
-        low=float(low),
-        high=float(high),
-        faster=_first_wins(-difference_r),
+        low=float(np.quantile(earliest_r, tail, method="inverted_cdf")),
+        high=float(np.quantile(latest_r, 1 - tail, method="inverted_cdf")),
+        faster=_if_equal(_first_wins(-earliest_r), _first_wins(-latest_r)),
     )
+
+
+def _lead(sampled_rs: Floats) -> Floats:
+    """By how many seconds the first is behind the second, 0 where both miss: (R,)."""
+    sampled_rs = np.where(np.isnan(sampled_rs), np.inf, sampled_rs)
+    neither_r = np.isinf(sampled_rs).all(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.where(neither_r, 0.0, sampled_rs[:, 0] - sampled_rs[:, 1])
+
+
+def _if_equal(best: float, worst: float) -> float:
+    return best if best == worst else math.nan
 
 
 def _first_wins(lead_r: Floats) -> float:

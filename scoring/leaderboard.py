@@ -13,7 +13,7 @@ from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, rules_of
 from scoring.pruning import MEDIANS
 from scoring.reference import Reference
-from scoring.remarks import differences, missing, ties
+from scoring.remarks import differences, missing, predicted, ties
 from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap
@@ -168,7 +168,7 @@ def make_leaderboard(
         uncertainty=uncertainty,
         reference=reference,
         differences=differences(results) if method is RULES else {},
-        warnings=[*results.warnings, *missing(results, method)],
+        warnings=[*results.warnings, *missing(results, method), *predicted(results)],
         remarks=[*results.remarks, *ties(studies, method, scope)],
     )
 
@@ -195,6 +195,7 @@ def _cells(
     """What a leaderboard shows of submission number `s`, by workload."""
     scope, name = results.scope, studies.submissions[s]
     steps_w = medians(studies.steps_swk[s], method)
+    least_w = medians(studies.floor_swk[s], method)
     cells: dict[str, Cell] = {}
     for w, workload in reversed(list(enumerate(studies.workloads))):  # variants before workloads
         seconds_k = studies.seconds_swk[s, w]
@@ -206,18 +207,30 @@ def _cells(
             ratio=float(stages.ratios[s, w]) if w < len(scope.scored) else math.nan,
             reached=sum(trial is not None for trial in counted),
             studies=scope.studies if method.missing_is_infinite else present,
-            reason=_reason(scope, stages, s, w, present, cells),
+            reason=_reason(scope, stages, s, w, present, least_w[w], cells),
             counted=counted,
         )
     return {workload: cells[workload] for workload in studies.workloads}
 
 
 def _reason(
-    scope: Scope, stages: Stages, s: int, w: int, present: int, later: dict[str, Cell]
+    scope: Scope, stages: Stages, s: int, w: int, present: int, least: float, later: dict[str, Cell]
 ) -> str:
-    """Why a time does not count, "" where it does; `later` has the cells of the variants."""
+    """Why a time does not count, "" where it does.
+
+    Args:
+        scope: What a score is made over.
+        stages: The times after each rule.
+        s: The submission's number.
+        w: The workload's.
+        present: Of how many studies trials were read.
+        least: The median is at least this, infinite for a sure miss.
+        later: The cells of the variants.
+    """
     if present == 0:
         return "no trial read"
+    if math.isinf(stages.median[s, w]) and math.isfinite(least):
+        return "pruned: it could not count any more"
     if math.isinf(stages.median[s, w]):
         return "target missed"
     if math.isinf(stages.entered[s, w]):

@@ -95,25 +95,43 @@ def stops(found: Curves, risk: float, scores: Callable[[Floats], Floats]) -> Flo
         risk: The chance, at most, that pruning a submission moves a score by more than 0.01.
         scores: The scores (S,) that times to target (S, W, K, T) give.
     """
+    result = np.full(found.met.shape, np.inf)
+    for submission in range(len(found.met)):
+        limit = limits(found, risk, scores, submission)
+        result[submission] = _stops(found, submission, limit)
+    return result
+
+
+def limits(
+    found: Curves, risk: float, scores: Callable[[Floats], Floats], submission: int | None
+) -> Floats:
+    """How far from the target the best value of a trial may be, by `FRACTIONS`: (W, F).
+
+    Infinite where nothing is known.
+
+    Args:
+        found: All that is known.
+        risk: As in `stops`.
+        scores: Likewise.
+        submission: Whose trials are judged, by all others; None for one that is not among them.
+    """
     furthest = _furthest(found)
     whole = scores(found.met)
+    others = [other for other in range(len(found.met)) if other != submission]
 
-    def moves(submission: int, without: int, factor: float) -> bool:
+    def moves(other: int, factor: float) -> bool:
+        limit = _limit(furthest, {submission, other}, factor)
         times = found.met.copy()
-        stopped = _stops(found, furthest, submission, {submission, without}, factor)
-        times[submission][times[submission] > stopped] = np.inf
+        times[other][times[other] > _stops(found, other, limit)] = np.inf
         return bool(np.abs(scores(times) - whole).max() > MOVED)
 
-    every = range(len(found.met))
-    result = np.full(found.met.shape, np.inf)
-    for submission in every:
-        others = [other for other in every if other != submission]
-        for factor in FACTORS:  # from the most careful on
-            moved = sum(moves(other, submission, factor) for other in others)
-            if (moved + 1) / (len(others) + 1) > risk:
-                break
-            result[submission] = _stops(found, furthest, submission, {submission}, factor)
-    return result
+    chosen = np.full(furthest.shape[1:], np.inf)
+    for factor in FACTORS:  # from the most careful on
+        moved = sum(moves(other, factor) for other in others)
+        if (moved + 1) / (len(others) + 1) > risk:
+            break
+        chosen = _limit(furthest, {submission}, factor)
+    return chosen
 
 
 def _furthest(found: Curves) -> Floats:
@@ -126,13 +144,15 @@ def _furthest(found: Curves) -> Floats:
     return furthest
 
 
-def _stops(
-    found: Curves, furthest: Floats, submission: int, without: Collection[int], factor: float
-) -> Floats:
-    """When each trial of a submission would be stopped: (W, K, T)."""
+def _limit(furthest: Floats, without: Collection[int | None], factor: float) -> Floats:
+    """The limits that all submissions but some give: (W, F)."""
     others = furthest[[s for s in range(len(furthest)) if s not in without]]
     enough = np.isfinite(others).sum(0) >= _EXAMPLES
-    limit = np.where(enough, factor * others.max(0, initial=-np.inf), np.inf)
+    return np.where(enough, factor * others.max(0, initial=-np.inf), np.inf)
+
+
+def _stops(found: Curves, submission: int, limit: Floats) -> Floats:
+    """When each trial of a submission would be stopped: (W, K, T)."""
     beyond = found.open[submission] & (found.gaps[submission] > limit[:, None, None, :])
     seconds = np.where(beyond, found.seconds[:, None, None, :], np.inf)
     first: Floats = seconds.min(-1)

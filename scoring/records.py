@@ -36,6 +36,7 @@ class Status(StrEnum):
     TRAINING_COMPLETE = "training_complete"  # the submission ended itself, goal not met
     DIVERGED = "diverged"  # non-finite parameters: a result, not a fault
     PRUNED = "pruned"  # it could not change the leaderboard any more
+    PREDICTED = "predicted"  # it was given up, as its curve said that it would not matter
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 
@@ -102,7 +103,8 @@ class TrialSpec:
     batch_size: int | None = None  # None: the submission's, else the workload's
     data_dir: str | None = None
     device: str = "cpu"
-    threads: int = 1
+    threads: int = 1  # of each process
+    processes: int = 1  # that train together
     compile: bool = True  # where the workload asks for it
 
     @property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from scoring.profiles import Floats, apply_rules, scores
+from scoring.records import Status
 from scoring.results import Results, Scope, Trial
 from scoring.times import OFFICIAL, Method, StudyTimes, medians, study_times
 
@@ -36,6 +38,16 @@ def missing(results: Results, method: Method) -> list[str]:
         effects += ["a missing trial is a miss"] if studies.keys() - {every} else []
         lines.append(f"{submission} on {workload}: no {'; no '.join(parts)}: {', '.join(effects)}")
     return lines
+
+
+def predicted(results: Results) -> list[str]:
+    """A line for each submission with trials that were given up on a prediction."""
+    given_up = Counter(t.submission for t in results.trials if t.status == Status.PREDICTED)
+    return [
+        f"{name}: {count} trials were given up on a prediction (--pruning predict) and count as "
+        "misses: scores may differ from those of trials in full"
+        for name, count in sorted(given_up.items())
+    ]
 
 
 def _ranges(numbers: Sequence[int]) -> str:

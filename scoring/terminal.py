@@ -97,14 +97,18 @@ def comparison_table(comparison: Comparison) -> Table:
     for row in comparison.workloads:
         interval = f"{format_number(row.low)} to {format_number(row.high)}"
         seconds = [format_number(value) for value in (*row.seconds, row.difference)]
-        table.add_row(Text(row.workload), *seconds, interval, f"{100 * row.faster:.0f}%")
+        table.add_row(Text(row.workload), *seconds, interval, _percent(row.faster))
     a, b = comparison.scores
-    odds = f"{100 * comparison.above:.0f}%"
+    odds = _percent(comparison.above)
     table.add_row("score", f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", "", odds, style="bold")
     table.caption = Text(
         f"seconds to target; a negative difference: {first} is faster; P from resampled studies"
     )
     return table
+
+
+def _percent(odds: float) -> str:
+    return "?" if math.isnan(odds) else f"{100 * odds:.0f}%"
 
 
 def reason_tree(reason: Reason) -> Tree:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.evaluations import Hit
+from scoring.records import Status
 from scoring.results import Results, Trial
 
 Floats = npt.NDArray[np.float64]
@@ -58,6 +59,7 @@ class StudyTimes:
         workloads: The names along W.
         seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN where no trial was
             read.
+        floor_swk: What the seconds are at least: less than they only where a trial was pruned.
         steps_swk: Its steps, likewise.
         counted: The trial that counts of each study that met the target.
         ties: By study the trials among which the order of a folder's listing decided; only of the
@@ -67,6 +69,7 @@ class StudyTimes:
     submissions: list[str]
     workloads: list[str]
     seconds_swk: Floats
+    floor_swk: Floats
     steps_swk: Floats
     counted: dict[Study, Trial]
     ties: dict[Study, list[Trial]]
@@ -83,6 +86,7 @@ def study_times(results: Results, method: Method) -> StudyTimes:
     studies = 1 + max((t.study for t in counting), default=0)
     shape = (len(names), len(workloads), max(studies, results.scope.studies))
     seconds_swk, steps_swk = np.full(shape, np.nan), np.full(shape, np.nan)
+    floor_swk = np.full(shape, np.inf)
     hits: dict[Study, list[tuple[Trial, Hit]]] = {}
     place = {
         (name, workload): (s, w)
@@ -93,6 +97,8 @@ def study_times(results: Results, method: Method) -> StudyTimes:
         study = (*place[trial.submission, trial.workload], trial.study)
         if math.isnan(seconds_swk[study]):
             seconds_swk[study] = steps_swk[study] = math.inf
+        if trial.status == Status.PRUNED:
+            floor_swk[study] = min(floor_swk[study], trial.submission_seconds)
         if trial.hit is not None and (trial.within_budget or not method.budget_enforced):
             key = (trial.submission, trial.workload, trial.study)
             hits.setdefault(key, []).append((trial, trial.hit))
@@ -105,7 +111,8 @@ def study_times(results: Results, method: Method) -> StudyTimes:
         same = [trial for trial, hit in found if hit.evaluation == first.evaluation]
         if len(same) > 1 and not method.fastest_by_time:
             ties[key] = same
-    return StudyTimes(names, workloads, seconds_swk, steps_swk, counted, ties)
+    floor_swk = np.minimum(floor_swk, seconds_swk)
+    return StudyTimes(names, workloads, seconds_swk, floor_swk, steps_swk, counted, ties)
 
 
 def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:

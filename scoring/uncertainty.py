@@ -71,6 +71,11 @@ def bootstrap(
     so for a single workload with three studies the interval holds the true median 75% of the time,
     with five 94% (1 - 2/2^K). A workload missed in all studies is missed in all resamples.
 
+    The time of a pruned trial lies somewhere between the second at which it stopped and infinity.
+    The score is surely what it is, but resamples without the studies that decided it are not: the
+    ends of an interval are those of the worst and the best times that the submission may have had,
+    beside the best and the worst of the others. Ranks and `beats` take a pruned trial for a miss.
+
     Args:
         studies: Time to target of every study.
         scope: What a score is made over.
@@ -79,9 +84,15 @@ def bootstrap(
         seed: Together with a workload's name it fixes the draws of its studies.
         resamples: How many, R.
     """
-    sampled = resampled_scores(studies, scope, method, resampled, seed, resamples)
+    options = (studies.workloads, scope, method, resampled, seed, resamples)
+    sampled = resampled_scores(studies.seconds_swk, *options)
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(sampled, [tail, 1 - tail], axis=0)
+    if not np.array_equal(studies.floor_swk, studies.seconds_swk, equal_nan=True):
+        for s in range(len(low)):
+            least, most = extremes(studies, s)
+            low[s] = np.quantile(resampled_scores(least, *options)[:, s], tail)
+            high[s] = np.quantile(resampled_scores(most, *options)[:, s], 1 - tail)
     rank_sr = np.ascontiguousarray(_ranks(sampled).T)
     count = len(rank_sr)
     ranks = np.stack([np.bincount(rank_r, minlength=count) for rank_r in rank_sr]) / resamples
@@ -89,6 +100,17 @@ def bootstrap(
     level = [np.count_nonzero(rank_r == rank_sr, axis=1) for rank_r in rank_sr]
     beats = (np.stack(above) + np.stack(level) / 2) / resamples
     return Uncertainty(resampled, resamples, seed, low, high, ranks, beats)
+
+
+def extremes(studies: StudyTimes, s: int) -> tuple[Floats, Floats]:
+    """Seconds (S, W, K) that give submission number `s` the least and the greatest score.
+
+    A score falls with the submission's own times and rises with those of the others, through what
+    is fastest.
+    """
+    least, most = studies.floor_swk.copy(), studies.seconds_swk.copy()
+    least[s], most[s] = studies.seconds_swk[s], studies.floor_swk[s]
+    return least, most
 
 
 def _ranks(scores_rs: Floats) -> npt.NDArray[np.int32]:
@@ -104,17 +126,23 @@ def _ranks(scores_rs: Floats) -> npt.NDArray[np.int32]:
 
 
 def resampled_scores(
-    studies: StudyTimes, scope: Scope, method: Method, resampled: str, seed: int, resamples: int
+    seconds_swk: Floats,
+    workloads: list[str],
+    scope: Scope,
+    method: Method,
+    resampled: str,
+    seed: int,
+    resamples: int,
 ) -> Floats:
     """The scores of all resamples, (R, S), to 12 digits so that equal ones are equal."""
-    shape = studies.seconds_swk.shape
-    draws_rwk = study_draws(studies.workloads, shape[2], seed, resamples)
+    shape = seconds_swk.shape
+    draws_rwk = study_draws(workloads, shape[2], seed, resamples)
     weights_rb = _workload_weights(len(scope.scored), resampled, seed, resamples)
     size = max(1, _CHUNK // math.prod(shape))
     parts = []
     for start in range(0, resamples, size):
         part = slice(start, start + size)
-        times_rsw = resampled_medians(studies.seconds_swk, draws_rwk[part], method)
+        times_rsw = resampled_medians(seconds_swk, draws_rwk[part], method)
         ratios_rsb = apply_rules(times_rsw, scope).ratios
         credit_rsb = credit(ratios_rsb, scope.ruleset.r_max, method.exact_area)
         parts.append(np.einsum("rsb,rb->rs", credit_rsb, weights_rb[part]))

@@ -58,13 +58,13 @@ def test_a_workload_or_submission_imports_no_other():
                 assert shared or own, f"{file}: {name}"
 
 
-def test_only_cluster_imports_ray():
+def test_three_files_import_ray():
     for file in FILES:
         tree = ast.parse(file.read_text())
         names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         names |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         if any((name or "").split(".")[0] == "ray" for name in names):
-            assert file.name == "cluster.py"
+            assert file.name in ("cluster.py", "nodes.py", "team.py")
 
 
 def test_the_core_names_no_plugin():
@@ -116,7 +116,7 @@ def test_files_and_functions_stay_short():
         text = file.read_text()
         assert text.count("\n") <= 300, f"{file} is long"
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno <= 65, f"{file}: {node.name} is long"
+            if isinstance(node, ast.FunctionDef):  # the options of a command are not counted
+                assert node.end_lineno - node.body[0].lineno <= 60, f"{file}: {node.name} is long"
     banned = {"utils.py", "helpers.py", "common.py"}
     assert not banned & {file.name for file in FILES}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import calibrate, data, listings, replay, results, trials
+from harness.cli import calibrate, data, doctor, listings, replay, results, status, trials
 from harness.cli.options import INTERRUPTED
 
 app = typer.Typer(
@@ -20,12 +20,13 @@ app = typer.Typer(
 for command in (
     trials.run,
     trials.sweep,
-    results.status,
+    status.status,
     results.score,
     results.explain,
     results.compare,
     replay.replay,
     calibrate.calibrate,
+    doctor.doctor,
     listings.workloads,
     listings.submissions,
 ):

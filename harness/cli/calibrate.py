@@ -19,7 +19,7 @@ from harness.cli.options import (
     print_json,
     say,
 )
-from harness.cli.trials import stoppable
+from harness.signals import stoppable
 
 
 def calibrate(
@@ -38,6 +38,7 @@ def calibrate(
     from harness.cluster import Cluster
     from harness.progress import watch
     from harness.sweep import InterruptedSweepError
+    from harness.team import Room
 
     out = out or Path("results/calibrate") / workload
     options = {
@@ -46,7 +47,7 @@ def calibrate(
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
     }
-    cluster = Cluster(workloads.get, address, cpus_per_trial, gpus_per_trial)
+    cluster = Cluster(workloads.get, address, Room(1, cpus_per_trial, gpus_per_trial))
     with stoppable(), watch(console) as watcher, closing(cluster):
         calibration = Calibration(
             load_workload=workloads.get,

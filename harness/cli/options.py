@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from harness.driver import Order
+
 console = Console()
 if not console.is_terminal:  # a log keeps its lines and tables whole
     console = Console(width=240, soft_wrap=True)
@@ -79,26 +81,94 @@ CompileOption = Annotated[
     bool, typer.Option(help="torch.compile on GPUs, where the workload asks for it")
 ]
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
-CpusOption = Annotated[int, typer.Option(min=1, help="CPUs, and torch threads, of a trial")]
-GpusOption = Annotated[int, typer.Option(min=0, max=1, help="GPUs of a trial; 0 trains on the CPU")]
+CpusOption = Annotated[
+    int, typer.Option(min=1, help="CPUs, and torch threads, of a trial's process")
+]
+GpusOption = Annotated[
+    int, typer.Option(min=0, help="GPUs of a trial, a process for each; 0 trains on the CPU")
+]
+ProcessesOption = Annotated[
+    int, typer.Option(min=1, help="of a trial without GPUs, which train together")
+]
+
+
+def _place(given: str | None) -> str | None:
+    """A path from here, or a URI that can be opened."""
+    if given is None or "://" not in given:
+        return given and str(Path(given).resolve())
+    from harness.storage import storage
+
+    storage(given)
+    return given
 
 
 class Pruning(StrEnum):
     """Whether trials stop early."""
 
     EXACT = "exact"
+    PREDICT = "predict"
     OFF = "off"
 
 
+OrderOption = Annotated[
+    Order,
+    typer.Option(
+        help="cost: likely winners first, fewest hours; latency: longest first, all at once"
+    ),
+]
+
+
+class Track(StrEnum):
+    """Experiment trackers."""
+
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
+    WANDB = "wandb"
+
+
+def _installed(names: list[Track] | None) -> list[Track] | None:
+    """Refuses a tracker whose package is missing, before anything runs."""
+    if names:
+        from harness.track import require
+
+        require(names)
+    return names
+
+
+TrackOption = Annotated[
+    list[Track] | None,
+    typer.Option("--track", callback=_installed, help="write evaluations there too; repeatable"),
+]
 PruningOption = Annotated[
-    Pruning, typer.Option(help="exact: stop trials that provably cannot change the leaderboard")
+    Pruning,
+    typer.Option(
+        help="exact: stop trials that provably cannot change the leaderboard; predict: and those "
+        "that lag behind what --history met the target with, which may move scores"
+    ),
+]
+RiskOption = Annotated[
+    float, typer.Option(min=0, max=1, help="of --pruning predict: that a score moves by over 0.01")
+]
+HistoryOption = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="results of other submissions, for --pruning predict"),
 ]
 CheckpointsOption = Annotated[
-    Path | None,
-    typer.Option(resolve_path=True, help="of all machines; default: each one's temporary folder"),
+    str | None,
+    typer.Option(
+        metavar="PATH|URI",
+        callback=_place,
+        help="of all machines, as s3://bucket/folder; default: each one's temporary folder",
+    ),
 ]
 AttemptsOption = Annotated[
     int, typer.Option(min=1, help="of a trial whose process or machine is lost")
+]
+ConcurrentOption = Annotated[
+    int | None, typer.Option(min=1, help="trials at once; default: as many as there is room for")
+]
+ExclusiveOption = Annotated[
+    bool, typer.Option("--exclusive-nodes", help="a trial has its node for itself")
 ]
 HangOption = Annotated[float, typer.Option(min=1, help="seconds without a step that end a trial")]
 AddressOption = Annotated[

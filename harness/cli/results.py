@@ -1,4 +1,4 @@
-"""The commands that read results: status, score, explain, compare."""
+"""The commands that read results: score, explain, compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from harness.cli.options import JsonOption, Method, Resample, Tuning, console, print_json, say
 
@@ -64,25 +63,6 @@ HtmlOption = Annotated[
 PlotsOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
 ]
-
-
-def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR")], as_json: JsonOption = False
-) -> None:
-    """What of a sweep is done, running, failed and left, and the hours spent."""
-    from harness.status import read_status
-
-    state = read_status(directory)
-    if as_json:
-        print_json(state.to_plain())
-        return
-    table = Table("state", "trials")
-    for name, count in state.counts.items():
-        table.add_row(name, str(count))
-    console.print(table)
-    say(f"{state.hours_spent:.3f} hours on the submission clock so far")
-    for line in state.failures:
-        say(line, style="red")
 
 
 def score(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,16 +19,24 @@ from harness.cli.options import (
     ClockKind,
     ClockOption,
     CompileOption,
+    ConcurrentOption,
     CpusOption,
     DataDirOption,
     Device,
     DivergedOption,
+    ExclusiveOption,
     GpusOption,
     HangOption,
+    HistoryOption,
+    OrderOption,
+    ProcessesOption,
     Pruning,
     PruningOption,
+    RiskOption,
     RulesetOption,
     SeedOption,
+    Track,
+    TrackOption,
     TuningOption,
     Until,
     UntilOption,
@@ -39,9 +45,14 @@ from harness.cli.options import (
     preparing,
     say,
 )
+from harness.driver import MAX_ATTEMPTS, Order
+from harness.process import HANG_TIMEOUT
+from harness.signals import stoppable
 
 if TYPE_CHECKING:
-    from harness.sweep import Summary
+    from harness.driver import Summary, Watcher
+
+TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still meanwhile
 
 
 def run(
@@ -62,6 +73,7 @@ def run(
     cpus_per_trial: CpusOption = 1,
     device: Annotated[Device, typer.Option()] = Device.AUTO,
     out: Annotated[Path | None, typer.Option(help="results directory; default: a new one")] = None,
+    track: TrackOption = None,
 ) -> None:
     """Runs one trial in this process.
 
@@ -72,6 +84,7 @@ def run(
     from harness.prepare import Request, single_trial
     from harness.progress import PlainProgress
     from harness.sweep import run_sweep
+    from harness.track import tracking
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -89,8 +102,9 @@ def run(
     )
     with preparing() as progress:
         draft = single_trial(request, study, trial, workloads.get, progress)
-    experiment, watcher = draft.complete(out, executor), PlainProgress(console, rows=True)
-    summary = _uninterrupted(run_sweep, experiment, out, executor, watcher)
+    experiment, lines = draft.complete(out, executor), PlainProgress(console, rows=True)
+    with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as watcher:
+        summary = _uninterrupted(run_sweep, experiment, out, executor, watcher)
     say(f"Records in {out}")
     _exit_by(summary)
 
@@ -114,11 +128,18 @@ def sweep(
     data_dir: DataDirOption = None,
     cpus_per_trial: CpusOption = 1,
     gpus_per_trial: GpusOption = 0,
+    processes_per_trial: ProcessesOption = 1,
     address: AddressOption = None,
     checkpoint_dir: CheckpointsOption = None,
-    max_attempts: AttemptsOption = 3,
-    hang_timeout: HangOption = 3600.0,
+    max_attempts: AttemptsOption = MAX_ATTEMPTS,
+    hang_timeout: HangOption = HANG_TIMEOUT,
     pruning: PruningOption = Pruning.EXACT,
+    risk: RiskOption = 0.1,
+    history: HistoryOption = None,
+    order: OrderOption = Order.COST,
+    max_concurrent: ConcurrentOption = None,
+    exclusive_nodes: ExclusiveOption = False,
+    track: TrackOption = None,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -126,12 +147,15 @@ def sweep(
     Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
     """
     import workloads
+    from harness.cli.history import limits_from
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
-    from harness.progress import watch
     from harness.sweep import run_sweep
+    from harness.team import Room
     from scoring import rulesets
 
+    if bool(history) != (pruning is Pruning.PREDICT):
+        raise typer.BadParameter("--pruning predict goes with --history DIR")
     if resume is not None:
         _refuse_beside_resume(context)
         with preparing() as progress:
@@ -143,22 +167,33 @@ def sweep(
         request = Request(
             submissions=submissions, workloads=workload or workloads.suite(str(suite)),
             ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
-            options=options | {"gpus_per_trial": gpus_per_trial},
+            options=options | _processes_of(gpus_per_trial, processes_per_trial),
         )  # fmt: skip
         with preparing() as progress:
             draft = check(request, workloads.get, progress)
     if dry_run:
         say(draft.describe())
         return
-    cpus, gpus = draft.fields["cpus_per_trial"], draft.fields["gpus_per_trial"]
-    cluster = Cluster(workloads.get, address, cpus, gpus, hang_timeout)
-    with stoppable(), watch(console) as watcher, closing(cluster):
+    room = Room.of(draft.fields, exclusive_nodes)
+    cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
+    with stoppable(), _onlookers(track, out) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
-        exact = pruning is Pruning.EXACT and experiment.until == Until.VALIDATION
-        limits = (checkpoint_dir, max_attempts, exact)
-        summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *limits)
+        exact = pruning is not Pruning.OFF and experiment.until == Until.VALIDATION
+        limits = limits_from(history, experiment, risk) if history else None
+        how = (checkpoint_dir, max_attempts, exact, order, limits)
+        summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *how)
     _print_summary(summary, out)
     _exit_by(summary)
+
+
+@contextmanager
+def _onlookers(track: list[Track] | None, out: Path) -> Iterator[Watcher]:
+    """Progress on the console, and the trackers."""
+    from harness.progress import watch
+    from harness.track import tracking
+
+    with watch(console) as board, tracking(board, track, out, say) as everybody:
+        yield everybody
 
 
 def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
@@ -171,32 +206,18 @@ def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
         return interrupted.summary
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """SIGTERM stops like Ctrl-C."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _refuse_beside_resume(context: typer.Context) -> None:
     """Raises BadParameter for options that `--resume DIR` would have to ignore."""
     fit = {
         "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
-        "dry_run",
+        "risk", "history", "order", "max_concurrent", "exclusive_nodes", "track", "dry_run",
     }  # fmt: skip
     for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(
-                "--resume DIR takes all from DIR; only --studies, --address, --checkpoint-dir, "
-                "--max-attempts, --hang-timeout, --pruning and --dry-run go with it"
+                "--resume DIR takes all from DIR; only these go with it: "
+                + ", ".join(f"--{fits.replace('_', '-')}" for fits in sorted(fit))
             )
 
 
@@ -219,6 +240,16 @@ def _options_of(
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "cpus_per_trial": cpus_per_trial,
     }
+
+
+def _processes_of(gpus: int, processes: int) -> dict[str, int]:
+    """The fields of an Experiment that say how many processes train a trial."""
+    if gpus and processes > 1:
+        raise typer.BadParameter(
+            "--processes-per-trial is for trials without GPUs; with --gpus-per-trial each GPU has "
+            "a process"
+        )
+    return {"gpus_per_trial": gpus, "processes_per_trial": processes}
 
 
 def _hyperparameters(given: str | None) -> dict[str, Any] | None:

@@ -41,13 +41,13 @@ class Killer(Quiet):
         self.lines.append(f"{spec.name} {message}")
 
 
-def plan(tmp_path, *names):
+def plan(tmp_path, *names, **options):
     ruleset = tmp_path / "quick.toml"
     ruleset.write_text("studies = 1\ntrials = 1\nself_tuning_budget_factor = 1\nr_max = 4\n")
     request = Request(
         submissions=["nadamw"], workloads=list(names), ruleset=rulesets.load(str(ruleset)),
         options={"seed": 0, "clock": "steps", "data_dir": None, "max_steps": 400,
-                 "until": "budget"},
+                 "until": "budget", **options},
     )  # fmt: skip
     return check(request, workloads.get).complete(tmp_path / "nothing there", None)
 

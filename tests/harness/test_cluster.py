@@ -15,9 +15,11 @@ import pytest
 import workloads
 from harness import cluster, ledger, process
 from harness.attempt import prepare_process
-from harness.cluster import Cluster, ClusterError
+from harness.cluster import Cluster
 from harness.local import ThisProcess
+from harness.nodes import ClusterError
 from harness.sweep import run_sweep
+from harness.team import Room
 from scoring.records import Failure, Status, TrialResult
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import RULESET, write_submission
@@ -278,7 +280,7 @@ def test_sigterm_stops_cleanly_and_changed_code_is_not_resumed(waiting, half_way
 def test_a_trial_has_a_process_and_its_threads_for_itself(tmp_path, address, names, cpus):
     submissions = [write_submission(tmp_path, "records", name) for name in names]
     experiment = plan_faults(tmp_path, *submissions, cpus_per_trial=cpus)
-    with closing(Cluster(workloads.get, address, cpus)) as executor:
+    with closing(Cluster(workloads.get, address, Room(cpus=cpus))) as executor:
         assert executor.slots() == 2 // cpus
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
     files = sorted(tmp_path.glob("process_*"))
@@ -306,13 +308,13 @@ def test_a_row_reaches_the_ledger_while_its_trial_runs(tmp_path, address):
 def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
     went_on, row = threading.Event(), make_row(1)
 
-    def attempt(load_workload, spec, control):
+    def attempt(load_workload, spec, control, rank, meeting):
         control.report(row)
         went_on.set()
         return "the result"
 
     monkeypatch.setattr(process, "run_attempt", attempt)
-    stream = process.TrialProcess().run(None, make_spec(), None, float("inf"))
+    stream = process.TrialProcess().run(None, make_spec(), b"", None, float("inf"))
     assert next(stream)[0] == "started"
     assert next(stream) == ("row", row)
     assert not went_on.wait(0.5)  # a process that is killed now has lost nothing
@@ -323,7 +325,10 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
 class GpuProbe:
     """Stands in for a trial's process: says which GPU it has, and waits for its neighbour."""
 
-    def run(self, load_workload, spec, checkpoints, deadline):
+    def __init__(self, rank):
+        pass
+
+    def run(self, load_workload, spec, code, checkpoints, deadline, meeting):
         prepare_process(spec)
         gpu, pid = os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
         yield ("started", {"gpu": gpu, "host": "", "pid": pid})
@@ -340,7 +345,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
     monkeypatch.setattr(cluster, "TrialProcess", GpuProbe)
     (tmp_path / "meeting").mkdir()
     experiment = plan_toys("a", "b", "c", gpus_per_trial=1, data_dir=str(tmp_path / "meeting"))
-    with closing(Cluster(workloads.get, address, gpus_per_trial=1)) as executor:
+    with closing(Cluster(workloads.get, address, Room(gpus=1))) as executor:
         assert executor.slots() == 2
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     assert summary.by_status == {Status.STEP_LIMIT: 3}
@@ -352,7 +357,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
 
 def test_a_process_that_breaks_outside_the_trial_is_told_with_its_traceback(tmp_path, address):
     experiment = plan_toys("a", gpus_per_trial=1)  # no GPU is there: its name cannot be asked for
-    with closing(Cluster(workloads.get, address, gpus_per_trial=1)) as executor:
+    with closing(Cluster(workloads.get, address, Room(gpus=1))) as executor:
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     ((_, result),) = summary.failed
     assert result.failure is Failure.WORKER_LOST
@@ -375,6 +380,6 @@ def test_an_address_where_no_cluster_is_is_one_clear_line_at_once(nowhere):
 def test_a_trial_that_fits_nowhere_is_refused(address):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ClusterError, match="no room for a trial with 99 CPUs and 0 GPUs") as error:
-        Cluster(workloads.get, address, cpus_per_trial=99).connect()
+        Cluster(workloads.get, address, Room(cpus=99)).connect()
     assert "\n" not in str(error.value)
     assert signal.getsignal(signal.SIGTERM) is before

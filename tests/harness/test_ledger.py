@@ -1,5 +1,6 @@
 """The ledger: append-only, one driver at a time, robust against half a line."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -58,3 +59,54 @@ def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path):
 
 def test_no_ledger_is_no_event(tmp_path):
     assert ledger.read(tmp_path) == []
+
+
+def test_a_reader_gives_every_event_once_and_half_a_line_later(tmp_path):
+    reader = ledger.Reader(tmp_path)
+    assert list(reader.news()) == []
+    with Ledger(tmp_path) as book:
+        book.append("row", trial="a")
+        assert [event["event"] for event in reader.news()] == ["driver_started", "row"]
+        path = tmp_path / ledger.FILE
+        with path.open("r+b") as file:  # what was read before is not read again
+            file.write(b"damaged")
+        with path.open("ab") as file:
+            file.write(b'{"sequence": 2, "ev')
+            file.flush()
+            assert list(reader.news()) == []
+            file.write(b'ent": "row"}\n')
+        assert [event["sequence"] for event in reader.news()] == [2]
+        assert list(reader.news()) == []
+
+
+def test_a_reader_names_the_damaged_line_wherever_it_began(tmp_path):
+    path = tmp_path / ledger.FILE
+    path.write_text('{"sequence": 0}\n')
+    reader = ledger.Reader(tmp_path)
+    assert len(list(reader.news())) == 1
+    with path.open("a") as file:
+        file.write('{"sequence": 1}\nnonsense\n')
+    with pytest.raises(LedgerError, match="line 3: damaged"):
+        list(reader.news())
+
+
+def test_whether_a_driver_is_at_work_is_seen_without_harm_to_it(tmp_path):
+    assert not ledger.is_held(tmp_path)
+    with Ledger(tmp_path) as book:
+        assert [ledger.is_held(tmp_path) for _ in range(3)] == [True] * 3
+        book.append("row", trial="a")
+        with pytest.raises(LedgerError, match="is writing here"):
+            Ledger(tmp_path)
+    assert not ledger.is_held(tmp_path)
+    with Ledger(tmp_path):
+        pass
+
+
+def test_somebody_who_asks_at_this_moment_keeps_no_driver_out(tmp_path, monkeypatch):
+    with Ledger(tmp_path):
+        pass
+    asking = (tmp_path / ledger.FILE).open("rb")
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr(ledger.time, "sleep", lambda _: asking.close())
+    with Ledger(tmp_path):
+        assert asking.closed

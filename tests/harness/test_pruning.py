@@ -27,9 +27,8 @@ class Timetable:
         self.times, self.budget, self.ran = times, budget, []
 
     def run(self, specs, driver):
-        for spec in specs:
-            if driver.needless(spec):
-                continue
+        waiting = list(specs)
+        while (spec := driver.next(waiting, wait=False)) is not None:
             self.ran.append(spec.name)
             driver.started(spec, {"host": "h", "pid": 1})
             time = self.times[spec.submission][spec.study][spec.trial - 1]

@@ -61,7 +61,9 @@ def run_in_pieces(spec, folder, rows):
     while True:
         attempts += 1
         try:
-            return run_attempt(workloads.get, spec, Attempt(cut_off_after(rows), folder)), attempts
+            return run_attempt(
+                workloads.get, spec, Attempt(cut_off_after(rows), str(folder))
+            ), attempts
         except CutOffError:
             torch.manual_seed(attempts)  # another process's generators stand elsewhere
 
@@ -93,19 +95,21 @@ def test_every_small_workload_resumes_exactly(name, tmp_path):
     assert_same_rows(whole, pieces)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, scheme):
+    place = f"{scheme}{tmp_path}"
     spec = spec_of("adamw", "diabetes")
     whole = run_attempt(workloads.get, spec)
     with pytest.raises(CutOffError):
-        run_attempt(workloads.get, spec, Attempt(cut_off_after(3), tmp_path))
+        run_attempt(workloads.get, spec, Attempt(cut_off_after(3), place))
     older, newer = sorted(tmp_path.iterdir())
     assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
     content = newer.read_bytes()
     newer.write_bytes(content[: len(content) // 2])
     told = []
-    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), tmp_path))
+    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), place))
     (kind, rows), (_, row), *_ = told
     assert (kind, [row.global_step for row in rows], row.global_step) == ("resumed", [1, 7], 13)
     assert_same_rows(whole, again)
     shutil.rmtree(tmp_path)
-    assert_same_rows(whole, run_attempt(workloads.get, spec, Attempt(checkpoints=tmp_path)))
+    assert_same_rows(whole, run_attempt(workloads.get, spec, Attempt(checkpoints=place)))

@@ -6,8 +6,9 @@ import signal
 import pytest
 
 import workloads
-from harness import ledger, sweep
+from harness import driver, ledger
 from harness.attempt import prepare_process
+from harness.ledger import LedgerError
 from harness.local import ThisProcess
 from harness.status import read_status
 from harness.sweep import InterruptedSweepError, run_sweep
@@ -180,7 +181,7 @@ def test_ctrl_c_in_a_real_trial_and_resuming_give_the_rows_of_an_undisturbed_one
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_until_an_event_is_recorded_as_a_whole(tmp_path, monkeypatch, number):
-    write_trial = sweep.write_trial
+    write_trial = driver.write_trial
 
     def stopped_while_writing(*arguments):
         os.kill(os.getpid(), number)
@@ -189,7 +190,7 @@ def test_a_signal_waits_until_an_event_is_recorded_as_a_whole(tmp_path, monkeypa
     def as_the_command_line_does(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "write_trial", stopped_while_writing)
+    monkeypatch.setattr(driver, "write_trial", stopped_while_writing)
     before = signal.signal(number, as_the_command_line_does)
     try:
         with pytest.raises(InterruptedSweepError) as stopped:
@@ -209,8 +210,8 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     with monkeypatch.context() as broken:
-        broken.setattr(sweep, "write_trial", full_disk)
-        with pytest.raises(OSError, match="no space left"):
+        broken.setattr(driver, "write_trial", full_disk)
+        with pytest.raises(LedgerError, match=f"no space left.*--resume {tmp_path}"):
             run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
     (spec,) = plan_toys("a").specs()
     assert ledger_rows(tmp_path, spec.name) == [make_row(10), make_row(20, loss=0.5)]

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from scoring.compare import compare
+from scoring.leaderboard import make_leaderboard
 from scoring.proofs import bounds_of, check, rules_of
 from scoring.pruning import MEDIANS, Rules, after, deadlines, holds, prove
 from scoring.records import RecordError
+from scoring.times import RULES as METHOD
 from tests.scoring.boards import INF, make_results, single
 from tests.scoring.test_pruning import Sweep, boards
 
@@ -95,3 +98,68 @@ def test_every_stop_can_be_proved(drawn, seed):
         for fact in facts:
             fewer = [other for other in facts if other != fact]
             assert not holds(bounds, fewer, place, second, rules)
+
+
+def full_and_pruned(drawn, seed):
+    """Results of a board whose trials all ran to their end, and of the same board pruned."""
+    _, columns, studies, trials = drawn.times.shape
+    names = [f"w{column}" for column in range(columns)]
+    held_out = {names[variant]: names[owner] for variant, owner in drawn.held_out.items()}
+    scored = [name for name in names if name not in held_out]
+    rules = single(scored, held_out, studies=studies, trials=trials, r_max=drawn.r_max)
+    times = {
+        (f"s{s}", names[w], k, t + 1): float(drawn.times[s, w, k, t])
+        for s, w, k, t in np.ndindex(drawn.times.shape)
+    }
+    full = make_results(rules, times)
+    sweep = Sweep(drawn, np.random.default_rng(seed))
+    sweep.run(together=True)
+    stops = {(f"s{s}", names[w], k, t + 1): second for (s, w, k, t), second in sweep.stops}
+    found = [
+        replace(t, status="pruned", hit=None, submission_seconds=float(stops[key]))
+        if (key := (t.submission, t.workload, t.study, t.trial)) in stops
+        else t
+        for t in full.trials
+    ]
+    return full, replace(full, trials=found)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    drawn=boards(), seed=st.integers(0, 2**32), resampled=st.sampled_from(["studies", "workloads"])
+)
+def test_intervals_of_a_pruned_board_hold_those_of_the_full_one(drawn, seed, resampled):
+    full, pruned = (
+        make_leaderboard(results, resampled=resampled, resamples=60)
+        for results in full_and_pruned(drawn, seed)
+    )
+    whole = {standing.name: standing for standing in full.standings}
+    for standing in pruned.standings:
+        expected = whole[standing.name]
+        assert (standing.rank, standing.score) == (expected.rank, expected.score)
+        assert standing.low <= expected.low + 1e-12
+        assert standing.high >= expected.high - 1e-12
+
+
+@settings(max_examples=30, deadline=None)
+@given(drawn=boards(), seed=st.integers(0, 2**32))
+def test_a_comparison_on_a_pruned_board_holds_that_on_the_full_one(drawn, seed):
+    assume(len(drawn.times) > 1)
+    pair = ("s0", "s1")
+    full, pruned = (compare(results, *pair, METHOD) for results in full_and_pruned(drawn, seed))
+    for mine, expected in zip(pruned.workloads, full.workloads, strict=True):
+        assert mine.low <= expected.low
+        assert mine.high >= expected.high
+        for value, whole in zip(mine.seconds, expected.seconds, strict=True):
+            assert np.isnan(value) or value == whole
+        assert np.isnan(mine.faster) or mine.faster == expected.faster
+    assert np.isnan(pruned.above) or pruned.above == full.above
+
+
+def test_what_a_pruned_board_says_of_a_time_that_it_does_not_know():
+    results = board({("b", "v", k, t): 40.0 for k in range(3) for t in (1, 2)})
+    cell = make_leaderboard(results).standings[1].cells["v"]
+    assert cell.reason == "pruned: it could not count any more"
+    difference = compare(results, "a", "b", METHOD).workloads[0]
+    assert np.isnan(difference.seconds[1])
+    assert (difference.low, difference.high) == (-INF, -30.0)

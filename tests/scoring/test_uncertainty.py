@@ -20,8 +20,9 @@ BOTH = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def sampled(rules, trials, submissions=None, method=RULES, resampled="studies", **draws):
     results = make_results(rules, trials, submissions)
     options = {"seed": 0, "resamples": 50, **draws}
+    studies = study_times(results, method)
     return resampled_scores(
-        study_times(results, method), results.scope, method, resampled, **options
+        studies.seconds_swk, studies.workloads, results.scope, method, resampled, **options
     )
 
 
@@ -56,7 +57,9 @@ def test_resampled_scores_are_those_of_plain_loops_over_the_same_draws(method, b
     expected = oracle.resampled_scores(
         rules.model_dump(), trials, submissions, method is OFFICIAL, draws
     )
-    mine = resampled_scores(studies, make_scope(rules), method, "studies", 3, 10)
+    mine = resampled_scores(
+        studies.seconds_swk, studies.workloads, make_scope(rules), method, "studies", 3, 10
+    )
     assert mine == pytest.approx(
         np.array([[s[n] for n in submissions] for s in expected]), abs=1e-9
     )

@@ -12,12 +12,8 @@ import workloads
 from harness.spec import ForwardPassMode, LossType, ParameterType
 from workloads.arrays import ArrayWorkload
 
-UNCALIBRATED = (  # these have no target yet, and belong to no suite
-    "cifar_mini",
-    "nanogpt_mini",
-)
 # the others need their data and a large machine
-SMALL = ["mnist", *workloads.suite("mini"), *UNCALIBRATED]
+SMALL = ["mnist", *workloads.suite("mini")]
 ARRAYS = [name for name in SMALL if isinstance(workloads.get(name), ArrayWorkload)]
 
 
@@ -64,12 +60,8 @@ def test_facts_are_stated_and_sane(name):
     assert workload.summary
     assert "\n" not in workload.summary
     assert workload.goal.direction in ("min", "max")
-    if name in UNCALIBRATED:
-        assert math.isnan(workload.goal.target)
-        assert workload.suites == ()
-    else:
-        assert math.isfinite(workload.goal.target)
-        assert math.isfinite(workload.test_goal.target)
+    assert math.isfinite(workload.goal.target)
+    assert math.isfinite(workload.test_goal.target)
     in_seconds = workload.max_allowed_runtime_sec is not None
     assert in_seconds == (workload.eval_period_time_sec is not None)
     assert in_seconds != (workload.budget_steps is not None)
@@ -95,8 +87,7 @@ def test_suites_hold_what_they_should():
     assert workloads.suite("algoperf") == official
     assert workloads.suite("qualification") == ["criteo1tb", "ogbg", "wmt"]
     minis = {f"{name}_mini" for name in [*official, "cifar", "nanogpt"]}
-    mini = {*workloads.suite("mini"), *UNCALIBRATED}
-    assert mini == minis | set(workloads.suite("demo"))
+    assert set(workloads.suite("mini")) == minis | set(workloads.suite("demo"))
 
 
 def test_sizes_are_those_of_the_data(of_arrays):

@@ -124,7 +124,7 @@ class CifarMini(SmallImages):
 
     name = "cifar_mini"
     summary = "16x16 images of ten coloured shapes (made here), narrow ResNet with batch norm"
-    suites = ()  # "mini" once it has a target: chronograd calibrate
+    suites = ("mini",)
     validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1400

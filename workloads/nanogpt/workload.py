@@ -135,7 +135,7 @@ class NanogptMini(LanguageModelling):
 
     name = "nanogpt_mini"
     summary = "language model on an invented language whose words follow Zipf's law, small GPT"
-    suites = ()  # "mini" once it has a target: chronograd calibrate
+    suites = ("mini",)
 
     validation_target_value, test_target_value = read_targets(__file__, name)
 

@@ -1,0 +1,136 @@
+"""What a sweep costs per trial beside Ray Tune, which runs the same function in the same run.
+
+    python -m benchmarks.sweep [--trials 100] [--runs 3] [--torch]
+
+The function does nothing, or imports torch, in a fresh process for every trial, two at a time. Runs
+alternate between the two, and the ratio is that of the medians. What differs is all else: how
+trials are started, watched and recorded. Here every event is on the disk before the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from rich.console import Console
+
+import workloads
+from harness import cluster
+from harness.plan import Experiment, PlannedSubmission, PlannedWorkload
+from harness.process import TrialProcess
+from harness.progress import PlainProgress
+from harness.sweep import run_sweep
+from scoring import rulesets
+from scoring.records import Goal, Status, TrialResult
+
+SLOTS = 2
+
+
+def nothing() -> None:
+    """The trial."""
+    if os.environ.get("CHRONOGRAD_BENCHMARK") == "torch":
+        import torch
+
+        assert torch
+
+
+class Nothing(TrialProcess):
+    """The process of a trial that calls the function, in place of training."""
+
+    def run(self, *_: Any) -> Iterator[tuple[str, Any]]:
+        """Streams the beginning and the end."""
+        yield ("started", {"node": self._node_id(), "pid": os.getpid()})
+        nothing()
+        yield ("ended", TrialResult(status=Status.STEP_LIMIT))
+
+
+def plan(trials: int) -> Experiment:
+    """An experiment of so many trials."""
+    rules = PlannedWorkload(
+        goal=Goal(metric="loss", direction="min", target=1.0), test_goal=None, budget_seconds=100.0,
+        eval_period_seconds=10.0, step_hint=100, baseline_step_seconds=None,
+    )  # fmt: skip
+    return Experiment(
+        ruleset=rulesets.load("demo"), tuning="self", studies=trials, trials=1, seed=0,
+        clock="steps", workloads={"toy": rules},
+        submissions={"a": PlannedSubmission(path="a", hash="", points=None)},
+    )  # fmt: skip
+
+
+def by_chronograd(trials: int) -> float:
+    """Seconds that a sweep takes."""
+    cluster.TrialProcess = Nothing  # type: ignore[misc]
+    executor = cluster.Cluster(workloads.get)
+    executor._connected = True  # the cluster of this benchmark
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as silent:
+        began = time.perf_counter()
+        watcher = PlainProgress(Console(file=silent))
+        summary = run_sweep(plan(trials), Path(folder), executor, watcher, pruning=True)
+        seconds = time.perf_counter() - began
+    assert summary.by_status == {Status.STEP_LIMIT: trials}
+    return seconds
+
+
+def by_tune(trials: int) -> float:
+    """Seconds that Ray Tune takes."""
+    from ray import tune
+
+    def train(config: dict[str, Any]) -> None:
+        nothing()
+        tune.report({"done": 1})
+
+    silent = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(silent),
+        contextlib.redirect_stderr(silent),
+    ):
+        began = time.perf_counter()
+        results = tune.Tuner(
+            tune.with_resources(train, {"cpu": 1}),
+            param_space={"number": tune.grid_search(list(range(trials)))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=SLOTS),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        seconds = time.perf_counter() - began
+    assert len(results) == trials
+    assert not results.errors
+    return seconds
+
+
+def main() -> None:
+    """Prints seconds per trial of both, and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--torch", action="store_true", help="the function imports torch")
+    options = parser.parse_args()
+    os.environ["CHRONOGRAD_BENCHMARK"] = "torch" if options.torch else ""
+    ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ways: dict[str, Callable[[int], float]] = {"chronograd": by_chronograd, "Ray Tune": by_tune}
+    for run in ways.values():
+        run(4)  # imports, and workers that Ray keeps ready
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(options.runs):
+        for name, run in ways.items():
+            seconds[name].append(run(options.trials) / options.trials)
+            print(f"{name}: {seconds[name][-1]:.3f} s a trial", flush=True)
+    mine, theirs = (statistics.median(found) for found in seconds.values())
+    print(f"medians: {mine:.3f} and {theirs:.3f} s a trial; ratio {mine / theirs:.2f}")
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+# Chronograd for CPUs. From the repository:
+#     docker build --file docker/cpu.Dockerfile --tag chronograd:cpu .
+FROM python:3.11.14-slim-bookworm
+
+# wget asks Ray whether it is well (compose.yaml, KubeRay). Debian keeps no old versions to pin.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends wget \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 1000 chronograd \
+    && install --directory --owner=chronograd /data /results
+
+# In a layer of its own: large, and the same whatever changes in the checkout.
+RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+
+RUN --mount=type=bind,target=/checkout,rw \
+    pip install --no-cache-dir --constraint /checkout/docker/constraints.txt "/checkout[cluster]"
+
+ENV RAY_USAGE_STATS_ENABLED=0
+USER 1000
+WORKDIR /home/chronograd

@@ -1,0 +1,61 @@
+"""The command status: how a sweep stands, from another shell."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.options import JsonOption, console, print_json, say
+
+if TYPE_CHECKING:
+    from harness.status import SweepStatus
+
+REFRESH_SECONDS = 2.0
+
+
+def status(
+    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="until the sweep's driver is gone")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What of a sweep is done, running, failed and left, and the hours spent and saved.
+
+    Example: chronograd status results/demo --watch
+    """
+    from harness.board import draw
+    from harness.status import read_status
+
+    if watch and as_json:
+        raise typer.BadParameter("--watch draws a table; --json is written once")
+    state = read_status(directory)
+    if as_json:
+        print_json(state.to_plain())
+        return
+    if watch:
+        with suppress(KeyboardInterrupt):
+            _follow(state)
+    else:
+        console.print(draw(state, console))
+    for line in state.failures:
+        say(line, style="red")
+    if not state.alive and not all(trial.done for trial in state.trials.values()):
+        say(f"Go on with: chronograd sweep --resume {directory}")
+
+
+def _follow(state: SweepStatus) -> None:
+    """Draws it anew until its driver is gone; where there is no terminal, once, at the end."""
+    from rich.live import Live
+
+    from harness.board import draw
+
+    with Live(draw(state, console), console=console, auto_refresh=False) as live:
+        while state.alive:
+            time.sleep(REFRESH_SECONDS)
+            state.refresh()
+            live.update(draw(state, console), refresh=True)

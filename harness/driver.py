@@ -1,0 +1,292 @@
+"""The driver of a sweep: says which trial is next, and records all that trials do."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness import ledger
+from harness.environment import scratch
+from harness.ledger import Ledger
+from harness.signals import undisturbed
+from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec
+from scoring.tree import write_trial
+
+if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.limits import Limits
+    from harness.plan import Experiment
+    from harness.pruner import Pruner
+
+
+MAX_ATTEMPTS = 3
+HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: a live table, or plain lines."""
+
+    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+        """Called once, before the first trial; `out` has the plan and a ledger."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """A trial began."""
+
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A trial was evaluated."""
+
+    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+        """A trial ended, and its records are on the disk."""
+
+    def told(self, spec: TrialSpec, message: str) -> None:
+        """Something that a user should know of a trial."""
+
+
+class Order(StrEnum):
+    """Which of the trials that wait begins next."""
+
+    COST = "cost"  # likely winners first, study by study: pruning then saves most hours
+    LATENCY = "latency"  # the longest first: the sweep ends soonest
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a sweep stands: trials by status, among those that have ended, and what is left."""
+
+    by_status: Mapping[Status, int]
+    failed: Sequence[tuple[TrialSpec, TrialResult]]
+    left: int
+
+
+class Driver:
+    """Records a sweep's events, in the ledger first, then in the trial's folder; tells others."""
+
+    def __init__(
+        self,
+        book: Ledger,
+        out: Path,
+        watcher: Watcher,
+        specs: Sequence[TrialSpec],
+        checkpoints: str | None,
+        max_attempts: int,
+        pruner: Pruner | None = None,
+        order: Order = Order.COST,
+        limits: Limits | None = None,
+    ) -> None:
+        self._pruner, self._order, self._limits = pruner, order, limits
+        self._given_up: set[str] = set()
+        self._book, self._out, self._watcher = book, out, watcher
+        self._checkpoints, self._max_attempts = checkpoints, max_attempts
+        self._attempts = Counter(
+            event["trial"] for event in ledger.read(out) if event["event"] == "attempt_started"
+        )
+        self._begun: Counter[str] = Counter()  # attempts of this driver
+        self._specs = specs
+        self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
+        self._running: dict[str, TrialSpec] = {}
+        self._heard: dict[str, float] = {}  # when a heartbeat was recorded
+        self._nodes: dict[str, str] = {}  # where each of them runs
+        self._shared: set[str] = set()  # those whose node had other work too
+        self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
+
+    def deadline(self, spec: TrialSpec) -> float:
+        """Past this second of its clock a trial can change no score, or was given up."""
+        if spec.name in self._given_up:
+            return 0.0
+        return math.inf if self._pruner is None else self._pruner.deadline(spec)
+
+    def next(self, waiting: list[TrialSpec], wait: bool) -> TrialSpec | None:
+        """Takes the trial to begin off those that wait; records those that need not begin.
+
+        One that was cut off goes first, then it is as the order has it. A parked trial is for the
+        end: what others find may make it needless.
+
+        Args:
+            waiting: Trials that have no process.
+            wait: Whether others are under way, which may find something.
+
+        Returns:
+            None where nothing should begin just now.
+        """
+        while waiting:
+            spec = min(waiting, key=self._urgency)
+            if wait and self._is_parked(spec):
+                return None
+            waiting.remove(spec)
+            if self.deadline(spec) > 0:
+                return spec
+            self._needless(spec)
+        return None
+
+    def _urgency(self, spec: TrialSpec) -> tuple[float, ...]:
+        """What `next` goes by; the smallest first, and among equals the first of the plan."""
+        begun = self._begun[spec.name] > 0
+        if self._pruner is None or self._order is Order.LATENCY:
+            return not begun, self._is_parked(spec), -spec.budget_seconds
+        return not begun, self._is_parked(spec), self._pruner.rank(spec)
+
+    def _is_parked(self, spec: TrialSpec) -> bool:
+        return self._pruner is not None and self._pruner.is_parked(spec)
+
+    @undisturbed()
+    def _needless(self, spec: TrialSpec) -> None:
+        """Records a trial that need not begin."""
+        self._append("pruned", spec)
+        self._record(spec, TrialResult(status=Status.PRUNED, attempts=self._attempts[spec.name]))
+
+    @undisturbed()
+    def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
+        """An attempt began; `where` names node, host, process and GPUs."""
+        self._attempts[spec.name] += 1
+        self._begun[spec.name] += 1
+        self._rows[spec.name] = []
+        self._running[spec.name] = spec
+        self._share_node(spec.name, str(where.get("node", "")))
+        self._append("attempt_started", spec, **where)
+        self._watcher.started(spec)
+
+    def _share_node(self, name: str, node: str) -> None:
+        """Marks the trials that run beside each other on a node: they slow each other down."""
+        self._nodes[name] = node
+        beside = [other for other in self._running if other != name and self._nodes[other] == node]
+        self._shared.update(beside, [name] if beside else [])
+
+    def checkpoints(self, spec: TrialSpec) -> str:
+        """Where a trial's checkpoints lie: a URI, or a path on the machine that it runs on."""
+        return f"{self._checkpoints or scratch()}/{self._book.tree}/{spec.name}"
+
+    def take(self, spec: TrialSpec, kind: str, payload: Any) -> None:
+        """Records what an attempt says."""
+        if kind == "row":
+            self.measured(spec, payload)
+        elif kind == "resumed":
+            self.resumed(spec, payload)
+        elif kind == "not_resumable":
+            self.not_resumable(spec, payload)
+        elif kind == "beat":
+            self.heard(spec, payload)
+        else:
+            raise ValueError(f"an attempt cannot say {kind!r}")
+
+    @undisturbed()
+    def heard(self, spec: TrialSpec, steps: int) -> None:
+        """A sign of life: so many steps in this attempt; goes on record once a minute."""
+        now = time.monotonic()
+        if now - self._heard.get(spec.name, -math.inf) >= HEARTBEAT_SECONDS:
+            self._heard[spec.name] = now
+            self._append("heartbeat", spec, steps=steps)
+
+    @undisturbed()
+    def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
+        """An attempt went on from a checkpoint: these rows stand, later ones are made again."""
+        self._rows[spec.name] = list(rows)
+        last = rows[-1]
+        seconds = last.submission_seconds
+        self._append("attempt_resumed", spec, step=last.global_step, submission_seconds=seconds)
+        self._watcher.told(spec, f"goes on from its checkpoint of step {last.global_step:,}")
+
+    @undisturbed()
+    def not_resumable(self, spec: TrialSpec, reason: str) -> None:
+        """An attempt that is cut off will begin anew."""
+        self._append("attempt_not_resumable", spec, reason=reason)
+        self._watcher.told(spec, f"would begin anew if it were cut off: {reason}")
+
+    @undisturbed()
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A row came in."""
+        self._append("row", spec, row=row)
+        self._rows[spec.name].append(row)
+        if self._limits is not None and self._limits.forbid(spec, self._rows[spec.name]):
+            self._given_up.add(spec.name)
+        self._watcher.measured(spec, row)
+
+    @undisturbed()
+    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+        """An attempt came to its end by itself."""
+        if result.status is Status.PRUNED and self._limits and spec.name in self._given_up:
+            risk = f"its curve says that it will not matter, at a risk of {self._limits.risk:g}"
+            result = replace(result, status=Status.PREDICTED, message=risk)
+        result = replace(
+            result,
+            attempts=self._attempts[spec.name],
+            environment=result.environment | {"shared_node": spec.name in self._shared},
+        )
+        summary = {
+            "status": result.status,
+            "failure": result.failure,
+            "message": result.message,
+            "submission_seconds": result.submission_seconds,
+            "total_seconds": result.total_seconds,
+        }
+        self._append("attempt_ended", spec, **summary)
+        del self._running[spec.name], self._rows[spec.name]
+        self._record(spec, result)
+
+    def _record(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Writes a trial's folder, with the proof where it was pruned, and tells of its end."""
+        if self._pruner is not None:
+            if result.status is Status.PRUNED:
+                proof = self._pruner.proof(spec, result.submission_seconds)
+                result = replace(result, proof=proof)
+            self._pruner.learn(spec, result)
+        with ledger.writing(self._out):
+            write_trial(self._out, spec, result)
+        self._ended[spec.name] = (spec, result)
+        self._watcher.ended(spec, result)
+
+    def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
+        """An attempt's process died; what it had reported stays. Returns whether to try again."""
+        if spec.name not in self._running:
+            self.started(spec, {})
+        if self._begun[spec.name] < self._max_attempts:
+            self._lost(spec, failure, message)
+            return True
+        self.failed(spec, failure, message, traceback)
+        return False
+
+    @undisturbed()
+    def _lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
+        rows = self._rows.pop(spec.name)
+        seconds = rows[-1].submission_seconds if rows else 0.0
+        del self._running[spec.name]
+        self._append(
+            "attempt_lost", spec, failure=failure, message=message, submission_seconds=seconds
+        )
+        self._watcher.told(spec, f"lost its process and will go on: {message}")
+
+    def failed(self, spec: TrialSpec, failure: Failure, message: str, traceback: str = "") -> None:
+        """An attempt was ended from outside, and that is the trial's end."""
+        if spec.name not in self._running:
+            self.started(spec, {})
+        details = {"failure": failure, "message": message, "traceback": traceback}
+        self.ended(spec, self._cut_off(spec, Status.FAILED, **details))
+
+    @undisturbed()
+    def interrupt(self) -> None:
+        """Records every running trial as interrupted."""
+        for spec in list(self._running.values()):
+            self.ended(spec, self._cut_off(spec, Status.INTERRUPTED))
+
+    def summary(self) -> Summary:
+        """How the sweep stands."""
+        results = list(self._ended.values())
+        return Summary(
+            by_status=Counter(result.status for _, result in results),
+            failed=[(spec, r) for spec, r in results if r.status is Status.FAILED],
+            left=len(self._specs)
+            - sum(result.status is not Status.INTERRUPTED for _, result in results),
+        )
+
+    def _cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
+        rows = self._rows[spec.name]
+        if rows:
+            details |= {name: getattr(rows[-1], name) for name in ("global_step", *TIMES)}
+        return TrialResult(status=status, rows=rows, **details)
+
+    def _append(self, event: str, spec: TrialSpec, **data: Any) -> None:
+        self._book.append(event, trial=spec.name, attempt=self._attempts[spec.name], **data)

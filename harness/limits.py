@@ -1,0 +1,45 @@
+"""Where trials are given up on a prediction: limits that came of earlier results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scoring.records import EvalRow, TrialSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How far from the target the best value of a trial may be (`scoring.prediction.limits`).
+
+    Attributes:
+        risk: The chance, at most, that giving up a submission's trials moves a score by over 0.01.
+        fractions: Of the budget, where curves are looked at.
+        gaps: By submission and workload the limit at each of them, in the metric's unit.
+    """
+
+    risk: float
+    fractions: Sequence[float]
+    gaps: Mapping[tuple[str, str], Sequence[float]]
+
+    def forbid(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> bool:
+        """Whether a trial under way is too far behind, by its rows so far."""
+        gaps = self.gaps.get((spec.submission, spec.workload), ())
+        for fraction, limit in zip(self.fractions, gaps, strict=False):
+            second = fraction * spec.budget_seconds
+            if rows[-1].submission_seconds < second:
+                break
+            best = min(
+                (_gap(spec, row) for row in rows if row.submission_seconds <= second),
+                default=-math.inf,
+            )
+            if best > limit:
+                return True
+        return False
+
+
+def _gap(spec: TrialSpec, row: EvalRow) -> float:
+    value = row.metrics[spec.goal_column]
+    gap = value - spec.goal.target if spec.goal.direction == "min" else spec.goal.target - value
+    return math.inf if math.isnan(gap) else max(gap, 0.0)

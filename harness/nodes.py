@@ -1,0 +1,68 @@
+"""The Ray cluster: how it is joined or started, and which nodes it has."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+
+from scoring.records import UserError
+
+
+class ClusterError(UserError):
+    """The cluster cannot be used; the message says why and what to do."""
+
+
+def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[str, float]]:
+    """What each living node of the cluster at `address` has, by name; what is free in all.
+
+    Raises:
+        ClusterError: There is no cluster.
+    """
+    connect(address)
+    living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    return [(node["NodeName"], node["Resources"]) for node in living], free
+
+
+def connect(address: str | None) -> None:
+    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    host, _, port = (address or "").rpartition(":")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        if port.isdigit():  # Ray waits for minutes where nobody listens
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        ray.init(
+            address=address or "local",
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+        where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
+        raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def living_nodes() -> dict[str, dict[str, float]]:
+    """The resources of every node, by its name and in the order of names."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return {n["NodeID"]: n["Resources"] for n in sorted(nodes, key=_name) if n["Alive"]}
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node["NodeID"])
+
+
+def node_id() -> str:
+    """Ray's name of the node that a process runs on."""
+    return str(ray.get_runtime_context().get_node_id())

@@ -1,0 +1,44 @@
+"""A submission's code on its way to the machine that runs it: nodes share no file system."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from harness.environment import scratch
+from harness.submission import content_hash, files_of
+from scoring.records import TrialSpec
+
+
+def packed(folder: Path) -> bytes:
+    """The files of a submission's folder."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for path in files_of(folder):
+            archive.add(path, path.relative_to(folder))
+    return content.getvalue()
+
+
+def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
+    """The spec with the submission's folder on this machine, unpacked where it is not there.
+
+    Args:
+        spec: With the folder on the driver's machine.
+        code: The packed folder.
+    """
+    folder = Path(spec.submission_path)
+    if folder.is_dir() and content_hash(folder) == spec.submission_hash:
+        return spec
+    here = scratch() / "code" / spec.submission_hash
+    if not here.is_dir():
+        here.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=here.parent))
+        with tarfile.open(fileobj=io.BytesIO(code)) as archive:
+            archive.extractall(aside / folder.name, filter="data")
+        with contextlib.suppress(OSError):  # another process was faster
+            aside.rename(here)
+    return replace(spec, submission_path=str(here / folder.name))

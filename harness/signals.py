@@ -1,0 +1,75 @@
+"""Ctrl-C and SIGTERM: heard always, and never in the middle of a record.
+
+An exception raised by a signal handler is lost where Python happens to run a destructor or a
+library's callback. So whoever must hear of a signal has it noted, and asks.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_BOTH = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def noted() -> Iterator[Callable[[], None]]:
+    """Signals wait until they are asked for; from the second one on they are raised at once.
+
+    Yields:
+        Raises KeyboardInterrupt if a signal has come.
+    """
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        if len(seen) > 1:
+            raise KeyboardInterrupt
+
+    def ask() -> None:
+        if seen:
+            raise KeyboardInterrupt
+
+    with _handled_by(note):
+        yield ask
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals wait until the block is done, and are then what they would have been."""
+    held: list[int] = []
+    with _handled_by(lambda number, frame: held.append(number)):
+        yield
+    if held:
+        signal.raise_signal(held[0])
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Sets a handler for both; only the main thread may, and signals go to no other."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(number, handler) for number in _BOTH]
+    try:
+        yield
+    finally:
+        for number, earlier in zip(_BOTH, before, strict=True):
+            signal.signal(number, earlier)

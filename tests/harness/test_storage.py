@@ -1,0 +1,30 @@
+"""Places for checkpoints: a folder and a URI behave alike."""
+
+import pytest
+
+from harness.storage import StorageError, storage
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_files_are_put_listed_fetched_and_dropped(tmp_path, scheme):
+    place = storage(f"{scheme}{tmp_path}/trial/rank_1")
+    assert place.names() == []
+    for name in ("2.pt", "1.pt"):
+        file = place.workshop() / ".aside"
+        file.write_text(name)
+        place.put(file, name)
+        assert not file.exists()
+    assert place.names() == ["1.pt", "2.pt"]
+    with place.fetched("2.pt") as path:
+        assert path.read_text() == "2.pt"
+    place.drop("1.pt")
+    assert place.names() == ["2.pt"]
+    place.clear()
+    place.clear()
+    assert place.names() == []
+
+
+@pytest.mark.parametrize("uri", ["nonsense://bucket/folder", "file://no.such.host/x"])
+def test_a_uri_that_nothing_opens_is_refused(uri):
+    with pytest.raises(StorageError, match=f"--checkpoint-dir {uri}: cannot be opened"):
+        storage(uri)
