@@ -39,7 +39,7 @@ def workloads(as_json: JsonOption = False) -> None:
 
 
 def submissions(as_json: JsonOption = False) -> None:
-    """Lists the submissions."""
+    """Lists the submissions, with the bytes of state that each keeps per parameter."""
     from harness.submission import available, library
 
     found = {
@@ -49,7 +49,8 @@ def submissions(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table("submission", "title", "paper")
+    table = Table("submission", "title", "state, bytes a parameter", "paper")
     for name, info in found.items():
-        table.add_row(name, info["title"], info["paper"])
+        state = f"{info['state_bytes_per_parameter']:.2f}"
+        table.add_row(name, info["title"], state, info["paper"])
     console.print(table)

@@ -78,7 +78,10 @@ def test_listings(chronograd):
     assert code == 0
     assert json.loads(out)["mnist"]["goal"]["target"] == 0.97
     code, out, _ = chronograd("submissions", "--json")
-    assert json.loads(out)["external_tuning/nadamw"]["title"] == "NadamW"
+    listed = json.loads(out)
+    assert listed["external_tuning/nadamw"]["title"] == "NadamW"
+    assert listed["external_tuning/nadamw"]["state_bytes_per_parameter"] == 8.0  # two moments
+    assert "12.00" in chronograd("submissions")[1]  # three, AMSGrad's
     for listing in ("workloads", "submissions"):
         assert chronograd(listing)[0] == 0
 

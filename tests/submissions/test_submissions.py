@@ -20,6 +20,7 @@ from scoring.records import Status
 from submissions import recipe
 from tests.fixtures.toy import Rows, make_spec
 
+ENOUGH = 120  # steps in which every submission learns something, Prodigy too
 STEPS = 40  # the step hint; the horizon of schedules is three quarters of it
 HORIZON = 30
 SGD_POINT = {"learning_rate": 0.05, "one_minus_beta1": 0.1, "weight_decay": 1e-3,
@@ -116,7 +117,10 @@ def test_every_submission_trains_every_demo_workload(name, workload):
     point = None
     if name.startswith("external_tuning"):
         point = search_space.load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
-    spec = spec_of(name, point, workload, tuning=name.split("_")[0], submission_path=str(folder))
+    spec = spec_of(
+        name, point, workload, tuning=name.split("_")[0], submission_path=str(folder),
+        step_hint=ENOUGH, max_steps=ENOUGH,
+    )  # fmt: skip
     result = run_attempt(workloads.get, spec)
     assert result.status is Status.STEP_LIMIT, result.traceback
     first, last = (row.metrics["train/loss"] for row in result.rows)
@@ -127,7 +131,7 @@ def test_every_submission_trains_every_demo_workload(name, workload):
 def test_every_submission_says_what_it_is(name):
     folder = submission.library() / name
     info = json.loads((folder / "submission_info.json").read_text())
-    assert {"title", "authors", "paper", "description"} <= info.keys()
+    assert {"title", "authors", "paper", "description", "differs"} <= info.keys()
     if name.startswith("external_tuning"):
         points = search_space.load(folder / submission.SEARCH_SPACE_FILE).points(0, 3, 5)
         assert len(points[0]) == 5

@@ -1,0 +1,222 @@
+"""What a step of every submission costs beside AdamW, and what its state takes in memory.
+
+Every submission trains one set of parameters, a transformer's, on a linear loss whose gradients
+cost next to nothing; what a submission that leaves the parameters alone takes is subtracted. A
+round measures each of them once, one after another, so that all see the same machine; times are
+means over a round's steps, medians over the rounds, and ratios to torch's own foreach AdamW.
+
+    python -m benchmarks.optimizers [SUBMISSION ...] [--rounds 5] [--steps 20] [--width 256]
+                                    [--device cpu]
+    python -m benchmarks.optimizers --write-memory    # into every submission_info.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness import submission
+from harness.search_space import load as load_search_space
+from harness.spec import LossType, ParameterType
+from submissions import recipe, schedules
+
+MEMORY = "state_bytes_per_parameter"  # the key in submission_info.json
+ADAMW = {"lr": 1e-3, "weight_decay": 0.01}
+
+
+class Idle(torch.optim.Optimizer):
+    """Asks for the gradients and leaves the parameters alone."""
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """What the closure gives."""
+        return closure() if closure else None
+
+
+BASES = {
+    "nothing": lambda params, *_: Idle(params, {}),
+    "torch AdamW, foreach": lambda params, *_: torch.optim.AdamW(params, foreach=True, **ADAMW),
+    "torch AdamW, fused": lambda params, *_: torch.optim.AdamW(params, fused=True, **ADAMW),
+}
+
+
+def transformer(width: int, device: str) -> nn.Module:
+    """The parameters of four blocks, an embedding and an output layer; it is never called."""
+    torch.manual_seed(0)
+    blocks = [
+        nn.ModuleDict(
+            {
+                "norm": nn.LayerNorm(width),
+                "qkv": nn.Linear(width, 3 * width),
+                "out": nn.Linear(width, width),
+                "up": nn.Linear(width, 4 * width),
+                "down": nn.Linear(4 * width, width),
+            }
+        )
+        for _ in range(4)
+    ]
+    parts = {"embedding": nn.Embedding(16 * width, width), "blocks": nn.ModuleList(blocks)}
+    return nn.ModuleDict({**parts, "head": nn.Linear(width, 4 * width)}).to(device)
+
+
+def workload(model: nn.Module, steps: int) -> Any:
+    """What a submission sees: a loss that is linear in the parameters, its gradients fixed."""
+    fixed = [torch.randn_like(p) / p.numel() ** 0.5 for p in model.parameters()]
+
+    def loss_fn(label_batch: Any, logits_batch: Any, **_: Any) -> dict[str, torch.Tensor]:
+        pairs = zip(logits_batch, fixed, strict=True)
+        summed = torch.stack([torch.vdot(p.flatten(), g.flatten()) for p, g in pairs]).sum()
+        return {"summed": summed, "n_valid_examples": torch.ones_like(summed)}
+
+    def kind(name: str, p: torch.Tensor) -> ParameterType:
+        if name.startswith("embedding"):
+            return ParameterType.EMBEDDING
+        if "norm" in name:
+            scale = name.endswith("weight")
+            return ParameterType.LAYER_NORM_SCALE if scale else ParameterType.LAYER_NORM_BIAS
+        return ParameterType.WEIGHT if p.ndim == 2 else ParameterType.BIAS
+
+    return SimpleNamespace(
+        step_hint=2 * steps,
+        max_allowed_runtime_sec=1.0,
+        eval_period_time_sec=0.1,
+        num_train_examples=1000,
+        loss_type=LossType.MEAN_SQUARED_ERROR,
+        target_metric_name="loss",
+        metrics_logger=None,
+        model_params_types={n: kind(n, p) for n, p in model.named_parameters()},
+        is_output_params=lambda name: name.startswith("head."),
+        model_fn=lambda params, model_state, **_: (list(params.parameters()), model_state),
+        loss_fn=loss_fn,
+    )
+
+
+def functions_of(name: str) -> tuple[Any, Any]:
+    """A submission's functions and its first point; or those of one of the bases."""
+    if name in BASES:
+        return recipe.submission(BASES[name], schedules.none, fixed={}), None
+    folder = submission.find(name)
+    space = folder / submission.SEARCH_SPACE_FILE
+    point = load_search_space(space).points(0, 1, 1)[0][0] if space.is_file() else None
+    return submission.load(folder), point and SimpleNamespace(**point)
+
+
+def train(name: str, width: int, steps: int, device: str) -> tuple[float, float]:
+    """Seconds a step of `update_params` and the state's bytes a parameter, after as many steps."""
+    functions, point = functions_of(name)
+    model = transformer(width, device)
+    view = workload(model, steps)
+    queue = itertools.repeat({"inputs": torch.zeros(1), "targets": torch.zeros(1)})
+    state = functions.init_optimizer_state(view, model, None, point, (0, 0))
+    began = 0.0
+    for step in range(2 * steps):
+        if step == steps:  # the first half warms up
+            began = now(device)
+        batch = functions.data_selection(view, queue, state, model, None, point, step, (0, 0))
+        state, model, _ = functions.update_params(
+            workload=view,
+            current_param_container=model,
+            current_params_types=view.model_params_types,
+            model_state=None,
+            hyperparameters=point,
+            batch=batch,
+            loss_type=view.loss_type,
+            optimizer_state=state,
+            eval_results=[],
+            global_step=step,
+            rng=(0, 0),
+        )
+    seconds = (now(device) - began) / steps
+    return seconds, state_bytes(state, model, queue) / sum(p.numel() for p in model.parameters())
+
+
+def now(device: str) -> float:
+    """The time, the device's work done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def state_bytes(state: Any, model: nn.Module, queue: object) -> int:
+    """The bytes of all tensors that a submission keeps besides the model and its gradients."""
+    own = [model, queue, *model.parameters(), *model.buffers()]
+    seen = {id(thing) for thing in own}
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors(state, seen)}
+    for p in model.parameters():
+        storages.pop(p.untyped_storage().data_ptr(), None)
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+def tensors(thing: Any, seen: set[int]) -> Iterator[torch.Tensor]:
+    """Every tensor that is reachable from an object, once."""
+    if id(thing) in seen or isinstance(thing, type):
+        return
+    seen.add(id(thing))
+    held: Iterable[Any] = ()
+    if isinstance(thing, torch.Tensor):
+        yield thing
+    elif isinstance(thing, Mapping):
+        held = thing.values()
+    elif isinstance(thing, (list, tuple, set, deque)):
+        held = thing
+    elif hasattr(thing, "__dict__"):
+        held = vars(thing).values()
+    for part in list(held):
+        yield from tensors(part, seen)
+
+
+def measured_memory(name: str) -> float:
+    """The figure in submission_info.json: bytes a parameter at a small width."""
+    return round(train(name, width=32, steps=20, device="cpu")[1], 2)
+
+
+def write_memory() -> None:
+    """Measures every submission's state and writes it into its submission_info.json."""
+    for name in submission.available():
+        file = submission.library() / name / "submission_info.json"
+        info = json.loads(file.read_text(encoding="utf-8")) | {MEMORY: measured_memory(name)}
+        file.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"{name:45} {info[MEMORY]:8.2f} bytes a parameter", flush=True)
+
+
+def main() -> None:
+    """Rounds of all submissions; prints medians."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("submissions", nargs="*", default=submission.available())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--write-memory", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.write_memory:
+        write_memory()
+        return
+    names = [*BASES, *(arguments.submissions or submission.available())]
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    memory = {}
+    for _ in range(arguments.rounds):
+        for name in names:
+            lap, memory[name] = train(name, arguments.width, arguments.steps, arguments.device)
+            seconds[name].append(lap)
+    idle, adamw = ([*map(float, seconds[name])] for name in list(BASES)[:2])
+    print(f"{'':45}  ms a step    times AdamW    bytes a parameter")
+    for name in names[1:]:
+        own = [lap - nothing for lap, nothing in zip(seconds[name], idle, strict=True)]
+        base = [lap - nothing for lap, nothing in zip(adamw, idle, strict=True)]
+        ratio = statistics.median(a / b for a, b in zip(own, base, strict=True))
+        milliseconds = 1000 * statistics.median(own)
+        print(f"{name:45} {milliseconds:10.3f} {ratio:14.2f} {memory[name]:20.2f}")
+
+
+if __name__ == "__main__":
+    main()

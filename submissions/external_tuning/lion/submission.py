@@ -1,0 +1,26 @@
+"""Lion, from pytorch_optimizer."""
+
+from collections.abc import Iterable
+
+import torch
+from pytorch_optimizer import Lion
+
+from harness.spec import Hyperparameters, Tensor
+from submissions import recipe
+
+
+def make_optimizer(
+    params: Iterable[Tensor], hyperparameters: Hyperparameters, horizon: int
+) -> torch.optim.Optimizer:
+    """Lion (Chen et al. 2023, algorithm 2)."""
+    return Lion(
+        params,
+        lr=hyperparameters.learning_rate,
+        betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+        weight_decay=hyperparameters.weight_decay,
+    )
+
+
+get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (
+    recipe.submission(make_optimizer)
+)

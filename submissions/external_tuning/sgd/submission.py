@@ -1,0 +1,24 @@
+"""Stochastic gradient descent, from torch.optim."""
+
+from collections.abc import Iterable
+
+import torch
+
+from harness.spec import Hyperparameters, Tensor
+from submissions import recipe
+
+
+def make_optimizer(
+    params: Iterable[Tensor], hyperparameters: Hyperparameters, horizon: int
+) -> torch.optim.Optimizer:
+    """SGD without momentum (Robbins and Monro 1951), weight decay added to the gradient."""
+    return torch.optim.SGD(
+        params,
+        lr=hyperparameters.learning_rate,
+        weight_decay=hyperparameters.weight_decay,
+    )
+
+
+get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (
+    recipe.submission(make_optimizer)
+)
