@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.optim import Optimizer
 
 from harness.spec import (
@@ -85,6 +85,16 @@ def submission(
         recipe.update_params,
         recipe.prepare_for_eval,
     )
+
+
+def _over_processes(loss: Mapping[str, Tensor]) -> tuple[int, Tensor, Tensor]:
+    """How many processes train together, the summed loss [] and the valid examples [] of all."""
+    summed, valid = loss["summed"].detach(), loss["n_valid_examples"]
+    if not distributed.is_initialized():
+        return 1, summed, valid
+    both = torch.stack([summed, valid.to(summed.dtype)])
+    distributed.all_reduce(both)
+    return distributed.get_world_size(), both[0], both[1]
 
 
 class _Recipe:
@@ -177,14 +187,14 @@ class _Recipe:
                 mask_batch=batch.get("weights"),
                 label_smoothing=getattr(chosen, "label_smoothing", 0.0),
             )
-            per_valid_example = loss["n_valid_examples"].reciprocal()
-            if backward:
-                loss["summed"].backward(gradient=per_valid_example)  # the gradient of the mean
+            processes, summed, valid = _over_processes(loss)
+            per_valid_example = valid.reciprocal()
+            if backward:  # the gradient of the mean; of several processes' the mean is taken
+                loss["summed"].backward(gradient=processes * per_valid_example)
                 if hasattr(chosen, "grad_clip"):
                     parameters = current_param_container.parameters()
                     torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
-            mean: Tensor = loss["summed"].detach() * per_valid_example
-            return mean
+            return summed * per_valid_example
 
         optimizer.step(closure)
         if "schedule" in optimizer_state and global_step < HORIZON * workload.step_hint:
