@@ -31,7 +31,7 @@ def nadamw(steps):
 
 
 def queue_mean(history, step):
-    """Kaddour 2022, eq. 1: the mean of the latest three checkpoints, or of those there are."""
+    """Kaddour 2022: the mean of the latest three checkpoints, or of those there are."""
     taken = [history[t] for t in range(4, step + 1, 2)][-3:]
     return [np.mean(weights, axis=0) for weights in zip(*taken, strict=True)]
 

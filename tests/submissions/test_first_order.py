@@ -7,7 +7,7 @@ from tests.submissions.toys import Toy, assert_close, optimized
 
 
 def amos_loop(toy, scales, steps, xi, beta, momentum):
-    """Tian and Parikh 2022, Algorithm 1, a number a tensor for v and b, then a momentum."""
+    """Tian and Parikh 2022, section 2, a number a tensor for v and b, then a momentum."""
     weights = toy.start
     v = [0.0] * len(weights)
     b = [0.0] * len(weights)
@@ -18,8 +18,8 @@ def amos_loop(toy, scales, steps, xi, beta, momentum):
         for i, (w, g, eta) in enumerate(zip(weights, gs, scales, strict=True)):
             v[i] = beta * v[i] + (1 - beta) * np.mean(g**2)
             v_hat = v[i] / (1 - beta**t)
-            c = (1 + np.sqrt(xi) / 4 * b[i]) ** -0.5  # c(b), section 4
-            d = (1 + np.sqrt(xi * eta) / 4 * b[i]) ** -1.0  # d(b)
+            c = (1 + np.sqrt(xi) / 4 * b[i]) ** -0.5
+            d = (1 + np.sqrt(xi * eta) / 4 * b[i]) ** -1.0
             gamma = c * xi**2 / v_hat * np.mean(g**2)
             step = d * (xi * eta / np.sqrt(v_hat) * g + gamma / 2 * w)
             b[i] = b[i] + gamma * (1 + b[i])
@@ -38,7 +38,7 @@ def test_amos_follows_its_paper_and_counts_all_inputs_of_a_convolution():
 
 
 def adamg_loop(toy, steps):
-    """Pan et al. 2024, Algorithm 1: s(v) = 0.2 v^0.24, eta_k = 1 / sqrt(k)."""
+    """Pan et al. 2024, AdamG: s(v) = 0.2 v^0.24, step sizes 1 / sqrt(k)."""
     b1, b2, b3, p, q, eps = 0.95, 0.999, 0.95, 0.2, 0.24, 1e-8
     (w,) = toy.start
     m, v, r = 0.0, 0.0, 0.0

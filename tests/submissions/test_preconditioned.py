@@ -7,7 +7,7 @@ from tests.submissions.toys import Toy, assert_close, optimized
 
 
 def turned(x, left, right, back=False):
-    """Q_L^T X Q_R, or back: Q_L X Q_R^T (Vyas et al. 2024, Algorithm 3, lines 3 and 9)."""
+    """Q_L^T X Q_R, or back: Q_L X Q_R^T (Vyas et al. 2024, Algorithm 3)."""
     return left @ x @ right.T if back else left.T @ x @ right
 
 
@@ -64,7 +64,10 @@ def spectral_bound(s):
 
 
 def fitted(qs, m, noise):
-    """Li 2018, eqs. 17 to 20: Q <- Q - mu triu(A A^T - B B^T) Q / |A A^T + B B^T|, mu = 0.1."""
+    """Li 2018, on a Lie group: Q <- Q - 0.1 triu(A A^T - B B^T) Q / |A A^T + B B^T|.
+
+    A = Q_L M Q_R^T, B = Q_L^(-T) V Q_R^(-1), V the noise; for a vector Q is diagonal.
+    """
     if m.ndim == 1:
         a, b = qs[0] * m, noise / qs[0]
         return [qs[0] - 0.1 * (a * a - b * b) * qs[0] / np.max(a * a + b * b)]

@@ -86,6 +86,21 @@ def test_a_search_without_success_takes_the_smallest_step():
     np.testing.assert_allclose(param.detach(), np.full(3, 2 - 1e-6))
 
 
+def test_a_step_to_where_the_loss_is_no_number_is_refused():
+    def closure_of(param):
+        def closure(backward=True):
+            if backward:
+                param.grad = torch.ones_like(param)
+            return param.detach().sum() if (param > 1.2).all() else torch.tensor(torch.nan)
+
+        return closure
+
+    param, optimizer = steps_of(ARMIJO, {}, closure_of, 1)
+    found = optimizer.param_groups[0]["lr"]
+    assert found < 0.8 <= found / 0.9
+    np.testing.assert_allclose(param.detach(), np.full(3, 2 - found))
+
+
 def test_a_loss_that_is_no_number_is_not_searched_for():
     calls = []
 

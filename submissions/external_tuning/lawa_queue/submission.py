@@ -12,7 +12,7 @@ from submissions.averaging import AveragedNadamW
 
 
 class LawaQueue(AveragedNadamW):
-    """The mean of the `length` latest checkpoints (Kaddour 2022, eq. 1)."""
+    """The mean of the `length` latest checkpoints (Kaddour 2022)."""
 
     def __init__(self, params: Iterable[Any], length: int, **options: Any) -> None:
         super().__init__(params, **options)

@@ -15,7 +15,7 @@ class Sam(pytorch_optimizer.SAM):
     """pytorch_optimizer's SAM, that takes its first gradient too, with the same dropout masks."""
 
     def step(self, closure: Callable[..., Any]) -> Any:  # type: ignore[override]
-        """Two gradients, one step; returns the loss at the weights (Foret et al. 2021, eq. 4)."""
+        """Foret et al. 2021, Algorithm 1; returns the loss at the weights."""
         repeated = same_draws(closure, self.param_groups[0]["params"][0].device)
         loss = repeated()
         super().step(repeated)

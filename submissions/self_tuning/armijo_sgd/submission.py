@@ -1,5 +1,6 @@
 """SGD with a stochastic Armijo line search: the step size is found on the step's own batch."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -72,8 +73,8 @@ class ArmijoSGD(torch.optim.Optimizer):
         for _ in range(group["trials"]):
             move(step_size)
             found = _over_processes(repeated(backward=False))
-            if not found > loss - group["c"] * step_size * squared:  # nor where the loss is NaN
-                break
+            if found <= loss - group["c"] * step_size * squared or not math.isfinite(loss):
+                break  # where the loss itself is lost there is nothing to search for
             step_size *= group["shrink"]
         else:
             step_size = group["smallest"]
