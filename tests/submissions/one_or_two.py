@@ -36,6 +36,7 @@ def train(name, processes, rank):
     folder = submission.find(name)
     loaded, point = submission.load(folder), hyperparameters(folder)
     model, _ = workload.init_model_fn(0)
+    model.double()  # a root of a matrix of low rank magnifies the last bit
     wrapped = DistributedDataParallel(model) if processes > 1 else model
     torch.manual_seed(rank)  # the processes' generators differ, as dropout wants them to
     state = loaded.init_optimizer_state(workload, wrapped, None, point, (0, 0))
@@ -46,7 +47,8 @@ def train(name, processes, rank):
     }  # fmt: skip
     for step in range(STEPS):
         state, wrapped, _ = loaded.update_params(
-            batch=next(queue), optimizer_state=state, current_param_container=wrapped,
+            batch={key: value.double() for key, value in next(queue).items()},
+            optimizer_state=state, current_param_container=wrapped,
             model_state=None, global_step=step, **rest,
         )  # fmt: skip
     loaded.prepare_for_eval(

@@ -10,7 +10,7 @@ EXACT = [
     "shampoo", "caspr", "kron", "sam", "lawa_queue", "lawa_ema", "nag_gs", "amos",
     "self_tuning/armijo_sgd", "self_tuning/adamg",
 ]  # fmt: skip
-NAMES = [*EXACT, "soap"]  # whose eigenbasis may turn with the last bit of a gradient
+NAMES = [*EXACT, "soap"]  # a moment of low rank has no one eigenbasis
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def results(tmp_path_factory):
         module = "tests.submissions.one_or_two"
         command = [sys.executable, "-m", module, str(folder), str(processes)]
         children = [subprocess.Popen([*command, str(rank), *NAMES]) for rank in range(processes)]
-        assert [child.wait(timeout=300) for child in children] == [0] * processes
+        assert [child.wait(timeout=600) for child in children] == [0] * processes
         for rank in range(processes):
             found[processes, rank] = {
                 name: torch.load(folder / f"{number}.{rank}.pt")
@@ -43,4 +43,4 @@ def test_two_processes_train_what_one_does(results, name):
     alone, together = results[1, 0][name], results[2, 0][name]
     assert together["learning_rate"] == pytest.approx(alone["learning_rate"], rel=1e-6)
     for one, two in zip(alone["parameters"], together["parameters"], strict=True):
-        torch.testing.assert_close(two, one, rtol=1e-4, atol=5e-5)
+        torch.testing.assert_close(two, one, rtol=1e-9, atol=1e-9)
