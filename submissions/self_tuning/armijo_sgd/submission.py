@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import distributed
 
 from harness.spec import Hyperparameters, Tensor
 from submissions import recipe, schedules
@@ -21,8 +20,8 @@ class ArmijoSGD(torch.optim.Optimizer):
 
     A step starts with `growth` times the step size that the last one found and shrinks it by
     `shrink` until this holds (Algorithm 1; Algorithm 2, option 2). The group's "lr" is the step
-    size found last. Where several processes train one model, f is the mean of their losses, so that
-    all find the same.
+    size found last. The closure's loss must be that of all processes that train together, so that
+    they find the same.
 
     Args:
         params: The parameters, in one group.
@@ -60,7 +59,7 @@ class ArmijoSGD(torch.optim.Optimizer):
         (group,) = self.param_groups
         repeated = same_draws(closure, group["params"][0].device)
         with torch.enable_grad():
-            loss = _over_processes(repeated())
+            loss = repeated().item()
         params = [p for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in params]
         weights = [p.clone() for p in params]
@@ -72,7 +71,7 @@ class ArmijoSGD(torch.optim.Optimizer):
         step_size = min(group["lr"] * group["growth"], group["largest"])
         for _ in range(group["trials"]):
             move(step_size)
-            found = _over_processes(repeated(backward=False))
+            found = repeated(backward=False).item()
             if found <= loss - group["c"] * step_size * squared or not math.isfinite(loss):
                 break  # where the loss itself is lost there is nothing to search for
             step_size *= group["shrink"]
@@ -81,15 +80,6 @@ class ArmijoSGD(torch.optim.Optimizer):
             move(step_size)
         group["lr"] = step_size
         return loss
-
-
-def _over_processes(loss: Tensor) -> float:
-    """The mean of a loss [] over all processes."""
-    if distributed.is_available() and distributed.is_initialized():
-        loss = loss.clone()
-        distributed.all_reduce(loss)
-        loss /= distributed.get_world_size()
-    return loss.item()
 
 
 def make_optimizer(
