@@ -8,8 +8,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from harness.spec import (
     Batch,
@@ -24,11 +24,13 @@ from harness.spec import (
     Tensor,
     UpdateReturn,
 )
+from submissions import schedules
+from submissions.schedules import MakeSchedule
 
 HORIZON = 0.75  # schedules end after this part of the step hint, as AlgoPerf's baselines do
 
-MakeOptimizer = Callable[[Iterable[Tensor], Hyperparameters, int], Optimizer]
-MakeSchedule = Callable[[Optimizer, Hyperparameters, int], LRScheduler | None]
+MakeOptimizer = Callable[[Iterable[Any], Hyperparameters, int], Optimizer]
+MakeGroups = Callable[[nn.Module, Any], Iterable[Any]]  # of the model and the workload
 
 
 class Functions(NamedTuple):
@@ -41,29 +43,16 @@ class Functions(NamedTuple):
     prepare_for_eval: Callable[..., UpdateReturn]
 
 
-def warmup_steps(hyperparameters: Hyperparameters, horizon: int) -> int:
-    """The steps of linear warm-up: the part `warmup_factor` of the horizon, one at least."""
-    return max(1, int(hyperparameters.warmup_factor * horizon))
-
-
-def warmup_cosine(
-    optimizer: Optimizer, hyperparameters: Hyperparameters, horizon: int
-) -> LRScheduler:
-    """Linear warm-up to the learning rate, then half a cosine down to zero at `horizon` steps."""
-    warmup = warmup_steps(hyperparameters, horizon)
-    rise = LinearLR(optimizer, start_factor=1e-10, end_factor=1.0, total_iters=warmup)
-    fall = CosineAnnealingLR(optimizer, T_max=max(1, horizon - warmup))
-    return SequentialLR(optimizer, [rise, fall], milestones=[warmup])
-
-
-def no_schedule(optimizer: Optimizer, hyperparameters: Hyperparameters, horizon: int) -> None:
-    """For optimizers that bring their own, or need none."""
+def all_parameters(model: nn.Module, workload: Any) -> Iterable[Tensor]:
+    """One group of all parameters."""
+    return model.parameters()
 
 
 def submission(
     make_optimizer: MakeOptimizer,
-    make_schedule: MakeSchedule = warmup_cosine,
+    make_schedule: MakeSchedule = schedules.cosine,
     fixed: Mapping[str, Any] | None = None,
+    make_groups: MakeGroups = all_parameters,
 ) -> Functions:
     """Makes the functions of a submission.
 
@@ -71,6 +60,12 @@ def submission(
         make_optimizer: Called with the parameters, the hyperparameters and the horizon in steps.
         make_schedule: Called with the optimizer, the hyperparameters and the horizon in steps.
         fixed: The hyperparameters of a self-tuning submission; None for external tuning.
+        make_groups: The parameters that `make_optimizer` is called with, or groups of them.
+
+    The optimizer is called as `step(closure)`. `closure()` clears the gradients, computes the loss
+    [] of the step's batch and its gradients, clips them where the hyperparameters say so, and
+    returns the loss; it may be called as often as the optimizer likes. `closure(backward=False)`
+    only returns the loss. Batch norm takes the batch into its statistics once.
 
     Optional hyperparameters that every such submission reads: `label_smoothing`, `dropout_rate`,
     `grad_clip` (the largest norm of the gradient).
@@ -78,11 +73,11 @@ def submission(
     Example:
         >>> def make_optimizer(params, hyperparameters, horizon):
         ...     return torch.optim.SGD(params, lr=hyperparameters.learning_rate)
-        >>> functions = submission(make_optimizer, no_schedule, fixed={"learning_rate": 0.1})
+        >>> functions = submission(make_optimizer, schedules.none, fixed={"learning_rate": 0.1})
         >>> functions._fields[:2]
         ('get_batch_size', 'init_optimizer_state')
     """
-    recipe = _Recipe(make_optimizer, make_schedule, fixed)
+    recipe = _Recipe(make_optimizer, make_schedule, fixed, make_groups)
     return Functions(
         recipe.get_batch_size,
         recipe.init_optimizer_state,
@@ -100,8 +95,10 @@ class _Recipe:
         make_optimizer: MakeOptimizer,
         make_schedule: MakeSchedule,
         fixed: Mapping[str, Any] | None,
+        make_groups: MakeGroups,
     ) -> None:
         self._make_optimizer, self._make_schedule = make_optimizer, make_schedule
+        self._make_groups = make_groups
         self._fixed = None if fixed is None else SimpleNamespace(**fixed)
 
     def get_batch_size(self, workload_name: str) -> int:
@@ -119,7 +116,8 @@ class _Recipe:
         """The optimizer and, where it has one, its schedule."""
         chosen = self._fixed or hyperparameters
         horizon = math.ceil(HORIZON * workload.step_hint)
-        optimizer = self._make_optimizer(model_params.parameters(), chosen, horizon)
+        groups = self._make_groups(model_params, workload)
+        optimizer = self._make_optimizer(groups, chosen, horizon)
         schedule = self._make_schedule(optimizer, chosen, horizon)
         return {"optimizer": optimizer} | ({} if schedule is None else {"schedule": schedule})
 
@@ -151,34 +149,44 @@ class _Recipe:
         global_step: int,
         rng: RandomState,
     ) -> UpdateReturn:
-        """One step: forward, backward, optional clipping, optimizer, schedule."""
+        """One step of the optimizer, then of the schedule."""
         chosen = self._fixed or hyperparameters
         optimizer = optimizer_state["optimizer"]
         if hasattr(optimizer, "train"):
             optimizer.train()
-        optimizer.zero_grad()
         dropout = {"dropout_rate": chosen.dropout_rate} if hasattr(chosen, "dropout_rate") else {}
-        logits, model_state = workload.model_fn(
-            params=current_param_container,
-            augmented_and_preprocessed_input_batch=batch,
-            model_state=model_state,
-            mode=ForwardPassMode.TRAIN,
-            rng=rng,
-            update_batch_norm=True,
-            **dropout,
-        )
-        loss = workload.loss_fn(
-            label_batch=batch["targets"],
-            logits_batch=logits,
-            mask_batch=batch.get("weights"),
-            label_smoothing=getattr(chosen, "label_smoothing", 0.0),
-        )
-        per_valid_example = loss["n_valid_examples"].reciprocal()
-        loss["summed"].backward(gradient=per_valid_example)  # the gradient of the mean
-        if hasattr(chosen, "grad_clip"):
-            parameters = current_param_container.parameters()
-            torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
-        optimizer.step()
+        first = True
+
+        def closure(backward: bool = True) -> Tensor:
+            nonlocal first, model_state
+            if backward:
+                optimizer.zero_grad()
+            logits, model_state = workload.model_fn(
+                params=current_param_container,
+                augmented_and_preprocessed_input_batch=batch,
+                model_state=model_state,
+                mode=ForwardPassMode.TRAIN,
+                rng=rng,
+                update_batch_norm=first,
+                **dropout,
+            )
+            first = False
+            loss = workload.loss_fn(
+                label_batch=batch["targets"],
+                logits_batch=logits,
+                mask_batch=batch.get("weights"),
+                label_smoothing=getattr(chosen, "label_smoothing", 0.0),
+            )
+            per_valid_example = loss["n_valid_examples"].reciprocal()
+            if backward:
+                loss["summed"].backward(gradient=per_valid_example)  # the gradient of the mean
+                if hasattr(chosen, "grad_clip"):
+                    parameters = current_param_container.parameters()
+                    torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
+            mean: Tensor = loss["summed"].detach() * per_valid_example
+            return mean
+
+        optimizer.step(closure)
         if "schedule" in optimizer_state and global_step < HORIZON * workload.step_hint:
             optimizer_state["schedule"].step()
         return optimizer_state, current_param_container, model_state

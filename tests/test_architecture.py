@@ -22,7 +22,7 @@ ALLOWED = {
 SHARED = (  # what a workload's or a submission's folder may import besides itself
     "harness.spec", "workloads.base", "workloads.arrays", "workloads.distributed",
     "workloads.prepared", "workloads.resnet", "workloads.sklearn_data", "workloads.vocabulary",
-    "submissions.recipe",
+    "submissions.recipe", "submissions.schedules",
 )  # fmt: skip
 
 

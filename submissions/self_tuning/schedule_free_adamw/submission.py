@@ -6,7 +6,7 @@ import torch
 from schedulefree import AdamWScheduleFree
 
 from harness.spec import Hyperparameters, Tensor
-from submissions import recipe
+from submissions import recipe, schedules
 
 FIXED = {
     "learning_rate": 1e-2,
@@ -26,11 +26,11 @@ def make_optimizer(
         lr=hyperparameters.learning_rate,
         betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
         weight_decay=hyperparameters.weight_decay,
-        warmup_steps=recipe.warmup_steps(hyperparameters, horizon),
+        warmup_steps=schedules.warmup_steps(hyperparameters, horizon),
     )
     return optimizer
 
 
 get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (
-    recipe.submission(make_optimizer, recipe.no_schedule, FIXED)
+    recipe.submission(make_optimizer, schedules.none, FIXED)
 )
