@@ -108,7 +108,7 @@ def cosine(
 def cyclic(optimizer: Optimizer, hyperparameters: Hyperparameters, horizon: int) -> LRScheduler:
     """`cosine` over and over, warm-up included; `cycles` times, 2 without that hyperparameter."""
     cycles = getattr(hyperparameters, "cycles", 2)
-    length = max(1, horizon // cycles)
+    length = math.ceil(horizon / cycles)
     warmup = warmup_steps(hyperparameters, length)
     steps = max(1, length - warmup)
     parts: list[Part] = []
