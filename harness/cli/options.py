@@ -80,6 +80,15 @@ DivergedOption = Annotated[
 CompileOption = Annotated[
     bool, typer.Option(help="torch.compile on GPUs, where the workload asks for it")
 ]
+BatchSizeOption = Annotated[
+    int | None, typer.Option(min=1, help="default: the submission's, else the workload's")
+]
+SearchSpaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, resolve_path=True, help="default: each submission's own"
+    ),
+]
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
 CpusOption = Annotated[
     int, typer.Option(min=1, help="CPUs, and torch threads, of a trial's process")

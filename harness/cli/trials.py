@@ -15,6 +15,7 @@ from harness.cli.options import (
     INTERRUPTED,
     AddressOption,
     AttemptsOption,
+    BatchSizeOption,
     CheckpointsOption,
     ClockKind,
     ClockOption,
@@ -34,6 +35,7 @@ from harness.cli.options import (
     PruningOption,
     RiskOption,
     RulesetOption,
+    SearchSpaceOption,
     SeedOption,
     Track,
     TrackOption,
@@ -56,11 +58,13 @@ TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still
 
 
 def run(
-    submission: Annotated[str, typer.Argument(help="a name or the path of a folder")],
+    submission: Annotated[str, typer.Argument(help="a name, a folder, or a Python file")],
     workload: WorkloadOption,
     study: Annotated[int, typer.Option(min=0)] = 0,
     trial: Annotated[int, typer.Option(min=1)] = 1,
     hparams: Annotated[str | None, typer.Option(help="JSON or a JSON file")] = None,
+    search_space: SearchSpaceOption = None,
+    batch_size: BatchSizeOption = None,
     ruleset: RulesetOption = "mini",
     tuning: TuningOption = None,
     seed: SeedOption = 0,
@@ -88,15 +92,18 @@ def run(
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
-    out = out or Path("results/runs") / f"{Path(submission).resolve().name}-{workload}-{now}"
+    name = Path(submission.removesuffix("/submission.py")).resolve().name
+    out = out or Path("results/runs") / f"{name}-{workload}-{now}"
     executor = ThisProcess(workloads.get)
     options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
     options |= {"max_steps": max_steps, "gpus_per_trial": int(_on_gpu(device))}
+    options |= {"batch_size": batch_size}
     request = Request(
         submissions=[submission],
         workloads=[workload],
         ruleset=rulesets.load(ruleset),
         tuning=tuning,
+        search_space=search_space,
         point=_hyperparameters(hparams),
         options=options,
     )
@@ -120,6 +127,8 @@ def sweep(
     tuning: TuningOption = None,
     studies: Annotated[int | None, typer.Option(min=1, help="default: the ruleset's")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="default: the ruleset's")] = None,
+    search_space: SearchSpaceOption = None,
+    batch_size: BatchSizeOption = None,
     seed: SeedOption = 0,
     clock: ClockOption = ClockKind.WALL,
     until: UntilOption = Until.VALIDATION,
@@ -167,7 +176,9 @@ def sweep(
         request = Request(
             submissions=submissions, workloads=workload or workloads.suite(str(suite)),
             ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
-            options=options | _processes_of(gpus_per_trial, processes_per_trial),
+            search_space=search_space,
+            options=options | _processes_of(gpus_per_trial, processes_per_trial)
+            | {"batch_size": batch_size},
         )  # fmt: skip
         with preparing() as progress:
             draft = check(request, workloads.get, progress)
@@ -182,8 +193,7 @@ def sweep(
         limits = limits_from(history, experiment, risk) if history else None
         how = (checkpoint_dir, max_attempts, exact, order, limits)
         summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *how)
-    _print_summary(summary, out)
-    _exit_by(summary)
+    _conclude(summary, out)
 
 
 @contextmanager
@@ -274,7 +284,8 @@ def _on_gpu(device: Device) -> bool:
     return device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())
 
 
-def _print_summary(summary: Summary, out: Path) -> None:
+def _conclude(summary: Summary, out: Path) -> None:
+    """Says how a sweep stands, and exits by it."""
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     if counts:
         say(f"This run: {counts}.")
@@ -283,6 +294,7 @@ def _print_summary(summary: Summary, out: Path) -> None:
     if summary.left:
         say(f"{summary.left} trials are left. Go on with: chronograd sweep --resume {out}")
     say(f"Records in {out}. Leaderboard: chronograd score {out}")
+    _exit_by(summary)
 
 
 def _exit_by(summary: Summary) -> None:
