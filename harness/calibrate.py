@@ -127,7 +127,7 @@ class Calibration:
             tuning="external",
             studies=1,
             trials=self.trials,
-            search_space=SEARCH_SPACE_FILE,
+            search_space=Path(SEARCH_SPACE_FILE),
             options={
                 **self.options,
                 "clock": "steps",

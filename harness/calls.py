@@ -85,20 +85,35 @@ class SubmissionCalls:
         return self._submission.wants_train_state
 
     def batch_size(self) -> int:
-        """The global batch size: the spec's, else the submission's, else the workload's."""
+        """The global batch size: the spec's, else the submission's, else the workload's.
+
+        The submission is asked for the workload by its name and, where it has no number, by the
+        name of the workload that it varies. A number above that of the training examples is for
+        other data.
+        """
         if self._spec.batch_size is not None:
             return self._spec.batch_size
-        try:
-            size = self._submission.get_batch_size(self._spec.workload)
-        except ValueError:  # AlgoPerf's way to say "not for this workload"
-            return self._workload.train_batch_size
-        most = self._workload.num_train_examples
-        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= most:
-            raise _violation("get_batch_size", f"an int from 1 to {most} (training examples)", size)
+        workload = self._workload
+        for name in dict.fromkeys((self._spec.workload, workload.base_name)):
+            try:
+                size = self._submission.get_batch_size(name)
+            except (ValueError, KeyError):  # "not for this workload": AlgoPerf's ways to say so
+                continue
+            _check_size("get_batch_size", size)
+            return size if size <= workload.num_train_examples else workload.train_batch_size
+        return workload.train_batch_size
+
+    def _eval_batch_size(self) -> int:
+        """How many examples are evaluated at once: the submission's number, else the workload's."""
+        if self._submission.get_eval_batch_size is None:
+            return self._workload.eval_batch_size
+        size = self._submission.get_eval_batch_size(self._spec.workload)
+        _check_size("get_eval_batch_size", size)
         return size
 
     def initialise(self, params: nn.Module, model_state: Any, input_queue: InputQueue) -> None:
         """Calls `init_optimizer_state` for a new model."""
+        self._workload.eval_batch_size = self._eval_batch_size()
         self.params, self.model_state, self._input_queue = params, model_state, input_queue
         self._shapes = _shapes(params)
         self._optimizer_state = self._submission.init_optimizer_state(
@@ -228,6 +243,11 @@ def _named(hyperparameters: dict[str, Any] | None) -> Any:
 
 def _shapes(params: nn.Module) -> dict[str, torch.Size]:
     return {name: parameter.shape for name, parameter in params.named_parameters()}
+
+
+def _check_size(function: str, size: Any) -> None:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise _violation(function, "an int, 1 or more", size)
 
 
 def _violation(function: str, rule: str, got: Any) -> SubmissionError:

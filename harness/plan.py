@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from harness.pruner import Pruner
 
 EXPERIMENT_FILE = "experiment.json"
+_DROPOUT_RATES = ("dropout_rate", "aux_dropout_rate")
 
 
 class PlanError(UserError):
@@ -73,6 +74,7 @@ class Experiment(BaseModel):
     stop_diverged: bool = True
     compile: bool = True
     max_steps: int | None = None
+    batch_size: int | None = None
     search_space: str = submission.SEARCH_SPACE_FILE
     data_dir: str | None = None
     cpus_per_trial: int = 1
@@ -100,6 +102,8 @@ class Experiment(BaseModel):
     def spec(self, name: str, workload: str, study: int, trial: int) -> TrialSpec:
         """One trial of the plan."""
         planned, rules = self.submissions[name], self.workloads[workload]
+        point = None if planned.points is None else planned.points[study][trial - 1]
+        rates = point or {} if self.ruleset.dropout_at_init else {}
         return TrialSpec(
             submission=name,
             submission_path=planned.path,
@@ -109,7 +113,7 @@ class Experiment(BaseModel):
             study=study,
             trial=trial,
             seed=self.seed,
-            hyperparameters=None if planned.points is None else planned.points[study][trial - 1],
+            hyperparameters=point,
             goal=rules.goal,
             test_goal=rules.test_goal,
             budget_seconds=rules.budget_seconds * self.ruleset.budget_factor(self.tuning),
@@ -121,11 +125,13 @@ class Experiment(BaseModel):
             step_seconds=self._step_seconds(rules),
             until=self.until,
             stop_diverged=self.stop_diverged,
+            batch_size=self.batch_size,
             data_dir=self.data_dir,
             device=self.device,
             threads=self.cpus_per_trial,
             processes=self.gpus_per_trial or self.processes_per_trial,
             compile=self.compile,
+            dropout={name: rate for name, rate in rates.items() if name in _DROPOUT_RATES},
         )
 
     def _step_seconds(self, rules: PlannedWorkload) -> float:
@@ -156,7 +162,7 @@ def read_experiment(out: Path) -> Experiment:
 
 
 def plan_submission(
-    folder: Path,
+    place: Path,
     tuning: str,
     seed: int,
     studies: int,
@@ -167,18 +173,18 @@ def plan_submission(
     """Loads and checks a submission and draws its points.
 
     Args:
-        folder: The submission's folder.
+        place: Of the submission, as `submission.find` gives it.
         tuning: "external" or "self".
         seed: Of the points.
         studies: How many studies there are.
         trials: How many trials a study has.
-        search_space: The name of the search space's file in the folder.
+        search_space: The name of the search space's file in the submission's folder, or its path.
         points: Given points [study][trial], which no search space is then needed for.
     """
-    submission.load(folder)
+    folder = submission.load(place).folder
     if tuning == "external" and points is None:
         points = load_search_space(folder / search_space).points(seed, studies, trials)
-    return PlannedSubmission(path=str(folder), hash=submission.content_hash(folder), points=points)
+    return PlannedSubmission(path=str(place), hash=submission.content_hash(place), points=points)
 
 
 def plan_workload(

@@ -41,7 +41,7 @@ class Request:
     tuning: str | None = None
     studies: int | None = None
     trials: int | None = None
-    search_space: str = submission.SEARCH_SPACE_FILE
+    search_space: Path | None = None  # for every submission; None: each one's own
     point: dict[str, Any] | None = None  # instead of the search space's points
     options: Mapping[str, Any]  # fields of Experiment, as they are
 
@@ -66,8 +66,10 @@ def check(
 def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     """As `check`, but for the data, which need not be here."""
     ruleset = request.ruleset
-    folders = _folders(request.submissions, request.tuning)
-    tuning = request.tuning or ("external" if request.point else _natural_tuning(folders))
+    places = _places(request.submissions, request.tuning)
+    search_space = str(request.search_space or submission.SEARCH_SPACE_FILE)
+    natural = "external" if request.point else _natural_tuning(places, search_space)
+    tuning = request.tuning or natural
     studies = request.studies or ruleset.studies
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
     seed = request.options["seed"]
@@ -76,8 +78,8 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
         check_point("--hparams", request.point)
         points = [[request.point] * trials] * studies
     planned = {
-        name: plan_submission(folder, tuning, seed, studies, trials, request.search_space, points)
-        for name, folder in folders.items()
+        name: plan_submission(place, tuning, seed, studies, trials, search_space, points)
+        for name, place in places.items()
     }
     data_dir = request.options.get("data_dir")
     loaded = {name: load_workload(name, data_dir, "cpu") for name in request.workloads}
@@ -85,7 +87,7 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
         "tuning": tuning,
         "studies": studies,
         "trials": trials,
-        "search_space": request.search_space,
+        "search_space": search_space,
         "cpus_per_trial": 1,
         "gpus_per_trial": 0,
         "processes_per_trial": 1,
@@ -106,8 +108,8 @@ def resumed(
         UserError: There is no plan, or what it needs is gone or changed.
     """
     old = read_experiment(out)
-    options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "data_dir"}
-    options |= {"cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
+    options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "batch_size"}
+    options |= {"data_dir", "cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
     request = Request(
         submissions=[planned.path for planned in old.submissions.values()],
         workloads=list(old.workloads),
@@ -115,7 +117,7 @@ def resumed(
         tuning=old.tuning,
         studies=max(studies or 0, old.studies),
         trials=old.trials,
-        search_space=old.search_space,
+        search_space=Path(old.search_space),
         options={name: getattr(old, name) for name in options},
     )
     return check(request, load_workload, progress)
@@ -217,24 +219,26 @@ class Draft:
         return statistics.median(by_type.values())
 
 
-def _folders(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
-    """Submission folders by name; two of one name cannot share a results tree."""
-    folders: dict[str, Path] = {}
-    for name in names:
-        folder = submission.find(name, tuning)
-        other = folders.setdefault(folder.name, folder)
-        if other != folder:
+def _places(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
+    """Where submissions lie, by name; two of one name cannot share a results tree."""
+    places: dict[str, Path] = {}
+    for given in names:
+        place = submission.find(given, tuning)
+        name = submission.name_of(place)
+        other = places.setdefault(name, place)
+        if other != place:
             raise PlanError(
-                f"two submissions are called {folder.name}: {other} and {folder}; rename a "
-                "folder, or sweep them into different --out"
+                f"two submissions are called {name}: {other} and {place}; rename one, or sweep "
+                "them into different --out"
             )
-    return folders
+    return places
 
 
-def _natural_tuning(folders: Mapping[str, Path]) -> str:
+def _natural_tuning(places: Mapping[str, Path], search_space: str) -> str:
     """External where there is a search space, else self; a results tree holds one kind."""
     has_space = {
-        name: (folder / submission.SEARCH_SPACE_FILE).is_file() for name, folder in folders.items()
+        name: (submission.file_of(place).parent / search_space).is_file()
+        for name, place in places.items()
     }
     if len(set(has_space.values())) > 1:
         external = ", ".join(name for name, has in has_space.items() if has)

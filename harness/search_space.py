@@ -115,7 +115,8 @@ def check_point(where: str, point: Point) -> None:
     """Raises SearchSpaceError unless `point` maps names to finite plain values."""
     for name, value in point.items():
         _check_name(where, name)
-        _check_value(f"{where}: {name}", value)
+        for item in value if isinstance(value, list) else [value]:  # such as Adam's two betas
+            _check_value(f"{where}: {name}", item)
 
 
 def _check_domain(where: str, domain: Any) -> None:

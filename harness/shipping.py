@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.environment import scratch
-from harness.submission import content_hash, files_of
+from harness.submission import content_hash, file_of, files_of
 from scoring.records import TrialSpec
 
 
-def packed(folder: Path) -> bytes:
+def packed(place: Path) -> bytes:
     """The files of a submission's folder."""
-    content = io.BytesIO()
+    content, folder = io.BytesIO(), file_of(place).parent
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for path in files_of(folder):
             archive.add(path, path.relative_to(folder))
@@ -30,8 +30,9 @@ def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
         spec: With the folder on the driver's machine.
         code: The packed folder.
     """
-    folder = Path(spec.submission_path)
-    if folder.is_dir() and content_hash(folder) == spec.submission_hash:
+    place = Path(spec.submission_path)
+    folder = file_of(place).parent
+    if file_of(place).is_file() and content_hash(place) == spec.submission_hash:
         return spec
     here = scratch() / "code" / spec.submission_hash
     if not here.is_dir():
@@ -41,4 +42,4 @@ def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
             archive.extractall(aside / folder.name, filter="data")
         with contextlib.suppress(OSError):  # another process was faster
             aside.rename(here)
-    return replace(spec, submission_path=str(here / folder.name))
+    return replace(spec, submission_path=str(here / place.relative_to(folder.parent)))

@@ -134,6 +134,12 @@ class Workload(abc.ABC):
         self.device = torch.device(device)
 
     @property
+    def base_name(self) -> str:
+        """The name of the workload that this one varies: of the first class above with a name."""
+        classes = (cls for cls in reversed(type(self).__mro__) if issubclass(cls, Workload))
+        return next(cls.name for cls in classes if "name" in vars(cls))
+
+    @property
     def goal(self) -> Goal:
         """What a trial must reach on the validation split."""
         return Goal(
@@ -197,10 +203,16 @@ class Workload(abc.ABC):
         """Whether the parameter belongs to the output layer. Called by submissions. Timed."""
 
     @abc.abstractmethod
-    def init_model_fn(self, rng: RandomState) -> tuple[ParameterContainer, ModelAuxiliaryState]:
-        """Makes the initialised model on `self.device`: a pure function of `rng`.
+    def init_model_fn(
+        self,
+        rng: RandomState,
+        dropout_rate: float | None = None,
+        aux_dropout_rate: float | None = None,
+    ) -> tuple[ParameterContainer, ModelAuxiliaryState]:
+        """Makes the initialised model on `self.device`: a pure function of the arguments.
 
-        Called by the trial loop once per trial. Not timed.
+        Called by the trial loop once per trial. Not timed. Dropout rates are given under rulesets
+        that take them from the hyperparameters, as AlgoPerf v0.5 does; None is the workload's.
         """
 
     @abc.abstractmethod

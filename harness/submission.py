@@ -1,6 +1,7 @@
 """Submissions: found by name or path, loaded, checked against the contract, and what they may see.
 
-A submission is a folder with `submission.py`, which defines AlgoPerf v0.6's functions::
+A submission is a folder with `submission.py`, or another Python file that is named in full. It
+defines AlgoPerf v0.6's functions::
 
     get_batch_size(workload_name) -> int         ValueError: the workload's own size is used
     init_optimizer_state(workload, model_params, model_state, hyperparameters, rng) -> dict
@@ -10,6 +11,7 @@ A submission is a folder with `submission.py`, which defines AlgoPerf v0.6's fun
                   hyperparameters, batch, loss_type, optimizer_state, eval_results, global_step,
                   rng[, train_state]) -> (optimizer_state, params, model_state)           # timed
     prepare_for_eval(*, as update_params without batch and train_state)                   # optional
+    get_eval_batch_size(workload_name) -> int                                             # optional
 
 and, for external tuning, `tuning_search_space.json`.
 """
@@ -20,16 +22,17 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.compat import import_submission
 from harness.spec import Workload
 from scoring.records import TrialSpec, UserError
 
+FILE = "submission.py"
 SEARCH_SPACE_FILE = "tuning_search_space.json"
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
 
@@ -61,6 +64,7 @@ class Submission:
     name: str
     folder: Path
     get_batch_size: Callable[[str], int]
+    get_eval_batch_size: Callable[[str], int] | None = None
     init_optimizer_state: Callable[..., dict[str, Any]]
     data_selection: Callable[..., Any]
     update_params: Callable[..., Any]
@@ -69,7 +73,7 @@ class Submission:
 
 
 def find(name: str, tuning: str | None = None) -> Path:
-    """The folder of a submission given by name, "self_tuning/NAME" or path.
+    """The place of a submission given by name, "self_tuning/NAME" or path: its folder, or its file.
 
     A bare name means external tuning where both folders have it.
 
@@ -79,18 +83,28 @@ def find(name: str, tuning: str | None = None) -> Path:
     root = library()
     kinds = [_FOLDER_OF[tuning]] if tuning else list(_FOLDER_OF.values())
     path = Path(name)
-    given = path.parent if path.name == "submission.py" else path
-    for folder in (*(root / kind / name for kind in kinds), root / name, given):
-        if (folder / "submission.py").is_file():
-            return folder.resolve()
+    given = path.parent if path.name == FILE else path
+    for place in (*(root / kind / given for kind in kinds), root / given, given):
+        if file_of(place).is_file():
+            return place.resolve()
     known = available()
     near = difflib.get_close_matches(name, [*known, *(n.split("/")[1] for n in known)], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     where = f" for {tuning} tuning" if tuning else ""
     raise SubmissionError(
         f"no submission {name!r}{where}.{hint} There are: {', '.join(known)}; "
-        f"or give the path of a folder that holds submission.py"
+        f"or give the path of a folder that holds {FILE}"
     )
+
+
+def file_of(place: Path) -> Path:
+    """The file that defines the submission at a place."""
+    return place if place.suffix == ".py" else place / FILE
+
+
+def name_of(place: Path) -> str:
+    """What the submission at a place is called."""
+    return place.name.removesuffix(".py")
 
 
 def library() -> Path:
@@ -108,11 +122,12 @@ def available() -> list[str]:
     return sorted(str(file.parent.relative_to(root)) for file in files)
 
 
-def content_hash(folder: Path) -> str:
+def content_hash(place: Path) -> str:
     """SHA-256 over the names and bytes of a submission's files, and of the code it shares.
 
     Shared code is what lies beside the tuning folders, such as `submissions/recipe.py`.
     """
+    folder = file_of(place).parent
     shared = library().glob("*.py") if folder.is_relative_to(library()) else []
     digest = hashlib.sha256()
     for path in [*files_of(folder), *sorted(shared)]:
@@ -127,19 +142,15 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
 
 
-def load(folder: Path) -> Submission:
+def load(place: Path) -> Submission:
     """Imports a submission and checks its functions against the contract.
 
-    Its folder comes first on the import path from then on, and what an earlier submission imported
-    from its own folder is forgotten, so that two submissions never share a helper by accident.
+    What an earlier submission imported of its own is forgotten; see `harness.compat`.
 
     Raises:
         SubmissionError: It cannot be imported, or a function is missing or takes other arguments.
     """
-    file = folder / "submission.py"
-    _forget_earlier_submission()
-    sys.path.insert(0, str(folder))
-    _on_import_path.append(str(folder))
+    file = file_of(place)
     module = _import(file)
     functions = {name: _function(module, file, name) for name in (*_POSITIONAL, "update_params")}
     prepare = getattr(module, "prepare_for_eval", None)
@@ -152,39 +163,22 @@ def load(folder: Path) -> Submission:
     if prepare is not None:
         _check_call(file, "prepare_for_eval", prepare, (), dict.fromkeys(_PREPARE_FOR_EVAL))
     return Submission(
-        name=folder.name,
-        folder=folder,
+        name=name_of(place),
+        folder=file.parent,
+        get_eval_batch_size=getattr(module, "get_eval_batch_size", None),
         prepare_for_eval=prepare,
         wants_train_state=bool(train_state),
         **functions,
     )
 
 
-_on_import_path: list[str] = []
-
-
-def _forget_earlier_submission() -> None:
-    while _on_import_path:
-        folder = _on_import_path.pop()
-        sys.path.remove(folder)
-        for name, module in list(sys.modules.items()):
-            if (getattr(module, "__file__", None) or "").startswith(folder + "/"):
-                del sys.modules[name]
-
-
 def _import(file: Path) -> ModuleType:
-    found = importlib.util.spec_from_file_location("submission", file)
-    if found is None or found.loader is None:
-        raise SubmissionError(f"{file}: cannot be imported as Python")
-    module = importlib.util.module_from_spec(found)
-    sys.modules["submission"] = module
     try:
-        found.loader.exec_module(module)
+        return import_submission(file)
     except (Exception, SystemExit) as error:
         where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
         kind = type(error).__name__
         raise SubmissionError(f"{file}:{where} import failed: {kind}: {error}") from error
-    return module
 
 
 def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:

@@ -102,8 +102,9 @@ class _Trial:
     def set_up(self) -> None:
         """Model, data and optimizer, from the trial's random streams. Not timed."""
         self.streams.seed_generators(self.ranks.rank)
-        model, model_state = self.workload.init_model_fn(self.streams.model)
-        params, spec = self.ranks.wrap(model), self.spec
+        spec = self.spec
+        model, model_state = self.workload.init_model_fn(self.streams.model, **spec.dropout)
+        params = self.ranks.wrap(model)
         if self.workload.compile_model and spec.compile and spec.device != "cpu":
             params = torch.compile(params)  # type: ignore[assignment]
         self.phase = Failure.SUBMISSION_ERROR

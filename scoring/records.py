@@ -106,6 +106,7 @@ class TrialSpec:
     threads: int = 1  # of each process
     processes: int = 1  # that train together
     compile: bool = True  # where the workload asks for it
+    dropout: dict[str, float] = field(default_factory=dict)  # rates that init_model_fn is given
 
     @property
     def name(self) -> str:

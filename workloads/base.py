@@ -49,9 +49,12 @@ class ModelWorkload(Workload):
     Attributes:
         dropout_rate: What `model_fn` uses where the submission gives none; None for a model without
             dropout, which ignores what the submission gives.
+        aux_dropout_rate: Used in its place where AlgoPerf v0.5 has a rate of its own: on the input
+            of speech models, on the attention of translation; None: the same rate.
     """
 
     dropout_rate: float | None = None
+    aux_dropout_rate: float | None = None
 
     @abc.abstractmethod
     def build_model(self) -> nn.Module:
@@ -68,12 +71,26 @@ class ModelWorkload(Workload):
         last = list(self.model_params_types)[-1].rpartition(".")[0]
         return param_key.rpartition(".")[0] == last
 
-    def init_model_fn(self, rng: RandomState) -> tuple[ParameterContainer, ModelAuxiliaryState]:
+    def init_model_fn(
+        self,
+        rng: RandomState,
+        dropout_rate: float | None = None,
+        aux_dropout_rate: float | None = None,
+    ) -> tuple[ParameterContainer, ModelAuxiliaryState]:
         """The initialised model on `self.device`, and no model state."""
+        if dropout_rate is not None or aux_dropout_rate is not None:
+            self._set_dropout(dropout_rate, aux_dropout_rate)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(rng))
             model = self.build_model()
         return model.to(self.device), None
+
+    def _set_dropout(self, rate: float | None, aux_rate: float | None) -> None:
+        """Sets the rates of AlgoPerf v0.5; one that is not given is the workload's."""
+        own = self.dropout_rate
+        if own is not None:
+            self.dropout_rate = own if rate is None else rate
+            self.aux_dropout_rate = own if aux_rate is None else aux_rate
 
     def model_fn(
         self,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import calibrate, data, doctor, listings, replay, results, status, trials
+from harness.cli import calibrate, check, data, doctor, listings, replay, results, status, trials
 from harness.cli.options import INTERRUPTED
 
 app = typer.Typer(
@@ -25,6 +25,8 @@ for command in (
     results.explain,
     results.compare,
     replay.replay,
+    check.new,
+    check.check,
     calibrate.calibrate,
     doctor.doctor,
     listings.workloads,

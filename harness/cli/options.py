@@ -80,6 +80,39 @@ DivergedOption = Annotated[
 CompileOption = Annotated[
     bool, typer.Option(help="torch.compile on GPUs, where the workload asks for it")
 ]
+BatchSizeOption = Annotated[
+    int | None, typer.Option(min=1, help="default: the submission's, else the workload's")
+]
+SearchSpaceOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, resolve_path=True, help="default: each submission's own"
+    ),
+]
+
+
+class Schedule(StrEnum):
+    """The learning rate's way of an optimizer given by its dotted name."""
+
+    NONE = "none"
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+    COSINE = "cosine"
+    CYCLIC = "cyclic"
+    WSD = "wsd"
+    SQRT = "sqrt"
+
+
+ScheduleOption = Annotated[
+    Schedule, typer.Option(help="of the learning rate, for an optimizer class")
+]
+WarmupOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="its part of the schedule, likewise")
+]
+GradClipOption = Annotated[
+    float | None, typer.Option(min=0, help="the gradient's largest norm, likewise")
+]
 DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
 CpusOption = Annotated[
     int, typer.Option(min=1, help="CPUs, and torch threads, of a trial's process")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.given import hyperparameters, refuse_beside_resume
 from harness.cli.options import (
     INTERRUPTED,
     AddressOption,
     AttemptsOption,
+    BatchSizeOption,
     CheckpointsOption,
     ClockKind,
     ClockOption,
@@ -26,6 +27,7 @@ from harness.cli.options import (
     DivergedOption,
     ExclusiveOption,
     GpusOption,
+    GradClipOption,
     HangOption,
     HistoryOption,
     OrderOption,
@@ -34,12 +36,16 @@ from harness.cli.options import (
     PruningOption,
     RiskOption,
     RulesetOption,
+    Schedule,
+    ScheduleOption,
+    SearchSpaceOption,
     SeedOption,
     Track,
     TrackOption,
     TuningOption,
     Until,
     UntilOption,
+    WarmupOption,
     WorkloadOption,
     console,
     preparing,
@@ -53,14 +59,22 @@ if TYPE_CHECKING:
     from harness.driver import Summary, Watcher
 
 TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still meanwhile
+DOTTED = "optimizers"  # where in a results directory optimizers given by name are written
 
 
 def run(
-    submission: Annotated[str, typer.Argument(help="a name or the path of a folder")],
+    submission: Annotated[
+        str, typer.Argument(help="a name, a path, or an optimizer: torch.optim.AdamW")
+    ],
     workload: WorkloadOption,
     study: Annotated[int, typer.Option(min=0)] = 0,
     trial: Annotated[int, typer.Option(min=1)] = 1,
     hparams: Annotated[str | None, typer.Option(help="JSON or a JSON file")] = None,
+    search_space: SearchSpaceOption = None,
+    schedule: ScheduleOption = Schedule.NONE,
+    warmup: WarmupOption = None,
+    grad_clip: GradClipOption = None,
+    batch_size: BatchSizeOption = None,
     ruleset: RulesetOption = "mini",
     tuning: TuningOption = None,
     seed: SeedOption = 0,
@@ -77,9 +91,12 @@ def run(
 ) -> None:
     """Runs one trial in this process.
 
-    Example: chronograd run nadamw --workload digits --trial 2
+    Examples:
+      chronograd run nadamw --workload digits --trial 2
+      chronograd run torch.optim.AdamW --workload digits --hparams '{"lr": 1e-3}'
     """
     import workloads
+    from harness.cli import dotted
     from harness.local import ThisProcess
     from harness.prepare import Request, single_trial
     from harness.progress import PlainProgress
@@ -88,16 +105,21 @@ def run(
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
-    out = out or Path("results/runs") / f"{Path(submission).resolve().name}-{workload}-{now}"
+    name = Path(submission.removesuffix("/submission.py")).resolve().name
+    out = out or Path("results/runs") / f"{name}-{workload}-{now}"
     executor = ThisProcess(workloads.get)
     options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
     options |= {"max_steps": max_steps, "gpus_per_trial": int(_on_gpu(device))}
+    options |= {"batch_size": batch_size}
     request = Request(
-        submissions=[submission],
+        submissions=dotted.write(
+            [submission], out / DOTTED, schedule, warmup_factor=warmup, grad_clip=grad_clip
+        ),
         workloads=[workload],
         ruleset=rulesets.load(ruleset),
         tuning=tuning,
-        point=_hyperparameters(hparams),
+        search_space=search_space,
+        point=hyperparameters(hparams),
         options=options,
     )
     with preparing() as progress:
@@ -111,7 +133,7 @@ def run(
 
 def sweep(
     context: typer.Context,
-    submissions: Annotated[list[str] | None, typer.Argument(help="names or paths")] = None,
+    submissions: Annotated[list[str] | None, typer.Argument(help="as in `run`")] = None,
     suite: Annotated[str | None, typer.Option(help="a set of workloads: demo, mini")] = None,
     workload: Annotated[list[str] | None, typer.Option("--workload", "-w")] = None,
     out: Annotated[Path | None, typer.Option(help="results directory")] = None,
@@ -120,6 +142,11 @@ def sweep(
     tuning: TuningOption = None,
     studies: Annotated[int | None, typer.Option(min=1, help="default: the ruleset's")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="default: the ruleset's")] = None,
+    search_space: SearchSpaceOption = None,
+    schedule: ScheduleOption = Schedule.NONE,
+    warmup: WarmupOption = None,
+    grad_clip: GradClipOption = None,
+    batch_size: BatchSizeOption = None,
     seed: SeedOption = 0,
     clock: ClockOption = ClockKind.WALL,
     until: UntilOption = Until.VALIDATION,
@@ -147,6 +174,7 @@ def sweep(
     Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
     """
     import workloads
+    from harness.cli import dotted
     from harness.cli.history import limits_from
     from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
@@ -157,17 +185,21 @@ def sweep(
     if bool(history) != (pruning is Pruning.PREDICT):
         raise typer.BadParameter("--pruning predict goes with --history DIR")
     if resume is not None:
-        _refuse_beside_resume(context)
+        refuse_beside_resume(context)
         with preparing() as progress:
             draft, out = resumed(resume, studies, workloads.get, progress), resume
     else:
         if not submissions or out is None or (suite is None) == (not workload):
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
         options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
+        options |= _processes_of(gpus_per_trial, processes_per_trial)
         request = Request(
-            submissions=submissions, workloads=workload or workloads.suite(str(suite)),
+            submissions=dotted.write(
+                submissions, out / DOTTED, schedule, warmup_factor=warmup, grad_clip=grad_clip
+            ),
+            workloads=workload or workloads.suite(str(suite)),
             ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
-            options=options | _processes_of(gpus_per_trial, processes_per_trial),
+            search_space=search_space, options=options | {"batch_size": batch_size},
         )  # fmt: skip
         with preparing() as progress:
             draft = check(request, workloads.get, progress)
@@ -182,8 +214,7 @@ def sweep(
         limits = limits_from(history, experiment, risk) if history else None
         how = (checkpoint_dir, max_attempts, exact, order, limits)
         summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *how)
-    _print_summary(summary, out)
-    _exit_by(summary)
+    _conclude(summary, out)
 
 
 @contextmanager
@@ -204,21 +235,6 @@ def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
         return sweep(*arguments)
     except InterruptedSweepError as interrupted:
         return interrupted.summary
-
-
-def _refuse_beside_resume(context: typer.Context) -> None:
-    """Raises BadParameter for options that `--resume DIR` would have to ignore."""
-    fit = {
-        "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
-        "risk", "history", "order", "max_concurrent", "exclusive_nodes", "track", "dry_run",
-    }  # fmt: skip
-    for name in context.params.keys() - fit:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(
-                "--resume DIR takes all from DIR; only these go with it: "
-                + ", ".join(f"--{fits.replace('_', '-')}" for fits in sorted(fit))
-            )
 
 
 def _options_of(
@@ -252,20 +268,6 @@ def _processes_of(gpus: int, processes: int) -> dict[str, int]:
     return {"gpus_per_trial": gpus, "processes_per_trial": processes}
 
 
-def _hyperparameters(given: str | None) -> dict[str, Any] | None:
-    """--hparams: a JSON object, or the path of a file that holds one."""
-    if given is None:
-        return None
-    try:
-        text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-        point = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"--hparams {given}: {error}") from None
-    if not isinstance(point, dict):
-        raise typer.BadParameter(f"--hparams must be a JSON object, got {text}")
-    return point
-
-
 def _on_gpu(device: Device) -> bool:
     import torch
 
@@ -274,7 +276,8 @@ def _on_gpu(device: Device) -> bool:
     return device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())
 
 
-def _print_summary(summary: Summary, out: Path) -> None:
+def _conclude(summary: Summary, out: Path) -> None:
+    """Says how a sweep stands, and exits by it."""
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     if counts:
         say(f"This run: {counts}.")
@@ -283,6 +286,7 @@ def _print_summary(summary: Summary, out: Path) -> None:
     if summary.left:
         say(f"{summary.left} trials are left. Go on with: chronograd sweep --resume {out}")
     say(f"Records in {out}. Leaderboard: chronograd score {out}")
+    _exit_by(summary)
 
 
 def _exit_by(summary: Summary) -> None:

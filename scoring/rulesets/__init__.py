@@ -55,6 +55,8 @@ class Ruleset(BaseModel):
         self_tuning_budget_factor: The budget of a self-tuning trial over that of an external one.
         r_max: Where the performance profile ends, as a multiple of the fastest time.
         baseline: The submission whose step is the unit of budgets given in baseline steps.
+        dropout_at_init: The hyperparameters `dropout_rate` and `aux_dropout_rate` are given to
+            the model when it is made, as in AlgoPerf v0.5; else only submissions make use of them.
         max_budget_seconds: Caps a budget that was given in baseline steps, on any machine.
         scored: The workloads that a score is the mean over; empty: those that were planned.
         held_out: By held-out variant its workload, which counts only if the variant does.
@@ -72,6 +74,7 @@ class Ruleset(BaseModel):
     self_tuning_budget_factor: float = Field(ge=1)
     r_max: float = Field(gt=1)
     baseline: str = "external_tuning/nadamw"
+    dropout_at_init: bool = False
     max_budget_seconds: float | None = Field(default=None, gt=0)
     scored: tuple[str, ...] = ()
     held_out: dict[str, str] = {}

@@ -220,7 +220,7 @@ def raises(error):
         ("update_params", SystemExit(3), Failure.SUBMISSION_ERROR),
         ("data_selection", KeyError("targets"), Failure.SUBMISSION_ERROR),
         ("init_optimizer_state", TypeError("bad init"), Failure.SUBMISSION_ERROR),
-        ("get_batch_size", KeyError("scripted"), Failure.SUBMISSION_ERROR),
+        ("get_batch_size", TypeError("scripted"), Failure.SUBMISSION_ERROR),
         ("prepare_for_eval", ValueError("bad switch"), Failure.SUBMISSION_ERROR),
         ("update_params", torch.OutOfMemoryError("CUDA out of memory"), Failure.OOM),
         ("update_params", MemoryError(), Failure.OOM),
@@ -294,10 +294,10 @@ def test_ctrl_c_keeps_what_was_measured(time):
         ("update_params", ({}, nn.Linear(3, 1), None), "names and shapes kept"),
         ("update_params", ({}, None, None), "update_params must return the model"),
         ("prepare_for_eval", "x", "prepare_for_eval must return a tuple"),
-        ("get_batch_size", 0, "get_batch_size must return an int from 1 to 64"),
-        ("get_batch_size", 65, "get_batch_size must return an int from 1 to 64"),
+        ("get_batch_size", 0, "get_batch_size must return an int, 1 or more; got 0"),
         ("get_batch_size", True, "get_batch_size must return an int"),
         ("get_batch_size", 4.0, "get_batch_size must return an int"),
+        ("get_eval_batch_size", 4.0, "get_eval_batch_size must return an int"),
     ],
 )
 def test_what_a_submission_hands_back_is_validated(time, function, returned, rule):
@@ -321,6 +321,44 @@ def test_the_workloads_batch_size_is_used_where_a_submission_has_none(time):
     result = run(time, ScriptedWorkload(time), submission, max_steps=1)
     assert result.batch_size == 4
     assert run(time, ScriptedWorkload(time), submission, max_steps=1, batch_size=8).batch_size == 8
+
+
+class ScriptedVariant(ScriptedWorkload):
+    name = "scripted_variant"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "used"),
+    [
+        ({"scripted_variant": 8, "scripted": 16}, 8),
+        ({"scripted": 16}, 16),  # of the workload that this one varies
+        ({"scripted": 64}, 64),
+        ({"scripted": 65}, 4),  # more than there are training examples
+        ({"other": 16}, 4),
+    ],
+)
+@pytest.mark.parametrize("error", [KeyError, ValueError])
+def test_the_batch_size_is_the_submissions_where_it_has_one_that_fits(time, sizes, used, error):
+    asked = []
+
+    def get_batch_size(name):
+        asked.append(name)
+        if name not in sizes:
+            raise error(name)
+        return sizes[name]
+
+    submission = make_submission(time, get_batch_size=get_batch_size)
+    workload = ScriptedVariant(time)
+    result = run(time, workload, submission, max_steps=1, workload="scripted_variant")
+    assert result.batch_size == used
+    assert asked == ["scripted_variant", "scripted"][: len(asked)]
+
+
+def test_a_submission_may_say_how_much_is_evaluated_at_once(time):
+    workload = ScriptedWorkload(time)
+    submission = make_submission(time, get_eval_batch_size={"scripted": 3}.get)
+    run(time, workload, submission, max_steps=1)
+    assert workload.eval_batch_size == 3
 
 
 def test_a_submission_sees_facts_and_functions_alone(time):

@@ -69,6 +69,15 @@ def test_facts_are_stated_and_sane(name):
     assert in_seconds == (name not in SMALL or name == "mnist")
 
 
+def test_variants_know_what_they_vary():
+    bases = {name: workloads.get(name).base_name for name in workloads.names()}
+    assert bases["ogbg_model_size"] == bases["ogbg"] == "ogbg"
+    assert bases["imagenet_vit_glu"] == "imagenet_vit"
+    assert bases["librispeech_deepspeech_norm_and_spec_aug"] == "librispeech_deepspeech"
+    assert all(bases[name] == name for name in SMALL)
+    assert all(name.startswith(base) for name, base in bases.items())
+
+
 @pytest.mark.parametrize("name", workloads.names())
 def test_every_parameter_has_a_type_and_the_head_is_known(name):
     workload = workloads.get(name)
@@ -202,6 +211,38 @@ def test_evaluation_mode_gives_no_gradient_and_is_deterministic(workload):
     assert not any(logits.requires_grad for logits in leaves(first))
     assert all(map(torch.equal, leaves(first), leaves(second)))
     assert not model.training
+
+
+def training_logits(workload, model, batch, **options):
+    with torch.no_grad():  # heads start at zero
+        for parameter in model.parameters():
+            parameter.add_(0.05)
+    torch.manual_seed(0)
+    logits, _ = workload.model_fn(
+        params=model, augmented_and_preprocessed_input_batch=batch, model_state=None,
+        mode=ForwardPassMode.TRAIN, rng=(0, 0), update_batch_norm=True, **options,
+    )  # fmt: skip
+    return leaves(logits)
+
+
+def test_dropout_may_be_given_when_the_model_is_made(workload):
+    batch = next(workload.build_input_queue(0, "train", 4))
+    if workload.dropout_rate is None:
+        pytest.skip("no dropout")
+    plain = training_logits(workload, workload.init_model_fn(0)[0], batch)
+    given = training_logits(workload, workload.init_model_fn(0)[0], batch, dropout_rate=0.5)
+    assert not all(map(torch.equal, plain, given))
+    workload.init_model_fn(0, 0.5, 0.5)
+    at_init = training_logits(workload, workload.init_model_fn(0)[0], batch)
+    assert all(map(torch.equal, given, at_init))
+
+
+def test_auxiliary_dropout_is_of_speech_input_and_of_attention_in_translation(workload):
+    batch = next(workload.build_input_queue(0, "train", 4))
+    plain = training_logits(workload, workload.init_model_fn(0)[0], batch)
+    at_init = training_logits(workload, workload.init_model_fn(0, None, 0.5)[0], batch)
+    kinds = ("librispeech", "wmt")
+    assert all(map(torch.equal, plain, at_init)) == (not workload.name.startswith(kinds))
 
 
 def test_metrics_equal_a_plain_loop_over_the_split(of_arrays):

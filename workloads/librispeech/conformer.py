@@ -55,7 +55,11 @@ class Conformer(nn.Module):
         self.lin = linear(config.width, config.vocab_size)
 
     def forward(
-        self, audio: Tensor, paddings: Tensor, dropout_rate: float = 0.1
+        self,
+        audio: Tensor,
+        paddings: Tensor,
+        dropout_rate: float = 0.1,
+        input_dropout_rate: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits [B, T, vocab], and 1 [B, T] where the utterance is over.
 
@@ -63,10 +67,12 @@ class Conformer(nn.Module):
             audio: Samples [B, S] in the range of 16-bit integers.
             paddings: [B, S], 1 where the utterance is over.
             dropout_rate: Used in training mode, on every residual branch and on the input.
+            input_dropout_rate: Used on the input instead.
         """
         x, paddings = self.preprocessor(audio, paddings)
         x, paddings = self.subsample(self.specaug(x, paddings), paddings)
-        x = F.dropout(x, dropout_rate, self.training)
+        input_rate = dropout_rate if input_dropout_rate is None else input_dropout_rate
+        x = F.dropout(x, input_rate, self.training)
         for block in self.conformers:
             x = block(x, paddings, dropout_rate)
         return self.lin(self.ln(x)), paddings

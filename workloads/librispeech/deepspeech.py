@@ -55,7 +55,11 @@ class DeepSpeech(nn.Module):
         self.lin = linear(config.width, config.vocab_size)
 
     def forward(
-        self, audio: Tensor, paddings: Tensor, dropout_rate: float = 0.1
+        self,
+        audio: Tensor,
+        paddings: Tensor,
+        dropout_rate: float = 0.1,
+        input_dropout_rate: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Logits [B, T, vocab], and 1 [B, T] where the utterance is over.
 
@@ -63,10 +67,12 @@ class DeepSpeech(nn.Module):
             audio: Samples [B, S] in the range of 16-bit integers.
             paddings: [B, S], 1 where the utterance is over.
             dropout_rate: Used in training mode, on the input and after feed-forward layers.
+            input_dropout_rate: Used on the input instead.
         """
         x, paddings = self.preprocessor(audio, paddings)
         x, paddings = self.subsample(self.specaug(x, paddings), paddings)
-        x = F.dropout(x, dropout_rate, self.training)
+        input_rate = dropout_rate if input_dropout_rate is None else input_dropout_rate
+        x = F.dropout(x, input_rate, self.training)
         lengths = (1 - paddings).sum(1).long().cpu()
         for layer in self.lstms:
             x = self._added(x, layer(x, paddings, lengths))

@@ -86,7 +86,8 @@ class SpeechWorkload(ModelWorkload):
         self, model: nn.Module, batch: Batch, dropout_rate: float | None
     ) -> Padded:
         """Logits [B, T, vocab] and their paddings [B, T]."""
-        logits: Padded = model(*batch["inputs"], dropout_rate=dropout_rate)
+        rates = (dropout_rate, self.aux_dropout_rate)
+        logits: Padded = model(*batch["inputs"], *rates)
         return logits
 
     def loss_fn(  # type: ignore[override]

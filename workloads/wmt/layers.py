@@ -162,6 +162,7 @@ class Layer(nn.Module):
         x: Tensor,
         mask: Tensor | None,
         rate: float,
+        attention_rate: float | None = None,
         memory: KeysValues | None = None,
         memory_mask: Tensor | None = None,
         past: Past | None = None,
@@ -172,14 +173,19 @@ class Layer(nn.Module):
             x: The layer's input.
             mask: Of the self-attention, [B, 1, T, T]; None where all counts.
             rate: Of dropout, in training mode.
+            attention_rate: On the attention's probabilities instead.
             memory: What a decoder's layer attends to in the encoder.
             memory_mask: Its mask [B, 1, T or 1, S].
             past: What came before `x`, which is added to it.
         """
-        x = self._residual(x, self.norm1, lambda y: self.self_attn(y, mask, rate, past), rate)
+        on_attention = rate if attention_rate is None else attention_rate
+        attend = partial(self.self_attn, mask=mask, rate=on_attention, past=past)
+        x = self._residual(x, self.norm1, attend, rate)
         last = self.norm2
         if memory is not None:
-            attend = partial(self.multihead_attn, memory=memory, mask=memory_mask, rate=rate)
+            attend = partial(
+                self.multihead_attn, memory=memory, mask=memory_mask, rate=on_attention
+            )
             x = self._residual(x, self.norm2, attend, rate)
             last = self.norm3
         return self._residual(x, last, lambda y: self._feed_forward(y, rate), rate)

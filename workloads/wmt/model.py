@@ -74,6 +74,7 @@ class Transformer(nn.Module):
         inputs_segmentation: Tensor | None = None,
         targets_segmentation: Tensor | None = None,
         dropout_rate: float = 0.1,
+        attention_dropout_rate: float | None = None,
     ) -> Tensor:
         """Logits [B, T, vocab] of every target token given those before it.
 
@@ -86,8 +87,10 @@ class Transformer(nn.Module):
                 packed rows; attention stays within a sentence.
             targets_segmentation: [B, T].
             dropout_rate: Used in training mode, everywhere.
+            attention_dropout_rate: Used on the attention's probabilities instead.
         """
-        encoded = self.encode(inputs, inputs_position, inputs_segmentation, dropout_rate)
+        rates = (dropout_rate, attention_dropout_rate)
+        encoded = self.encode(inputs, inputs_position, inputs_segmentation, *rates)
         mask = _mask(targets, targets, targets_segmentation, targets_segmentation)
         later = torch.ones_like(mask[0, 0], dtype=torch.bool).triu(1)
         mask = mask.masked_fill(later, _MASKED)
@@ -95,7 +98,7 @@ class Transformer(nn.Module):
         x = self.embed(_shifted(targets, targets_segmentation), targets_position, dropout_rate)
         for layer in self.decoder.decoder:
             memory = layer.multihead_attn.keys_values(encoded)
-            x = layer(x, mask, dropout_rate, memory, memory_mask)
+            x = layer(x, mask, *rates, memory, memory_mask)
         return self.logits(x)
 
     def embed(self, tokens: Tensor, positions: Tensor | None, dropout_rate: float) -> Tensor:
@@ -109,12 +112,13 @@ class Transformer(nn.Module):
         positions: Tensor | None = None,
         segmentation: Tensor | None = None,
         dropout_rate: float = 0.0,
+        attention_dropout_rate: float | None = None,
     ) -> Tensor:
         """What the encoder makes of source tokens [B, S]: [B, S, D]."""
         mask = _mask(inputs, inputs, segmentation, segmentation)
         x = self.embed(inputs, positions, dropout_rate)
         for layer in self.encoder.encoder:
-            x = layer(x, mask, dropout_rate)
+            x = layer(x, mask, dropout_rate, attention_dropout_rate)
         return self.encoder.encoder.finish(x)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -159,7 +163,7 @@ class Decoding:
         position = torch.full((1, 1), self._position, device=tokens.device)
         x = self._model.embed(tokens.view(-1, 1), position, 0.0)
         for layer, memory, past in zip(self._layers, self._memory, self._past, strict=True):
-            x = layer(x, None, 0.0, memory, self._memory_mask, past)
+            x = layer(x, None, 0.0, 0.0, memory, self._memory_mask, past)
         self._position += 1
         return self._model.logits(x).float().log_softmax(-1).view(sentences, beams, -1)
 

@@ -90,6 +90,7 @@ class TranslationWorkload(ModelWorkload):
             batch.get("inputs_segmentation"),
             batch.get("targets_segmentation"),
             dropout_rate=dropout_rate,
+            attention_dropout_rate=self.aux_dropout_rate,
         )
         return logits
 

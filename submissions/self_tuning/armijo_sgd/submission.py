@@ -59,7 +59,7 @@ class ArmijoSGD(torch.optim.Optimizer):
         (group,) = self.param_groups
         repeated = same_draws(closure, group["params"][0].device)
         with torch.enable_grad():
-            loss = repeated().item()
+            loss: float = repeated().item()
         params = [p for p in group["params"] if p.grad is not None]
         gradients = [p.grad for p in params]
         weights = [p.clone() for p in params]

@@ -1,0 +1,275 @@
+"""Does a submission keep the contract? What `chronograd check` does, and anybody's tests may.
+
+Each check trains workloads for a few steps, on the step clock and in this process. `findings` gives
+what came out: passed, or what broke, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import submission
+from harness.clock import Clock, LapClock, StepClock
+from harness.rehearsal import CutOffError, Recorder, make_spec, plain_sgd, train
+from harness.search_space import load as load_search_space
+from harness.spec import Workload
+from harness.submission import Submission
+from scoring.records import Status, TrialResult, UserError
+
+STEPS, PERIOD = 24, 4  # of a trial, and between its evaluations
+LONG = 160  # steps in which memory must stop growing
+SLOW = 10.0  # times the step of SGD
+_OWN = ("harness.spec", "submissions")  # what a submission may import of ours
+_OURS = ("harness", "scoring", "workloads", "submissions")
+
+MakeWorkloads = Callable[[], Sequence[Workload]]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        check: Its name.
+        where: The workload, or the file.
+        passed: Whether the contract is kept.
+        what: What broke, or is worth knowing; "" if nothing.
+        mend: How to mend it; "" if nothing is to be mended.
+    """
+
+    check: str
+    where: str
+    passed: bool
+    what: str = ""
+    mend: str = ""
+
+
+def findings(
+    place: Path,
+    make_workloads: MakeWorkloads,
+    names: Sequence[str],
+    point: Mapping[str, Any] | None = None,
+) -> Iterator[Finding]:
+    """Checks a submission, one rule after another; stops where nothing further can be checked.
+
+    Args:
+        place: As `submission.find` gives it.
+        make_workloads: Makes small workloads, the same each time.
+        names: Of workloads that a submission may know; its training must not depend on them.
+        point: Its hyperparameters; None: the first point of its search space, if it has one.
+    """
+    checker = _Checker(place, make_workloads, names)
+    try:
+        submission.load(place)
+        checker.set_point(point)
+    except UserError as error:
+        yield Finding("signatures", str(place), False, str(error), "mend the file it names")
+        return
+    yield Finding("signatures", str(place), True)
+    yield checker.imports()
+    for number, workload in enumerate(make_workloads()):
+        first = checker.finite_losses(number, workload.name)
+        yield first
+        if not first.passed:
+            continue
+        yield checker.repeats(number, workload.name)
+        yield checker.leaks_nothing(number, workload.name)
+        yield checker.resumes(number, workload.name)
+    if checker.reference:
+        first_number = min(checker.reference)
+        yield checker.ignores_names(first_number)
+        yield checker.memory(first_number)
+        yield checker.speed(first_number)
+
+
+Trained = tuple[TrialResult, Recorder, list[torch.Tensor]]
+Trajectory = tuple[list[dict[str, float]], list[torch.Tensor]]  # metrics, and the last parameters
+
+
+class _Checker:
+    """One submission under check."""
+
+    def __init__(self, place: Path, make_workloads: MakeWorkloads, names: Sequence[str]) -> None:
+        self._place, self._make_workloads, self._names = place, make_workloads, names
+        self._point: dict[str, Any] | None = None
+        self.reference: dict[int, Trajectory] = {}
+        self._batch_sizes: dict[int, int | None] = {}
+
+    def set_point(self, point: Mapping[str, Any] | None) -> None:
+        """Takes the hyperparameters; raises UserError where the search space is malformed."""
+        file = submission.file_of(self._place).parent / submission.SEARCH_SPACE_FILE
+        if point is not None:
+            self._point = dict(point)
+        elif file.is_file():
+            self._point = load_search_space(file).points(0, 1, 1)[0][0]
+
+    def imports(self) -> Finding:
+        """Whether the files import nothing of this project but the contract."""
+        folder = submission.file_of(self._place).parent
+        for file in sorted(folder.rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                for name in _imported(node):
+                    if name.split(".")[0] in _OURS and not name.startswith(_OWN):
+                        what = f"{file}:{getattr(node, 'lineno', 0)} imports {name}"
+                        return Finding("off limits", str(file), False, what, "import harness.spec")
+        return Finding("off limits", str(folder), True)
+
+    def finite_losses(self, number: int, where: str) -> Finding:
+        """Whether a trial trains to its end, and all it measures is finite."""
+        result, recorder, parameters = self._train(number)
+        if result.status is Status.FAILED:
+            off = "off limits" in result.message or "read-only" in result.message
+            mend = "look at the traceback's end: " + " | ".join(result.traceback.split("\n")[-4:-1])
+            return Finding("off limits" if off else "finite losses", where, False, result.message,
+                           "use what the message offers" if off else mend)  # fmt: skip
+        values = [value for row in recorder.rows for value in row.metrics.values()]
+        if not all(map(math.isfinite, values)) or not all(p.isfinite().all() for p in parameters):
+            what = f"non-finite loss or parameters within {STEPS} steps"
+            return Finding("finite losses", where, False, what, "lower the learning rate; divide "
+                           "loss['summed'] by loss['n_valid_examples']")  # fmt: skip
+        self.reference[number] = ([row.metrics for row in recorder.rows], parameters)
+        self._batch_sizes[number] = result.batch_size
+        return Finding("finite losses", where, True)
+
+    def repeats(self, number: int, where: str) -> Finding:
+        """Whether the submission, loaded anew, trains the same again."""
+        mend = (
+            "draw random numbers from the global generators of torch, numpy or random, or seed "
+            "your own by `rng`; let nothing depend on time, hash() of strings, the order of sets"
+        )
+        return self._compare("one seed repeats", number, where, self._train(number), mend)
+
+    def leaks_nothing(self, number: int, where: str) -> Finding:
+        """Whether a trial, after others in the same process, is as it is alone."""
+        loaded = submission.load(self._place)
+        others = [n for n in range(len(self._make_workloads())) if n != number] or [number]
+        self._train(others[0], loaded, seed=1)
+        mend = "keep state in optimizer_state, none in globals, classes or default arguments"
+        return self._compare("no state leaks", number, where, self._train(number, loaded), mend)
+
+    def resumes(self, number: int, where: str) -> Finding:
+        """Whether a trial cut off goes on from its checkpoint as if nothing had happened."""
+        recorder = Recorder(cut_at=1 + 3 * PERIOD)
+        with contextlib.suppress(CutOffError):
+            self._train(number, control=recorder)
+        mend = "keep in optimizer_state what training depends on: tensors, numbers, lists, dicts, "
+        mend += "optimizers, schedules and objects of your own"
+        if recorder.unsaved or recorder.state is None:
+            return Finding("resumes exactly", where, False, recorder.unsaved, mend)
+        control = Recorder(resume=recorder.state)
+        trained = self._train(number, control=control)
+        metrics, parameters = self.reference[number]
+        known = [row.metrics for row in trained[0].rows]
+        if known != metrics or not _same(parameters, trained[2]):
+            what = trained[0].message or "the resumed trial differs from the one not cut off"
+            return Finding("resumes exactly", where, False, what, mend)
+        return Finding("resumes exactly", where, True)
+
+    def ignores_names(self, number: int) -> Finding:
+        """Whether training is the same whatever name get_batch_size was told."""
+        where = self._make_workloads()[number].name
+        mend = "choose nothing by the workload's name but the batch size"
+        for name in self._names:
+            loaded = submission.load(self._place)
+            told = replace(loaded, get_batch_size=_held(loaded, name, self._batch_sizes[number]))
+            found = self._compare("one path for every workload", number, where,
+                                  self._train(number, told), mend)  # fmt: skip
+            if not found.passed:
+                return replace(found, what=f"told {name!r}, it trains otherwise")
+        return Finding("one path for every workload", where, True)
+
+    def memory(self, number: int) -> Finding:
+        """Whether memory stops growing."""
+        recorder = Recorder(measures=True)
+        self._train(number, control=recorder, steps=LONG, period=LONG // 8)
+        where = self._make_workloads()[number].name
+        for sizes in zip(*recorder.sizes[-5:], strict=True):
+            if all(a < b for a, b in itertools.pairwise(sizes)):
+                what = f"memory still grows at step {LONG}"
+                mend = "keep no list that grows at every step; .detach() what is kept of a loss"
+                return Finding("bounded memory", where, False, what, mend)
+        return Finding("bounded memory", where, True)
+
+    def speed(self, number: int) -> Finding:
+        """How long a step is, against one of plain SGD; never a fault."""
+        own = self._step_seconds(number, submission.load(self._place))
+        plain = self._step_seconds(number, plain_sgd())
+        ratio = own / plain
+        what = f"a step takes {ratio:.1f} times that of SGD" if ratio > SLOW else ""
+        return Finding("speed", self._make_workloads()[number].name, True, what)
+
+    def _step_seconds(self, number: int, loaded: Submission) -> float:
+        clock = LapClock()
+        self._train(number, loaded, clock=clock, steps=LONG, period=LONG)
+        return statistics.median(clock.laps[LONG // 4 :])
+
+    def _compare(
+        self, check: str, number: int, where: str,
+        trained: Trained, mend: str,
+    ) -> Finding:  # fmt: skip
+        """Whether a trial equals the first one of its workload."""
+        result, recorder, parameters = trained
+        metrics, expected = self.reference[number]
+        for ours, theirs, row in zip(
+            (row.metrics for row in recorder.rows), metrics, recorder.rows, strict=False
+        ):
+            if ours != theirs:
+                what = f"losses differ at step {row.global_step}"
+                return Finding(check, where, False, what, mend)
+        if len(recorder.rows) != len(metrics) or not _same(parameters, expected):
+            what = result.message or f"parameters differ after {STEPS} steps"
+            return Finding(check, where, False, what, mend)
+        return Finding(check, where, True)
+
+    def _train(
+        self,
+        number: int,
+        loaded: Submission | None = None,
+        *,
+        seed: int = 0,
+        control: Recorder | None = None,
+        clock: Clock | None = None,
+        steps: int = STEPS,
+        period: int = PERIOD,
+    ) -> Trained:
+        """One trial: its result, what it reported, and the parameters as last evaluated."""
+        workload, recorder = self._make_workloads()[number], control or Recorder()
+        spec = make_spec(self._place, workload, self._point, seed, steps, period)
+        loaded = loaded or submission.load(self._place)
+        result, parameters = train(loaded, workload, spec, clock or StepClock(1.0), recorder)
+        return result, recorder, parameters
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.level == 0:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def _same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
+
+
+def _held(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:
+    """A get_batch_size that tells the submission `name` and gives `size`, whatever it says."""
+
+    def get_batch_size(_: str) -> int:
+        with contextlib.suppress(ValueError, KeyError):
+            loaded.get_batch_size(name)
+        if size is None:
+            raise ValueError(name)
+        return size
+
+    return get_batch_size

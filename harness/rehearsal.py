@@ -1,0 +1,158 @@
+"""Short trials in this process, whose every detail is kept: what checks of a submission compare."""
+
+from __future__ import annotations
+
+import gc
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.attempt import Attempt, prepare_process
+from harness.clock import Clock
+from harness.spec import ForwardPassMode, Workload
+from harness.submission import Submission
+from harness.trial import run_trial
+from scoring.records import EvalRow, TrialResult, TrialSpec
+
+
+class CutOffError(BaseException):
+    """Ends a trial as the loss of its process would."""
+
+
+class Recorder(Attempt):
+    """Keeps rows, checkpoints and sizes; cuts a trial off where it is told to."""
+
+    def __init__(
+        self, cut_at: int | None = None, resume: bytes | None = None, *, measures: bool = False
+    ) -> None:
+        super().__init__()
+        self.rows: list[EvalRow] = []
+        self.unsaved = ""
+        self.state = resume
+        self._cut_at, self._resume = cut_at, resume
+        self._objects, self._measures = 0, measures
+        self.sizes: list[tuple[int, int]] = []  # of the state saved, and of all tensors alive
+
+    def report(self, row: EvalRow) -> None:
+        """Keeps an evaluation."""
+        self.rows.append(row)
+        if self._measures:  # looking through all objects takes a second
+            gc.collect()
+            tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+            self.sizes.append((self._objects, tensors))
+        if row.global_step == self._cut_at:
+            raise CutOffError
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Keeps a checkpoint, and how large the submission's part of it is."""
+        self.state = _bytes(state)
+        self._objects = len(_bytes(state["calls"]["objects"]))
+
+    def restore(self, until: float) -> dict[str, Any] | None:
+        """The checkpoint to go on from."""
+        if self._resume is None:
+            return None
+        state: dict[str, Any] = torch.load(io.BytesIO(self._resume), weights_only=True)
+        self.rows = []
+        return state
+
+    def not_resumable(self, reason: str) -> None:
+        """Keeps why there is none."""
+        self.unsaved = reason
+
+
+def _bytes(state: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def train(
+    loaded: Submission,
+    workload: Workload,
+    spec: TrialSpec,
+    clock: Clock,
+    recorder: Recorder,
+) -> tuple[TrialResult, list[torch.Tensor]]:
+    """One trial: its result, and the parameters as they were evaluated last."""
+    last: list[torch.Tensor] = []
+    evaluate = workload.eval_model
+
+    def eval_model(params: Any, model_state: Any, split: str) -> dict[str, float]:
+        last[:] = [p.detach().clone() for p in params.parameters()]
+        return evaluate(params, model_state, split)
+
+    workload.eval_model = eval_model  # type: ignore[method-assign]
+    prepare_process(spec)
+    return run_trial(spec, workload, loaded, clock, recorder), last
+
+
+def make_spec(
+    place: Path,
+    workload: Workload,
+    point: dict[str, Any] | None,
+    seed: int,
+    steps: int,
+    period: int,
+) -> TrialSpec:
+    """A trial of `steps` steps with an evaluation every `period`, on the step clock."""
+    return TrialSpec(
+        submission=place.name,
+        submission_path=str(place),
+        submission_hash="",
+        tuning="self" if point is None else "external",
+        workload=workload.name,
+        study=0,
+        trial=1,
+        seed=seed,
+        hyperparameters=point,
+        goal=workload.goal,
+        test_goal=workload.test_goal,
+        budget_seconds=float("inf"),
+        max_allowed_runtime_sec=float(4 * steps),
+        eval_period_seconds=float(period),
+        step_hint=2 * steps,
+        max_steps=steps,
+        until="budget",
+    )
+
+
+def plain_sgd() -> Submission:
+    """The submission that others' steps are compared with."""
+
+    def init_optimizer_state(workload: Any, params: Any, *_: Any) -> dict[str, Any]:
+        return {"sgd": torch.optim.SGD(params.parameters(), lr=1e-3)}
+
+    def update_params(**given: Any) -> Any:
+        sgd, batch = given["optimizer_state"]["sgd"], given["batch"]
+        sgd.zero_grad()
+        logits, model_state = given["workload"].model_fn(
+            params=given["current_param_container"],
+            augmented_and_preprocessed_input_batch=batch,
+            model_state=given["model_state"],
+            mode=ForwardPassMode.TRAIN,
+            rng=given["rng"],
+            update_batch_norm=True,
+        )
+        loss = given["workload"].loss_fn(
+            label_batch=batch["targets"], logits_batch=logits, mask_batch=batch.get("weights")
+        )
+        (loss["summed"] / loss["n_valid_examples"]).backward()
+        sgd.step()
+        return given["optimizer_state"], given["current_param_container"], model_state
+
+    def get_batch_size(workload_name: str) -> int:
+        raise ValueError(workload_name)
+
+    return Submission(
+        name="sgd",
+        folder=Path(),
+        get_batch_size=get_batch_size,
+        init_optimizer_state=init_optimizer_state,
+        data_selection=lambda workload, input_queue, *_: next(input_queue),
+        update_params=update_params,
+        prepare_for_eval=None,
+        wants_train_state=False,
+    )

@@ -1,0 +1,1 @@
+"""Modules that a submission written for AlgoPerf finds in place of those it was written against."""
