@@ -18,7 +18,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -138,7 +138,7 @@ class SubmissionImports(MetaPathFinder):
         if place is None and top in _REPOSITORIES:
             if path is not None and last == self._folder.name:
                 place = self._folder
-            elif PathFinder.find_spec(name, path) is not None:  # of the package `submissions`
+            elif _elsewhere(name, path) is not None:  # of the package `submissions`
                 return None
             else:
                 place = None if path is None else _place(self._folder, last)
@@ -151,7 +151,7 @@ class SubmissionImports(MetaPathFinder):
         regular = _place(self._folder, name, namespaces=False)
         if regular is not None:
             return regular
-        installed = PathFinder.find_spec(name)
+        installed = _elsewhere(name)
         if installed is not None:
             origin = installed.origin or next(iter(installed.submodule_search_locations or ()), "/")
             found = Path(origin)
@@ -203,7 +203,17 @@ def _virtual_package(name: str) -> ModuleSpec:
 
 
 def _lacks(package: str) -> bool:
-    return PathFinder.find_spec(package) is None
+    return _elsewhere(package) is None
+
+
+def _elsewhere(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
+    """What every other finder makes of a name: also that of a package installed as editable."""
+    for finder in sys.meta_path:
+        if not isinstance(finder, SubmissionImports):
+            spec = finder.find_spec(name, path)
+            if spec is not None:
+                return spec
+    return None
 
 
 def _place(folder: Path, name: str, *, namespaces: bool = True) -> Path | None:
