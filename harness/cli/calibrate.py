@@ -46,8 +46,9 @@ def calibrate(
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "cpus_per_trial": cpus_per_trial,
         "gpus_per_trial": gpus_per_trial,
+        "processes_per_trial": 1,
     }
-    cluster = Cluster(workloads.get, address, Room(1, cpus_per_trial, gpus_per_trial))
+    cluster = Cluster(workloads.get, address, Room.of(options))
     with stoppable(), watch(console) as watcher, closing(cluster):
         calibration = Calibration(
             load_workload=workloads.get,
