@@ -150,13 +150,14 @@ def test_a_sweep_on_ray_whose_driver_is_killed_again_and_again_ends_as_an_undist
     names = ["a", "b", "c", "d", "e", "f"]
     submissions = [write_submission(tmp_path, "well_behaved", name) for name in names]
     out, rng = tmp_path / "out", random.Random(0)
-    arguments = (*names, *QUICK, "--studies", "2", "--out", out, "--address", address)
+    sweep = ("--address", address, "--pruning", "off")
+    arguments = (*names, *QUICK, "--studies", "2", "--out", out, *sweep)
     for _ in range(POINTS):
         with Command(tmp_path, *arguments) as command:
-            time.sleep(rng.uniform(1, 12))
+            time.sleep(rng.uniform(1, 9))
             command.process.kill()
             command.process.wait()
-        arguments = ("--resume", out, "--address", address) if out.exists() else arguments
+        arguments = ("--resume", out, *sweep) if out.exists() else arguments
     code, output = chronograd_sweep(tmp_path, *arguments)
     assert code == 0, output
     calm = run_here(tmp_path, *submissions)
