@@ -13,7 +13,7 @@ import pytest
 
 from harness import ledger
 from harness.ledger import LedgerError
-from harness.plan import read_experiment
+from harness.plan import EXPERIMENT_FILE, read_experiment
 from harness.sweep import run_sweep
 from scoring.records import Status, TrialResult
 from scoring.tree import read_trial, trial_folder
@@ -157,7 +157,7 @@ def test_a_sweep_on_ray_whose_driver_is_killed_again_and_again_ends_as_an_undist
             time.sleep(rng.uniform(1, 9))
             command.process.kill()
             command.process.wait()
-        arguments = ("--resume", out, *sweep) if out.exists() else arguments
+        arguments = ("--resume", out, *sweep) if (out / EXPERIMENT_FILE).exists() else arguments
     code, output = chronograd_sweep(tmp_path, *arguments)
     assert code == 0, output
     calm = run_here(tmp_path, *submissions)
