@@ -107,7 +107,7 @@ def test_dry_run_checks_everything_and_runs_nothing(chronograd, tmp_path):
         (["run", "nadamw", "-w", "mnist", "--data-dir", "none"], "no such file; put"),
         (["run", "nadamw", "-w", "digits", "--trial", "6"], "lists 5 points, 6 trials"),
         (["run", "nadamw", "-w", "digits", "--tuning", "self", "--trial", "2"], "--trial 1"),
-        (["run", "nadamw", "-w", "digits", "--hparams", '{"a": [1]}'], "--hparams: a: must be"),
+        (["run", "nadamw", "-w", "digits", "--hparams", '{"a": {}}'], "--hparams: a: must be"),
         (["sweep", "nadamw", "--suite", "huge", "--out", "r"], "no suite 'huge'"),
         (["sweep", "--resume", "nowhere"], "is this a results directory"),
         (["score", "."], "not a results tree"),

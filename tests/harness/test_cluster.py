@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import workloads
-from harness import cluster, ledger, process
+from harness import cluster, ledger, process, shipping
 from harness.attempt import prepare_process
 from harness.cluster import Cluster
 from harness.local import ThisProcess
@@ -314,7 +314,8 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
         return "the result"
 
     monkeypatch.setattr(process, "run_attempt", attempt)
-    stream = process.TrialProcess().run(None, make_spec(), b"", None, float("inf"))
+    monkeypatch.setattr(shipping, "delivered", lambda spec, code: spec)
+    stream = process.TrialProcess(0, lambda: "n").run(None, make_spec(), b"", None, float("inf"))
     assert next(stream)[0] == "started"
     assert next(stream) == ("row", row)
     assert not went_on.wait(0.5)  # a process that is killed now has lost nothing
@@ -325,7 +326,7 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
 class GpuProbe:
     """Stands in for a trial's process: says which GPU it has, and waits for its neighbour."""
 
-    def __init__(self, rank):
+    def __init__(self, rank, node_id):
         pass
 
     def run(self, load_workload, spec, code, checkpoints, deadline, meeting):
@@ -379,7 +380,7 @@ def test_an_address_where_no_cluster_is_is_one_clear_line_at_once(nowhere):
 
 def test_a_trial_that_fits_nowhere_is_refused(address):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(ClusterError, match="no room for a trial with 99 CPUs and 0 GPUs") as error:
+    with pytest.raises(ClusterError, match="no node .* has room for a trial with 99 CPUs") as error:
         Cluster(workloads.get, address, Room(cpus=99)).connect()
     assert "\n" not in str(error.value)
     assert signal.getsignal(signal.SIGTERM) is before
