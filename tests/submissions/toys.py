@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from harness import submission
+from harness.compat import PACKAGE
 
 
 class Toy:
@@ -35,7 +36,7 @@ class Toy:
 def module_of(name):
     """The module of a submission, freshly loaded."""
     submission.load(submission.find(name))
-    return sys.modules["submission"]
+    return sys.modules[f"{PACKAGE}.submission"]
 
 
 def optimized(name, point, toy, steps, horizon=10, every_step=lambda optimizer, params: None):
