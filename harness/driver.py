@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do
 
 
 MAX_ATTEMPTS = 3
+MOST_UNBORN = 10  # processes of a trial that never came to be, before that counts
 HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
 
 
@@ -86,6 +87,7 @@ class Driver:
             event["trial"] for event in ledger.read(out) if event["event"] == "attempt_started"
         )
         self._begun: Counter[str] = Counter()  # attempts of this driver
+        self._unborn: Counter[str] = Counter()  # and those whose process never came to be
         self._specs = specs
         self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
         self._running: dict[str, TrialSpec] = {}
@@ -240,8 +242,15 @@ class Driver:
         self._watcher.ended(spec, result)
 
     def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
-        """An attempt's process died; what it had reported stays. Returns whether to try again."""
+        """An attempt's process died; what it had reported stays. Returns whether to try again.
+
+        One whose process never came to be, as on a node that is just about to die, is no attempt.
+        """
         if spec.name not in self._running:
+            self._unborn[spec.name] += 1
+            if self._unborn[spec.name] < MOST_UNBORN:
+                self._append("attempt_not_started", spec, failure=failure, message=message)
+                return True
             self.started(spec, {})
         if self._begun[spec.name] < self._max_attempts:
             self._lost(spec, failure, message)

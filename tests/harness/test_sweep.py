@@ -8,6 +8,7 @@ import pytest
 import workloads
 from harness import driver, ledger
 from harness.attempt import prepare_process
+from harness.driver import MOST_UNBORN
 from harness.ledger import LedgerError
 from harness.local import ThisProcess
 from harness.status import read_status
@@ -114,12 +115,15 @@ def test_a_lost_trial_keeps_its_rows_and_is_tried_again(tmp_path):
 
 
 def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
+    answers = []
+
     def vanish(driver, spec):
-        driver.lost(spec, Failure.OOM, "too big", "")
+        answers.extend(driver.lost(spec, Failure.OOM, "too big", "") for _ in range(MOST_UNBORN))
 
     run_sweep(plan_toys("a"), tmp_path, Script(vanish), Quiet(), max_attempts=1)
     result = result_of(tmp_path, next(plan_toys("a").specs()))
     assert (result.failure, result.rows, result.attempts) == (Failure.OOM, [], 1)
+    assert answers == [True] * (MOST_UNBORN - 1) + [False]  # not for good at the first time
 
 
 def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
