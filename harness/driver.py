@@ -127,10 +127,10 @@ class Driver:
 
     def _urgency(self, spec: TrialSpec) -> tuple[float, ...]:
         """What `next` goes by; the smallest first, and among equals the first of the plan."""
-        begun = self._begun[spec.name] > 0
-        if self._pruner is None or self._order is Order.LATENCY:
-            return not begun, self._is_parked(spec), -spec.budget_seconds
-        return not begun, self._is_parked(spec), self._pruner.rank(spec)
+        last = -spec.budget_seconds
+        if self._pruner is not None and self._order is Order.COST:
+            last = self._pruner.rank(spec)
+        return not self._begun[spec.name], self._is_parked(spec), last
 
     def _is_parked(self, spec: TrialSpec) -> bool:
         return self._pruner is not None and self._pruner.is_parked(spec)
@@ -242,11 +242,8 @@ class Driver:
         self._watcher.ended(spec, result)
 
     def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
-        """An attempt's process died; what it had reported stays. Returns whether to try again.
-
-        One whose process never came to be, as on a node that is just about to die, is no attempt.
-        """
-        if spec.name not in self._running:
+        """An attempt's process died; what it had reported stays. Returns whether to try again."""
+        if spec.name not in self._running:  # it never came to be, as on a node about to die
             self._unborn[spec.name] += 1
             if self._unborn[spec.name] < MOST_UNBORN:
                 self._append("attempt_not_started", spec, failure=failure, message=message)
