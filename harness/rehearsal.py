@@ -123,10 +123,10 @@ def plain_sgd() -> Submission:
     """The submission that others' steps are compared with."""
 
     def init_optimizer_state(workload: Any, params: Any, *_: Any) -> dict[str, Any]:
-        return {"sgd": torch.optim.SGD(params.parameters(), lr=1e-3)}
+        return {"optimizer": torch.optim.SGD(params.parameters(), lr=1e-3)}
 
     def update_params(**given: Any) -> Any:
-        sgd, batch = given["optimizer_state"]["sgd"], given["batch"]
+        sgd, batch = given["optimizer_state"]["optimizer"], given["batch"]
         sgd.zero_grad()
         logits, model_state = given["workload"].model_fn(
             params=given["current_param_container"],

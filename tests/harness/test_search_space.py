@@ -92,7 +92,7 @@ def test_points_fill_the_space_evenly():
         ("{}", "must be a non-empty list"),
         ("3", "must be a non-empty list"),
         ('[{"a": 1}, {"b": 1}]', "point 1 and point 0 differ in the keys: a, b"),
-        ('[{"a": [1]}]', "point 0: a: must be a number"),
+        ('[{"a": [[1]]}]', "point 0: a: must be a number"),
         ('[{"a": NaN}]', "point 0: a: must be finite"),
         ('[{"learning rate": 1}]', "'learning rate' is no name"),
         ('{"lambda": {"feasible_points": [1]}}', "'lambda' is no name"),
