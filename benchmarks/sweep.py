@@ -77,7 +77,7 @@ def by_chronograd(trials: int) -> float:
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as silent:
         began = time.perf_counter()
         watcher = PlainProgress(Console(file=silent))
-        summary = run_sweep(plan(trials), Path(folder), executor, watcher, pruning=True)
+        summary = run_sweep(plan(trials), Path(folder), executor, watcher)
         seconds = time.perf_counter() - began
     assert summary.by_status == {Status.STEP_LIMIT: trials}
     return seconds

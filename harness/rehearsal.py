@@ -147,7 +147,7 @@ def plain_sgd() -> Submission:
         raise ValueError(workload_name)
 
     return Submission(
-        name="sgd",
+        name="plain",
         folder=Path(),
         get_batch_size=get_batch_size,
         init_optimizer_state=init_optimizer_state,
