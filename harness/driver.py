@@ -258,6 +258,7 @@ class Driver:
     @undisturbed()
     def _lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
         rows = self._rows.pop(spec.name)
+        self._given_up.discard(spec.name)  # its next row says so again
         seconds = rows[-1].submission_seconds if rows else 0.0
         del self._running[spec.name]
         self._append(

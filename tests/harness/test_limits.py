@@ -9,7 +9,7 @@ from harness.sweep import run_sweep
 from scoring.leaderboard import make_leaderboard
 from scoring.prediction import FRACTIONS, curves, limits, stops
 from scoring.read import read
-from scoring.records import EvalRow, Goal, Status, TrialResult, UserError
+from scoring.records import EvalRow, Failure, Goal, Status, TrialResult, UserError
 from scoring.replay import logs
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.sweeps import Quiet, make_row, plan_toys
@@ -119,3 +119,28 @@ def test_limits_are_those_of_the_other_submissions_alone(tmp_path):
     assert gaps["s0", "v"] == limits(known, 0.2, found.scores, 0)[0].tolist()
     assert gaps["newcomer", "v"] == limits(known, 0.2, found.scores, None)[0].tolist()
     assert gaps["s0", "v"] != gaps["newcomer", "v"]
+
+
+class DiesWhenGivenUp:
+    """Plays a trial whose process dies before it hears that it was given up."""
+
+    def run(self, specs, driver):
+        waiting = list(specs)
+        for attempt in (1, 2):
+            spec = driver.next(waiting, wait=False)
+            driver.started(spec, {"node": "n"})
+            driver.measured(spec, make_row(11, loss=9.0))
+            assert driver.deadline(spec) == 0
+            if attempt == 1:
+                assert driver.lost(spec, Failure.WORKER_LOST, "gone", "")
+                waiting.append(spec)
+        driver.ended(spec, TrialResult(status=Status.PRUNED, submission_seconds=12.0))
+
+
+def test_a_trial_that_was_given_up_and_lost_is_judged_anew(tmp_path):
+    experiment = plan_toys("a")
+    given = Limits(0.3, [0.1], {("a", "toy"): [2.0]})
+    run_sweep(experiment, tmp_path, DiesWhenGivenUp(), Quiet(), pruning=True, limits=given)
+    (spec,) = experiment.specs()
+    result = read_trial(trial_folder(tmp_path, spec))[1]
+    assert (result.status, result.attempts, result.proof) == (Status.PREDICTED, 2, [])
