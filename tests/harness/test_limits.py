@@ -129,12 +129,12 @@ class DiesWhenGivenUp:
         for attempt in (1, 2):
             spec = driver.next(waiting, wait=False)
             driver.started(spec, {"node": "n"})
-            driver.measured(spec, make_row(11, loss=9.0))
+            driver.measured(spec, make_row(21, loss=9.0))
             assert driver.deadline(spec) == 0
             if attempt == 1:
                 assert driver.lost(spec, Failure.WORKER_LOST, "gone", "")
                 waiting.append(spec)
-        driver.ended(spec, TrialResult(status=Status.PRUNED, submission_seconds=12.0))
+        driver.ended(spec, TrialResult(status=Status.PRUNED, submission_seconds=22.0))
 
 
 def test_a_trial_that_was_given_up_and_lost_is_judged_anew(tmp_path):
