@@ -129,7 +129,8 @@ class DiesWhenGivenUp:
         for attempt in (1, 2):
             spec = driver.next(waiting, wait=False)
             driver.started(spec, {"node": "n"})
-            driver.measured(spec, make_row(21, loss=9.0))
+            for step in (11, 21):
+                driver.measured(spec, make_row(step, loss=9.0))
             assert driver.deadline(spec) == 0
             if attempt == 1:
                 assert driver.lost(spec, Failure.WORKER_LOST, "gone", "")
