@@ -46,7 +46,8 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes():
+def nodes(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trials in this process have blanked it
     with closing(Nodes()) as found:
         yield found
 
