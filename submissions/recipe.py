@@ -87,14 +87,21 @@ def submission(
     )
 
 
-def _over_processes(loss: Mapping[str, Tensor]) -> tuple[int, Tensor, Tensor]:
-    """How many processes train together, the summed loss [] and the valid examples [] of all."""
+def _over_processes(loss: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The summed loss [] and the valid examples [] of all processes that train together."""
     summed, valid = loss["summed"].detach(), loss["n_valid_examples"]
     if not distributed.is_initialized():
-        return 1, summed, valid
+        return summed, valid
     both = torch.stack([summed, valid.to(summed.dtype)])
     distributed.all_reduce(both)
-    return distributed.get_world_size(), both[0], both[1]
+    return both[0], both[1]
+
+
+def _times_processes(gradient: Tensor) -> Tensor:
+    """What becomes of a gradient [] when the mean over the processes is taken later."""
+    if not distributed.is_initialized():
+        return gradient
+    return gradient * distributed.get_world_size()
 
 
 class _Recipe:
@@ -187,10 +194,10 @@ class _Recipe:
                 mask_batch=batch.get("weights"),
                 label_smoothing=getattr(chosen, "label_smoothing", 0.0),
             )
-            processes, summed, valid = _over_processes(loss)
+            summed, valid = _over_processes(loss)
             per_valid_example = valid.reciprocal()
-            if backward:  # the gradient of the mean; of several processes' the mean is taken
-                loss["summed"].backward(gradient=processes * per_valid_example)
+            if backward:  # the gradient of the mean
+                loss["summed"].backward(gradient=_times_processes(per_valid_example))
                 if hasattr(chosen, "grad_clip"):
                     parameters = current_param_container.parameters()
                     torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
