@@ -83,9 +83,7 @@ class Driver:
         self._given_up: set[str] = set()
         self._book, self._out, self._watcher = book, out, watcher
         self._checkpoints, self._max_attempts = checkpoints, max_attempts
-        self._attempts = Counter(
-            event["trial"] for event in ledger.read(out) if event["event"] == "attempt_started"
-        )
+        self._attempts = book.attempts.copy()
         self._begun: Counter[str] = Counter()  # attempts of this driver
         self._unborn: Counter[str] = Counter()  # and those whose process never came to be
         self._specs = specs
@@ -105,8 +103,8 @@ class Driver:
     def next(self, waiting: list[TrialSpec], wait: bool) -> TrialSpec | None:
         """Takes the trial to begin off those that wait; records those that need not begin.
 
-        One that was cut off goes first, then it is as the order has it. A parked trial is for the
-        end: what others find may make it needless.
+        A parked trial is for the end: what others find may make it needless. Else one that was cut
+        off goes first, then it is as the order has it.
 
         Args:
             waiting: Trials that have no process.
@@ -130,7 +128,7 @@ class Driver:
         last = -spec.budget_seconds
         if self._pruner is not None and self._order is Order.COST:
             last = self._pruner.rank(spec)
-        return not self._begun[spec.name], self._is_parked(spec), last
+        return self._is_parked(spec), not self._begun[spec.name], last
 
     def _is_parked(self, spec: TrialSpec) -> bool:
         return self._pruner is not None and self._pruner.is_parked(spec)

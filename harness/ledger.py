@@ -11,6 +11,7 @@ import json
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ class Ledger:
 
     Attributes:
         tree: Names this results tree, so that checkpoints of another one are never taken for its.
+        attempts: By trial how many were begun, by the drivers before this one.
 
     Raises:
         LedgerError: Another process writes it, or the directory cannot be written to.
@@ -49,6 +51,7 @@ class Ledger:
         self._drop_truncated_line()
         events = read(out)
         self._sequence = events[-1]["sequence"] + 1 if events else 0
+        self.attempts = Counter(e["trial"] for e in events if e["event"] == "attempt_started")
         known = [event["tree"] for event in events[:1] if "tree" in event]
         self.tree = known[0] if known else uuid.uuid4().hex
         self.append("driver_started", host=os.uname().nodename, pid=os.getpid(), tree=self.tree)

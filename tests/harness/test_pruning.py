@@ -167,3 +167,23 @@ def test_on_a_cluster_trials_stop_while_they_run(tmp_path, address):
     boards = [make_leaderboard(read([tmp_path / name])) for name in ("out", "calm")]
     cells = [board.standings[0].cells["digits"].seconds for board in boards]
     assert cells[0] == cells[1]
+
+
+def test_a_parked_trial_keeps_no_other_from_its_gpu(tmp_path, monkeypatch):
+    parked = set()
+    monkeypatch.setattr(Pruner, "is_parked", lambda self, spec: spec.submission in parked)
+
+    class Executor:
+        def run(self, specs, driver):
+            waiting = list(specs)
+            a = driver.next(waiting, wait=False)
+            driver.started(a, {})
+            assert driver.lost(a, Failure.WORKER_LOST, "gone", "")
+            waiting.append(a)
+            parked.add(a.submission)  # it was cut off, and now waits for what others find
+            b = driver.next(waiting, wait=True)
+            assert (a.submission, b.submission) == ("a", "b")
+            assert driver.next(waiting, wait=True) is None
+            assert driver.next(waiting, wait=False) is a
+
+    run_sweep(plan_toys("a", "b"), tmp_path, Executor(), Quiet(), pruning=True)
