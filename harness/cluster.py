@@ -140,19 +140,20 @@ class Cluster:
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
-            node = self._free_node(running.values()) if self._room.exclusive else None
-            reserved = None if node is None else living_nodes()[node]
+            node, reserved = None, None
+            if self._room.exclusive:
+                node, reserved = self._free_node(running.values())
             team = Team(spec, self._room, TrialProcess, reserved)
             attempt = _Running(team, spec, driver.deadline(spec), node)
             code = self._packed(spec)
             arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
             running[team.run(*arguments, deadline=attempt.deadline)] = attempt
 
-    def _free_node(self, running: Iterable[_Running]) -> str:
-        """A node for one trial alone."""
+    def _free_node(self, running: Iterable[_Running]) -> tuple[str, dict[str, float]]:
+        """A node for one trial alone: its name, and what it has."""
         taken = {attempt.node for attempt in running}
-        free = [n for n, has in living_nodes().items() if n not in taken and self._room.fits(has)]
-        return free[0]
+        nodes = living_nodes().items()
+        return next((n, has) for n, has in nodes if n not in taken and self._room.fits(has))
 
     def _packed(self, spec: TrialSpec) -> Any:
         """The submission's code, handed to the cluster once."""

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from harness.spec import Tensor
+from harness.spec import Hyperparameters, Tensor
+
+
+def options_of(hyperparameters: Hyperparameters, horizon: int) -> dict[str, Any]:
+    """What both LAWA methods give `AveragedNadamW`; factors are of the horizon."""
+    return {
+        "start": math.ceil(hyperparameters.lawa_start_factor * horizon),
+        "every": math.ceil(hyperparameters.lawa_interval_factor * horizon),
+        "lr": hyperparameters.learning_rate,
+        "betas": (1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+        "weight_decay": hyperparameters.weight_decay,
+    }
 
 
 class AveragedNadamW(torch.optim.NAdam, abc.ABC):

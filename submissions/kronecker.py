@@ -15,10 +15,21 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from harness.spec import Tensor
+from harness.spec import Hyperparameters, Tensor
 
 Factor = Tensor | None  # None along a dimension that is too long, or of a single place
 GRAFTINGS = ("adam", "rmsprop", "sgd")
+
+
+def options_of(hyperparameters: Hyperparameters) -> dict[str, Any]:
+    """What both methods give `KroneckerFactored`."""
+    return {
+        "lr": hyperparameters.learning_rate,
+        "betas": (1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
+        "weight_decay": hyperparameters.weight_decay,
+        "frequency": hyperparameters.precondition_frequency,
+        "grafting": hyperparameters.grafting,
+    }
 
 
 class KroneckerFactored(Optimizer, abc.ABC):

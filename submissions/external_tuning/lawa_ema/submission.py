@@ -1,6 +1,5 @@
 """LAWA with a moving average: NadamW, evaluated at the exponential average of its checkpoints."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 
 from harness.spec import Hyperparameters, Tensor
 from submissions import recipe
-from submissions.averaging import AveragedNadamW
+from submissions.averaging import AveragedNadamW, options_of
 
 
 class LawaEma(AveragedNadamW):
@@ -31,15 +30,7 @@ def make_optimizer(
     params: Iterable[Any], hyperparameters: Hyperparameters, horizon: int
 ) -> torch.optim.Optimizer:
     """NadamW with a moving average of checkpoints."""
-    return LawaEma(
-        params,
-        beta=hyperparameters.lawa_beta,
-        start=math.ceil(hyperparameters.lawa_start_factor * horizon),
-        every=math.ceil(hyperparameters.lawa_interval_factor * horizon),
-        lr=hyperparameters.learning_rate,
-        betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-        weight_decay=hyperparameters.weight_decay,
-    )
+    return LawaEma(params, beta=hyperparameters.lawa_beta, **options_of(hyperparameters, horizon))
 
 
 get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (

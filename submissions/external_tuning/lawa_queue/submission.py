@@ -1,6 +1,5 @@
 """LAWA with a queue: NadamW, evaluated at the mean of its latest checkpoints."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 
 from harness.spec import Hyperparameters, Tensor
 from submissions import recipe
-from submissions.averaging import AveragedNadamW
+from submissions.averaging import AveragedNadamW, options_of
 
 
 class LawaQueue(AveragedNadamW):
@@ -32,13 +31,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """NadamW with a queue of checkpoints."""
     return LawaQueue(
-        params,
-        length=hyperparameters.lawa_queue_length,
-        start=math.ceil(hyperparameters.lawa_start_factor * horizon),
-        every=math.ceil(hyperparameters.lawa_interval_factor * horizon),
-        lr=hyperparameters.learning_rate,
-        betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-        weight_decay=hyperparameters.weight_decay,
+        params, length=hyperparameters.lawa_queue_length, **options_of(hyperparameters, horizon)
     )
 
 

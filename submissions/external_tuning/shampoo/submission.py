@@ -7,7 +7,7 @@ import torch
 
 from harness.spec import Hyperparameters, Tensor
 from submissions import recipe
-from submissions.kronecker import Factor, KroneckerFactored, product
+from submissions.kronecker import Factor, KroneckerFactored, options_of, product
 
 
 class Shampoo(KroneckerFactored):
@@ -22,14 +22,7 @@ def make_optimizer(
     params: Iterable[Any], hyperparameters: Hyperparameters, horizon: int
 ) -> torch.optim.Optimizer:
     """Shampoo with grafting."""
-    return Shampoo(
-        params,
-        lr=hyperparameters.learning_rate,
-        betas=(1 - hyperparameters.one_minus_beta1, hyperparameters.beta2),
-        weight_decay=hyperparameters.weight_decay,
-        frequency=hyperparameters.precondition_frequency,
-        grafting=hyperparameters.grafting,
-    )
+    return Shampoo(params, **options_of(hyperparameters))
 
 
 get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (
