@@ -12,7 +12,7 @@ demo: .venv/installed
 	$(BIN)/chronograd score $(OUT) --html $(OUT)/leaderboard.html
 
 test: .venv/dev-installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow

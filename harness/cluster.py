@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskEr
 
 from harness.attempt import LoadWorkload
 from harness.nodes import ClusterError, connect, living_nodes
-from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
+from harness.process import BEAT_SECONDS, HANG_TIMEOUT
 from harness.signals import noted
 from harness.team import Room, Team
 from scoring.records import Failure, Status, TrialSpec
@@ -99,7 +99,10 @@ class Cluster:
     def slots(self) -> int:
         """How many trials run at once: as many as fit on each living node."""
         self.connect()
-        room = sum(self._room.fits(resources) for resources in living_nodes().values())
+        return self._slots(living_nodes())
+
+    def _slots(self, nodes: Mapping[str, Mapping[str, float]]) -> int:
+        room = sum(self._room.fits(resources) for resources in nodes.values())
         return room if self._max_concurrent is None else min(room, self._max_concurrent)
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
@@ -107,7 +110,13 @@ class Cluster:
 
         All at once, so that they share each machine as the sweep's trials will.
         """
-        teams = [Team(spec, self._room) for _ in range(self.slots())]
+        self.connect()
+        nodes, reserved = living_nodes(), []
+        teams: list[Team] = []
+        for _ in range(self._slots(nodes)):
+            team, node = self._team(spec, nodes, reserved)
+            teams.append(team)
+            reserved.append(node)
         times = [team.time_steps(self._load_workload, spec) for team in teams]
         by_type: dict[str, list[float]] = {}
         try:
@@ -122,6 +131,8 @@ class Cluster:
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial, all slots filled; a process that dies harms its own trial alone."""
+        if specs:
+            self.connect()
         waiting = list(specs)
         running: dict[Any, _Running] = {}  # by stream of events
         try:
@@ -135,25 +146,33 @@ class Cluster:
                 attempt.team.kill()
 
     def _fill(self, waiting: list[TrialSpec], running: dict[Any, _Running], driver: Driver) -> None:
-        """Begins trials while there is room."""
-        while waiting and len(running) < max(1, self.slots()):
+        """Begins trials while there is room; where no node is left, waits for one to join."""
+        while waiting and len(running) < self._slots(nodes := living_nodes()):
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
-            node, reserved = None, None
-            if self._room.exclusive:
-                node, reserved = self._free_node(running.values())
-            team = Team(spec, self._room, TrialProcess, reserved)
+            reserved = [attempt.node for attempt in running.values()]
+            team, node = self._team(spec, nodes, reserved)
             attempt = _Running(team, spec, driver.deadline(spec), node)
             code = self._packed(spec)
             arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
             running[team.run(*arguments, deadline=attempt.deadline)] = attempt
 
-    def _free_node(self, running: Iterable[_Running]) -> tuple[str, dict[str, float]]:
-        """A node for one trial alone: its name, and what it has."""
-        taken = {attempt.node for attempt in running}
-        nodes = living_nodes().items()
-        return next((n, has) for n, has in nodes if n not in taken and self._room.fits(has))
+    def _team(
+        self, spec: TrialSpec, nodes: Mapping[str, Mapping[str, float]], reserved: list[str | None]
+    ) -> tuple[Team, str | None]:
+        """Fresh processes for a trial, and the node that they have for themselves, if they do.
+
+        Args:
+            spec: The trial.
+            nodes: Those alive; where a trial takes a whole one, one is free.
+            reserved: Those that trials have for themselves.
+        """
+        if not self._room.exclusive:
+            return Team(spec, self._room), None
+        fitting = (node for node, has in nodes.items() if self._room.fits(has))
+        free = next(node for node in fitting if node not in reserved)
+        return Team(spec, self._room, node=nodes[free]), free
 
     def _packed(self, spec: TrialSpec) -> Any:
         """The submission's code, handed to the cluster once."""
@@ -169,6 +188,8 @@ class Cluster:
     ) -> None:
         """Waits until something happens, and takes in what did."""
         if not running:
+            if waiting:
+                time.sleep(TURN_SECONDS)
             return
         followers = {ref: s for s, attempt in running.items() for ref in attempt.team.followers}
         heard, _ = ray.wait([*running, *followers], num_returns=1, timeout=TURN_SECONDS)
@@ -178,10 +199,15 @@ class Cluster:
             take = self._take if ref is stream else self._take_follower
             outcomes[stream] = take(ref, running[stream], driver)
         for stream, attempt in running.items():
-            if stream not in outcomes and self._hangs(attempt):
+            if stream in outcomes:
+                continue
+            if self._hangs(attempt):
                 silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
                 driver.failed(attempt.spec, Failure.TIMEOUT, silent)
                 outcomes[stream] = _Outcome.DONE
+            elif not attempt.began and attempt.node and attempt.node not in living_nodes():
+                gone = ClusterError("the node that it was to have for itself went away")
+                outcomes[stream] = _lost(attempt.spec, gone, driver)
         for stream, outcome in outcomes.items():
             if outcome is _Outcome.GOES_ON:
                 self._hand_out_deadlines([running[stream]], driver)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -113,10 +114,31 @@ def test_a_trial_on_an_exclusive_node_has_it_for_itself(tmp_path, nodes):
         room = Room(exclusive=exclusive)
         with closing(Cluster(workloads.get, nodes.address, room)) as executor:
             assert executor.slots() == slots
+            assert len(executor.time_baseline(next(iter(experiment.specs())))) == 1
             run_sweep(experiment, out, executor, Quiet())
         shared = [r.environment["shared_node"] for r in results_of(out, experiment).values()]
         assert any(shared) is not exclusive
         assert max(under_way(read(out))) <= slots
+
+
+def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes):
+    """Also where the trial that began last had a node for itself, which is gone."""
+    node = nodes.add()
+    experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in "ab"))
+    joining = Timer(3, nodes.add)
+
+    def replace_the_only_node():
+        nodes.kill(node)
+        joining.start()
+
+    out = tmp_path / "out"
+    with closing(Cluster(workloads.get, nodes.address, Room(exclusive=True))) as executor:
+        watcher = Onlooker({2: replace_the_only_node})
+        summary = run_sweep(experiment, out, executor, watcher, max_attempts=2)
+    joining.join()
+    assert summary.by_status == {Status.OUT_OF_TIME: 2}
+    used = {e["node"] for e in read(out) if e["event"] == "attempt_started" and "node" in e}
+    assert len(used) == 2
 
 
 def test_a_sweep_may_be_kept_to_fewer_trials_at_once(tmp_path, address):
