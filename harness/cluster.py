@@ -111,8 +111,9 @@ class Cluster:
         All at once, so that they share each machine as the sweep's trials will.
         """
         self.connect()
-        nodes, reserved = living_nodes(), []
+        nodes = living_nodes()
         teams: list[Team] = []
+        reserved: list[str | None] = []
         for _ in range(self._slots(nodes)):
             team, node = self._team(spec, nodes, reserved)
             teams.append(team)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,10 +30,10 @@ class Difference:
         seconds: The medians of both, infinite for a miss, NaN where pruning left it open.
         difference: The first's less the second's in seconds; negative is faster, -inf or inf
             where only one reached the target, NaN where neither did or a median is open.
-        low: Lower end of the difference's 95% interval.
+        low: Lower end of the difference's 95% interval, NaN where there is one study alone.
         high: Upper end.
         faster: The probability that the first is faster; where neither reached the target, 1/2;
-            NaN where it depends on the times of pruned trials.
+            NaN where it depends on the times of pruned trials, or there is one study alone.
     """
 
     workload: str
@@ -91,7 +91,7 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
     behind, ahead = extremes(studies, pair[0])  # of the first: its worst case and its best
     sampled = [resampled_medians(case[pair], draws_rwk, method) for case in (ahead, behind)]
     score_rs = [resampled_scores(case, *options)[:, pair] for case in (ahead, behind)]
-    return Comparison(
+    found = Comparison(
         names=(first, second),
         workloads=[
             _difference(workload, known_sw[pair, w], *(case[:, :, w] for case in sampled))
@@ -100,6 +100,14 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
         scores=(float(score_s[pair[0]]), float(score_s[pair[1]])),
         above=_if_equal(*(_first_wins(case[:, 0] - case[:, 1]) for case in score_rs)),
     )
+    return found if scope.studies > 1 else _without_odds(found)
+
+
+def _without_odds(found: Comparison) -> Comparison:
+    """The same, but for what resampling a single study would say."""
+    nan = math.nan
+    rows = [replace(row, low=nan, high=nan, faster=nan) for row in found.workloads]
+    return replace(found, workloads=rows, above=math.nan)
 
 
 def _difference(workload: str, seconds: Floats, ahead: Floats, behind: Floats) -> Difference:

@@ -13,7 +13,7 @@ from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, rules_of
 from scoring.pruning import MEDIANS
 from scoring.reference import Reference
-from scoring.remarks import differences, missing, predicted, ties
+from scoring.remarks import differences, missing, predicted, ties, unrepeated
 from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap
@@ -104,6 +104,11 @@ class Leaderboard:
     warnings: list[str]
     remarks: list[str]
 
+    @property
+    def repeated(self) -> bool:
+        """Whether anything was repeated: without that, intervals are points and say nothing."""
+        return self.results.scope.studies > 1 or self.uncertainty.resampled == "workloads"
+
 
 def make_leaderboard(
     results: Results,
@@ -169,7 +174,7 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=[*results.remarks, *ties(studies, method, scope)],
+        remarks=[*results.remarks, *unrepeated(scope, resampled), *ties(studies, method, scope)],
     )
 
 

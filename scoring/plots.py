@@ -150,14 +150,14 @@ def _scale_values(ax: Axes, curves: Sequence[_Curve], direction: str, target: fl
 
 
 def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
-    """Draws each score with its 95% interval, the best on top."""
+    """Draws each score, the best on top, with its 95% interval where studies were repeated."""
     styles = line_styles(board.studies.submissions)
     for row, standing in enumerate(board.standings):
         color = styles[standing.name]["color"]
         ax.plot([standing.low, standing.high], [row, row], color=color, linewidth=2.0)
         ax.plot(standing.score, row, "o", color=color)
     _name_rows(ax, [standing.name for standing in board.standings])
-    ax.set(xlim=(0, 1), xlabel="score and 95% interval")
+    ax.set(xlim=(0, 1), xlabel="score and 95% interval" if board.repeated else "score")
     return _tidy(ax)
 
 
@@ -273,8 +273,9 @@ def save_plots(board: Leaderboard, folder: Path) -> list[Path]:
     score_intervals(board, drawn.add_subplot())
     figures["time_to_target"] = drawn = figure(count, len(board.results.scope.scored))
     time_to_target(board, drawn.add_subplot())
-    figures["rank_probabilities"] = drawn = figure(count, count)
-    rank_probabilities(board, drawn.add_subplot())
+    if board.repeated:
+        figures["rank_probabilities"] = drawn = figure(count, count)
+        rank_probabilities(board, drawn.add_subplot())
     figures["hours"] = drawn = figure(count)
     hours(board, drawn.add_subplot())
     for workload in workloads:

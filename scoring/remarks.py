@@ -50,6 +50,16 @@ def predicted(results: Results) -> list[str]:
     ]
 
 
+def unrepeated(scope: Scope, resampled: str) -> list[str]:
+    """A line where there is nothing to resample."""
+    if scope.studies > 1 or resampled == "workloads":
+        return []
+    return [
+        "one study: nothing was repeated, so that nobody can tell how much of a score is luck; "
+        "more --studies can, and --resample workloads says what the choice of workloads does"
+    ]
+
+
 def _ranges(numbers: Sequence[int]) -> str:
     """[0, 2, 3, 4] as "0, 2-4"."""
     runs: list[list[int]] = []

@@ -49,12 +49,18 @@ class Scope:
         """The workloads that a score is the mean over."""
         return [name for name in self.workloads if name not in self.held_out]
 
+    @property
+    def repeats(self) -> str:
+        """How many studies, in words."""
+        return "1 study" if self.studies == 1 else f"{self.studies} studies"
+
     def beyond_plan(self, study: int, trial: int) -> str:
         """What is odd about a trial of these numbers, "" where the plan holds it."""
         if study in range(self.studies) and trial in range(1, self.trials + 1):
             return ""
         return (
-            f"{self.ruleset.name} plans {self.studies} studies of {self.trials} trials; only the "
+            f"{self.ruleset.name} plans {self.repeats} of {self.trials} "
+            f"trial{'s' * (self.trials > 1)}; only the "
             "official method counts this one"
         )
 

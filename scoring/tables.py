@@ -112,10 +112,10 @@ def to_csv(board: Leaderboard) -> str:
 
 
 def to_markdown(board: Leaderboard) -> str:
-    """A table for a README: scores with intervals, and each workload's time and ratio."""
+    """A table for a README: scores, intervals if studies were repeated, times and ratios."""
     scope = board.results.scope
     frozen = board.reference is not None
-    header = ["rank", "submission", "score", "95% interval"]
+    header = ["rank", "submission", "score", *["95% interval"] * board.repeated]
     header += ["frozen score"] * frozen + ["hours", *scope.scored]
     lines = [header, [":--" if name == "submission" else "--:" for name in header]]
     for standing in board.standings:
@@ -123,13 +123,13 @@ def to_markdown(board: Leaderboard) -> str:
             [f"{standing.reference_score:.4f}"] if standing.reference_score is not None else []
         )
         cells = [_markdown_cell(standing.cells[name]) for name in scope.scored]
-        interval = f"{standing.low:.3f}–{standing.high:.3f}"
+        interval = [f"{standing.low:.3f}–{standing.high:.3f}"] * board.repeated
         lines.append(
             [
                 str(standing.rank),
                 standing.name,
                 f"{standing.score:.4f}",
-                interval,
+                *interval,
                 *reference,
                 f"{standing.hours:,.4g}",
                 *cells,
@@ -138,7 +138,7 @@ def to_markdown(board: Leaderboard) -> str:
     table = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
     note = (
         f"Ruleset {scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}. "
-        f"Seconds to target, median over {scope.studies} studies, and ratio to the fastest; "
+        f"Seconds to target, median over {scope.repeats}, and ratio to the fastest; "
         "– does not count."
     )
     return f"{table}\n\n{_escaped(note)}\n"

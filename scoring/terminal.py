@@ -28,7 +28,7 @@ def format_number(value: float) -> str:
 
 
 def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> Table:
-    """Ranks and scores with their intervals, and the hours they took.
+    """Ranks and scores, with intervals where studies were repeated, and the hours they took.
 
     P(rank) is the probability of the rank shown; the time ratios are those of `speedups`.
     """
@@ -37,14 +37,16 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
     table = _table(title)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("submission", overflow="fold")
-    columns = ["score", "95% interval", "P(rank)"]
+    columns = ["score", *(["95% interval", "P(rank)"] if board.repeated else [])]
     columns += ["frozen"] * (board.reference is not None)
     columns += ["time ratio", "official"] * (speedups is not None)
     for name in (*columns, "hours"):
         table.add_column(name, justify="right", no_wrap=True)
     for standing in board.standings:
-        cells = [f"{standing.score:.4f}", f"{standing.low:.3f} to {standing.high:.3f}"]
-        cells.append(f"{100 * standing.ranks[standing.rank - 1]:.0f}%")
+        cells = [f"{standing.score:.4f}"]
+        if board.repeated:
+            odds = _percent(standing.ranks[standing.rank - 1])
+            cells += [f"{standing.low:.3f} to {standing.high:.3f}", odds]
         if standing.reference_score is not None:
             cells.append(f"{standing.reference_score:.4f}")
         if speedups is not None:
@@ -65,7 +67,7 @@ def times_table(board: Leaderboard) -> Table:
     unit = "seconds to target" if scope.clock == "wall" else "seconds on the step clock"
     table = _table(None)
     table.caption = (
-        f"{unit}, median over {scope.studies} studies; * fastest; ∞ missed; † does not count "
+        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; † does not count "
         f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
         "reached the target"
     )

@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scoring.compare import compare
@@ -80,11 +80,19 @@ def test_who_misses_is_infinitely_slower(method, first, second, difference, fast
 
 @BOTH
 def test_who_was_not_run_misses(method):
-    trials = one_trial({("a", "w"): 1.0, ("b", "v"): 1.0, ("a", "v"): 1.0})
-    rows = compare(make_results(single(), trials), "a", "b", method).workloads
+    trials = one_trial({("a", "w"): [1.0] * 2, ("b", "v"): [1.0] * 2, ("a", "v"): [1.0] * 2})
+    rows = compare(make_results(single(studies=2), trials), "a", "b", method).workloads
     row = {row.workload: row for row in rows}["w"]
     assert row.seconds == (1.0, INF)
     assert (row.difference, row.faster) == (-INF, 1.0)
+
+
+def test_one_study_has_neither_intervals_nor_odds():
+    results = make_results(single("w"), one_trial({("a", "w"): 1.0, ("b", "w"): 2.0}))
+    comparison = compare(results, "a", "b", RULES)
+    (row,) = comparison.workloads
+    assert row.difference == -1.0
+    assert all(map(math.isnan, (row.low, row.high, row.faster, comparison.above)))
 
 
 def test_an_interval_may_end_in_infinity():
@@ -98,6 +106,7 @@ def test_an_interval_may_end_in_infinity():
 @given(drawn_boards(), st.integers(0, 5))
 def test_the_other_way_round_every_sign_turns(method, board, seed):
     rules, _, trials = board
+    assume(rules.studies > 1)
     results = make_results(rules, trials, "abc")
     forth, back = (compare(results, *pair, method, seed) for pair in ("ab", "ba"))
     assert forth.scores == back.scores[::-1]

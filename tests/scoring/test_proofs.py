@@ -148,8 +148,8 @@ def test_a_comparison_on_a_pruned_board_holds_that_on_the_full_one(drawn, seed):
     pair = ("s0", "s1")
     full, pruned = (compare(results, *pair, METHOD) for results in full_and_pruned(drawn, seed))
     for mine, expected in zip(pruned.workloads, full.workloads, strict=True):
-        assert mine.low <= expected.low
-        assert mine.high >= expected.high
+        assert not mine.low > expected.low  # both are NaN where there is one study
+        assert not mine.high < expected.high
         for value, whole in zip(mine.seconds, expected.seconds, strict=True):
             assert np.isnan(value) or value == whole
         assert np.isnan(mine.faster) or mine.faster == expected.faster

@@ -228,7 +228,7 @@ def test_trials_beyond_a_named_ruleset_s_plan_do_not_count_by_the_rules(tree):
     rules = make_rules(held_out={}, scored=("w",), suites={}, studies=1, trials=1)
     board = board_of(tree, RULES, rules)
     (warning,) = board.warnings
-    assert warning.startswith(f"{folder_of(tree, 'a', 'w', 1, 1)}: toy plans 1 studies of 1 trials")
+    assert warning.startswith(f"{folder_of(tree, 'a', 'w', 1, 1)}: toy plans 1 study of 1 trial;")
     assert board.standings[0].cells["w"].seconds == 2.0
     assert board.standings[0].trials["missing"] == 0
     assert board_of(tree, OFFICIAL, rules).standings[0].cells["w"].seconds == 3.0

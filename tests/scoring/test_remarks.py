@@ -94,15 +94,24 @@ def test_only_a_board_by_the_rules_tells_of_the_other_method():
 
 
 def tie(seconds_by_trial, others=(), **changes):
-    """One submission with a tie in study 0 of w; `others` are the times of further studies."""
+    """What is said of a tie in study 0 of w; `others` are the times of further studies."""
     trials = {("a", "w", 0, n): [(s, 0.5)] for n, s in seconds_by_trial.items()}
     trials |= {("a", "w", k, 1): seconds for k, seconds in enumerate(others, 1)}
     trials["b", "w", 0, 1] = 10.0
-    return make_board(single("w", trials=5, **changes), trials, OFFICIAL)
+    board = make_board(single("w", trials=5, **changes), trials, OFFICIAL)
+    return [line for line in board.remarks if not line.startswith("one study")]
+
+
+def test_one_study_alone_is_remarked():
+    trials = one_trial({("a", "w"): [1.0, 2.0]})
+    (line,) = make_board(single("w"), trials).remarks
+    assert line.startswith("one study: nothing was repeated")
+    assert make_board(single("w"), trials, resampled="workloads").remarks == []
+    assert make_board(single("w", studies=2), trials).remarks == []
 
 
 def test_a_tie_that_moves_a_score_is_named():
-    (line,) = tie({2: 30.0, 5: 20.0}).remarks
+    (line,) = tie({2: 30.0, 5: 20.0})
     assert line.startswith("tie: a on w, study 0: trial 2 (30.0 s) and trial 5 (20.0 s)")
     assert "trial 5 as on the published boards" in line
     assert "the median by 10.0 s" in line
@@ -111,17 +120,17 @@ def test_a_tie_that_moves_a_score_is_named():
 
 
 def test_a_tie_that_moves_a_median_but_no_score_says_so():
-    (line,) = tie({2: 45.0, 5: 47.0}).remarks  # both over four times the fastest
+    (line,) = tie({2: 45.0, 5: 47.0})  # both over four times the fastest
     assert line.endswith("the median by 2.0 s and no score")
 
 
 def test_ties_that_move_no_median_are_counted_together():
-    (line,) = tie({2: 30.0, 5: 20.0}, others=[5.0, 6.0], studies=3).remarks
+    (line,) = tie({2: 30.0, 5: 20.0}, others=[5.0, 6.0], studies=3)
     assert line.startswith("1 tie between trials")
     assert line.endswith("no median moves")
-    (line,) = tie({2: 20.0, 5: 20.0}).remarks
+    (line,) = tie({2: 20.0, 5: 20.0})
     assert line.startswith("1 tie between trials")
-    (line,) = tie({2: 30.0, 5: 20.0}, others=[INF, INF], studies=3).remarks
+    (line,) = tie({2: 30.0, 5: 20.0}, others=[INF, INF], studies=3)
     assert line.startswith("1 tie between trials")
 
 

@@ -37,8 +37,9 @@ NAMES = st.text(
 )
 
 
-def example(**options):
-    return make_board(single("vw", {"h": "w"}), one_trial(TIMES), **options)
+def example(studies=1, **options):
+    times = {key: [seconds] * studies for key, seconds in TIMES.items()}
+    return make_board(single("vw", {"h": "w"}, studies=studies), one_trial(times), **options)
 
 
 def test_json_has_the_agreed_shape():
@@ -180,13 +181,15 @@ def rendered(markdown):
 
 
 def test_markdown_shows_scores_times_and_ratios():
-    rows, note = rendered(to_markdown(example()))
+    rows, note = rendered(to_markdown(example(studies=2)))
     assert rows == [
         ["rank", "submission", "score", "95% interval", "hours", "v", "w"],
-        ["1", "a", "0.5000", "0.500–0.500", "0.001944", "1 (1.00×)", "–"],
-        ["2", "b", "0.3333", "0.333–0.333", "0.002778", "2 (2.00×)", "8 (–)"],
+        ["1", "a", "0.5000", "0.500–0.500", "0.003889", "1 (1.00×)", "–"],
+        ["2", "b", "0.3333", "0.333–0.333", "0.005556", "2 (2.00×)", "8 (–)"],
     ]
     assert note.startswith("Ruleset toy, external tuning, method rules.")
+    rows, _ = rendered(to_markdown(example()))
+    assert rows[0] == ["rank", "submission", "score", "hours", "v", "w"]
     assert to_markdown(example()).split("\n")[1].startswith("| --: | :-- | --: |")
 
 
@@ -194,9 +197,9 @@ def test_markdown_has_a_column_for_the_frozen_score(tmp_path):
     board = example()
     save_reference(tmp_path / "ref.json", board.stages, board.results.scope, board.method)
     rows, _ = rendered(to_markdown(example(reference=load_reference(tmp_path / "ref.json"))))
-    assert rows[0][4] == "frozen score"
-    assert [row[4] for row in rows[1:]] == [row[2] for row in rows[1:]]
-    assert {len(row) for row in rows} == {8}
+    assert rows[0][3] == "frozen score"
+    assert [row[3] for row in rows[1:]] == [row[2] for row in rows[1:]]
+    assert {len(row) for row in rows} == {7}
 
 
 def check_markdown(names):
@@ -205,7 +208,7 @@ def check_markdown(names):
     lines = to_markdown(board).split("\n")
     assert len(rows) == 1 + len(names)
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(names)
-    assert {len(row) for row in rows} == {6}
+    assert {len(row) for row in rows} == {5}
     shown = [" ".join(row[1].split()) for row in rows[1:]]
     assert shown == [" ".join(name.split()) for name in sorted(names)]
 
