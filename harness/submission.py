@@ -22,17 +22,20 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness import ledger
 from harness.compat import import_submission
 from harness.spec import Workload
 from scoring.records import TrialSpec, UserError
 
 FILE = "submission.py"
+MOST_BYTES = 64 * 2**20  # of a submission's folder
 SEARCH_SPACE_FILE = "tuning_search_space.json"
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
 
@@ -138,8 +141,28 @@ def content_hash(place: Path) -> str:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """A submission's files, in a fixed order."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    """A submission's files, in a fixed order: none that is hidden or compiled, no results tree.
+
+    Raises:
+        SubmissionError: They are too large for code that every node is sent.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if _holds_code(Path(place, name))]
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    found = sorted(path for path in found if path.is_file())
+    size = sum(path.stat().st_size for path in found)
+    if size > MOST_BYTES:
+        raise SubmissionError(
+            f"{folder}: all that is in a submission's folder is sent to every node, and this one "
+            f"has {size / 1e6:,.0f} MB; give the submission a folder of its own"
+        )
+    return found
+
+
+def _holds_code(folder: Path) -> bool:
+    hidden = folder.name.startswith(".") or folder.name == "__pycache__"
+    return not hidden and not (folder / ledger.FILE).is_file()
 
 
 def load(place: Path) -> Submission:

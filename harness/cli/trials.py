@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -193,15 +194,16 @@ def sweep(
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
         options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
         options |= _processes_of(gpus_per_trial, processes_per_trial)
-        request = Request(
-            submissions=dotted.write(
-                submissions, out / DOTTED, schedule, warmup_factor=warmup, grad_clip=grad_clip
-            ),
-            workloads=workload or workloads.suite(str(suite)),
-            ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
-            search_space=search_space, options=options | {"batch_size": batch_size},
-        )  # fmt: skip
-        with preparing() as progress:
+        with TemporaryDirectory() as aside, preparing() as progress:
+            folder = Path(aside) if dry_run else out / DOTTED
+            names = dotted.write(
+                submissions, folder, schedule, warmup_factor=warmup, grad_clip=grad_clip
+            )
+            request = Request(
+                submissions=names, workloads=workload or workloads.suite(str(suite)),
+                ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
+                search_space=search_space, options=options | {"batch_size": batch_size},
+            )  # fmt: skip
             draft = check(request, workloads.get, progress)
     if dry_run:
         say(draft.describe())

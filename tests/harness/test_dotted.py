@@ -94,6 +94,7 @@ def test_a_sweep_takes_classes_with_a_search_space(chronograd, tmp_path):
     assert code == 0
     assert "2 submissions (torch.optim.SGD, torch.optim.AdamW)" in out
     assert "external tuning" in out
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_offers_every_schedule():

@@ -4,9 +4,10 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
-from threading import Timer
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,21 +122,22 @@ def test_a_trial_on_an_exclusive_node_has_it_for_itself(tmp_path, nodes):
         assert max(under_way(read(out))) <= slots
 
 
-def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes):
-    """Also where the trial that began last had a node for itself, which is gone."""
-    node = nodes.add()
+def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatch):
+    """Also where a trial was given a node for itself that is gone before it begins."""
+    node, added = nodes.add(), []
     experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in "ab"))
-    joining = Timer(3, nodes.add)
 
-    def replace_the_only_node():
-        nodes.kill(node)
-        joining.start()
+    def sleep(seconds):  # which the driver does where nothing runs
+        time.sleep(seconds)
+        if not added:
+            added.append(nodes.add())
 
+    monkeypatch.setattr("harness.cluster.time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
     out = tmp_path / "out"
     with closing(Cluster(workloads.get, nodes.address, Room(exclusive=True))) as executor:
-        watcher = Onlooker({2: replace_the_only_node})
+        watcher = Onlooker({2: lambda: nodes.kill(node)})
         summary = run_sweep(experiment, out, executor, watcher, max_attempts=2)
-    joining.join()
+    assert added
     assert summary.by_status == {Status.OUT_OF_TIME: 2}
     used = {e["node"] for e in read(out) if e["event"] == "attempt_started" and "node" in e}
     assert len(used) == 2

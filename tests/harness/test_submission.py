@@ -89,17 +89,26 @@ def test_breaches_of_the_contract_name_file_function_and_rule(tmp_path, old, new
     assert str(folder / "submission.py") in str(caught.value)
 
 
-def test_the_hash_covers_names_and_bytes_but_no_caches(tmp_path):
+def test_the_hash_covers_names_and_bytes_but_no_caches_and_no_results(tmp_path):
     folder = write(tmp_path / "mine")
     before = submission.content_hash(folder)
-    (folder / "__pycache__").mkdir()
-    (folder / "__pycache__" / "x.pyc").write_bytes(b"1")
+    for file in ("__pycache__/x.pyc", ".git/HEAD", ".env", "out/ledger.jsonl", "out/a/trial.json"):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(b"1")
     assert submission.content_hash(folder) == before
     (folder / "helper.py").rename(folder / "helper2.py")
     renamed = submission.content_hash(folder)
     (folder / "helper2.py").write_text("VALUE = 2")
     assert len({before, renamed, submission.content_hash(folder)}) == 3
     assert submission.content_hash(write(tmp_path / "copy")) == before
+
+
+def test_a_folder_that_holds_more_than_a_submission_is_refused(tmp_path):
+    folder = write(tmp_path / "mine")
+    with (folder / "data.bin").open("wb") as file:
+        file.truncate(submission.MOST_BYTES)
+    with pytest.raises(SubmissionError, match="67 MB; give the submission a folder of its own"):
+        submission.content_hash(folder)
 
 
 def test_every_submission_of_ours_loads():
