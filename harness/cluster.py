@@ -19,7 +19,7 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskEr
 
 from harness.attempt import LoadWorkload
 from harness.nodes import ClusterError, connect, living_nodes
-from harness.process import BEAT_SECONDS, HANG_TIMEOUT
+from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.signals import noted
 from harness.team import Room, Team
 from scoring.records import Failure, Status, TrialSpec
@@ -170,10 +170,10 @@ class Cluster:
             reserved: Those that trials have for themselves.
         """
         if not self._room.exclusive:
-            return Team(spec, self._room), None
+            return Team(spec, self._room, TrialProcess), None
         fitting = (node for node, has in nodes.items() if self._room.fits(has))
         free = next(node for node in fitting if node not in reserved)
-        return Team(spec, self._room, node=nodes[free]), free
+        return Team(spec, self._room, TrialProcess, (free, nodes[free])), free
 
     def _packed(self, spec: TrialSpec) -> Any:
         """The submission's code, handed to the cluster once."""

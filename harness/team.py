@@ -49,7 +49,7 @@ class Room:
         """What is reserved for each process: what it uses, or its part of an exclusive node."""
         if not self.exclusive:
             return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
-        whole = {n: have for n, have in node.items() if n in ("CPU", "GPU") or n[:5] == "node:"}
+        whole = {name: node[name] for name in ("CPU", "GPU") if name in node}
         return {name: have / self.processes for name, have in whole.items()}
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Team:
         spec: The trial.
         room: What it takes.
         process: The class of the processes.
-        node: The resources of the node that it has for itself, where it is to have one.
+        node: Name and resources of the node that it has for itself, where it is to have one.
 
     Attributes:
         leader: Rank 0, which reports for all.
@@ -75,7 +75,7 @@ class Team:
         spec: TrialSpec,
         room: Room,
         process: type = TrialProcess,
-        node: Mapping[str, float] | None = None,
+        node: tuple[str, Mapping[str, float]] | None = None,
     ) -> None:
         options: dict[str, Any] = {
             "num_cpus": room.cpus, "num_gpus": room.gpus, "max_restarts": 0, "max_task_retries": 0,
@@ -83,8 +83,12 @@ class Team:
         }  # fmt: skip
         self._group = self._meeting = None
         if room.processes > 1 or room.exclusive:
-            bundles = [room.bundle(node or {})] * room.processes
-            self._group = placement_group(bundles, strategy="STRICT_PACK")
+            name, resources = node or ("", {})
+            bundles = [room.bundle(resources)] * room.processes
+            there = [{"ray.io/node-id": name}] * room.processes if node else None
+            self._group = placement_group(
+                bundles, strategy="STRICT_PACK", bundle_label_selector=there
+            )
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._group)
         actor: Any = ray.remote(process).options(**options)
         self._actors: list[Any] = [actor.remote(rank, node_id) for rank in range(room.processes)]

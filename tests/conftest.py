@@ -1,6 +1,7 @@
 """What every test needs: one thread, no usage statistics, an environment that does not leak."""
 
 import os
+import signal
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -11,6 +12,7 @@ from hypothesis import settings
 from harness.cli import main
 from tests.fixtures.faults import RULESET
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the processes of pytest-xdist ignore it
 settings.register_profile("chronograd", deadline=None)  # machines are noisy
 settings.load_profile("chronograd")
 
