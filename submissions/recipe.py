@@ -87,21 +87,19 @@ def submission(
     )
 
 
-def _over_processes(loss: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """The summed loss [] and the valid examples [] of all processes that train together."""
-    summed, valid = loss["summed"].detach(), loss["n_valid_examples"]
+def _mean(loss: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean over valid examples [], and what to differentiate for its gradient [].
+
+    Where processes train together, the mean is over the examples of all, and each differentiates
+    its part times their number, since gradients are averaged over them later.
+    """
+    summed, valid = loss["summed"], loss["n_valid_examples"]
     if not distributed.is_initialized():
-        return summed, valid
-    both = torch.stack([summed, valid.to(summed.dtype)])
+        mean = summed / valid
+        return mean.detach(), mean
+    both = torch.stack([summed.detach(), valid.to(summed.dtype)])
     distributed.all_reduce(both)
-    return both[0], both[1]
-
-
-def _times_processes(gradient: Tensor) -> Tensor:
-    """What becomes of a gradient [] when the mean over the processes is taken later."""
-    if not distributed.is_initialized():
-        return gradient
-    return gradient * distributed.get_world_size()
+    return both[0] / both[1], summed * (distributed.get_world_size() / both[1])
 
 
 class _Recipe:
@@ -194,14 +192,13 @@ class _Recipe:
                 mask_batch=batch.get("weights"),
                 label_smoothing=getattr(chosen, "label_smoothing", 0.0),
             )
-            summed, valid = _over_processes(loss)
-            per_valid_example = valid.reciprocal()
-            if backward:  # the gradient of the mean
-                loss["summed"].backward(gradient=_times_processes(per_valid_example))
+            mean, part = _mean(loss)
+            if backward:
+                part.backward()
                 if hasattr(chosen, "grad_clip"):
                     parameters = current_param_container.parameters()
                     torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
-            return summed * per_valid_example
+            return mean
 
         optimizer.step(closure)
         if "schedule" in optimizer_state and global_step < HORIZON * workload.step_hint:
