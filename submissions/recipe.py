@@ -194,7 +194,7 @@ class _Recipe:
             )
             mean, part = _mean(loss)
             if backward:
-                part.backward()
+                torch.autograd.backward(part)
                 if hasattr(chosen, "grad_clip"):
                     parameters = current_param_container.parameters()
                     torch.nn.utils.clip_grad_norm_(parameters, chosen.grad_clip)
