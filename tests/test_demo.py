@@ -19,7 +19,9 @@ def test_make_demo_in_a_fresh_clone_ends_with_a_leaderboard(tmp_path):
     results = clone / "results/demo"
     ended = [read_trial(folder)[1] for folder in trial_folders(results)]
     assert len(ended) == 4 * 3 * 3 * 2
-    assert {result.status for result in ended} == {"reached", "out_of_time"}
+    statuses = {result.status for result in ended}
+    assert "reached" in statuses
+    assert statuses <= {"reached", "out_of_time", "pruned"}
     assert "</html>" in (results / "leaderboard.html").read_text()
     assert f"Written: {Path('results/demo/leaderboard.html')}" in first.stdout
     again = subprocess.run(["make", "demo"], cwd=clone, capture_output=True, text=True, check=True)
