@@ -46,7 +46,6 @@ class _Running:
     team: Team
     spec: TrialSpec
     deadline: float
-    node: str | None = None  # that it has for itself
     began: bool = False
     heard: float = 0.0
 
@@ -113,11 +112,8 @@ class Cluster:
         self.connect()
         nodes = living_nodes()
         teams: list[Team] = []
-        reserved: list[str | None] = []
         for _ in range(self._slots(nodes)):
-            team, node = self._team(spec, nodes, reserved)
-            teams.append(team)
-            reserved.append(node)
+            teams.append(self._team(spec, nodes, teams))
         times = [team.time_steps(self._load_workload, spec) for team in teams]
         by_type: dict[str, list[float]] = {}
         try:
@@ -152,28 +148,27 @@ class Cluster:
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
-            reserved = [attempt.node for attempt in running.values()]
-            team, node = self._team(spec, nodes, reserved)
-            attempt = _Running(team, spec, driver.deadline(spec), node)
+            team = self._team(spec, nodes, [attempt.team for attempt in running.values()])
+            attempt = _Running(team, spec, driver.deadline(spec))
             code = self._packed(spec)
             arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
             running[team.run(*arguments, deadline=attempt.deadline)] = attempt
 
     def _team(
-        self, spec: TrialSpec, nodes: Mapping[str, Mapping[str, float]], reserved: list[str | None]
-    ) -> tuple[Team, str | None]:
-        """Fresh processes for a trial, and the node that they have for themselves, if they do.
+        self, spec: TrialSpec, nodes: Mapping[str, Mapping[str, float]], others: Sequence[Team]
+    ) -> Team:
+        """Fresh processes for a trial, on a node for themselves where they are to have one.
 
         Args:
             spec: The trial.
             nodes: Those alive; where a trial takes a whole one, one is free.
-            reserved: Those that trials have for themselves.
+            others: The processes of other trials.
         """
         if not self._room.exclusive:
-            return Team(spec, self._room, TrialProcess), None
-        fitting = (node for node, has in nodes.items() if self._room.fits(has))
-        free = next(node for node in fitting if node not in reserved)
-        return Team(spec, self._room, TrialProcess, (free, nodes[free])), free
+            return Team(spec, self._room, TrialProcess)
+        taken = {team.node for team in others}
+        node = next(n for n in nodes.items() if n[0] not in taken and self._room.fits(n[1]))
+        return Team(spec, self._room, TrialProcess, node)
 
     def _packed(self, spec: TrialSpec) -> Any:
         """The submission's code, handed to the cluster once."""
@@ -206,7 +201,7 @@ class Cluster:
                 silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
                 driver.failed(attempt.spec, Failure.TIMEOUT, silent)
                 outcomes[stream] = _Outcome.DONE
-            elif not attempt.began and attempt.node and attempt.node not in living_nodes():
+            elif not attempt.began and (node := attempt.team.node) and node not in living_nodes():
                 gone = ClusterError("the node that it was to have for itself went away")
                 outcomes[stream] = _lost(attempt.spec, gone, driver)
         for stream, outcome in outcomes.items():

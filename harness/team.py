@@ -68,6 +68,7 @@ class Team:
     Attributes:
         leader: Rank 0, which reports for all.
         followers: What the other ranks' work will give, once it was started.
+        node: Name of the node that it has for itself; None where it shares one.
     """
 
     def __init__(
@@ -82,10 +83,10 @@ class Team:
             "max_concurrency": 2,  # it answers while it trains
         }  # fmt: skip
         self._group = self._meeting = None
+        self.node = node[0] if node else None
         if room.processes > 1 or room.exclusive:
-            name, resources = node or ("", {})
-            bundles = [room.bundle(resources)] * room.processes
-            there = [{"ray.io/node-id": name}] * room.processes if node else None
+            bundles = [room.bundle(node[1] if node else {})] * room.processes
+            there = [{"ray.io/node-id": self.node}] * room.processes if self.node else None
             self._group = placement_group(
                 bundles, strategy="STRICT_PACK", bundle_label_selector=there
             )

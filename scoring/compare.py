@@ -15,6 +15,7 @@ from scoring.uncertainty import (
     LEVEL,
     RESAMPLES,
     extremes,
+    repeated,
     resampled_medians,
     resampled_scores,
     study_draws,
@@ -100,7 +101,7 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
         scores=(float(score_s[pair[0]]), float(score_s[pair[1]])),
         above=_if_equal(*(_first_wins(case[:, 0] - case[:, 1]) for case in score_rs)),
     )
-    return found if scope.studies > 1 else _without_odds(found)
+    return found if repeated(scope, "studies") else _without_odds(found)
 
 
 def _without_odds(found: Comparison) -> Comparison:

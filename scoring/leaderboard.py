@@ -16,7 +16,7 @@ from scoring.reference import Reference
 from scoring.remarks import differences, missing, predicted, ties, unrepeated
 from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
-from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap
+from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap, repeated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +106,8 @@ class Leaderboard:
 
     @property
     def repeated(self) -> bool:
-        """Whether anything was repeated: without that, intervals are points and say nothing."""
-        return self.results.scope.studies > 1 or self.uncertainty.resampled == "workloads"
+        """Whether intervals and rank probabilities say anything."""
+        return repeated(self.results.scope, self.uncertainty.resampled)
 
 
 def make_leaderboard(

@@ -12,6 +12,7 @@ from scoring.profiles import Floats, apply_rules, scores
 from scoring.records import Status
 from scoring.results import Results, Scope, Trial
 from scoring.times import OFFICIAL, Method, StudyTimes, medians, study_times
+from scoring.uncertainty import repeated
 
 _REASONS = {  # from the official method to the written rules, one difference at a time
     "fastest_by_time": "a study's fastest trial counts, not that of the earliest evaluation",
@@ -52,7 +53,7 @@ def predicted(results: Results) -> list[str]:
 
 def unrepeated(scope: Scope, resampled: str) -> list[str]:
     """A line where there is nothing to resample."""
-    if scope.studies > 1 or resampled == "workloads":
+    if repeated(scope, resampled):
         return []
     return [
         "one study: nothing was repeated, so that nobody can tell how much of a score is luck; "

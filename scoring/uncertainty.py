@@ -102,6 +102,11 @@ def bootstrap(
     return Uncertainty(resampled, resamples, seed, low, high, ranks, beats)
 
 
+def repeated(scope: Scope, resampled: str) -> bool:
+    """Whether there is anything to resample: without it intervals are points and say nothing."""
+    return scope.studies > 1 or resampled == "workloads"
+
+
 def extremes(studies: StudyTimes, s: int) -> tuple[Floats, Floats]:
     """Seconds (S, W, K) that give submission number `s` the least and the greatest score.
 

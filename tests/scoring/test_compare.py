@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.compare import compare
@@ -106,16 +106,16 @@ def test_an_interval_may_end_in_infinity():
 @given(drawn_boards(), st.integers(0, 5))
 def test_the_other_way_round_every_sign_turns(method, board, seed):
     rules, _, trials = board
-    assume(rules.studies > 1)
     results = make_results(rules, trials, "abc")
     forth, back = (compare(results, *pair, method, seed) for pair in ("ab", "ba"))
     assert forth.scores == back.scores[::-1]
-    assert forth.above + back.above == pytest.approx(1)
+    one_study = rules.studies == 1
+    assert one_study or forth.above + back.above == pytest.approx(1)
     for one, other in zip(forth.workloads, back.workloads, strict=True):
         assert one.seconds == other.seconds[::-1]
         assert one.difference == pytest.approx(-other.difference, nan_ok=True)
-        assert (one.low, one.high) == (-other.high, -other.low)
-        assert one.faster + other.faster == pytest.approx(1)
+        assert one_study or (one.low, one.high) == (-other.high, -other.low)
+        assert one_study or one.faster + other.faster == pytest.approx(1)
 
 
 def test_an_interval_leaves_one_in_forty_resamples_out_on_either_side():

@@ -157,16 +157,15 @@ def test_nothing_covers_the_axes_and_nothing_is_cut_off(tmp_path, count):
 
 
 def test_plots_are_saved_as_images_and_vectors(tmp_path):
-    once, twice = ({(*key, k, n): t for (*key, _, n), t in TRIALS.items() for k in range(s)}
-                   for s in (1, 2))  # fmt: skip
-    board = board_of(tmp_path, twice, studies=2)
+    twice = {(s, w, k, n): trial for (s, w, _, n), trial in TRIALS.items() for k in (0, 1)}
+    board = board_of(tmp_path, twice)
     paths = save_plots(board, tmp_path / "plots" / "new")
     names = ("performance_profiles", "scores", "time_to_target", "rank_probabilities", "hours")
     expected = [f"{n}{kind}" for n in (*names, "learning_curves_w") for kind in (".png", ".pdf")]
     assert [path.name for path in paths] == expected
     assert all(np.ptp(imread(path)) > 0.5 for path in paths if path.suffix == ".png")
     assert all(path.read_bytes().startswith(b"%PDF") for path in paths if path.suffix == ".pdf")
-    paths = save_plots(board_of(tmp_path / "once", once), tmp_path / "plots" / "once")
+    paths = save_plots(board_of(tmp_path / "once", TRIALS), tmp_path / "plots" / "once")
     assert [path.name for path in paths] == [n for n in expected if "probabilities" not in n]
 
 

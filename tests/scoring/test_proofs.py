@@ -146,10 +146,11 @@ def test_intervals_of_a_pruned_board_hold_those_of_the_full_one(drawn, seed, res
 def test_a_comparison_on_a_pruned_board_holds_that_on_the_full_one(drawn, seed):
     assume(len(drawn.times) > 1)
     pair = ("s0", "s1")
+    one_study = drawn.times.shape[2] == 1  # which has no intervals
     full, pruned = (compare(results, *pair, METHOD) for results in full_and_pruned(drawn, seed))
     for mine, expected in zip(pruned.workloads, full.workloads, strict=True):
-        assert not mine.low > expected.low  # both are NaN where there is one study
-        assert not mine.high < expected.high
+        assert one_study or mine.low <= expected.low
+        assert one_study or mine.high >= expected.high
         for value, whole in zip(mine.seconds, expected.seconds, strict=True):
             assert np.isnan(value) or value == whole
         assert np.isnan(mine.faster) or mine.faster == expected.faster
