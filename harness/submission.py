@@ -76,20 +76,21 @@ class Submission:
 
 
 def find(name: str, tuning: str | None = None) -> Path:
-    """The place of a submission given by name, "self_tuning/NAME" or path: its folder, or its file.
+    """The place of a submission given by name or path: its folder, or its file.
 
-    A bare name means external tuning where both folders have it.
+    See `candidates` for what a name means.
 
     Raises:
         SubmissionError: There is no such submission.
     """
-    root = library()
-    kinds = [_FOLDER_OF[tuning]] if tuning else list(_FOLDER_OF.values())
-    path = Path(name)
-    given = path.parent if path.name == FILE else path
-    for place in (*(root / kind / given for kind in kinds), root / given, given):
-        if file_of(place).is_file():
-            return place.resolve()
+    found = candidates(name, tuning)
+    if found:
+        return found[0]
+    if _is_path(name):
+        raise SubmissionError(
+            f"no submission at {name}: give the path of a folder that holds {FILE}, or of a Python "
+            "file; `chronograd submissions` lists those of the library"
+        )
     known = available()
     near = difflib.get_close_matches(name, [*known, *(n.split("/")[1] for n in known)], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -98,6 +99,35 @@ def find(name: str, tuning: str | None = None) -> Path:
         f"no submission {name!r}{where}.{hint} There are: {', '.join(known)}; "
         f"or give the path of a folder that holds {FILE}"
     )
+
+
+def candidates(name: str, tuning: str | None = None) -> list[Path]:
+    """The places that a name can mean; the first is the one that it does.
+
+    What looks like a path, by a separator, a leading dot or `.py` at its end, is one; where nothing
+    is there, "external_tuning/NAME" and "self_tuning/NAME" are the library's. A bare name is the
+    library's, external tuning first, and else a folder here.
+    """
+    root, path = library(), Path(name)
+    here = path.parent if path.name == FILE else path
+    if _is_path(name):
+        qualified = len(path.parts) == 2 and path.parts[0] in _FOLDER_OF.values()
+        places = [here, *([root / name] if qualified else [])]
+    else:
+        kinds = [_FOLDER_OF[tuning]] if tuning else _FOLDER_OF.values()
+        places = [*(root / kind / name for kind in kinds), here]
+    found = [_resolved(place) for place in places if file_of(place).is_file()]
+    return [*dict.fromkeys(found)]
+
+
+def _is_path(name: str) -> bool:
+    separated = os.sep in name or (os.altsep is not None and os.altsep in name)
+    return separated or name.startswith(".") or name.endswith(".py")
+
+
+def _resolved(place: Path) -> Path:
+    """The absolute path; a file keeps its name and its neighbours where it is a symbolic link."""
+    return place.parent.resolve() / place.name if place.suffix == ".py" else place.resolve()
 
 
 def file_of(place: Path) -> Path:

@@ -17,11 +17,14 @@ def new(
 ) -> None:
     """Writes a submission to start from.
 
-    Example: chronograd new my_optimizer && chronograd check my_optimizer
+    Example: chronograd new my_optimizer && chronograd check ./my_optimizer
     """
     from harness.new import write
+    from harness.submission import find
 
-    say(f"Wrote {write(name, tuning.value)}. Does it keep the contract? chronograd check {name}")
+    place = write(name, tuning.value)
+    path = name if find(str(name)) == place.resolve() else f"./{name}"
+    say(f"Wrote {place}. Does it keep the contract? chronograd check {path}")
 
 
 def check(
@@ -35,10 +38,11 @@ def check(
     Exit code 0 if it does, 1 if not.
     """
     from harness.check import findings
-    from harness.cli.given import hyperparameters
+    from harness.cli.given import hyperparameters, say_which
     from harness.submission import find
     from workloads import names, tiny
 
+    say_which([submission], tuning)
     place = find(submission, tuning)
     found = []
     for finding in findings(place, tiny.workloads, names(), hyperparameters(hparams)):

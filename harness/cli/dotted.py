@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.submission import FILE, SubmissionError, available
+from harness.submission import FILE, SubmissionError, candidates
 from scoring.records import write_text
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -31,8 +31,12 @@ get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for
 
 def is_dotted(name: str) -> bool:
     """Whether it is the dotted name of a class, rather than a submission's name or path."""
-    known = name in available() or name.endswith(".py") or Path(name).exists()
-    return _DOTTED.fullmatch(name) is not None and not known
+    return looks_dotted(name) and not candidates(name)
+
+
+def looks_dotted(name: str) -> bool:
+    """Whether it can be the dotted name of a class."""
+    return _DOTTED.fullmatch(name) is not None and not name.endswith(".py")
 
 
 def write(names: Sequence[str], folder: Path, schedule: str, **defaults: float | None) -> list[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from harness.cli.options import Device
 
 
 def refuse_beside_resume(context: typer.Context) -> None:
@@ -24,6 +27,26 @@ def refuse_beside_resume(context: typer.Context) -> None:
             )
 
 
+def say_which(names: Sequence[str], tuning: str | None) -> None:
+    """Says on stderr which submission is taken where a name means more than one."""
+    from harness.cli.dotted import looks_dotted
+    from harness.submission import candidates, library
+
+    root = library().resolve()
+    for name in names:
+        found = candidates(name, tuning)
+        here = next((place for place in found if not place.is_relative_to(root)), None)
+        if here is None:
+            continue
+        if looks_dotted(name):
+            typer.echo(f"{name}: {here} is taken, not an optimizer class", err=True)
+        elif found[0] != here:
+            note = f"the library's submission is taken; for {here} give ./{name}"
+            typer.echo(f"{name}: {note}", err=True)
+        elif len(found) > 1:
+            typer.echo(f"{name}: {here} is taken, not the library's submission", err=True)
+
+
 def hyperparameters(given: str | None) -> dict[str, Any] | None:
     """--hparams: a JSON object, or the path of a file that holds one."""
     if given is None:
@@ -36,3 +59,22 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
     if not isinstance(point, dict):
         raise typer.BadParameter(f"--hparams must be a JSON object, got {text}")
     return point
+
+
+def processes_of(gpus: int, processes: int) -> dict[str, int]:
+    """The fields of an Experiment that say how many processes train a trial."""
+    if gpus and processes > 1:
+        raise typer.BadParameter(
+            "--processes-per-trial is for trials without GPUs; with --gpus-per-trial each GPU has "
+            "a process"
+        )
+    return {"gpus_per_trial": gpus, "processes_per_trial": processes}
+
+
+def on_gpu(device: Device) -> bool:
+    """Whether a trial runs on a GPU; raises BadParameter where it should and there is none."""
+    import torch
+
+    if device is Device.CUDA and not torch.cuda.is_available():
+        raise typer.BadParameter("--device cuda: this torch sees no GPU")
+    return device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.given import hyperparameters, refuse_beside_resume
+from harness.cli.given import (
+    hyperparameters,
+    on_gpu,
+    processes_of,
+    refuse_beside_resume,
+    say_which,
+)
 from harness.cli.options import (
     INTERRUPTED,
     AddressOption,
@@ -110,8 +116,9 @@ def run(
     out = out or Path("results/runs") / f"{name}-{workload}-{now}"
     executor = ThisProcess(workloads.get)
     options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
-    options |= {"max_steps": max_steps, "gpus_per_trial": int(_on_gpu(device))}
+    options |= {"max_steps": max_steps, "gpus_per_trial": int(on_gpu(device))}
     options |= {"batch_size": batch_size}
+    say_which([submission], tuning)
     request = Request(
         submissions=dotted.write(
             [submission], out / DOTTED, schedule, warmup_factor=warmup, grad_clip=grad_clip
@@ -193,7 +200,8 @@ def sweep(
         if not submissions or out is None or (suite is None) == (not workload):
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
         options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
-        options |= _processes_of(gpus_per_trial, processes_per_trial)
+        options |= processes_of(gpus_per_trial, processes_per_trial)
+        say_which(submissions, tuning)
         with TemporaryDirectory() as aside, preparing() as progress:
             folder = Path(aside) if dry_run else out / DOTTED
             names = dotted.write(
@@ -258,24 +266,6 @@ def _options_of(
         "data_dir": None if data_dir is None else str(data_dir.resolve()),
         "cpus_per_trial": cpus_per_trial,
     }
-
-
-def _processes_of(gpus: int, processes: int) -> dict[str, int]:
-    """The fields of an Experiment that say how many processes train a trial."""
-    if gpus and processes > 1:
-        raise typer.BadParameter(
-            "--processes-per-trial is for trials without GPUs; with --gpus-per-trial each GPU has "
-            "a process"
-        )
-    return {"gpus_per_trial": gpus, "processes_per_trial": processes}
-
-
-def _on_gpu(device: Device) -> bool:
-    import torch
-
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise typer.BadParameter("--device cuda: this torch sees no GPU")
-    return device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())
 
 
 def _conclude(summary: Summary, out: Path) -> None:

@@ -45,6 +45,24 @@ def test_run_takes_a_point_and_a_step_limit(chronograd, tmp_path):
     assert read_trial(files[0])[1].status == "step_limit"
 
 
+@pytest.mark.parametrize("call", [("run",), ("sweep", "--dry-run"), ("check",)])
+def test_a_path_is_a_path_and_a_name_that_is_both_says_which(chronograd, tmp_path, call):
+    (tmp_path / "nadamw").mkdir()
+    (tmp_path / "nadamw" / "submission.py").write_text("raise RuntimeError('this is my own')")
+    (tmp_path / "wd.opt").mkdir()
+    (tmp_path / "wd.opt" / "submission.py").write_text("raise RuntimeError('this is my own')")
+    options = () if call[0] == "check" else (*QUICK, "--out", "out", *call[1:])
+    for given in ("./nadamw", "nadamw/submission.py", "wd.opt"):
+        code, out, error = chronograd(call[0], given, *options)
+        assert "this is my own" in out + error
+        assert code == (1 if call[0] == "check" else 2)
+    assert f"wd.opt: {tmp_path / 'wd.opt'} is taken, not an optimizer class" in error
+    if call[0] == "sweep":
+        code, _, error = chronograd(call[0], "nadamw", *options)
+        note = f"the library's submission is taken; for {tmp_path / 'nadamw'} give ./nadamw"
+        assert (code, error) == (0, f"nadamw: {note}\n")
+
+
 def test_a_failed_trial_is_recorded_and_exits_1(chronograd, tmp_path):
     folder = write_submission(tmp_path, "raises")
     code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")

@@ -39,6 +39,42 @@ def test_a_path_is_a_folder_or_its_file(tmp_path):
     assert submission.find(str(folder / "submission.py")) == folder
 
 
+@pytest.mark.parametrize(
+    "given", ["./adamw", "./adamw/", "adamw/", "adamw/submission.py", "./x/../adamw", "$/adamw"]
+)
+def test_a_path_is_a_path_also_where_the_library_has_that_name(tmp_path, monkeypatch, given):
+    folder = write(tmp_path / "adamw")
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert submission.find(given.replace("$", str(tmp_path))) == folder
+    assert submission.find("adamw") != folder
+    monkeypatch.chdir(folder)
+    assert submission.find(".") == submission.find("submission.py") == folder
+
+
+def test_a_path_where_nothing_is_names_no_submission_of_the_library(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for given in ("./adamw", "adamw/", "adamw/submission.py", "../adamw", "adamw.py"):
+        with pytest.raises(SubmissionError, match="no submission at .*give the path of a folder"):
+            submission.find(given)
+    assert submission.find("self_tuning/nadamw").is_relative_to(submission.library())
+
+
+def test_a_folder_here_wins_over_the_librarys_qualified_name(tmp_path, monkeypatch):
+    folder = write(tmp_path / "self_tuning" / "nadamw")
+    monkeypatch.chdir(tmp_path)
+    assert submission.candidates("self_tuning/nadamw")[0] == folder
+    assert len(submission.candidates("self_tuning/nadamw")) == 2
+
+
+def test_a_linked_file_keeps_its_name_and_its_neighbours(tmp_path):
+    folder = write(tmp_path / "mine")
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "mine.py"
+    link.symlink_to(folder / "submission.py")
+    assert submission.find(str(link)) == link
+
+
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(SubmissionError) as caught:
         submission.find("nadam")
