@@ -9,8 +9,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from harness.code import files_of
 from harness.environment import scratch
-from harness.submission import content_hash, file_of, files_of
+from harness.submission import content_hash, file_of
 from scoring.records import TrialSpec
 
 

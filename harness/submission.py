@@ -29,13 +29,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness import ledger
+from harness.code import MOST_BYTES as MOST_BYTES
+from harness.code import SubmissionError as SubmissionError
+from harness.code import files_of as files_of
 from harness.compat import import_submission
 from harness.spec import Workload
-from scoring.records import TrialSpec, UserError
+from scoring.records import TrialSpec
 
 FILE = "submission.py"
-MOST_BYTES = 64 * 2**20  # of a submission's folder
 SEARCH_SPACE_FILE = "tuning_search_space.json"
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
 
@@ -54,10 +55,6 @@ _PREPARE_FOR_EVAL = (
     "hyperparameters", "loss_type", "optimizer_state", "eval_results", "global_step", "rng",
 )  # fmt: skip
 _UPDATE_PARAMS = (*_PREPARE_FOR_EVAL, "batch")
-
-
-class SubmissionError(UserError):
-    """A submission cannot be found or breaks the contract; the message says where and how."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,31 +165,6 @@ def content_hash(place: Path) -> str:
         content = path.read_bytes()
         digest.update(f"{label}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
-
-
-def files_of(folder: Path) -> list[Path]:
-    """A submission's files, in a fixed order: none that is hidden or compiled, no results tree.
-
-    Raises:
-        SubmissionError: They are too large for code that every node is sent.
-    """
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if _holds_code(Path(place, name))]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    found = sorted(path for path in found if path.is_file())
-    size = sum(path.stat().st_size for path in found)
-    if size > MOST_BYTES:
-        raise SubmissionError(
-            f"{folder}: all that is in a submission's folder is sent to every node, and this one "
-            f"has {size / 1e6:,.0f} MB; give the submission a folder of its own"
-        )
-    return found
-
-
-def _holds_code(folder: Path) -> bool:
-    hidden = folder.name.startswith(".") or folder.name == "__pycache__"
-    return not hidden and not (folder / ledger.FILE).is_file()
 
 
 def load(place: Path) -> Submission:

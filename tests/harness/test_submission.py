@@ -55,7 +55,7 @@ def test_a_path_is_a_path_also_where_the_library_has_that_name(tmp_path, monkeyp
 def test_a_path_where_nothing_is_names_no_submission_of_the_library(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for given in ("./adamw", "adamw/", "adamw/submission.py", "../adamw", "adamw.py"):
-        with pytest.raises(SubmissionError, match="no submission at .*give the path of a folder"):
+        with pytest.raises(SubmissionError, match=r"no submission at .*give the path of a folder"):
             submission.find(given)
     assert submission.find("self_tuning/nadamw").is_relative_to(submission.library())
 
