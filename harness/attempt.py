@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.ranks import Meeting, Ranks, join
+from harness.signals import interrupted
 from scoring.records import (
     EvalRow,
     Failure,
@@ -36,8 +37,8 @@ class Attempt:
     """The trial loop's `Control`: tells the driver what happens, keeps checkpoints.
 
     Args:
-        send: Takes events: ("resumed", the rows measured so far), ("row", EvalRow),
-            ("not_resumable", why). It returns once the driver has them on record.
+        send: Takes events: ("loaded", None), ("resumed", the rows measured so far),
+            ("row", EvalRow), ("not_resumable", why). It returns once the driver has them on record.
         checkpoints: Where those of the trial lie; None for a trial that keeps none.
 
     Attributes:
@@ -58,9 +59,15 @@ class Attempt:
         """Hands over an evaluation."""
         self._send("row", row)
 
+    def loaded(self) -> None:
+        """Says that workload and submission are imported: from now on silence is a hang."""
+        self._send("loaded", None)
+
     def beat(self) -> float:
         """Counts a step; returns the deadline."""
         self.steps += 1
+        if interrupted():  # the submission caught the KeyboardInterrupt
+            raise KeyboardInterrupt
         return self.deadline
 
     def save(self, step: int, state: dict[str, Any]) -> None:
@@ -174,12 +181,15 @@ def _run(
         return _never_started(Failure.SUBMISSION_ERROR, error, facts)
     except DataError as error:
         return _never_started(Failure.DATA_ERROR, error, facts)
-    except Exception as error:  # noqa: BLE001 - a workload's import may raise anything
+    except BaseException as error:  # noqa: BLE001 - a workload's import may raise anything
+        if interrupted():
+            return TrialResult(status=Status.INTERRUPTED, environment=facts)
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
+    control.loaded()
     return replace(run_trial(spec, workload, loaded, clock, control, ranks), environment=facts)
 
 
-def _never_started(failure: Failure, error: Exception, facts: dict[str, Any]) -> TrialResult:
+def _never_started(failure: Failure, error: BaseException, facts: dict[str, Any]) -> TrialResult:
     from harness.outcome import describe_error
 
     return TrialResult(

@@ -18,11 +18,11 @@ from typing import Any
 
 from harness import environment, submission
 from harness.attempt import LoadWorkload
-from harness.driver import Watcher
 from harness.plan import Experiment, PlanError
 from harness.prepare import Request, check
 from harness.spec import Workload
 from harness.sweep import Executor, run_sweep
+from harness.watchers import Watcher
 from scoring import rulesets
 from scoring.records import EvalRow, TrialResult, TrialSpec, write_json
 from scoring.tree import read_trial, trial_folder

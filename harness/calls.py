@@ -16,7 +16,7 @@ from harness.spec import Batch, DataError, TrainingCompleteError, Workload
 from harness.state import StateCodec
 from harness.streams import Streams
 from harness.submission import Submission, SubmissionError, WorkloadView
-from scoring.records import EvalRow, TrialSpec
+from scoring.records import EvalRow, TrialSpec, error_message
 
 
 class InputQueue:
@@ -40,9 +40,7 @@ class InputQueue:
         except (DataError, StopIteration):
             raise
         except Exception as error:
-            raise DataError(
-                f"the input pipeline failed: {type(error).__name__}: {error}"
-            ) from error
+            raise DataError(f"the input pipeline failed: {error_message(error)}") from error
         self.position += 1
         return batch
 

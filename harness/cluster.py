@@ -22,7 +22,7 @@ from harness.nodes import ClusterError, connect, living_nodes
 from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.signals import noted
 from harness.team import Room, Team
-from scoring.records import Failure, Status, TrialSpec
+from scoring.records import Failure, Status, TrialSpec, first_line
 
 if TYPE_CHECKING:
     from harness.driver import Driver
@@ -41,12 +41,13 @@ class _Outcome(enum.Enum):
 
 @dataclass(slots=True)
 class _Running:
-    """An attempt under way: its processes, its trial, and when it was last heard of."""
+    """An attempt under way: its processes, its trial, and when its last event came."""
 
     team: Team
     spec: TrialSpec
     deadline: float
     began: bool = False
+    loaded: bool = False  # workload and submission are imported
     heard: float = 0.0
 
 
@@ -197,8 +198,7 @@ class Cluster:
         for stream, attempt in running.items():
             if stream in outcomes:
                 continue
-            if self._hangs(attempt):
-                silent = f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
+            if silent := self._hangs(attempt):
                 driver.failed(attempt.spec, Failure.TIMEOUT, silent)
                 outcomes[stream] = _Outcome.DONE
             elif not attempt.began and (node := attempt.team.node) and node not in living_nodes():
@@ -223,6 +223,7 @@ class Cluster:
         except (RayError, StopIteration) as error:
             return _lost(spec, error, driver)
         attempt.heard = time.monotonic()
+        attempt.loaded = attempt.loaded or kind == "loaded"
         if kind == "started":
             attempt.began = True
             driver.started(spec, payload)
@@ -259,8 +260,15 @@ class Cluster:
             return _Outcome.DONE
         return _Outcome.GOES_ON
 
-    def _hangs(self, attempt: _Running) -> bool:
-        return attempt.began and time.monotonic() - attempt.heard > self._hang_timeout
+    def _hangs(self, attempt: _Running) -> str:
+        """Why an attempt is to be ended, "" where it is not."""
+        silent = time.monotonic() - attempt.heard if attempt.began else 0.0
+        if not attempt.loaded:
+            late = silent > max(HANG_TIMEOUT, self._hang_timeout)
+            return f"its imports did not end within {silent:.0f} s" if late else ""
+        if silent <= self._hang_timeout:
+            return ""
+        return f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
 
     def _hand_out_deadlines(self, running: Iterable[_Running], driver: Driver) -> None:
         """Tells trials under way where theirs has come nearer."""
@@ -288,4 +296,5 @@ def _cause(error: Exception) -> str:
     """The line that says most in what Ray says of a lost process or a failed call."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     says_it_last = isinstance(error, (ActorDiedError, RayTaskError))
-    return f"{type(error).__name__}: {lines[-1 if says_it_last else 0] if lines else ''}"
+    line = lines[-1 if says_it_last else 0] if lines else ""
+    return first_line(f"{type(error).__name__}: {line}")

@@ -9,43 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness import ledger
 from harness.environment import scratch
 from harness.ledger import Ledger
 from harness.signals import undisturbed
+from harness.watchers import Watcher
 from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec
 from scoring.tree import write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.limits import Limits
-    from harness.plan import Experiment
     from harness.pruner import Pruner
 
 
 MAX_ATTEMPTS = 3
 MOST_UNBORN = 10  # processes of a trial that never came to be, before that counts
 HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
-
-
-class Watcher(Protocol):
-    """Somebody who looks on: a live table, or plain lines."""
-
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Called once, before the first trial; `out` has the plan and a ledger."""
-
-    def started(self, spec: TrialSpec) -> None:
-        """A trial began."""
-
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A trial was evaluated."""
-
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial ended, and its records are on the disk."""
-
-    def told(self, spec: TrialSpec, message: str) -> None:
-        """Something that a user should know of a trial."""
 
 
 class Order(StrEnum):
@@ -170,7 +151,7 @@ class Driver:
             self.not_resumable(spec, payload)
         elif kind == "beat":
             self.heard(spec, payload)
-        else:
+        elif kind != "loaded":
             raise ValueError(f"an attempt cannot say {kind!r}")
 
     @undisturbed()

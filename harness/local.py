@@ -9,9 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from harness.attempt import Attempt, LoadWorkload, run_attempt, time_steps
+from harness.control import ControlError
 from harness.driver import Driver
+from harness.signals import stoppable
 from harness.storage import storage
-from scoring.records import Status, TrialSpec
+from scoring.records import Status, TrialResult, TrialSpec
 
 
 class ThisProcess:
@@ -32,15 +34,22 @@ class ThisProcess:
         return {node_type: seconds}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
-        """Runs every trial; Ctrl-C ends the one under way and is raised on."""
+        """Runs every trial; Ctrl-C ends the one under way and is raised again."""
         waiting = list(specs)
-        while (spec := driver.next(waiting, wait=False)) is not None:
-            driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
-            checkpoints = driver.checkpoints(spec)
-            control = Attempt(partial(driver.take, spec), checkpoints)
-            control.deadline = driver.deadline(spec)
-            result = run_attempt(self._load_workload, spec, control)
-            driver.ended(spec, result)
-            if result.status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
-            storage(checkpoints).clear()
+        with stoppable():
+            while (spec := driver.next(waiting, wait=False)) is not None:
+                driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
+                checkpoints = driver.checkpoints(spec)
+                result = self._attempt(spec, driver, checkpoints)
+                driver.ended(spec, result)
+                if result.status is Status.INTERRUPTED:
+                    raise KeyboardInterrupt
+                storage(checkpoints).clear()
+
+    def _attempt(self, spec: TrialSpec, driver: Driver, checkpoints: str) -> TrialResult:
+        control = Attempt(partial(driver.take, spec), checkpoints)
+        control.deadline = driver.deadline(spec)
+        try:
+            return run_attempt(self._load_workload, spec, control)
+        except ControlError as error:
+            raise error.__cause__ or error from None

@@ -9,14 +9,20 @@ from typing import Any
 
 import torch
 
+from scoring.records import error_message, error_text, printable
+
 TRACEBACK_CHARACTERS = 4000
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """The message, one line, and the traceback's tail, as a failed TrialResult holds them."""
+    """The message, one line, and the traceback's tail, as a failed TrialResult holds them.
+
+    Whatever the exception holds, and whatever its `__str__` does, both can be printed and written.
+    """
+    lines = "".join(traceback.format_exception(error))
     return {
-        "message": f"{type(error).__name__}: {error}".split("\n")[0],
-        "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARACTERS:],
+        "message": error_message(error),
+        "traceback": printable(lines[-TRACEBACK_CHARACTERS:]),
     }
 
 
@@ -24,7 +30,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the GPU or the machine had no memory left."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and "can't allocate memory" in error_text(error)
 
 
 def peak_memory(device: torch.device) -> int:

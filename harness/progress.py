@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.board import describe_goal, describe_hours, describe_trials, draw
-from harness.driver import Watcher
 from harness.plan import Experiment
 from harness.status import SweepStatus, read_status
-from scoring.records import EvalRow, Status, TrialResult, TrialSpec, UserError
+from harness.watchers import Watcher
+from scoring.records import EvalRow, Status, TrialResult, TrialSpec
 
 SILENCE = 600.0  # seconds without a line after which a log gets a summary
 
@@ -39,7 +39,7 @@ def watch(console: Console) -> Iterator[Watcher]:
 
 def _break_silences(lines: PlainProgress, over: threading.Event) -> None:
     while not over.wait(SILENCE / 10):
-        with suppress(UserError):  # what cannot be read now may be read later
+        with suppress(Exception):  # what cannot be read now may be read later
             lines.break_silence()
 
 
@@ -95,9 +95,9 @@ class PlainProgress:
             at = f"step {row.global_step:>8,}  {row.submission_seconds:9.2f} s"
             self._say(f"{at}  {_value(spec, row)}")
 
-    def told(self, spec: TrialSpec, message: str) -> None:
+    def told(self, spec: TrialSpec | None, message: str) -> None:
         """A line."""
-        self._say(f"{spec.name} {message}")
+        self._say(f"{spec.name} {message}" if spec else message)
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """One trial."""
@@ -127,6 +127,7 @@ class LiveProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status: SweepStatus | None = None
+        self._board = Group(Text("Starting Ray, timing the baseline's step..."))
 
     def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Begins a board."""
@@ -139,9 +140,9 @@ class LiveProgress:
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:
         """The ledger has it."""
 
-    def told(self, spec: TrialSpec, message: str) -> None:
+    def told(self, spec: TrialSpec | None, message: str) -> None:
         """A line above the board."""
-        self._say(f"{spec.name} {message}")
+        self._say(f"{spec.name} {message}" if spec else message)
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """A failed trial is told at once."""
@@ -149,12 +150,13 @@ class LiveProgress:
             self._say(f"{spec.name}: {describe_end(spec, result)}", style="red")
 
     def render(self) -> Group:
-        """The board as the ledger has it now."""
+        """The board as the ledger has it now; the one before where it cannot be drawn."""
         if self._status is None:
-            return Group(Text("Starting Ray, timing the baseline's step..."))
-        with suppress(UserError):  # a board that is late harms nobody
+            return self._board
+        with suppress(Exception):  # a board that is late harms nobody
             self._status.refresh()
-        return draw(self._status, self._console)
+            self._board = draw(self._status, self._console)
+        return self._board
 
     def _say(self, line: str, style: str = "") -> None:
         self._console.print(line, style=style, highlight=False, markup=False)

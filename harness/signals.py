@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: heard always, and never in the middle of a record.
+"""Ctrl-C and SIGTERM: never missed, and never in the middle of a record.
 
 An exception raised by a signal handler is lost where Python happens to run a destructor or a
-library's callback. So whoever must hear of a signal has it noted, and asks.
+library's callback, or where a submission catches it. So signals are noted too, and asked for.
 """
 
 from __future__ import annotations
@@ -15,18 +15,27 @@ from types import FrameType
 _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
+_received: list[int] = []  # signals since `stoppable` began
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt, as Ctrl-C does."""
+    """SIGTERM and Ctrl-C raise KeyboardInterrupt; from then on `interrupted` is true."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        _received.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with _handled_by(stop):
+        try:
+            yield
+        finally:
+            _received.clear()
+
+
+def interrupted() -> bool:
+    """Whether a signal came: a KeyboardInterrupt may also be raised by a submission."""
+    return bool(_received)
 
 
 @contextmanager

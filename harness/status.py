@@ -15,7 +15,7 @@ from typing import Any
 
 from harness import ledger
 from harness.plan import read_experiment
-from scoring.records import Failure, Status
+from scoring.records import Failure, Status, first_line
 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
 
@@ -122,7 +122,7 @@ class SweepStatus:
         trial.done = trial.state != Status.INTERRUPTED
         self._spend(trial, event["submission_seconds"])
         if trial.state == Status.FAILED:
-            trial.failure, trial.message = event["failure"], event["message"]
+            trial.failure, trial.message = event["failure"], first_line(event["message"])
             self._failed[name] = trial
         elif trial.done:
             self._took[trial.workload].append(event["total_seconds"])

@@ -33,8 +33,9 @@ from harness.code import MOST_BYTES as MOST_BYTES
 from harness.code import SubmissionError as SubmissionError
 from harness.code import files_of as files_of
 from harness.compat import import_submission
+from harness.signals import interrupted
 from harness.spec import Workload
-from scoring.records import TrialSpec
+from scoring.records import TrialSpec, error_message
 
 FILE = "submission.py"
 SEARCH_SPACE_FILE = "tuning_search_space.json"
@@ -200,10 +201,11 @@ def load(place: Path) -> Submission:
 def _import(file: Path) -> ModuleType:
     try:
         return import_submission(file)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if interrupted():
+            raise
         where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        kind = type(error).__name__
-        raise SubmissionError(f"{file}:{where} import failed: {kind}: {error}") from error
+        raise SubmissionError(f"{file}:{where} import failed: {error_message(error)}") from error
 
 
 def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.driver import MAX_ATTEMPTS, Driver, Order, Summary, Watcher
+from harness.driver import MAX_ATTEMPTS, Driver, Order, Summary
 from harness.ledger import Ledger, writing
+from harness.watchers import Watcher, Watchers
 from scoring.records import TrialSpec
 from scoring.tree import remove_half_written
 
@@ -62,6 +63,7 @@ def run_sweep(
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
         LedgerError: Another driver works on `out`.
     """
+    watcher = Watchers([watcher])
     with Ledger(out) as book:
         remove_half_written(out)
         with writing(out):

@@ -15,10 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.driver import Watcher
 from harness.plan import Experiment
 from harness.trackers import TRACKERS, Tracker
-from scoring.records import EvalRow, TrialResult, TrialSpec, UserError
+from harness.watchers import Watcher, Watchers
+from scoring.records import EvalRow, TrialResult, TrialSpec, UserError, error_message
 
 MOST_WAITING = 10_000  # events: days of evaluations
 LAST_SECONDS = 60.0  # that a tracker has for the rest when the sweep is over
@@ -64,42 +64,10 @@ def tracking(
         for name in dict.fromkeys(names or [])
     ]
     try:
-        yield Everybody([watcher, *trackers])
+        yield Watchers([watcher, *trackers])
     finally:
         for tracker in trackers:
             tracker.close()
-
-
-class Everybody:
-    """Several watchers, called one after another."""
-
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = watchers
-
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Told to all."""
-        for watcher in self._watchers:
-            watcher.planned(experiment, out, left)
-
-    def started(self, spec: TrialSpec) -> None:
-        """Told to all."""
-        for watcher in self._watchers:
-            watcher.started(spec)
-
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
-        """Told to all."""
-        for watcher in self._watchers:
-            watcher.measured(spec, row)
-
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Told to all."""
-        for watcher in self._watchers:
-            watcher.ended(spec, result)
-
-    def told(self, spec: TrialSpec, message: str) -> None:
-        """Told to all."""
-        for watcher in self._watchers:
-            watcher.told(spec, message)
 
 
 class InBackground:
@@ -143,7 +111,7 @@ class InBackground:
         if spec.name in self._begun:
             self._hand_on(self._patience, "end", spec, result)
 
-    def told(self, spec: TrialSpec, message: str) -> None:
+    def told(self, spec: TrialSpec | None, message: str) -> None:
         """Nothing to write."""
 
     def close(self) -> None:
@@ -176,8 +144,7 @@ class InBackground:
                     tracker = tracker or self._make()
                     getattr(tracker, method)(*arguments)
             except BaseException as error:  # noqa: BLE001 - whatever a tracker raises
-                first_line = str(error).strip().partition("\n")[0]
-                self._switch_off(f"failed ({type(error).__name__}: {first_line})")
+                self._switch_off(f"failed ({error_message(error)})")
             finally:
                 done.set()
 

@@ -29,6 +29,7 @@ from harness.clock import Clock
 from harness.control import Control, ControlError
 from harness.outcome import describe_error, is_out_of_memory, peak_memory
 from harness.ranks import Ranks, bare
+from harness.signals import interrupted
 from harness.spec import DataError, Workload
 from harness.streams import Streams, generator_states, set_generator_states
 from harness.submission import Submission
@@ -66,11 +67,11 @@ def run_trial(
     try:
         trial.set_up()
         return trial.result(trial.train())
-    except KeyboardInterrupt:
-        return trial.result(Status.INTERRUPTED)
-    except ControlError:
-        raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary
+    except BaseException as error:
+        if interrupted():
+            return trial.result(Status.INTERRUPTED)
+        if trial.phase is None:
+            raise
         return trial.failed(error)
 
 
@@ -91,7 +92,7 @@ class _Trial:
         self.streams = Streams.of(spec)
         self.calls = SubmissionCalls(submission, workload, spec, self.streams)
         self.started = clock.now()
-        self.phase = Failure.WORKLOAD_ERROR  # whose fault an exception would be just now
+        self.phase: Failure | None = Failure.WORKLOAD_ERROR  # whose fault an exception would be
         self.rows: list[EvalRow] = []
         self.eval_seconds = self.logging_seconds = 0.0
         self.last_eval_seconds = -math.inf
@@ -220,10 +221,12 @@ class _Trial:
         set_generator_states(state["generators"])
 
     def _report(self, row: EvalRow) -> None:
+        self.phase = None  # not the trial's fault
         try:
             self.control.report(row)
         except Exception as error:
             raise ControlError(f"cannot record an evaluation of {self.spec.name}") from error
+        self.phase = Failure.SUBMISSION_ERROR
 
     def _metrics(self, split: str) -> dict[str, float]:
         self.phase = Failure.EVALUATION_ERROR
@@ -293,8 +296,4 @@ class _Trial:
             failure = Failure.OOM
         elif isinstance(error, DataError):
             failure = Failure.DATA_ERROR
-        return self.result(
-            Status.FAILED,
-            failure=failure,
-            **describe_error(error),
-        )
+        return self.result(Status.FAILED, failure=failure, **describe_error(error))

@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from scoring.evaluations import FILE, STEP
+from scoring.records import printable
 from scoring.results import Results, Trial
 
 
@@ -63,14 +64,19 @@ def _trial(trial: Trial) -> dict[str, Any]:
     hit = trial.hit if trial.within_budget else None
     goal = trial.judged.goal
     return {
-        **{name: getattr(trial, name) for name in _TRIAL if hasattr(trial, name)},
+        **{name: _plain(getattr(trial, name)) for name in _TRIAL if hasattr(trial, name)},
         **{"metric": goal.metric, "direction": goal.direction, "target": goal.target},
         "budget_seconds": trial.judged.budget_seconds,
         "seconds_to_target": hit and hit.submission_seconds,
         "steps_to_target": hit and hit.global_step,
         "line": hit and hit.line,
-        "file": str(trial.folder / FILE),
+        "file": _plain(str(trial.folder / FILE)),
     }
+
+
+def _plain(value: str | float) -> str | float:
+    """Text that Parquet can hold; a name on a disk need not be UTF-8."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
@@ -85,6 +91,6 @@ def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
         "test": read.column(f"test/{metric}"),
         **{name: read.column(column) for name, column in _TIMES.items()},
     }
-    key = {**{name: getattr(trial, name) for name in _KEY}, "metric": metric}
+    key = {**{name: _plain(getattr(trial, name)) for name in _KEY}, "metric": metric}
     for row in range(len(read.lines)):
         yield {**key, **{name: values[row] for name, values in columns.items()}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -17,6 +18,10 @@ from typing import Any
 
 SCHEMA = 1
 TIMES = ("submission_seconds", "cpu_seconds", "eval_seconds", "logging_seconds", "total_seconds")
+MESSAGE_CHARACTERS = 1000
+_UNPRINTABLE = re.compile(  # control characters, separators, bidirectional controls, surrogates
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class UserError(Exception):
@@ -154,6 +159,36 @@ class TrialResult:
     proof: list[dict[str, Any]] = field(default_factory=list)  # why a pruned trial could stop
 
 
+def printable(text: str) -> str:
+    """`text` as any terminal, file or page can hold it: what is not printable is escaped.
+
+    Newlines and tabs stay. A lone surrogate, as `os.fsdecode` gives for a file name that is not
+    UTF-8, cannot be encoded; escape sequences would act on a terminal.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def first_line(text: str) -> str:
+    """The first line of `text` that is not blank, printable and of limited length."""
+    line = next((line.strip() for line in text.split("\n") if line.strip()), "")
+    line = printable(line.replace("\t", " "))
+    return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 3] + "..."
+
+
+def error_message(error: BaseException) -> str:
+    """The class of an exception and the first line of its text."""
+    kind, line = type(error).__name__, first_line(error_text(error))
+    return first_line(f"{kind}: {line}" if line else kind)
+
+
+def error_text(error: BaseException) -> str:
+    """The text of an exception, also where its `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException as another:  # noqa: BLE001 - an exception of a submission may be anything
+        return f"(its __str__ raised {type(another).__name__})"
+
+
 def to_plain(value: Any) -> Any:
     """Turns records into JSON-ready data; a non-finite float becomes "nan", "inf" or "-inf"."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -186,8 +221,13 @@ def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResu
     failure = None if data["failure"] is None else Failure(data["failure"])
     numbers = {name: float(data[name]) for name in TIMES}
     numbers["global_step"] = int(data["global_step"])
+    texts = {
+        "message": first_line(str(data["message"])),
+        "traceback": printable(str(data["traceback"])),
+    }
+    status = Status(data["status"])
     return TrialResult(
-        **{**data, **numbers, "status": Status(data["status"]), "failure": failure, "rows": rows}
+        **{**data, **numbers, **texts, "status": status, "failure": failure, "rows": rows}
     )
 
 
@@ -205,10 +245,10 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file aside, synced, then renamed over `path`."""
+    """Writes a file aside, synced, then renamed over `path`; lone surrogates are escaped."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

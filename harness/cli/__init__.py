@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 
 from harness.cli import calibrate, check, data, doctor, listings, replay, results, status, trials
-from harness.cli.options import INTERRUPTED
+from harness.cli.options import INTERRUPTED, console
+from harness.cli.output import unfailing
+from harness.signals import stoppable
 
 app = typer.Typer(
     help="Measures how fast training algorithms bring neural networks to a target.",
@@ -46,14 +48,15 @@ def _options(
 def main() -> None:
     """Runs the command; an error is one line on stderr, with --debug a traceback."""
     debug = "--debug" in sys.argv
-    try:
-        app()
-    except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
-    except Exception as error:
-        if debug or not isinstance(error, _user_errors()):
-            raise
-        _fail(str(error), 2)
+    with unfailing(console), stoppable():
+        try:
+            app()
+        except KeyboardInterrupt:
+            _fail("interrupted", INTERRUPTED)
+        except Exception as error:
+            if debug or not isinstance(error, _user_errors()):
+                raise
+            _fail(str(error), 2)
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

@@ -19,7 +19,6 @@ from harness.cli.options import (
     print_json,
     say,
 )
-from harness.signals import stoppable
 
 
 def calibrate(
@@ -49,7 +48,7 @@ def calibrate(
         "processes_per_trial": 1,
     }
     cluster = Cluster(workloads.get, address, Room.of(options))
-    with stoppable(), watch(console) as watcher, closing(cluster):
+    with watch(console) as watcher, closing(cluster):
         calibration = Calibration(
             load_workload=workloads.get,
             name=workload,

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from harness.cli.output import make_console
 from harness.driver import Order
 
-console = Console()
-if not console.is_terminal:  # a log keeps its lines and tables whole
-    console = Console(width=240, soft_wrap=True)
+console = make_console()
 INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
 
 

@@ -91,7 +91,7 @@ def score(
     """
     from scoring import reference as references
     from scoring.leaderboard import make_leaderboard
-    from scoring.records import write_json, write_text
+    from scoring.records import UserError, write_json, write_text
     from scoring.speedup import speedups
     from scoring.tables import to_csv, to_json, to_markdown
     from scoring.terminal import standings_table, times_table
@@ -101,9 +101,6 @@ def score(
     frozen = None if reference is None else references.load_reference(reference)
     board = make_leaderboard(results, METHODS[method], frozen, resample, seed)
     faster = None if speedup is None else speedups(results, board.method, speedup)
-    console.print(standings_table(board, faster))
-    console.print(times_table(board))
-    _say_remarks(board)
     scope = results.scope
     writers: list[tuple[Path | None, Callable[[Path], Any]]] = [
         (save_reference, lambda p: references.save_reference(p, board.stages, scope, board.method)),
@@ -114,9 +111,18 @@ def score(
         (html, lambda path: _write_html(board, path)),
         (plots, lambda path: _write_plots(board, path)),
     ]
-    for path, write in writers:
-        if path is not None:
-            write_file(path, write)
+    unwritten: list[UserError] = []
+    for path, write in writers:  # before the tables: whatever the terminal cannot show
+        try:
+            if path is not None:
+                write_file(path, write)
+        except UserError as error:
+            unwritten.append(error)
+    console.print(standings_table(board, faster))
+    console.print(times_table(board))
+    _say_remarks(board)
+    if unwritten:
+        raise unwritten[0]
     if strict and board.warnings:
         say(f"--strict: {len(board.warnings)} warnings", style="red")
         raise typer.Exit(1)

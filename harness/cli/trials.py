@@ -60,10 +60,10 @@ from harness.cli.options import (
 )
 from harness.driver import MAX_ATTEMPTS, Order
 from harness.process import HANG_TIMEOUT
-from harness.signals import stoppable
 
 if TYPE_CHECKING:
-    from harness.driver import Summary, Watcher
+    from harness.driver import Summary
+    from harness.watchers import Watcher
 
 TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still meanwhile
 DOTTED = "optimizers"  # where in a results directory optimizers given by name are written
@@ -218,7 +218,7 @@ def sweep(
         return
     room = Room.of(draft.fields, exclusive_nodes)
     cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
-    with stoppable(), _onlookers(track, out) as watcher, closing(cluster):
+    with _onlookers(track, out) as watcher, closing(cluster):
         experiment = draft.complete(out, cluster)
         exact = pruning is not Pruning.OFF and experiment.until == Until.VALIDATION
         limits = limits_from(history, experiment, risk) if history else None

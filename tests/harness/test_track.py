@@ -321,7 +321,7 @@ def test_what_a_tracker_raises_switches_it_off(tmp_path, monkeypatch, method, er
     assert summary == calm
     assert trial_files(tmp_path / "out") == trial_files(tmp_path / "calm")
     (warning,) = warnings
-    assert warning.startswith(f"warning: --track mlflow failed ({type(error).__name__}: ")
+    assert warning.startswith(f"warning: --track mlflow failed ({type(error).__name__}")
     assert "\n" not in warning
     a = ["begin", "write", "write", "end"]
     b = ["begin", "write", "write", "write", "begin", "write", "end"]
@@ -410,7 +410,7 @@ def test_a_sweep_with_nothing_to_run_makes_no_tracker(tmp_path, monkeypatch):
 def test_everybody_hears_everything(tmp_path):
     consoles = [Console(file=io.StringIO(), soft_wrap=True) for _ in range(2)]
     lines = [PlainProgress(console, rows=True) for console in consoles]
-    with nullcontext(track.Everybody(lines)) as watcher:
+    with nullcontext(track.Watchers(lines)) as watcher:
         run_sweep(plan("a", "b"), tmp_path, Script(lose_and_finish, finish), watcher)
     first, second = (console.file.getvalue() for console in consoles)
     assert first == second

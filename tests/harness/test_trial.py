@@ -1,12 +1,16 @@
 """Every rule of the trial loop, under a clock that only moves when time is spent."""
 
+import asyncio
 import math
+import os
+import signal
 from types import MappingProxyType
 
 import pytest
 import torch
 from torch import nn
 
+from harness.signals import stoppable
 from harness.spec import DataError
 from harness.trial import ControlError
 from scoring.records import Failure, Status
@@ -279,10 +283,51 @@ def test_a_control_that_cannot_record_is_not_the_trials_fault(time):
 def test_ctrl_c_keeps_what_was_measured(time):
     def on_step(step, **_):
         if step == 15:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with stoppable():
+        result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step))
+    assert (result.status, len(result.rows)) == (Status.INTERRUPTED, 2)
+
+
+class MuteError(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (GeneratorExit(), "GeneratorExit"),
+        (asyncio.CancelledError("late"), "CancelledError: late"),
+        (SystemExit(0), "SystemExit: 0"),
+        (BaseException("x"), "BaseException: x"),
+        (MuteError(), "MuteError: (its __str__ raised KeyboardInterrupt)"),
+        (ValueError("\n\n  the text\nmore"), "ValueError: the text"),
+        (ValueError("\udcff \x1b[2J\0\r\u202e"), r"ValueError: \udcff \x1b[2J\x00\r\u202e"),
+    ],
+)
+def test_whatever_a_submission_raises_is_its_failure_told_in_one_printable_line(
+    time, error, message
+):
+    def on_step(step, **_):
+        if step == 15:
+            raise error
 
     result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step))
-    assert (result.status, len(result.rows)) == (Status.INTERRUPTED, 2)
+    assert (result.status, result.failure) == (Status.FAILED, Failure.SUBMISSION_ERROR)
+    assert (result.message, len(result.rows)) == (message, 2)
+    assert result.traceback.replace("\n", "").isprintable()
+    result.traceback.encode()
+
+
+def test_a_message_is_of_limited_length(time):
+    def on_step(**_):
+        raise ValueError("x" * 10**6)
+
+    result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step))
+    assert len(result.message) == 1000
 
 
 @pytest.mark.parametrize(
