@@ -251,7 +251,7 @@ class Workload(abc.ABC):
         logits_batch: Tensor,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """The training loss: {"summed" [], "n_valid_examples" [], "per_example" [B]}.
 
         Called by submissions, timed. Sums are local to the process.

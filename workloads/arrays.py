@@ -121,7 +121,7 @@ class ArrayWorkload(ModelWorkload):
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Each metric [B]: the loss, and accuracy where the labels are classes."""
         labels = batch["targets"]
-        metrics = {"loss": self.loss(labels, logits, "none")}
+        metrics = {"loss": self.losses(labels, logits)[1]}
         if self.loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
             metrics["accuracy"] = (logits.argmax(1) == labels).float()
         return metrics

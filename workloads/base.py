@@ -6,7 +6,7 @@ import abc
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,74 +128,77 @@ class ModelWorkload(Workload):
         logits_batch: Tensor,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
-        """The training loss, summed over the examples that `mask_batch` [B] keeps."""
+    ) -> dict[str, Tensor]:
+        """The training loss, summed over the examples that `mask_batch` [B] keeps.
 
-        def per_example() -> Tensor:
-            return self.loss(label_batch, logits_batch, "none", label_smoothing)
+        As in AlgoPerf, "n_valid_examples" is the mask's sum in the mask's own kind of number, and
+        an integer where there is no mask.
+        """
+        summed, losses = self.losses(label_batch, logits_batch, label_smoothing)
+        if mask_batch is None:
+            count = torch.scalar_tensor(len(losses), dtype=torch.int64, device=losses.device)
+        else:
+            losses = losses * mask_batch
+            summed, count = losses.sum(), mask_batch.sum()
+        return {"summed": summed, "n_valid_examples": count, "per_example": losses}
 
-        if mask_batch is not None:
-            masked = per_example() * mask_batch
-            return Loss(masked.sum(), mask_batch.sum(), lambda: masked)
-        summed = self.loss(label_batch, logits_batch, "sum", label_smoothing)
-        count = torch.scalar_tensor(label_batch.shape[0], device=self.device)
-        return Loss(summed, count, per_example)
+    def losses(
+        self, labels: Tensor, logits: Tensor, label_smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """The loss by `self.loss_type`: its sum [] over the batch, and that of each example [B].
 
-    def loss(
-        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
-    ) -> Tensor:
-        """The loss by `self.loss_type`; smoothing is for softmax alone.
+        The sum does not depend on the losses of the examples: it is part of the loss's own kernel,
+        so that a step that differentiates it has one node less to go through, which is a thirtieth
+        of a small model's step.
 
         Args:
-            labels: [B] classes, or [B, ...] outputs, over which the loss is a mean.
+            labels: [B] classes or [B, classes] their weights; or [B, ...] outputs, over which the
+                loss is a mean.
             logits: [B, classes], or [B, ...].
-            reduction: "none" for the loss [B] of each example, "sum" for their sum [].
-            label_smoothing: In [0, 1].
+            label_smoothing: In [0, 1]; for softmax alone.
         """
         if self.loss_type is LossType.SOFTMAX_CROSS_ENTROPY:
-            return F.cross_entropy(
-                logits, labels, reduction=reduction, label_smoothing=label_smoothing
-            )
-        if self.loss_type is LossType.SIGMOID_CROSS_ENTROPY:
-            losses = F.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
-        elif self.loss_type is LossType.MEAN_SQUARED_ERROR:
-            losses = F.mse_loss(logits, labels, reduction=reduction)
-        elif self.loss_type is LossType.MEAN_ABSOLUTE_ERROR:
-            losses = F.l1_loss(logits, labels, reduction=reduction)
-        else:
+            return cross_entropy(labels, logits, label_smoothing)
+        function = _ELEMENTWISE.get(self.loss_type)
+        if function is None:
             raise NotImplementedError(f"{self.name}: no loss for {self.loss_type}")
-        if reduction == "none":
-            return losses.flatten(1).mean(1)
+        summed = function(logits, labels, reduction="sum")
+        losses = function(logits, labels, reduction="none").flatten(1).mean(1)
         outputs = logits[0].numel()
-        return losses if outputs == 1 else losses / outputs
+        return (summed if outputs == 1 else summed / outputs), losses
 
 
-class Loss(Mapping[str, Tensor]):
-    """What `loss_fn` returns; "per_example" is computed when it is asked for.
+_ELEMENTWISE: dict[LossType, Callable[..., Tensor]] = {
+    LossType.SIGMOID_CROSS_ENTROPY: F.binary_cross_entropy_with_logits,
+    LossType.MEAN_SQUARED_ERROR: F.mse_loss,
+    LossType.MEAN_ABSOLUTE_ERROR: F.l1_loss,
+}
 
-    Summing is then part of the loss's own kernel, not a node of the graph for every step to go
-    through: on a small model that is a twentieth of the step.
+
+def cross_entropy(
+    labels: Tensor, logits: Tensor, label_smoothing: float = 0.0, ignored: int = -100
+) -> tuple[Tensor, Tensor]:
+    """The sum [] and the rows [N] of `F.cross_entropy`, bit for bit, from one log-softmax.
+
+    Args:
+        labels: [N] classes, or [N, classes] their weights.
+        logits: [N, classes].
+        label_smoothing: In [0, 1]: this much of a row's weight goes to all classes alike.
+        ignored: The class whose rows do not count, where labels are classes.
     """
-
-    __slots__ = ("_count", "_per_example", "_summed")
-
-    def __init__(self, summed: Tensor, count: Tensor, per_example: Callable[[], Tensor]) -> None:
-        self._summed, self._count, self._per_example = summed, count, per_example
-
-    def __getitem__(self, key: str) -> Tensor:
-        if key == "summed":
-            return self._summed
-        if key == "n_valid_examples":
-            return self._count
-        if key == "per_example":
-            return self._per_example()
-        raise KeyError(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("summed", "n_valid_examples", "per_example"))
-
-    def __len__(self) -> int:
-        return 3
+    logs, classes = logits.log_softmax(1), logits.shape[1]
+    if labels.is_floating_point():
+        if label_smoothing:
+            labels = labels * (1 - label_smoothing) + label_smoothing / classes
+        products = logs * labels
+        return -products.sum(), -products.sum(1)
+    summed = F.nll_loss(logs, labels, ignore_index=ignored, reduction="sum")
+    rows = F.nll_loss(logs, labels, ignore_index=ignored, reduction="none")
+    if not label_smoothing:
+        return summed, rows
+    of_all = (-logs.sum(1)).masked_fill(labels == ignored, 0.0)
+    kept, share = 1 - label_smoothing, label_smoothing / classes
+    return kept * summed + share * of_all.sum(), kept * rows + share * of_all
 
 
 def epochs(count: int, size: int, start: int) -> Iterator[tuple[int, range]]:
@@ -243,22 +246,23 @@ def _parameter_type(module: nn.Module, *, is_bias: bool) -> ParameterType:
 
 @contextmanager
 def frozen_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Batch statistics normalise, and the running statistics stay as they are."""
+    """Batch statistics normalise, and the running statistics stay as they are.
+
+    `num_batches_tracked` counts the batch all the same, as in AlgoPerf.
+    """
     layers: list[Any] = [
         module
         for module in model.modules()
         if isinstance(getattr(module, "running_mean", None), Tensor)
     ]
-    before = [(m.momentum, getattr(m, "num_batches_tracked", None)) for m in layers]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.momentum = 0.0
-        layer.num_batches_tracked = None
     try:
         yield
     finally:
-        for layer, (momentum, tracked) in zip(layers, before, strict=True):
+        for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-            layer.num_batches_tracked = tracked
 
 
 @contextmanager

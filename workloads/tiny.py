@@ -8,7 +8,7 @@ running statistics, dropout, weights that mask examples, and batches that are tu
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -153,7 +153,7 @@ class _Ctc(_Tiny):
         logits_batch: tuple[Tensor, Tensor],
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
+    ) -> dict[str, Tensor]:
         (labels, label_paddings), (logits, paddings) = label_batch, logits_batch
         lengths = (1 - paddings).sum(1).long(), (1 - label_paddings).sum(1).long()
         log_probabilities = logits.log_softmax(-1).transpose(0, 1)

@@ -138,11 +138,12 @@ def test_batch_norm_statistics_move_only_when_they_may():
         return workload.model_fn(model, batch, None, ForwardPassMode.TRAIN, (0, 0), update)[0]
 
     frozen = forward(update=False)
-    assert all(torch.equal(value, dict(model.named_buffers())[n]) for n, value in buffers.items())
+    for name, value in model.named_buffers():  # AlgoPerf counts the batch all the same
+        assert torch.equal(value, buffers[name] + name.endswith("num_batches_tracked"))
     updated = forward(update=True)
     assert torch.equal(frozen, updated)  # batch statistics normalise either way
     assert not torch.equal(model.bn1.running_mean, buffers["bn1.running_mean"])
-    assert model.bn1.num_batches_tracked == 1
+    assert model.bn1.num_batches_tracked == 2
     with pytest.raises(RuntimeError), frozen_batch_norm(model):
         raise RuntimeError
     assert model.bn1.momentum == 0.1

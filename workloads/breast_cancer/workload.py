@@ -60,21 +60,21 @@ class BreastCancer(ArrayWorkload):
         splits = standardised_splits(features, labels.astype(np.float32)[:, None], sizes, axis=0)
         return {**splits, "validation": splits["train"]}
 
-    def loss(
-        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
-    ) -> Tensor:
+    def losses(
+        self, labels: Tensor, logits: Tensor, label_smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Cross-entropy plus penalty, from logits [B, 2] as the model gives them."""
-        cross_entropy = F.binary_cross_entropy_with_logits(
-            logits[:, 0], labels[:, 0], reduction=reduction
-        )
-        penalty = logits[:, 1]
-        return cross_entropy + (penalty.sum() if reduction == "sum" else penalty)
+        arguments, penalty = (logits[:, 0], labels[:, 0]), logits[:, 1]
+        summed = F.binary_cross_entropy_with_logits(*arguments, reduction="sum")
+        losses = F.binary_cross_entropy_with_logits(*arguments, reduction="none")
+        return summed + penalty.sum(), losses + penalty
 
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """The objective and the accuracy, [B] each."""
         labels = batch["targets"]
+        _, losses = self.losses(labels, logits)
         correct = (logits[:, 0] > 0) == (labels[:, 0] > 0.5)
-        return {"loss": self.loss(labels, logits, "none"), "accuracy": correct.float()}
+        return {"loss": losses, "accuracy": correct.float()}
 
     def optimum(self) -> dict[str, float]:
         """The objective at w*, found by Newton's method in float64, and the targets from it."""

@@ -78,7 +78,7 @@ class ClickThroughRates(ModelWorkload):
         logits_batch: Tensor,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """The training loss; labels, logits and mask may each be [B] or [B, 1]."""
         mask = None if mask_batch is None else mask_batch.flatten()
         labels, logits = label_batch.reshape(-1, 1), logits_batch.reshape(-1, 1)
@@ -141,6 +141,6 @@ class ClickThroughRates(ModelWorkload):
         with eval_mode(params):
             for start in range(rank * size, count, processes * size):
                 batch = log.batch(start, min(start + size, count), self.device)
-                losses = self.loss(batch["targets"], params(batch["inputs"]), "none")
+                _, losses = self.losses(batch["targets"], params(batch["inputs"]))
                 total += losses.double().sum()
         return {"loss": summed({"loss": total.item()}, self.device)["loss"] / count}

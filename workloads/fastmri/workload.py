@@ -47,7 +47,8 @@ class UndersampledImages(ArrayWorkload):
         """Structural similarity and absolute error, [B] each."""
         mean, std = batch["mean"][:, None, None], batch["std"][:, None, None]
         similarity = ssim(logits * std + mean, batch["targets"] * std + mean, batch["volume_max"])
-        return {"ssim": similarity, "loss": self.loss(batch["targets"], logits, "none")}
+        _, losses = self.losses(batch["targets"], logits)
+        return {"ssim": similarity, "loss": losses}
 
 
 class Fastmri(UndersampledImages):

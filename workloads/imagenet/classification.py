@@ -121,7 +121,7 @@ class ImageClassification(ModelWorkload):
         with eval_mode(params):
             for pixels, labels in batches(chunks, keys, self.device, size, self.workers):
                 logits = params(self.normalised(pixels))
-                losses = self.loss(labels, logits, "none")
+                _, losses = self.losses(labels, logits)
                 correct = logits.argmax(1) == labels
                 total += torch.stack([correct.double().sum(), losses.double().sum()])
         correct_sum, loss_sum = total.tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import Loss, ModelWorkload, epochs, eval_mode, seed_of
+from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.librispeech import evaluation
 from workloads.librispeech.conformer import Conformer, ConformerConfig
@@ -96,7 +96,7 @@ class SpeechWorkload(ModelWorkload):
         logits_batch: Padded,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """CTC's loss (Graves et al. 2006) of every utterance, not divided by its length.
 
         A transcript too long for its frames has an infinite loss, as in AlgoPerf.
@@ -125,7 +125,11 @@ class SpeechWorkload(ModelWorkload):
         if mask_batch is not None:
             losses = losses * mask_batch
             counted = counted & (mask_batch != 0)
-        return Loss(losses.sum(), counted.sum().clamp(min=1).float(), lambda: losses)
+        return {
+            "summed": losses.sum(),
+            "n_valid_examples": counted.sum().clamp(min=1).float(),
+            "per_example": losses,
+        }
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

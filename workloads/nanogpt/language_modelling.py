@@ -7,7 +7,6 @@ import abc
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import (
     Batch,
@@ -18,6 +17,7 @@ from harness.spec import (
     Tensor,
 )
 from workloads.arrays import ArrayWorkload
+from workloads.base import cross_entropy
 from workloads.nanogpt.model import GPT, Config
 
 _DECILES = 10
@@ -61,35 +61,18 @@ class LanguageModelling(ArrayWorkload):
         """The embedding, which is the output layer too."""
         return param_key == "transformer.wte.weight"
 
-    def loss(
-        self, labels: Tensor, logits: Tensor, reduction: str, label_smoothing: float = 0.0
-    ) -> Tensor:
-        """The cross-entropy of windows, each a mean over its tokens.
+    def losses(
+        self, labels: Tensor, logits: Tensor, label_smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """The cross-entropy of windows, each a mean over its tokens: their sum [], and each [B].
 
         Args:
             labels: Tokens [B, T].
             logits: [B, T, vocab].
-            reduction: "none" for the loss [B] of each window, "sum" for their sum [].
             label_smoothing: In [0, 1].
         """
-        if reduction == "none":
-            return self._token_losses(labels, logits, label_smoothing).mean(1)
-        total = F.cross_entropy(
-            logits.flatten(0, 1).float(),
-            labels.flatten(),
-            reduction=reduction,
-            label_smoothing=label_smoothing,
-        )
-        return total / labels.shape[1]
-
-    def _token_losses(self, labels: Tensor, logits: Tensor, smoothing: float = 0.0) -> Tensor:
-        losses = F.cross_entropy(
-            logits.flatten(0, 1).float(),
-            labels.flatten(),
-            reduction="none",
-            label_smoothing=smoothing,
-        )
-        return losses.view(labels.shape)
+        summed, losses = _token_losses(labels, logits, label_smoothing)
+        return summed / labels.shape[1], losses.mean(1)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
@@ -105,7 +88,7 @@ class LanguageModelling(ArrayWorkload):
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Loss and accuracy, [B] each, and every decile's tokens and the sum of their losses."""
         labels = batch["targets"]
-        losses = self._token_losses(labels, logits)
+        _, losses = _token_losses(labels, logits)
         metrics = {
             "loss": losses.mean(1),
             "accuracy": (logits.argmax(2) == labels).float().mean(1),
@@ -128,6 +111,14 @@ class LanguageModelling(ArrayWorkload):
     @abc.abstractmethod
     def training_tokens(self) -> np.ndarray:
         """Training text [N] for the frequency of tokens; raises DataError."""
+
+
+def _token_losses(
+    labels: Tensor, logits: Tensor, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of tokens [B, T]: its sum [], and that of each [B, T]."""
+    summed, losses = cross_entropy(labels.flatten(), logits.flatten(0, 1).float(), label_smoothing)
+    return summed, losses.view(labels.shape)
 
 
 def deciles(counts: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
+from workloads.base import ModelWorkload, eval_mode, seed_of
 from workloads.distributed import gathered, local_batch_size, world
 from workloads.ogbg.batches import Graphs, Size, packs, share
 from workloads.ogbg.metrics import mean_average_precision
@@ -108,7 +108,7 @@ class GraphWorkload(ModelWorkload):
         logits_batch: Tensor,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """Sigmoid cross-entropy, "per_example" [G, T], of the labels that `mask_batch` keeps.
 
         Args:
@@ -126,7 +126,11 @@ class GraphWorkload(ModelWorkload):
         if mask.shape != losses.shape:
             raise ValueError(f"a mask of {tuple(losses.shape)} is needed, not {tuple(mask.shape)}")
         losses = torch.where(mask.bool(), losses, 0.0)
-        return Loss(losses.sum(), mask.sum(dtype=losses.dtype), lambda: losses)
+        return {
+            "summed": losses.sum(),
+            "n_valid_examples": mask.sum(),
+            "per_example": losses,
+        }
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import (
     Batch,
@@ -21,7 +19,7 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import Loss, ModelWorkload, eval_mode, seed_of
+from workloads.base import ModelWorkload, cross_entropy, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.wmt import evaluation
 from workloads.wmt.data import Arrays, Pairs, Preparation, row_batches
@@ -100,7 +98,7 @@ class TranslationWorkload(ModelWorkload):
         logits_batch: Tensor,
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
-    ) -> Mapping[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """Cross-entropy of every target token, label smoothing as torch's `cross_entropy` has it.
 
         Args:
@@ -115,18 +113,14 @@ class TranslationWorkload(ModelWorkload):
         labels = label_batch
         if mask_batch is not None:
             labels = labels.masked_fill(mask_batch == 0, PAD)
-        entropy = partial(
-            F.cross_entropy,
-            logits_batch.flatten(0, -2),
-            labels.flatten(),
-            ignore_index=PAD,
-            label_smoothing=label_smoothing,
+        summed, losses = cross_entropy(
+            labels.flatten(), logits_batch.flatten(0, -2), label_smoothing, ignored=PAD
         )
-        return Loss(
-            entropy(reduction="sum"),
-            (labels > PAD).sum(dtype=torch.float32),
-            lambda: entropy(reduction="none").view(labels.shape),
-        )
+        return {
+            "summed": summed,
+            "n_valid_examples": (labels > PAD).sum(),
+            "per_example": losses.view(labels.shape),
+        }
 
     def split(self, name: str) -> Pairs:
         """The sentence pairs of "train", "validation" or "test"; raises DataError."""
