@@ -60,13 +60,13 @@ class DLRM(nn.Module):
     ) -> None:
         vectors = 1 + sparse_features
         self.bot_mlp = nn.Sequential(*_layers(DENSE_FEATURES, bottom, norm))
-        if norm:
-            self.embed_ln = nn.LayerNorm(dim, eps=NORM_EPS)
         self.top_mlp = nn.Sequential(
             *_layers(dim + vectors * (vectors + 1) // 2, top[:-1], norm),
             self.dropout,
             nn.Linear(top[-2], top[-1]),
         )
+        if norm:
+            self.embed_ln = nn.LayerNorm(dim, eps=NORM_EPS)
 
     def forward(self, inputs: Tensor, dropout_rate: float = 0.0) -> Tensor:
         """Logits [B, 1].

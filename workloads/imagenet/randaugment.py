@@ -100,11 +100,16 @@ def _equalize(image: Image.Image, rng: Random) -> Image.Image:
 
 
 def _cutout(image: Image.Image, rng: Random) -> Image.Image:
-    """Greys a square around a random pixel (DeVries and Taylor 2017), cut off at the edges."""
+    """Greys a random square (DeVries and Taylor 2017), with AlgoPerf's treatment of the borders.
+
+    A corner left of or above the image is moved to its border before the side is added, so that
+    squares there keep their full size; the far borders belong to the square.
+    """
     half = CUTOUT * image.width // REFERENCE
-    x, y = rng.randrange(image.width), rng.randrange(image.height)
+    x0, y0 = (int(max(0.0, rng.random() * side - half)) for side in image.size)
+    x1, y1 = min(image.width, x0 + 2 * half), min(image.height, y0 + 2 * half)
     image = image.copy()
-    image.paste(GREY, (x - half, y - half, x + half, y + half))
+    image.paste(GREY, (x0, y0, x1 + 1, y1 + 1))
     return image
 
 

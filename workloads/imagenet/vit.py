@@ -203,14 +203,17 @@ class AttentionPooling(nn.Module):
 
     def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
         """Tokens [B, T, D] to one vector [B, D] of each image."""
-        pooled = self.mha(self.probe.expand(len(x), -1, -1), x)
+        pooled = self.mha(self.probe.expand(len(x), -1, -1), x, dropout_rate)
         pooled = pooled + self.mlp(self.layer_norm(pooled), dropout_rate)
         vector: Tensor = pooled.squeeze(1)
         return vector
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of queries to other tokens, keys and values fused."""
+    """Multi-head attention of queries to other tokens, keys and values fused.
+
+    Dropout on its probabilities, as in `SelfAttention`.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -222,8 +225,11 @@ class CrossAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
 
-    def forward(self, queries: Tensor, x: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, x: Tensor, dropout_rate: float) -> Tensor:
         """Queries [B, Q, D] and tokens [B, T, D] to [B, Q, D]."""
         key, value = self.kv_proj(x).chunk(2, dim=-1)
-        mixed: Tensor = self.out_proj(attention(self.q_proj(queries), key, value, self._heads, 0.0))
+        rate = dropout_rate if self.training else 0.0
+        mixed: Tensor = self.out_proj(
+            attention(self.q_proj(queries), key, value, self._heads, rate)
+        )
         return mixed

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workloads.vocabulary import UNKNOWN as BLANK
 
-SUMS = ("errors", "words", "plain_errors", "plain_words", "loss", "utterances")
+SUMS = ("errors", "words", "plain_errors", "plain_words", "loss", "tokens")
 
 
 def greedy(logits: Tensor, paddings: Tensor) -> list[list[int]]:
@@ -33,7 +33,7 @@ def greedy(logits: Tensor, paddings: Tensor) -> list[list[int]]:
 def sums(
     texts: Sequence[str], references: Sequence[str], losses: Mapping[str, float]
 ) -> dict[str, float]:
-    """SUMS over utterances, from what was heard, what was said, and "loss" and "utterances"."""
+    """SUMS over utterances, from decoded texts, references, and the sums "loss" and "tokens"."""
     total: Counter[str] = Counter(dict.fromkeys(SUMS, 0.0))
     total.update(losses)
     if texts:
@@ -48,7 +48,7 @@ def metrics(sums: Mapping[str, float]) -> dict[str, float]:
     return {
         "wer": sums["errors"] / sums["words"],
         "wer_plain": sums["plain_errors"] / sums["plain_words"],
-        "ctc_loss": sums["loss"] / max(sums["utterances"], 1.0),
+        "ctc_loss": sums["loss"] / max(sums["tokens"], 1.0),
     }
 
 

@@ -108,8 +108,10 @@ class SpeechWorkload(ModelWorkload):
             label_smoothing: Ignored.
 
         Returns:
-            The sum [], the number [] of utterances that count and have a transcript, at least 1,
-            and the loss [B] of each.
+            The sum [] over utterances, what it is divided by for the mean [], and the loss [B] of
+            each utterance. As in AlgoPerf the divisor depends on the mask: without one, as in
+            training, it is the number of target tokens, with one the number of utterances kept
+            that have a transcript; at least 1 in either case.
         """
         (labels, label_paddings), (logits, paddings) = label_batch, logits_batch
         lengths = (1 - label_paddings).sum(1).long()
@@ -121,13 +123,13 @@ class SpeechWorkload(ModelWorkload):
             blank=BLANK,
             reduction="none",
         )
-        counted = lengths > 0
+        counts = lengths
         if mask_batch is not None:
             losses = losses * mask_batch
-            counted = counted & (mask_batch != 0)
+            counts = (lengths > 0) & (mask_batch != 0)
         return {
             "summed": losses.sum(),
-            "n_valid_examples": counted.sum().clamp(min=1).float(),
+            "n_valid_examples": counts.sum().clamp(min=1),
             "per_example": losses,
         }
 
@@ -177,7 +179,7 @@ class SpeechWorkload(ModelWorkload):
         """Word error rates and loss of a split, every utterance once.
 
         "wer" counts words as AlgoPerf does, see `evaluation.tensorflow_text`; "wer_plain" is the
-        usual one.
+        usual one. "ctc_loss" is the mean over target tokens.
         """
         utterances, size = self.split(split), self.eval_batch_size
         count = len(utterances)
@@ -187,17 +189,17 @@ class SpeechWorkload(ModelWorkload):
         mine = np.arange(rank, count, processes)
         heard: list[list[int]] = []
         said: list[list[int]] = []
-        losses = {"loss": 0.0, "utterances": 0.0}
+        losses = {"loss": 0.0, "tokens": 0.0}
         with averaged_statistics(params), eval_mode(params):
             for start in range(0, len(mine), size):
                 batch = self._batch(utterances, mine[start : start + size])
                 logits, paddings = params(*batch["inputs"])
                 loss = self.loss_fn(batch["targets"], (logits, paddings))
                 losses["loss"] += loss["per_example"].double().sum().item()
-                losses["utterances"] += len(logits)
                 heard += evaluation.greedy(logits, paddings)
                 tokens, token_paddings = batch["targets"]
                 lengths = (1 - token_paddings).sum(1).long().tolist()
+                losses["tokens"] += sum(lengths)
                 said += [t[:n] for t, n in zip(tokens.long().tolist(), lengths, strict=True)]
         heard_texts, said_texts = map(self.vocabulary.decode, (heard, said))
         sums = evaluation.sums(heard_texts, said_texts, losses)

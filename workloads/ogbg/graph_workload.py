@@ -25,7 +25,7 @@ from harness.spec import (
 from workloads.base import ModelWorkload, eval_mode, seed_of
 from workloads.distributed import gathered, local_batch_size, world
 from workloads.ogbg.batches import Graphs, Size, packs, share
-from workloads.ogbg.metrics import mean_average_precision
+from workloads.ogbg.metrics import mean_average_precision, official_mean_average_precision
 from workloads.ogbg.model import GraphNetworkModel
 
 
@@ -159,8 +159,10 @@ def _metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     valid, positive = labels >= 0, labels == 1
     losses = F.binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")
     right = (logits > 0) == positive
+    scored = logits.sigmoid(), positive, valid
     return {
-        "mean_average_precision": mean_average_precision(logits.sigmoid(), positive, valid),
+        "mean_average_precision": official_mean_average_precision(*scored),
+        "mean_average_precision_plain": mean_average_precision(*scored),
         "accuracy": right[valid].double().mean().item(),
         "loss": losses[valid].double().mean().item(),
     }

@@ -11,6 +11,21 @@ def mean_average_precision(scores: Tensor, labels: Tensor, valid: Tensor) -> flo
     return torch.nanmean(average_precisions(scores, labels, valid)).item()
 
 
+def official_mean_average_precision(scores: Tensor, labels: Tensor, valid: Tensor) -> float:
+    """The same mean as AlgoPerf computes it, which its targets belong to.
+
+    There a missing label reads as 0 where a task is checked for having both classes. So a task that
+    has positive labels, missing ones and no negative ones counts, with an average precision of 1.
+    """
+    precisions = average_precisions(scores, labels, valid)
+    valid = valid.bool()
+    positive = valid & labels.bool()
+    only_positive = positive.any(0) & (valid == positive).all(0) & ~valid.all(0)
+    if not scores.isnan().any():
+        precisions = torch.where(only_positive, 1.0, precisions)
+    return torch.nanmean(precisions).item()
+
+
 def average_precisions(scores: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
     """The average precision of each task, sum over n of (R_n - R_(n-1)) P_n, as in scikit-learn.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -201,7 +202,9 @@ class Pairs:
 
 
 def fill_rows(lengths: np.ndarray, width: int) -> np.ndarray:
-    """How many pairs go into each row: a new one starts where the next pair does not fit.
+    """How many pairs go into each row: a new row starts where the next pair does not fit.
+
+    As in AlgoPerf, packing restarts after every `width` pairs, even where the next one would fit.
 
     Args:
         lengths: Tokens of every pair's source and target [N, 2], at most `width`.
@@ -210,7 +213,8 @@ def fill_rows(lengths: np.ndarray, width: int) -> np.ndarray:
     ends = np.zeros((len(lengths) + 1, 2), np.int64)
     np.cumsum(lengths, axis=0, out=ends[1:])
     beyond = [np.searchsorted(side, side + width, "right") - 1 for side in ends.T]
-    after = np.minimum(*beyond)  # where a row ends that starts at each pair
+    group_end = (np.arange(len(ends)) // width + 1) * width
+    after = np.minimum(np.minimum(*beyond), group_end)  # where a row ends that starts at each pair
     starts = [0]
     while starts[-1] < len(lengths):
         starts.append(int(after[starts[-1]]))
@@ -222,18 +226,20 @@ def row_batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Endless batches of `size` rows: the pairs in them, and how many each row has.
 
-    Every epoch goes through all pairs in an order of its own and fills rows with them one after the
-    other; a batch may have rows of two epochs, so that none is dropped.
+    Every epoch goes through all pairs in another random order. Rows are filled with groups of
+    `width` pairs (see `fill_rows`). Pairs and rows that are left at the end of an epoch are used in
+    the next one, so that none is dropped.
     """
+    waiting = np.zeros(0, np.int64)  # pairs that do not make up a group yet
     chosen, per_row = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    epoch = 0
-    while True:
+    for epoch in itertools.count():
         order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
-        chosen = np.concatenate([chosen, order])
-        per_row = np.concatenate([per_row, fill_rows(lengths[order], width)])
+        order = np.concatenate([waiting, order])
+        grouped, waiting = np.split(order, [len(order) // width * width])
+        chosen = np.concatenate([chosen, grouped])
+        per_row = np.concatenate([per_row, fill_rows(lengths[grouped], width)])
         ends = np.concatenate([[0], np.cumsum(per_row)])
-        whole = len(per_row) // size * size
-        for row in range(0, whole, size):
+        full = len(per_row) // size * size
+        for row in range(0, full, size):
             yield chosen[ends[row] : ends[row + size]], per_row[row : row + size]
-        chosen, per_row = chosen[ends[whole] :], per_row[whole:]
-        epoch += 1
+        chosen, per_row = chosen[ends[full] :], per_row[full:]

@@ -53,8 +53,11 @@ def metrics(sums: Mapping[str, float]) -> dict[str, float]:
 
 
 def translate(model: Transformer, inputs: Tensor) -> Tensor:
-    """The best translation of every sentence of `inputs` [B, S]: tokens [B, max_length]."""
-    length = model.config.max_length
+    """The best translation of every sentence of `inputs` [B, S]: tokens [B, max_length - 1].
+
+    As in AlgoPerf, the start token takes the first of the model's `max_length` positions.
+    """
+    length = model.config.max_length - 1
     return beam_search(Decoding(model, inputs), len(inputs), length, inputs.device)
 
 

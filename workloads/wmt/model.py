@@ -95,7 +95,7 @@ class Transformer(nn.Module):
         later = torch.ones_like(mask[0, 0], dtype=torch.bool).triu(1)
         mask = mask.masked_fill(later, _MASKED)
         memory_mask = _mask(targets, inputs, targets_segmentation, inputs_segmentation)
-        x = self.embed(_shifted(targets, targets_segmentation), targets_position, dropout_rate)
+        x = self.embed(shifted(targets), targets_position, dropout_rate)
         for layer in self.decoder.decoder:
             memory = layer.multihead_attn.keys_values(encoded)
             x = layer(x, mask, *rates, memory, memory_mask)
@@ -183,12 +183,13 @@ def _mask(
     return _additive(counts)[:, None]
 
 
-def _shifted(targets: Tensor, segmentation: Tensor | None) -> Tensor:
-    """What the decoder is given [B, T]: the tokens before, PAD at the start of every sentence."""
-    shifted = F.pad(targets, (1, 0))[:, :-1]
-    if segmentation is None:
-        return shifted
-    return shifted * (segmentation == F.pad(segmentation, (1, 0))[:, :-1])
+def shifted(targets: Tensor) -> Tensor:
+    """The decoder's inputs [B, T] for targets [B, T]: each row shifted right, PAD in front.
+
+    As in AlgoPerf, packed rows are shifted as one sequence: the first sentence of a row starts
+    with PAD, and every later sentence with the EOS token of the one before it.
+    """
+    return F.pad(targets, (1, 0))[:, :-1]
 
 
 def _leave_out_aliases(model: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

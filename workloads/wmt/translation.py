@@ -24,8 +24,9 @@ from workloads.distributed import local_batch_size, summed, world
 from workloads.wmt import evaluation
 from workloads.wmt.data import Arrays, Pairs, Preparation, row_batches
 from workloads.wmt.layers import Config
-from workloads.wmt.model import PAD, Transformer
+from workloads.wmt.model import Transformer
 
+_IGNORED = -100  # not a token: what cross_entropy leaves out
 _ATTENTION_TYPES = {
     "in_proj": ParameterType.ATTENTION_QKV,
     "q_proj": ParameterType.ATTENTION_Q,
@@ -36,6 +37,10 @@ _ATTENTION_TYPES = {
 
 class TranslationWorkload(ModelWorkload):
     """Trains a Transformer on packed sentence pairs; BLEU of its translations is the metric.
+
+    The training task is AlgoPerf's, since its target belongs to it: pairs are packed in groups (see
+    `row_batches`), and in a packed row the decoder reads the EOS token of the sentence before where
+    a later sentence starts (see `model.shifted`).
 
     `model_fn` sets the module's mode, so that there is dropout in TRAIN mode; AlgoPerf's never
     calls `train()`, and after an evaluation trains without dropout unless the submission does.
@@ -101,24 +106,28 @@ class TranslationWorkload(ModelWorkload):
     ) -> dict[str, Tensor]:
         """Cross-entropy of every target token, label smoothing as torch's `cross_entropy` has it.
 
+        As in AlgoPerf, the mask alone decides which tokens count: without one, padding counts too.
+
         Args:
-            label_batch: Target tokens [B, T]; 0 does not count.
+            label_batch: Target tokens [B, T].
             logits_batch: [B, T, vocab].
-            mask_batch: [B, T]; a token where it is 0 does not count either.
-            label_smoothing: In [0, 1]: that part of the weight goes to all tokens alike.
+            mask_batch: [B, T]; a token where it is 0 does not count. A batch's "weights".
+            label_smoothing: In [0, 1]: this share of the weight is spread evenly over all tokens.
 
         Returns:
-            The sum [] over the tokens that count, their number [], the loss of each token [B, T].
+            The sum [] over the tokens that count, the sum [] of their weights in the mask, and the
+            loss of each token [B, T].
         """
         labels = label_batch
+        weights = torch.ones_like(labels) if mask_batch is None else mask_batch
         if mask_batch is not None:
-            labels = labels.masked_fill(mask_batch == 0, PAD)
+            labels = labels.masked_fill(mask_batch == 0, _IGNORED)
         summed, losses = cross_entropy(
-            labels.flatten(), logits_batch.flatten(0, -2), label_smoothing, ignored=PAD
+            labels.flatten(), logits_batch.flatten(0, -2), label_smoothing, ignored=_IGNORED
         )
         return {
             "summed": summed,
-            "n_valid_examples": (labels > PAD).sum(),
+            "n_valid_examples": weights.sum(),
             "per_example": losses.view(labels.shape),
         }
 
