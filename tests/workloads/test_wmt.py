@@ -210,10 +210,15 @@ def test_sentences_of_a_packed_row_do_not_see_each_other():
                 place += count
     with torch.no_grad():
         logits = model(**packed, dropout_rate=0.0)
-        alone = [model(i, t, dropout_rate=0.0)[0] for i, t in zip(inputs, targets, strict=True)]
-    torch.testing.assert_close(logits[0, :3], alone[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(logits[0, 3:9], alone[1], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(logits[1, :2], alone[2], rtol=1e-4, atol=1e-5)
+        first, third = (model(inputs[n], targets[n], dropout_rate=0.0)[0] for n in (0, 2))
+        # All that a later sentence depends on beside itself is the last token before it.
+        changed = {name: tensor.clone() for name, tensor in packed.items()}
+        changed["inputs"][0, :5], changed["targets"][0, :2] = 33, 34
+        again = model(**changed, dropout_rate=0.0)
+    torch.testing.assert_close(logits[0, :3], first, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits[1, :2], third, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(again[0, :3], logits[0, :3])
+    torch.testing.assert_close(again[0, 3:9], logits[0, 3:9], rtol=1e-4, atol=1e-5)
 
 
 def forward(workload, model, batch, mode=ForwardPassMode.TRAIN, **options):
@@ -252,19 +257,18 @@ def test_the_default_rate_is_the_workloads(mini, monkeypatch):
 
 
 def naive_loss(logits, targets, smoothing):
-    """Loss [B, T] in float64, 0 where the target is 0."""
+    """Loss [B, T] in float64, of padding too."""
     logits = logits.double().numpy()
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     loss = np.zeros(targets.shape)
     for b, t in np.ndindex(*targets.shape):
-        if target := targets[b, t].item():
-            right, others = log_probs[b, t, target], log_probs[b, t].mean()
-            loss[b, t] = -(1 - smoothing) * right - smoothing * others
+        right, others = log_probs[b, t, targets[b, t].item()], log_probs[b, t].mean()
+        loss[b, t] = -(1 - smoothing) * right - smoothing * others
     return loss
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_loss_is_the_cross_entropy_of_unmasked_target_tokens(mini, smoothing):
+def test_loss_is_the_cross_entropy_of_the_tokens_that_the_mask_keeps(mini, smoothing):
     targets = sentences([5, 2, 4], 6, vocab=9)
     logits = torch.randn(3, 6, 9, generator=torch.manual_seed(0)).requires_grad_()
     expected = naive_loss(logits.detach(), targets, smoothing)
@@ -275,7 +279,7 @@ def test_loss_is_the_cross_entropy_of_unmasked_target_tokens(mini, smoothing):
         kept = np.ones((3, 6)) if mask is None else mask.numpy()
         np.testing.assert_allclose(loss["per_example"].detach(), expected * kept, atol=1e-6)
         assert loss["summed"].item() == pytest.approx((expected * kept).sum(), rel=1e-6)
-        assert loss["n_valid_examples"].item() == ((targets.numpy() > 0) * kept).sum()
+        assert loss["n_valid_examples"].item() == kept.sum()
     (gradient,) = torch.autograd.grad(loss["summed"], logits)
     assert not gradient[1].any()
     assert gradient[0].any()

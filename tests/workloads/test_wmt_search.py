@@ -149,7 +149,7 @@ def test_logits_that_are_not_numbers_end_the_search():
 
 
 class Uncached:
-    """What `Decoding` gives, computed anew from all tokens so far."""
+    """What `Decoding` gives, computed again from all tokens so far."""
 
     def __init__(self, model, inputs):
         self.model, self.inputs, self.texts = model, inputs, None
@@ -199,6 +199,6 @@ def test_translations_of_a_model_are_those_of_uncached_search(model):
     inputs = sentences([7, 3, 5, 1, 6], 7, seed=4)
     with torch.inference_mode():
         found = translate(model, inputs)
-        expected = beam_search(Uncached(model, inputs), 5, 12, CPU)
+        expected = beam_search(Uncached(model, inputs), 5, 11, CPU)
     assert torch.equal(found, expected)
-    assert found.shape == (5, 12)
+    assert found.shape == (5, 11)

@@ -66,9 +66,7 @@ def test_official_rows_are_packed_in_groups_of_256_pairs():
 
 def test_a_row_is_shifted_as_one_sequence():
     targets = torch.tensor([[5, 6, EOS, 7, EOS, 0, 0], [8, EOS, 9, 9, 9, EOS, 0]])
-    expected = [
-        [row[place - 1] if place else 0 for place in range(7)] for row in targets.tolist()
-    ]
+    expected = [[row[place - 1] if place else 0 for place in range(7)] for row in targets.tolist()]
     assert shifted(targets).tolist() == expected
     assert expected[0] == [0, 5, 6, EOS, 7, EOS, 0]
 
@@ -157,7 +155,7 @@ def search(table, positions, alpha, beams=4):
 
 @pytest.mark.parametrize("positions", [2, 3, 6, 11])
 def test_the_start_token_takes_a_position(positions):
-    tables = random_tables(40, 7, positions, sharpness=1.5).double()
+    tables = random_tables(40, 7, positions, sharpness=1.5)
     found = beam_search(Chain(tables), 40, positions - 1, CPU).tolist()
     for table, tokens in zip(tables, found, strict=True):
         text = search(table, positions, 0.6)
