@@ -106,9 +106,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, scheme):
     assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
     content = newer.read_bytes()
     newer.write_bytes(content[: len(content) // 2])
-    told = []
-    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), place))
-    (kind, rows), (_, row), *_ = told
+    events = []
+    again = run_attempt(workloads.get, spec, Attempt(lambda *event: events.append(event), place))
+    (first, _), (kind, rows), (_, row), *_ = events
+    assert first == "loaded"
     assert (kind, [row.global_step for row in rows], row.global_step) == ("resumed", [1, 7], 13)
     assert_same_rows(whole, again)
     shutil.rmtree(tmp_path)
