@@ -16,7 +16,7 @@ from harness.environment import scratch
 from harness.ledger import Ledger
 from harness.signals import undisturbed
 from harness.watchers import Watcher
-from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec
+from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec, to_plain
 from scoring.tree import write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
@@ -118,7 +118,8 @@ class Driver:
     def _needless(self, spec: TrialSpec) -> None:
         """Records a trial that need not begin."""
         self._append("pruned", spec)
-        self._record(spec, TrialResult(status=Status.PRUNED, attempts=self._attempts[spec.name]))
+        result = TrialResult(status=Status.PRUNED, attempts=self._attempts[spec.name])
+        self._record(spec, self._proven(spec, result))
 
     @undisturbed()
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
@@ -168,7 +169,9 @@ class Driver:
         self._rows[spec.name] = list(rows)
         last = rows[-1]
         seconds = last.submission_seconds
-        self._append("attempt_resumed", spec, step=last.global_step, submission_seconds=seconds)
+        self._append(
+            "attempt_resumed", spec, step=last.global_step, submission_seconds=seconds, rows=rows
+        )
         self._watcher.told(spec, f"goes on from its checkpoint of step {last.global_step:,}")
 
     @undisturbed()
@@ -197,23 +200,20 @@ class Driver:
             attempts=self._attempts[spec.name],
             environment=result.environment | {"shared_node": spec.name in self._shared},
         )
-        summary = {
-            "status": result.status,
-            "failure": result.failure,
-            "message": result.message,
-            "submission_seconds": result.submission_seconds,
-            "total_seconds": result.total_seconds,
-        }
-        self._append("attempt_ended", spec, **summary)
+        result = self._proven(spec, result)
+        self._append("attempt_ended", spec, **to_plain(result) | {"rows": len(result.rows)})
         del self._running[spec.name], self._rows[spec.name]
         self._record(spec, result)
 
+    def _proven(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
+        """A pruned trial's result with its proof."""
+        if self._pruner is None or result.status is not Status.PRUNED:
+            return result
+        return replace(result, proof=self._pruner.proof(spec, result.submission_seconds))
+
     def _record(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Writes a trial's folder, with the proof where it was pruned, and tells of its end."""
+        """Writes a trial's folder, and passes its end on."""
         if self._pruner is not None:
-            if result.status is Status.PRUNED:
-                proof = self._pruner.proof(spec, result.submission_seconds)
-                result = replace(result, proof=proof)
             self._pruner.learn(spec, result)
         with ledger.writing(self._out):
             write_trial(self._out, spec, result)

@@ -9,13 +9,15 @@ import heapq
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import ledger
 from harness.plan import read_experiment
-from scoring.records import Failure, Status, first_line
+from scoring.records import Failure, RecordError, Status, first_line, to_plain
+from scoring.tree import read_ending, trial_folder
 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
 
@@ -40,10 +42,11 @@ def read_status(out: Path) -> SweepStatus:
 
     Raises:
         RecordError: It is no results tree.
-        LedgerError: Its ledger is damaged.
+        LedgerError: Its ledger cannot be read.
     """
     status = SweepStatus(out)
     status.refresh()
+    status.add_folders()
     return status
 
 
@@ -84,6 +87,14 @@ class SweepStatus:
                 self._begin(event)
             elif "trial" in event:
                 self._take(event)
+
+    def add_folders(self) -> None:
+        """Adds the trials whose folder has an end that the ledger lacks: it may be damaged."""
+        for spec in self.experiment.specs():
+            trial, folder = self.trials[spec.name], trial_folder(self._out, spec)
+            if trial.state == NOT_STARTED and (folder / "trial.json").is_file():
+                with suppress(RecordError):
+                    self._end(spec.name, trial, to_plain(read_ending(folder)[1]))
 
     def _begin(self, event: Mapping[str, Any]) -> None:
         """A driver began: what ran is cut off, and what lost its machine runs again."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness.driver import MAX_ATTEMPTS, Driver, Order, Summary
 from harness.ledger import Ledger, writing
+from harness.restore import restore_folders
 from harness.watchers import Watcher, Watchers
 from scoring.records import TrialSpec
 from scoring.tree import remove_half_written
@@ -68,6 +69,11 @@ def run_sweep(
         remove_half_written(out)
         with writing(out):
             experiment.write(out)
+            restored = restore_folders(out, experiment)
+        if book.notice:
+            watcher.told(None, book.notice)
+        if restored:
+            watcher.told(None, f"{len(restored)} trials' folders were written from the ledger")
         pruner = None
         if pruning:
             from harness.pruner import Pruner

@@ -221,8 +221,9 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
     assert ledger_rows(tmp_path, spec.name) == [make_row(10), make_row(20, loss=0.5)]
     assert ledger.read(tmp_path)[-1]["event"] == "attempt_ended"
     assert list(trial_folders(tmp_path)) == []
-    run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
-    assert result_of(tmp_path, spec).attempts == 2
+    run_sweep(plan_toys("a"), tmp_path, Script(), Quiet())
+    run_sweep(plan_toys("a"), tmp_path / "calm", Script(finish), Quiet())
+    assert result_of(tmp_path, spec) == result_of(tmp_path / "calm", spec)
 
 
 def test_a_process_gets_its_threads_and_devices(monkeypatch):
