@@ -126,6 +126,8 @@ class Workload(abc.ABC):
     eval_batch_size: int
 
     compile_model: bool = False  # whether torch.compile wraps the model on a GPU
+    compile_loss: bool = False  # whether it wraps `loss_fn` there, as submissions call it
+    cudnn_benchmark: bool = True  # whether cuDNN tries its algorithms and takes the fastest
 
     def __init__(
         self, data_dir: str | Path | None = None, device: str | torch.device = "cpu"

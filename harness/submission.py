@@ -29,6 +29,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from harness.code import MOST_BYTES as MOST_BYTES
 from harness.code import SubmissionError as SubmissionError
 from harness.code import files_of as files_of
@@ -254,9 +256,12 @@ class WorkloadView:
     )
 
     def __init__(self, workload: Workload, spec: TrialSpec) -> None:
+        loss_fn: Callable[..., Any] = workload.loss_fn
+        if workload.compile_loss and spec.compile and spec.device != "cpu":
+            loss_fn = torch.compile(loss_fn)
         facts = {
             "model_fn": lambda *args, **kwargs: workload.model_fn(*args, **kwargs),
-            "loss_fn": lambda *args, **kwargs: workload.loss_fn(*args, **kwargs),
+            "loss_fn": lambda *args, **kwargs: loss_fn(*args, **kwargs),
             "is_output_params": lambda key: workload.is_output_params(key),
             "loss_type": workload.loss_type,
             "model_params_types": dict(workload.model_params_types),

@@ -1,6 +1,6 @@
 """One trial: the train/evaluate loop. Knows nothing of Ray, files or flags.
 
-The rules (AlgoPerf v0.6's, with its faults mended):
+The rules (AlgoPerf v0.6's, with its faults fixed):
 
 - `data_selection`, `update_params` and `prepare_for_eval` are charged to the submission clock;
   evaluation, logging and checks are not.
@@ -9,8 +9,7 @@ The rules (AlgoPerf v0.6's, with its faults mended):
 - The budget is looked at after every step and again after `prepare_for_eval`: at or over it, the
   trial ends without an evaluation. So every row lies within the budget, which is overshot by one
   step at most.
-- TrainingCompleteError and the step limit are followed by a last evaluation, of the parameters that
-  the submission handed back last.
+- TrainingCompleteError and the step limit are followed by an evaluation of the last parameters.
 - The deadline past which a trial matters no more is looked at in the same places; over it, the
   trial ends as pruned, without an evaluation.
 - A failing evaluation fails the trial. Non-finite parameters at two evaluations in a row end it.
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 
+from harness.backends import cudnn_benchmark
 from harness.calls import InputQueue, SubmissionCalls
 from harness.clock import Clock
 from harness.control import Control, ControlError
@@ -65,8 +65,9 @@ def run_trial(
     """
     trial = _Trial(spec, workload, submission, clock, control, ranks)
     try:
-        trial.set_up()
-        return trial.result(trial.train())
+        with cudnn_benchmark(workload.cudnn_benchmark):
+            trial.set_up()
+            return trial.result(trial.train())
     except BaseException as error:
         if interrupted():
             return trial.result(Status.INTERRUPTED)

@@ -493,6 +493,20 @@ def test_a_workload_may_have_its_model_compiled_on_gpus(time, monkeypatch, devic
     options = {"max_steps": 1, "device": device, "compile": wanted}
     run(time, workload, make_submission(time), **options)
     assert compiled == []
-    workload.compile_model = True
+    workload.compile_model = workload.compile_loss = True
     run(time, workload, make_submission(time), **options)
-    assert len(compiled) == times
+    assert len(compiled) == 2 * times
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_cudnn_tries_its_algorithms_where_the_workload_says_so(time, monkeypatch, wanted):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", not wanted)
+    seen = []
+    submission = make_submission(
+        time, on_step=lambda **_: seen.append(torch.backends.cudnn.benchmark)
+    )
+    workload = ScriptedWorkload(time)
+    workload.cudnn_benchmark = wanted
+    run(time, workload, submission, max_steps=1)
+    assert seen == [wanted]
+    assert torch.backends.cudnn.benchmark is not wanted

@@ -205,7 +205,7 @@ def test_dropout_is_a_tenth_unless_told_and_none_in_evaluation(tiny):
 def test_dropout_leaves_out_its_rate_and_keeps_the_mean():
     torch.manual_seed(0)
     model = GraphNetworkModel(latent=8, hidden=(64,), steps=1).train()
-    rows = [torch.rand(4000, 3 * 8 + 128)]
+    rows = [(torch.rand(4000, 3 * 8 + 128), None)]
     mlp = model.graph_network[0].update_edge_fn
     kept, dropped = mlp(rows, 0.0), mlp(rows, 0.25)
     zeroed = (dropped == 0) & (kept != 0)

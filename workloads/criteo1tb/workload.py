@@ -38,6 +38,7 @@ class Criteo1TB(ClickThroughRates):
     max_allowed_runtime_sec = 7703.0
     eval_period_time_sec = 120.0
     step_hint = 10666
+    cudnn_benchmark = False
 
     num_train_examples = 4195197692
     num_eval_train_examples = 83279872

@@ -71,7 +71,7 @@ class Fastmri(UndersampledImages):
     max_allowed_runtime_sec = 4430.0
     eval_period_time_sec = 80.0
     step_hint = 18094
-    compile_model = True
+    compile_model = compile_loss = True
 
     num_train_examples = 34742
     num_eval_train_examples = 3584

@@ -28,6 +28,7 @@ class LibriSpeechConformer(LibriSpeech):
     test_target_value: float | None = 0.052981
     max_allowed_runtime_sec = 58015.0
     step_hint = 76000
+    cudnn_benchmark = False
     config = ConformerConfig()
 
 
@@ -75,6 +76,7 @@ class LibriSpeechDeepSpeech(LibriSpeech):
     test_target_value: float | None = 0.074143
     max_allowed_runtime_sec = 44405.0
     step_hint = 38400
+    compile_loss = True
     config = DeepSpeechConfig()
 
 

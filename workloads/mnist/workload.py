@@ -30,6 +30,7 @@ class Mnist(ArrayWorkload):
     max_allowed_runtime_sec = 60.0
     eval_period_time_sec = 10.0
     step_hint = 7813
+    compile_model = True
 
     num_train_examples = 50000
     num_eval_train_examples = 10000

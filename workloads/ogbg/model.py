@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from workloads.base import lecun_normal_
 
+Part = tuple[Tensor, Tensor | None]  # rows, and which of them where not all in their order
 NODE_FEATURES, EDGE_FEATURES = 9, 3
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -123,20 +124,27 @@ class GraphNetwork(nn.Module):
             dropout_rate: Of each layer of each update.
         """
         nodes, edges, receivers, senders, globals_, n_node, n_edge = graph
-        ends = [nodes[senders], nodes[receivers]]
-        edges = self.update_edge_fn([edges, *ends, globals_[graph_of_edge]], dropout_rate)
-        messages = [_summed(edges, senders, len(nodes)), _summed(edges, receivers, len(nodes))]
-        nodes = self.update_node_fn([nodes, *messages, globals_[graph_of_node]], dropout_rate)
+        ends = [(nodes, senders), (nodes, receivers)]
+        parts = [(edges, None), *ends, (globals_, graph_of_edge)]
+        edges = self.update_edge_fn(parts, dropout_rate)
+        messages = [(_summed(edges, of, len(nodes)), None) for of in (senders, receivers)]
+        parts = [(nodes, None), *messages, (globals_, graph_of_node)]
+        nodes = self.update_node_fn(parts, dropout_rate)
         sums = [
-            _summed(nodes, graph_of_node, len(n_node)),
-            _summed(edges, graph_of_edge, len(n_node)),
+            (_summed(rows, of, len(n_node)), None)
+            for rows, of in ((nodes, graph_of_node), (edges, graph_of_edge))
         ]
-        globals_ = self.update_global_fn([*sums, globals_], dropout_rate)
+        globals_ = self.update_global_fn([*sums, (globals_, None)], dropout_rate)
         return GraphsTuple(nodes, edges, receivers, senders, globals_, n_node, n_edge)
 
 
 class MLP(nn.Module):
-    """Layers of Linear, LayerNorm, activation and dropout."""
+    """Layers of Linear, LayerNorm, activation and dropout.
+
+    Its inputs are parts side by side. The first layer multiplies each part by its columns of the
+    weight, and adds up what comes out: a node's product is then computed once and taken to all of
+    its edges, and the parts are never concatenated. AlgoPerf's numbers, but for rounding.
+    """
 
     def __init__(self, inputs: int, widths: Sequence[int], activation: str) -> None:
         super().__init__()
@@ -146,13 +154,24 @@ class MLP(nn.Module):
             self.add_module(f"dense_{number}", nn.Linear(before, after))
             self.add_module(f"norm_{number}", nn.LayerNorm(after, eps=1e-6))
 
-    def forward(self, parts: list[Tensor], dropout_rate: float) -> Tensor:
+    def forward(self, parts: Sequence[Part], dropout_rate: float) -> Tensor:
         """Rows [N, widths[-1]] of rows [N, inputs], given as parts side by side."""
-        x = torch.cat(parts, dim=1)
+        x = self._first(parts)
         for number in range(self.depth):
-            x = self.get_submodule(f"dense_{number}")(x)
+            if number:
+                x = self.get_submodule(f"dense_{number}")(x)
             x = self.activation(self.get_submodule(f"norm_{number}")(x))
             x = F.dropout(x, dropout_rate, training=self.training)
+        return x
+
+    def _first(self, parts: Sequence[Part]) -> Tensor:
+        """The first linear layer, part by part."""
+        layer: Any = self.get_submodule("dense_0")
+        x: Tensor = layer.bias
+        weights = layer.weight.split([rows.shape[1] for rows, _ in parts], dim=1)
+        for (rows, taken), weight in zip(parts, weights, strict=True):
+            product = rows @ weight.T
+            x = x + (product if taken is None else product.index_select(0, taken))
         return x
 
 

@@ -40,6 +40,7 @@ class Ogbg(GraphWorkload):
     max_allowed_runtime_sec = 12011.0
     eval_period_time_sec = 240.0
     step_hint = 52000
+    compile_loss = True
 
     num_train_examples = 350343
     num_eval_train_examples = 43793

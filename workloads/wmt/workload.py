@@ -50,7 +50,7 @@ class Wmt(TranslationWorkload):
     train_batch_size = 128
     eval_batch_size = 128
 
-    compile_model = True
+    compile_model = compile_loss = True
     dropout_rate = 0.1
     config = Config()
 
