@@ -21,8 +21,8 @@ class Criteo1TB(ClickThroughRates):
 
     As there: hash buckets pass through float32, which rounds those above 2**24; all columns share
     one table of embeddings, typed WEIGHT; `is_output_params` names the third layer of the top MLP
-    and not the last; files are shuffled, lines are not. The table's four chunks are read where they
-    are, not concatenated at every step, which changes no number.
+    and not the last; files are shuffled, lines are not. On a CPU the table's four chunks are read
+    in place and not concatenated at every step, which changes no number.
     """
 
     name = "criteo1tb"

@@ -24,7 +24,7 @@ class Ogbg(GraphWorkload):
     As there: raw features without embedding tables, each bond as two directed edges, batches of a
     fixed size, SOFTMAX_CROSS_ENTROPY as loss type, label smoothing towards 1/128.
 
-    Mended: AlgoPerf's evaluation on several devices drops the last part of a split and repeats the
+    Fixed: AlgoPerf's evaluation on several devices drops the last part of a split and repeats the
     first; here each graph is scored once, so that a score differs a little from AlgoPerf's there. A
     batch does not depend on the number of processes, while AlgoPerf fills one per device. An epoch
     is a full random permutation of the graphs, where AlgoPerf shuffles in a buffer of 32,768.

@@ -23,12 +23,12 @@ class Wmt(TranslationWorkload):
 
     Kept as they are there, for they change the BLEU that targets refer to: the unknown token is
     also the padding and counts as such; references are made of the target's tokens, not of its
-    text; a translation without an EOS within 256 tokens counts by its first token alone
-    ("bleu_uncut" takes all of them).
+    text; a translation without an EOS within 255 tokens counts by its first token alone
+    ("bleu_uncut" takes all of them); see the base class for packed rows.
 
-    Done right here: dropout in TRAIN mode (see the base class); the decoder starts every sentence
-    of a packed row afresh; each pair of a split is evaluated once, each training pair is in each
-    epoch once, in a random order of all of them (AlgoPerf shuffles within 1,024).
+    Different here: dropout in TRAIN mode (see the base class); each pair of a split is evaluated
+    once; each training pair is in each epoch once, in a random order of all of them (AlgoPerf
+    shuffles within 1,024).
     """
 
     name = "wmt"
