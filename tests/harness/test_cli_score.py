@@ -114,7 +114,7 @@ def test_what_is_incomplete_is_said_and_only_a_strict_run_fails(chronograd, logs
     assert str(path.relative_to(tmp_path)) in out
     code, strict, _ = chronograd("score", "logs", *JUDGED, "--strict", "--json", "s.json")
     assert code == 1
-    assert strict.startswith(out)
+    assert strict.startswith("Written: s.json\n" + out)
     assert f"--strict: {len(said)} warnings" in strict
     assert len(json.loads((tmp_path / "s.json").read_text())["warnings"]) == len(said)
 
