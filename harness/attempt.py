@@ -170,13 +170,16 @@ def _run(
     load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Attempt, ranks: Ranks
 ) -> TrialResult:
     from harness import environment, submission
+    from harness.integrity import Recorder
     from harness.spec import DataError
     from harness.trial import run_trial
 
     facts = environment.describe(spec.device, spec.threads)
     try:
         workload = load_workload(spec.workload, spec.data_dir, spec.device)
-        loaded = submission.load(Path(spec.submission_path))
+        place = Path(spec.submission_path)
+        record = Recorder(spec, workload, submission.file_of(place).parent, ranks.rank)
+        loaded = submission.load(place)
     except submission.SubmissionError as error:
         return _never_started(Failure.SUBMISSION_ERROR, error, facts)
     except DataError as error:
@@ -186,7 +189,8 @@ def _run(
             return TrialResult(status=Status.INTERRUPTED, environment=facts)
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
     control.loaded()
-    return replace(run_trial(spec, workload, loaded, clock, control, ranks), environment=facts)
+    result = run_trial(spec, workload, loaded, clock, control, ranks, record)
+    return replace(result, environment=facts)
 
 
 def _never_started(failure: Failure, error: BaseException, facts: dict[str, Any]) -> TrialResult:

@@ -69,6 +69,7 @@ class Driver:
         self._unborn: Counter[str] = Counter()  # and those whose process never came to be
         self._specs = specs
         self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
+        self._arrivals: dict[str, list[tuple[float, float]]] = {}  # of their attempts' rows
         self._running: dict[str, TrialSpec] = {}
         self._heard: dict[str, float] = {}  # when a heartbeat was recorded
         self._nodes: dict[str, str] = {}  # where each of them runs
@@ -127,6 +128,7 @@ class Driver:
         self._attempts[spec.name] += 1
         self._begun[spec.name] += 1
         self._rows[spec.name] = []
+        self._arrivals[spec.name] = []
         self._running[spec.name] = spec
         self._share_node(spec.name, str(where.get("node", "")))
         self._append("attempt_started", spec, **where)
@@ -185,6 +187,7 @@ class Driver:
         """A row came in."""
         self._append("row", spec, row=row)
         self._rows[spec.name].append(row)
+        self._arrivals[spec.name].append((time.monotonic(), row.total_seconds))
         if self._limits is not None and self._limits.forbid(spec, self._rows[spec.name]):
             self._given_up.add(spec.name)
         self._watcher.measured(spec, row)
@@ -199,6 +202,7 @@ class Driver:
             result,
             attempts=self._attempts[spec.name],
             environment=result.environment | {"shared_node": spec.name in self._shared},
+            integrity=result.integrity and result.integrity | self._observed(spec),
         )
         result = self._proven(spec, result)
         self._append("attempt_ended", spec, **to_plain(result) | {"rows": len(result.rows)})
@@ -210,6 +214,11 @@ class Driver:
         if self._pruner is None or result.status is not Status.PRUNED:
             return result
         return replace(result, proof=self._pruner.proof(spec, result.submission_seconds))
+
+    def _observed(self, spec: TrialSpec) -> dict[str, Any]:
+        """When this attempt's rows came in, beside the total time that each row says."""
+        arrivals = self._arrivals[spec.name]
+        return {"driver_rows": [[at - arrivals[0][0], total] for at, total in arrivals]}
 
     def _record(self, spec: TrialSpec, result: TrialResult) -> None:
         """Writes a trial's folder, and passes its end on."""

@@ -195,6 +195,14 @@ class Workload(abc.ABC):
         """
         return None
 
+    def eval_arrays(self, split: str) -> Any:
+        """The data that `eval_model` reads of a split: arrays, tensors, or objects that hold them.
+
+        Called before the submission is imported and after the trial, and compared by checksum. Not
+        timed. Nothing by default.
+        """
+        return ()
+
     @property
     @abc.abstractmethod
     def model_params_types(self) -> dict[str, ParameterType]:

@@ -27,6 +27,7 @@ from harness.backends import cudnn_benchmark
 from harness.calls import InputQueue, SubmissionCalls
 from harness.clock import Clock
 from harness.control import Control, ControlError
+from harness.integrity import Unrecorded
 from harness.outcome import describe_error, is_out_of_memory, peak_memory
 from harness.ranks import Ranks, bare
 from harness.signals import interrupted
@@ -47,6 +48,7 @@ _LOOP = (  # what the loop itself keeps from step to step
     "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
 )  # fmt: skip
 _ALONE = Ranks()
+_UNRECORDED = Unrecorded()
 
 
 def run_trial(
@@ -56,6 +58,7 @@ def run_trial(
     clock: Clock,
     control: Control,
     ranks: Ranks = _ALONE,
+    record: Unrecorded = _UNRECORDED,
 ) -> TrialResult:
     """Runs one trial to its end and returns how it ended; faults end in the result too.
 
@@ -63,7 +66,7 @@ def run_trial(
     `failed` result with its class and traceback, and Ctrl-C an `interrupted` one. ControlError
     alone passes.
     """
-    trial = _Trial(spec, workload, submission, clock, control, ranks)
+    trial = _Trial(spec, workload, submission, clock, control, ranks, record)
     try:
         with cudnn_benchmark(workload.cudnn_benchmark):
             trial.set_up()
@@ -87,9 +90,10 @@ class _Trial:
         clock: Clock,
         control: Control,
         ranks: Ranks,
+        record: Unrecorded,
     ) -> None:
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
-        self.ranks = ranks
+        self.ranks, self.record = ranks, record
         self.streams = Streams.of(spec)
         self.calls = SubmissionCalls(submission, workload, spec, self.streams)
         self.started = clock.now()
@@ -115,6 +119,7 @@ class _Trial:
         queue = InputQueue(self.workload, self.streams.data, self.batch_size)
         self.phase = Failure.SUBMISSION_ERROR
         self.calls.initialise(params, model_state, queue)
+        self.record.initialised(bare(params))
         if self.calls.not_resumable:
             self.control.not_resumable(self.calls.not_resumable)
         self._resume()
@@ -124,7 +129,7 @@ class _Trial:
         spec, clock, calls = self.spec, self.clock, self.calls
         budget, period = spec.budget_seconds, spec.eval_period_seconds
         max_steps = math.inf if spec.max_steps is None else spec.max_steps
-        clock.resume()
+        self._resume_clock()
         while True:
             complete = calls.train_step()
             deadline = self.control.beat()
@@ -140,6 +145,7 @@ class _Trial:
             if seconds < budget:
                 calls.prepare_for_eval()
             clock.pause()
+            self.record.paused(bare(calls.params), clock)
             clock.seconds, clock.cpu_seconds = self.ranks.largest(clock.seconds, clock.cpu_seconds)
             if clock.seconds >= budget:
                 return Status.OUT_OF_TIME
@@ -152,14 +158,19 @@ class _Trial:
             if last:
                 return Status.TRAINING_COMPLETE if complete else Status.STEP_LIMIT
             self._save()
-            clock.resume()
+            self._resume_clock()
+
+    def _resume_clock(self) -> None:
+        self.record.resuming(bare(self.calls.params), self.clock)
+        self.clock.resume()
 
     def _evaluate(self, last: bool) -> bool:
         """Evaluates, reports the row, and returns whether the trial has reached its goal."""
         spec, clock, calls = self.spec, self.clock, self.calls
         calls.check_params("update_params", calls.params)
         began = clock.now()
-        metrics = self._metrics("train") | self._metrics("validation")
+        with self.record.evaluation(calls.step):
+            metrics = self._metrics("train") | self._metrics("validation")
         reached = self._reached("validation", metrics)
         if last or spec.until != "validation" or reached:
             metrics |= self._metrics("test")
@@ -286,6 +297,7 @@ class _Trial:
             global_step=self.calls.step,
             peak_memory_bytes=peak_memory(self.workload.device),
             batch_size=self.batch_size,
+            integrity=self.record.summary(),
             **self._times(),
             **details,
         )

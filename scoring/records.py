@@ -157,6 +157,7 @@ class TrialResult:
     environment: dict[str, Any] = field(default_factory=dict)
     attempts: int = 1
     proof: list[dict[str, Any]] = field(default_factory=list)  # why a pruned trial could stop
+    integrity: dict[str, Any] = field(default_factory=dict)  # see docs/integrity.md
 
 
 def printable(text: str) -> str:

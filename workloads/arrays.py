@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -117,6 +118,10 @@ class ArrayWorkload(ModelWorkload):
         sums = summed(sums, self.device)
         counted = sums.pop("count")
         return {name: total / counted for name, total in sums.items()}
+
+    def eval_arrays(self, split: str) -> Any:
+        """The columns of a split, as evaluations read them."""
+        return self.split(split)
 
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Each metric [B]: the loss, and accuracy where the labels are classes."""

@@ -144,3 +144,7 @@ class ClickThroughRates(ModelWorkload):
                 _, losses = self.losses(batch["targets"], params(batch["inputs"]))
                 total += losses.double().sum()
         return {"loss": summed({"loss": total.item()}, self.device)["loss"] / count}
+
+    def eval_arrays(self, split: str) -> Any:
+        """The lines of a split."""
+        return self._logs[split]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,6 +128,12 @@ class ImageClassification(ModelWorkload):
         correct_sum, loss_sum = total.tolist()
         sums = summed({"accuracy": correct_sum, "loss": loss_sum}, self.device)
         return {name: value / len(numbers) for name, value in sums.items()}
+
+    def eval_arrays(self, split: str) -> Any:
+        """The labels of a split, and 64 of its images."""
+        images = self.images[split]
+        numbers = np.unique(np.linspace(0, len(images.labels) - 1, 64).astype(int)).tolist()
+        return images.labels, [np.asarray(images.image(number)) for number in numbers]
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Inputs [B, 3, H, W] of pixels [B, H, W, 3] from 0 to 255."""

@@ -153,6 +153,10 @@ class GraphWorkload(ModelWorkload):
                 logits.append(params(batch["inputs"]))
             return _metrics(gathered(torch.cat(logits), len(numbers)), labels)
 
+    def eval_arrays(self, split: str) -> Any:
+        """All graphs, and the numbers of a split's."""
+        return self.graphs, self._arrays[split]
+
 
 def _metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Metric, accuracy and loss of logits [N, T]; labels [N, T], -1 where there is none."""

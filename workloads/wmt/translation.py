@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -177,6 +178,10 @@ class TranslationWorkload(ModelWorkload):
             vocabulary = self.preparation().vocabulary()
             sums = evaluation.sums(_unwrapped(params), batches, vocabulary)
         return evaluation.metrics(summed(sums, self.device))
+
+    def eval_arrays(self, split: str) -> Any:
+        """The tokens of a split's pairs."""
+        return self.split(split)
 
     def _batch(self, arrays: Arrays) -> Batch:
         """Arrays as tensors on the device."""
