@@ -134,14 +134,25 @@ def _study(
         return Reason(f"study {study}: no trial was read: {effect}", facts)
     read = f"{len(trials)} of {board.results.scope.trials} trials read"
     if counted is None or counted.hit is None:
-        return Reason(f"study {study}: a miss; {read}", facts, _closest(trials, goal))
+        return Reason(
+            f"study {study}: a miss; {read}", facts, _closest(trials, goal) + _found(trials)
+        )
     how = "fastest" if board.method.fastest_by_time else "earliest evaluation"
     hit = counted.hit
     facts |= {"seconds": hit.submission_seconds, "trial": counted.trial}
     seconds = _seconds(hit.submission_seconds)
     text = f"study {study}: {seconds} by trial {counted.trial} ({how}); {read}"
     row = _row(counted, hit.line, hit.submission_seconds, hit.value, goal)
-    return Reason(text, facts, [row])
+    return Reason(text, facts, [row, *_found(trials)])
+
+
+def _found(trials: list[Trial]) -> list[Reason]:
+    """What the trials give a reviewer reason to look at."""
+    return [
+        Reason(f"trial {trial.trial}, for reviewers: {finding}", {"finding": finding})
+        for trial in trials
+        for finding in trial.findings
+    ]
 
 
 def _closest(trials: list[Trial], goal: Goal) -> list[Reason]:

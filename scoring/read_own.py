@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from scoring.evaluations import FILE, MOST, read_evaluations
+from scoring.integrity import findings, goal_words
 from scoring.records import RecordError, TrialResult, TrialSpec, goal_from_plain, read_json
 from scoring.results import Judged, Scope, Submission, Trial
 from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
@@ -122,6 +123,7 @@ def read_own(
                 continue
             if spec.workload not in scope.workloads:
                 continue
+            _refuse_other_goal(spec, folder, experiment)
             trial, faults = _trial(spec, ending, measured, folder, judged.get(spec.workload))
         except RecordError as error:
             warnings.append(f"{error}; the trial counts as missing")
@@ -142,6 +144,16 @@ def read_own(
         for name, facts in experiment.submissions.items()
     }
     return submissions, trials, warnings
+
+
+def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) -> None:
+    """Raises RecordError for a trial that ran for another goal than the tree's plan has."""
+    goal = experiment.workloads[spec.workload].goal
+    if spec.goal != goal:
+        raise RecordError(
+            f"{folder}: refused: it ran for {goal_words(spec.goal)}, experiment.json plans "
+            f"{goal_words(goal)}"
+        )
 
 
 def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
@@ -178,6 +190,9 @@ def _trial(
             f"ran for {_words(applied)}, is judged by {_words(judged)}; it may have ended before "
             "it could meet that"
         )
+    met = None
+    if (spec.goal.metric, spec.goal.direction) == (judged.goal.metric, judged.goal.direction):
+        met = read.first_hit(spec.goal) is not None
     trial = Trial(
         submission=spec.submission,
         workload=spec.workload,
@@ -191,11 +206,10 @@ def _trial(
         submission_seconds=seconds,
         evaluations=held,
         hit=read.first_hit(judged.goal),
+        findings=tuple(findings(spec, ending, met)),
     )
     return trial, faults
 
 
 def _words(judged: Judged) -> str:
-    goal = judged.goal
-    sign = "<=" if goal.direction == "min" else ">="
-    return f"{goal.metric} {sign} {goal.target:g} within {judged.budget_seconds:,.0f} s"
+    return f"{goal_words(judged.goal)} within {judged.budget_seconds:,.0f} s"

@@ -92,6 +92,7 @@ class Trial:
         evaluations: How many there are.
         hit: The first evaluation that meets the goal, within the budget or not.
         extra: More than the plan holds: the written rule leaves it out.
+        findings: What its integrity record and its numbers give a reviewer reason to look at.
     """
 
     submission: str
@@ -107,6 +108,7 @@ class Trial:
     evaluations: int
     hit: Hit | None
     extra: bool = False
+    findings: tuple[str, ...] = ()
 
     @property
     def within_budget(self) -> bool:
@@ -142,3 +144,8 @@ class Results:
     warnings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def findings(self) -> list[str]:
+        """A line for each finding of each trial, with the trial's folder."""
+        return [f"{trial.folder}: {found}" for trial in self.trials for found in trial.findings]

@@ -32,6 +32,7 @@ def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> d
         },
         "reference": reference and {"made": reference.made, "hash": reference.hash},
         "differences": board.differences,
+        "integrity": board.results.findings,
         "warnings": board.warnings,
         "remarks": board.remarks,
     }

@@ -37,7 +37,10 @@ ResampleOption = Annotated[
     Resample, typer.Option(help="what the intervals come from; workloads: both")
 ]
 BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="of the resamples")]
-StrictOption = Annotated[bool, typer.Option(help="exit with 1 if anything is missing")]
+StrictOption = Annotated[
+    bool,
+    typer.Option(help="exit with 1 if anything is missing; rank nothing with integrity findings"),
+]
 SpeedupOption = Annotated[
     str | None, typer.Option(metavar="SUBMISSION", help="mean time ratios to this one")
 ]
@@ -98,6 +101,10 @@ def score(
     from scoring.times import METHODS
 
     results = read_results(directories, ruleset, tuning, suite)
+    if strict and results.findings:
+        _say_findings(results)
+        say("--strict: nothing is ranked; docs/integrity.md explains the findings", style="red")
+        raise typer.Exit(1)
     frozen = None if reference is None else references.load_reference(reference)
     board = make_leaderboard(results, METHODS[method], frozen, resample, seed)
     faster = None if speedup is None else speedups(results, board.method, speedup)
@@ -206,8 +213,15 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     say(f"Written: {path}")
 
 
+def _say_findings(results: Results) -> None:
+    """What integrity records give reason to look at."""
+    for finding in results.findings:
+        say(f"integrity: {finding}", style="red")
+
+
 def _say_remarks(board: Leaderboard) -> None:
     """What the tables do not show."""
+    _say_findings(board.results)
     for warning in board.warnings:
         say(f"warning: {warning}", style="yellow")
     for remark in board.remarks:

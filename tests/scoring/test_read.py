@@ -162,14 +162,23 @@ def test_a_copied_folder_does_not_count_twice(tree):
     assert "study_1/w_pytorch/trial_1: not a trial" in results.warnings[0]
 
 
-def test_trials_under_other_rules_than_planned_are_named(tree):
+def test_trials_that_ran_for_another_goal_than_planned_are_refused(tree):
     easier = replace(make_spec("a", "w", 1, 1), goal=replace(GOAL, target=0.9))
     write_trial(tree, easier, make_result([make_row(1.0, 0.8)]))
+    results = read_tree(tree)
+    assert [trial.study for trial in results.trials] == [0]
+    assert results.missing == {("a", "w"): {1: [1]}}
+    assert results.warnings == [
+        f"{folder_of(tree, 'a', 'w', 1, 1)}: refused: it ran for loss <= 0.9, experiment.json "
+        "plans loss <= 0.5; the trial counts as missing"
+    ]
+
+
+def test_trials_that_ran_with_another_budget_than_planned_are_named(tree):
+    longer = make_spec("a", "w", 1, 1, budget_seconds=200.0)
+    write_trial(tree, longer, make_result([make_row(1.0, 0.5)]))
     (warning,) = read_tree(tree).warnings
-    assert warning.startswith(
-        f"{folder_of(tree, 'a', 'w', 1, 1)}: ran for loss <= 0.9 within 100 s"
-    )
-    assert warning.endswith("experiment.json plans loss <= 0.5 within 100 s")
+    assert warning.endswith("within 200 s, experiment.json plans loss <= 0.5 within 100 s")
 
 
 def test_counted_and_measured_seconds_are_never_ranked_together(tree):
