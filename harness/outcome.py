@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from scoring.records import error_message, error_text, printable
+from harness.spec import DataError
+from scoring.records import Failure, error_message, error_text, printable
 
 TRACEBACK_CHARACTERS = 4000
 
@@ -31,6 +32,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in error_text(error)
+
+
+def failure_of(error: BaseException, phase: Failure | None) -> Failure | None:
+    """Whose fault an exception is: `phase`, unless the exception itself says more."""
+    if is_out_of_memory(error):
+        return Failure.OOM
+    return Failure.DATA_ERROR if isinstance(error, DataError) else phase
 
 
 def peak_memory(device: torch.device) -> int:

@@ -28,10 +28,10 @@ from harness.calls import InputQueue, SubmissionCalls
 from harness.clock import Clock
 from harness.control import Control, ControlError
 from harness.integrity import Unrecorded
-from harness.outcome import describe_error, is_out_of_memory, peak_memory
+from harness.outcome import describe_error, failure_of, peak_memory
 from harness.ranks import Ranks, bare
 from harness.signals import interrupted
-from harness.spec import DataError, Workload
+from harness.spec import Workload
 from harness.streams import Streams, generator_states, set_generator_states
 from harness.submission import Submission
 from scoring.records import (
@@ -47,8 +47,7 @@ from scoring.records import (
 _LOOP = (  # what the loop itself keeps from step to step
     "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
 )  # fmt: skip
-_ALONE = Ranks()
-_UNRECORDED = Unrecorded()
+_ALONE, _UNRECORDED = Ranks(), Unrecorded()
 
 
 def run_trial(
@@ -83,15 +82,9 @@ class _Trial:
     """The state of one running trial."""
 
     def __init__(
-        self,
-        spec: TrialSpec,
-        workload: Workload,
-        submission: Submission,
-        clock: Clock,
-        control: Control,
-        ranks: Ranks,
-        record: Unrecorded,
-    ) -> None:
+        self, spec: TrialSpec, workload: Workload, submission: Submission, clock: Clock,
+        control: Control, ranks: Ranks, record: Unrecorded,
+    ) -> None:  # fmt: skip
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
         self.ranks, self.record = ranks, record
         self.streams = Streams.of(spec)
@@ -304,9 +297,5 @@ class _Trial:
 
     def failed(self, error: BaseException) -> TrialResult:
         """The result of a trial that `error` ended, with whose fault it was."""
-        failure = self.phase
-        if is_out_of_memory(error):
-            failure = Failure.OOM
-        elif isinstance(error, DataError):
-            failure = Failure.DATA_ERROR
+        failure = failure_of(error, self.phase)
         return self.result(Status.FAILED, failure=failure, **describe_error(error))

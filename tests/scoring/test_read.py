@@ -392,13 +392,13 @@ def test_any_value_in_any_field_of_a_trial_is_survived(tree, tmp_path, part, dat
 
 
 @pytest.mark.parametrize("metric", [None, [], {"a": 1}, 3])
-def test_a_metric_that_is_no_name_is_a_named_miss(tree, tmp_path, metric):
+def test_a_metric_that_is_not_a_name_is_refused_by_name(tree, tmp_path, metric):
     file = folder_of(tree, "a", "w", 1, 1) / "trial.json"
     spec = read_json(file)["spec"]
     change(file, spec={**spec, "goal": {**spec["goal"], "metric": metric}})
     results = everything(tree, tmp_path)
-    assert hits_of(results) == [2.0, None]
-    assert f"{file.parent}: {FILE} has no column validation/{metric}" in results.warnings[0]
+    assert hits_of(results) == [2.0]
+    assert f"{file.parent}: refused: it ran for {metric} <= 0.5" in results.warnings[0]
 
 
 @OVERWRITES
