@@ -61,9 +61,8 @@ def run_trial(
 ) -> TrialResult:
     """Runs one trial to its end and returns how it ended; faults end in the result too.
 
-    The one boundary of errors: whatever the submission, the workload or its data raises becomes a
-    `failed` result with its class and traceback, and Ctrl-C an `interrupted` one. ControlError
-    alone passes.
+    The one boundary of errors: what the submission, the workload or its data raises becomes a
+    `failed` result with its class and traceback, Ctrl-C an `interrupted` one. ControlError passes.
     """
     trial = _Trial(spec, workload, submission, clock, control, ranks, record)
     try:
@@ -297,5 +296,5 @@ class _Trial:
 
     def failed(self, error: BaseException) -> TrialResult:
         """The result of a trial that `error` ended, with whose fault it was."""
-        failure = failure_of(error, self.phase)
-        return self.result(Status.FAILED, failure=failure, **describe_error(error))
+        details = {"failure": failure_of(error, self.phase), **describe_error(error)}
+        return self.result(Status.FAILED, **details)
