@@ -91,5 +91,5 @@ def write_tree(out: Path, trials, studies=None, trials_per_study=None, **changes
         rows = seconds
         if not isinstance(rows, list):
             rows = [make_row(seconds / 2, 1.0), make_row(seconds, 0.5)]
-        write_trial(out, make_spec(*key), make_result(rows))
+        write_trial(out, make_spec(*key, goal=changes.get("goal", GOAL)), make_result(rows))
     return out
