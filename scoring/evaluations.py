@@ -1,6 +1,6 @@
 """Reads eval_measurements.csv, AlgoPerf's or ours, and names every fault in it.
 
-What stands in whole lines is used, also where a killed run left the file cut off.
+What is in complete lines is used, also where a killed run left the file cut off.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from itertools import compress, pairwise
 from pathlib import Path
 
+from scoring.escaping import printable
+from scoring.files import read_text
 from scoring.records import Goal, RecordError
 
 FILE = "eval_measurements.csv"
 SECONDS = "accumulated_submission_time"
 STEP = "global_step"
 MOST = 2.0**53  # seconds or steps: a float beyond it counts nothing, so its cell is damaged
+_NOT_MEASURED = frozenset(  # in small letters; those of pandas, Excel and C among them
+    ("", "-", "--", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "null", "none", "nan", "-nan")
+) | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "nan(ind)", "-nan(ind)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Hit:
 
     evaluation: int  # from 0
     line: int  # of the file; the header is line 1
-    global_step: int
+    global_step: int | None  # None where the file has no whole number for it
     submission_seconds: float
     value: float
 
@@ -64,9 +69,8 @@ class Evaluations:
         """
         for row, value in enumerate(self.values):
             if goal.met_by(value):
-                step = _number(self.rows[row][self.header.index(STEP)])
-                whole = int(step) if 0 <= step < MOST else 0
-                return Hit(row, self.lines[row], whole, self.seconds[row], value)
+                step = _step(self.rows[row][self.header.index(STEP)])
+                return Hit(row, self.lines[row], step, self.seconds[row], value)
         return None
 
 
@@ -74,10 +78,11 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
     """Reads an eval_measurements.csv that is judged by `goal`.
 
     Raises:
-        RecordError: It is absent or not text, or lacks the clock or the step.
+        RecordError: It is absent, not a regular file, too large or not text, or lacks the clock or
+            the step.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_text(path)
         table = _cells(text)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file") from None
@@ -91,7 +96,7 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
     twice = [name for name in (SECONDS, STEP, judged) if header.count(name) > 1]
     faults = [f"column {name} stands twice, the first counts" for name in twice]
     lines, rows = _whole_rows(table, text.endswith("\n"), faults)
-    seconds = _numbers(SECONDS, header, rows)
+    seconds, _ = _numbers(SECONDS, header, rows)
     timed = [0 <= value < MOST for value in seconds]
     if not all(timed):
         faults += [
@@ -103,8 +108,13 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
         seconds = list(compress(seconds, timed))
     if any(later < earlier for earlier, later in pairwise(seconds)):
         faults.append("the clock runs backwards; the first line that meets the goal counts")
+    faults += _strange_steps(header, rows, lines)
     if judged in header:
-        values = _numbers(judged, header, rows)
+        values, strange = _numbers(judged, header, rows)
+        faults += _named(judged, strange, lines, "not a number: it counts as not measured")
+        best = -math.inf if goal.direction == "min" else math.inf
+        beyond = [(n, str(best)) for n, value in enumerate(values) if value == best]
+        faults += _named(judged, beyond, lines, "not a measured value: it does not meet the goal")
     else:
         faults.append(f"has no column {judged}: the goal is not met")
         values = [math.nan] * len(rows)
@@ -139,17 +149,55 @@ def _whole_rows(
     return lines, rows
 
 
-def _numbers(name: str, header: list[str], rows: list[list[str]]) -> list[float]:
-    """A column as numbers, NaN where a cell is none."""
+Strange = list[tuple[int, str]]  # cells by the number of their row
+
+
+def _numbers(name: str, header: list[str], rows: list[list[str]]) -> tuple[list[float], Strange]:
+    """A column as numbers, NaN where a cell is none; and cells that do not say "not measured"."""
     place = header.index(name)
+    cells = [row[place] for row in rows]
     try:
-        return [float(row[place]) for row in rows]
+        numbers = list(map(float, cells))
+        if "_" not in "".join(cells):
+            return numbers, []
     except ValueError:
-        return [_number(row[place]) for row in rows]
+        pass
+    numbers = list(map(_number, cells))
+    strange = [
+        (row, cell)
+        for row, (cell, number) in enumerate(zip(cells, numbers, strict=True))
+        if math.isnan(number) and cell.strip().casefold() not in _NOT_MEASURED
+    ]
+    return numbers, strange
 
 
 def _number(cell: str) -> float:
+    """NaN where it is not a number; Python takes 0_4 for 4, others do not."""
     try:
-        return float(cell)
+        return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
+
+
+def _strange_steps(header: list[str], rows: list[list[str]], lines: list[int]) -> list[str]:
+    """A fault where cells are not whole numbers of steps."""
+    place = header.index(STEP)
+    cells = [row[place] for row in rows]
+    if all(map(str.isdecimal, cells)) and max(map(len, cells), default=0) < 16:
+        return []  # quickly: this is what nearly all files have
+    strange = [(row, cell) for row, cell in enumerate(cells) if _step(cell) is None]
+    return _named(STEP, strange, lines, "not a whole number: this step is not known")
+
+
+def _step(cell: str) -> int | None:
+    step = _number(cell)
+    return int(step) if 0 <= step < MOST and step.is_integer() else None
+
+
+def _named(column: str, strange: Strange, lines: list[int], fault: str) -> list[str]:
+    """At most one fault: the first strange cell, its line, and how many others there are."""
+    if not strange:
+        return []
+    row, cell = strange[0]
+    others = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
+    return [f"line {lines[row]}{others}: {column} is {printable(cell)[:40]!r}, {fault}"]

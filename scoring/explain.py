@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scoring.evaluations import FILE
+from scoring.files import load_json
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.profiles import credit
 from scoring.records import Goal, RecordError, to_plain
@@ -191,8 +191,8 @@ def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> R
 def _hyperparameters(trial: Trial) -> Any:
     """What hparams.json holds, None where there is none that can be read."""
     try:
-        return json.loads((trial.folder / "hparams.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return load_json(trial.folder / "hparams.json")
+    except (OSError, ValueError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from scoring.read_official import read_logs
-from scoring.read_own import Experiment, read_experiment, read_own
+from scoring.read_own import MOST_PLANNED, Experiment, read_experiment, read_own
 from scoring.records import RecordError
 from scoring.results import Judged, Results, Scope, Submission, Trial
 from scoring.rulesets import Ruleset
@@ -40,7 +41,7 @@ def read(
     experiments = {
         str(path): read_experiment(path)
         for path in directories
-        if (path / "experiment.json").is_file()
+        if os.path.lexists(path / "experiment.json")
     }
     logs = [path for path in directories if str(path) not in experiments]
     for path in logs:
@@ -61,6 +62,12 @@ def read(
         for path in directories
     }
     submissions, trials, warnings, remarks = _named_apart(parts)
+    planned = len(submissions) * len(scope.workloads) * scope.studies * scope.trials
+    if planned > MOST_PLANNED:
+        raise RecordError(
+            f"{scope.ruleset.name}: plans {planned:,} trials of {len(submissions):,} submissions, "
+            f"at most {MOST_PLANNED:,} are scored; name a ruleset with fewer studies or trials"
+        )
     return Results(
         scope=scope,
         submissions=dict(sorted(submissions.items())),

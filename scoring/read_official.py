@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoring.evaluations import FILE, Evaluations, read_evaluations
+from scoring.files import is_hidden
 from scoring.records import RecordError
 from scoring.results import Judged, Scope, Submission, Trial
 
 _TUNINGS = {"external": "external_tuning", "self": "self_tuning"}
 _DEPTH = 3  # how far below LOGS a submission may lie
-_STUDY = re.compile(r"study_(0|[1-9]\d*)")
+_STUDY = re.compile(r"study_(0|[1-9]\d{0,17})")
 _WORKLOAD = re.compile(r"(.+)_(jax|pytorch)")
-_TRIAL = re.compile(r"trial_(0|[1-9]\d*)")
+_TRIAL = re.compile(r"trial_(0|[1-9]\d{0,17})")
 
 
 def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Trial], list[str]]:
@@ -205,7 +206,7 @@ def _folders(folder: Path, warnings: list[str]) -> list[Path]:
     """The folders in `folder`, hidden ones aside, sorted by name."""
     try:
         children = sorted(folder.iterdir(), key=lambda child: child.name)
-        found = [c for c in children if c.is_dir() and not c.name.startswith(".")]
+        found = [c for c in children if c.is_dir() and not is_hidden(c.name)]
     except OSError as error:
         warnings.append(f"{folder}: cannot be listed ({error}); all that it holds is missing")
         return []

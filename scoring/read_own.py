@@ -17,6 +17,7 @@ from scoring.results import Judged, Scope, Submission, Trial
 from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
 from scoring.tree import read_ending, trial_folders
 
+MOST_PLANNED = 1_000_000  # trials of a leaderboard: a larger number is a slip, and takes for ever
 _CHOICES = {"tuning": ("external", "self"), "clock": ("wall", "steps")}
 
 
@@ -78,9 +79,12 @@ def read_experiment(out: Path) -> Experiment:
         if isinstance(error, ValidationError):
             reason = f"ruleset.{first_fault(error)}"
         raise RecordError(f"{path}: damaged ({reason}); restore it or run the sweep anew") from None
-    sizes = (len(experiment.submissions), len(experiment.workloads), experiment.studies)
-    if min(*sizes, experiment.trials) < 1:
+    sizes = (len(experiment.submissions), len(experiment.workloads))
+    planned = math.prod((*sizes, experiment.studies, experiment.trials))
+    if min(*sizes, experiment.studies, experiment.trials) < 1:
         raise RecordError(f"{path}: plans no trials; name submissions and workloads in the sweep")
+    if planned > MOST_PLANNED:
+        raise RecordError(f"{path}: plans {planned:,} trials, at most {MOST_PLANNED:,} are scored")
     return experiment
 
 

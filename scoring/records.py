@@ -16,6 +16,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from scoring.files import load_json
+
 SCHEMA = 1
 TIMES = ("submission_seconds", "cpu_seconds", "eval_seconds", "logging_seconds", "total_seconds")
 MESSAGE_CHARACTERS = 1000
@@ -71,8 +73,9 @@ class Goal:
             raise ValueError(f"Goal.direction must be 'min' or 'max', got {self.direction!r}")
 
     def met_by(self, value: float) -> bool:
-        """Whether `value` meets the target: `<=` or `>=`, NaN never."""
-        return value <= self.target if self.direction == "min" else value >= self.target
+        """Whether `value` meets the target: `<=` or `>=`; NaN and infinities never."""
+        reached = value <= self.target if self.direction == "min" else value >= self.target
+        return reached and math.isfinite(value)
 
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`; NaN is worse than everything."""
@@ -260,11 +263,11 @@ def write_text(path: Path, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a file written by `write_json`; refuses damaged files and newer schemas by name."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = load_json(path)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file; is this a results directory?") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: cannot be read as JSON ({error})") from None
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: damaged: cannot be read as JSON ({error})") from None
     if not isinstance(data, dict):
         raise RecordError(f"{path}: holds a {type(data).__name__}, an object was expected")
     schema = data.pop("schema", None)

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scoring.evaluations import FILE
+from scoring.files import read_bytes
 from scoring.leaderboard import Leaderboard
 from scoring.plots import (
     COLORS,
@@ -130,7 +131,7 @@ def _results_hash(results: Results) -> str:
     for trial in results.trials:
         key = [trial.submission, trial.workload, trial.study, trial.trial]
         digest.update(json.dumps(key).encode())
-        digest.update(hashlib.sha256((trial.folder / FILE).read_bytes()).digest())
+        digest.update(hashlib.sha256(read_bytes(trial.folder / FILE)).digest())
     return digest.hexdigest()
 
 

@@ -107,7 +107,9 @@ def study_times(results: Results, method: Method) -> StudyTimes:
     for key, found in hits.items():
         counted[key], first = min(found, key=_order(method))
         study = (*place[key[:2]], key[2])
-        seconds_swk[study], steps_swk[study] = first.submission_seconds, first.global_step
+        seconds_swk[study] = first.submission_seconds
+        if first.global_step is not None:
+            steps_swk[study] = first.global_step
         same = [trial for trial, hit in found if hit.evaluation == first.evaluation]
         if len(same) > 1 and not method.fastest_by_time:
             ties[key] = same

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scoring.files import is_hidden, read_text
 from scoring.records import (
     EvalRow,
     RecordError,
@@ -101,8 +102,11 @@ def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
 
 
 def trial_folders(out: Path) -> Iterator[Path]:
-    """Every trial folder of the results tree, in a fixed order."""
-    yield from sorted((out / "submissions").glob("*/study_*/*_pytorch/trial_*/"))
+    """Every trial folder of the results tree, in a fixed order; hidden folders are nobody's."""
+    root = out / "submissions"
+    for folder in sorted(root.glob("*/study_*/*_pytorch/trial_*/")):
+        if not any(map(is_hidden, folder.relative_to(root).parts)):
+            yield folder
 
 
 _TIMES = {  # AlgoPerf's column -> ours; `score` is the submission time once more
@@ -143,8 +147,7 @@ def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
 
 def _read_csv(path: Path) -> list[EvalRow]:
     """The inverse of `_write_csv`; an empty cell is a metric that was not evaluated."""
-    with path.open(newline="", encoding="utf-8") as file:
-        text = file.read()
+    text = read_text(path)
     if not text.endswith("\n"):
         raise ValueError(f"{path.name} ends in the middle of a line")
     rows = []

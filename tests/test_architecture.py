@@ -14,13 +14,16 @@ FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")
 # What a package may import of ours, itself aside. harness/cli alone imports more.
 ALLOWED = {
     "scoring": (),
-    "harness": ("scoring.records", "scoring.tree", "scoring.rulesets", "scoring.pruning"),
-    "workloads": ("harness.spec",),
+    "harness": (
+        "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.pruning", "scoring.files",
+        "scoring.escaping",
+    ),
+    "workloads": ("harness.spec", "scoring.files"),
     "submissions": ("harness.spec",),
-}
+}  # fmt: skip
 
 SHARED = (  # what a workload's or a submission's folder may import besides itself
-    "harness.spec", "workloads.base", "workloads.arrays", "workloads.distributed",
+    "harness.spec", "scoring.files", "workloads.base", "workloads.arrays", "workloads.distributed",
     "workloads.prepared", "workloads.resnet", "workloads.sklearn_data", "workloads.vocabulary",
     "submissions.averaging", "submissions.cautious", "submissions.draws", "submissions.kronecker",
     "submissions.recipe", "submissions.schedules",

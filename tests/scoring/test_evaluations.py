@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pandas._libs.parsers import STR_NA_VALUES
 
 from scoring.evaluations import FILE, SECONDS, STEP, read_evaluations
 from scoring.records import Goal, RecordError
@@ -180,10 +181,59 @@ def test_a_clock_that_runs_backwards_is_named_and_the_order_of_the_file_counts(r
     assert found.first_hit(LOSS).submission_seconds == 6.0
 
 
-@pytest.mark.parametrize("step", ["", "x", "inf", "1e300", "-4"])
-def test_a_step_that_is_no_number_does_not_cost_the_evaluation(read, step):
-    hit = read(f"{SECONDS},{STEP},{JUDGED}\n1,{step},0.1\n").first_hit(LOSS)
-    assert (hit.submission_seconds, hit.global_step) == (1.0, 0)
+@pytest.mark.parametrize("step", ["", "x", "inf", "1e300", "-4", "2.5", "1_0", "nan", "9" * 20])
+def test_a_step_that_is_not_a_number_does_not_cost_the_evaluation_and_is_named(read, step):
+    found = read(f"{SECONDS},{STEP},{JUDGED}\n1,{step},0.1\n2,7,0.1\n")
+    hit = found.first_hit(LOSS)
+    assert (hit.submission_seconds, hit.global_step) == (1.0, None)
+    (fault,) = found.faults
+    assert fault.startswith(f"line 2: {STEP} is {step!r}, not a whole number")
+
+
+@pytest.mark.parametrize(("step", "number"), [("12", 12), ("12.0", 12), ("1e3", 1000), (" 4 ", 4)])
+def test_a_step_may_be_written_as_a_float(read, step, number):
+    found = read(f"{SECONDS},{STEP},{JUDGED}\n1,{step},0.1\n")
+    assert (found.first_hit(LOSS).global_step, found.faults) == (number, [])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ['"0,4"', "40%", "tensor(0.4)", "[0.4]", "4D-1", "−0.4", "0_4", "0.4 s", "0.4f", "True", "1/2"],
+)
+def test_a_metric_that_is_not_a_number_is_named_with_its_line_and_meets_nothing(read, cell):
+    found = read(f"{SECONDS},{STEP},{JUDGED}\n1,1,0.9\n2,2,{cell}\n3,3,{cell}\n4,4,0.3\n")
+    (fault,) = found.faults
+    shown = cell.strip('"')
+    assert fault.startswith(f"line 3 (and 1 more): {JUDGED} is {shown!r}, not a number")
+    assert found.first_hit(LOSS).submission_seconds == 4.0
+
+
+@pytest.mark.parametrize("cell", [*sorted(STR_NA_VALUES), " ", "-", "none", "Nan", "-nan(ind)"])
+def test_what_says_that_nothing_was_measured_is_not_a_fault(read, cell):
+    found = read(f"{SECONDS},{STEP},{JUDGED}\n1,1,{cell}\n2,2,0.3\n")
+    assert found.faults == []
+    assert math.isnan(found.values[0])
+
+
+@pytest.mark.parametrize(("goal", "best"), [(LOSS, "-inf"), (ACCURACY, "inf"), (ACCURACY, "1e999")])
+def test_an_infinity_meets_no_goal_and_is_named(read, goal, best):
+    column = f"validation/{goal.metric}"
+    found = read(f"{SECONDS},{STEP},{column}\n1,1,{best}\n2,2,{goal.target}\n", goal)
+    (fault,) = found.faults
+    assert fault.startswith(f"line 2: {column} is '{float(best)}', not a measured value")
+    assert found.first_hit(goal).submission_seconds == 2.0
+
+
+@pytest.mark.parametrize(("goal", "worst"), [(LOSS, "inf"), (ACCURACY, "-inf")])
+def test_a_loss_that_diverged_to_infinity_is_not_a_fault(read, goal, worst):
+    column = f"validation/{goal.metric}"
+    assert read(f"{SECONDS},{STEP},{column}\n1,1,{worst}\n", goal).faults == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_is_not_part_of_the_header(read, whole, encoding):
+    marked = "" if encoding in ("utf-8-sig", "utf-16") else "\ufeff"
+    assert read((marked + whole).encode(encoding)) == read(whole)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -1,0 +1,163 @@
+"""Reads files that people or strangers wrote, so that none can hang us, fill the memory or crash.
+
+Regular files only, up to a size. JSON has one value per key, a bounded depth, and numbers that a
+64-bit float can hold. Standard library only: scoring, the harness and the workloads use it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import Any, NoReturn
+
+MOST_BYTES = 64 * 2**20  # of a file that is read as a whole
+MOST_DEPTH = 100  # lists and objects inside one another
+_MOST_DIGITS = 309  # of the largest 64-bit float
+_LEFT_BEHIND = frozenset(
+    {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"}
+)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is nobody's data.
+
+    Such as .DS_Store, ._copy.py, .ipynb_checkpoints, and what operating systems leave in folders.
+    """
+    return name.startswith(".") or name in _LEFT_BEHIND
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Reads a file as a whole.
+
+    Args:
+        path: The file; a link to one is followed.
+        most: The largest number of bytes that is read.
+
+    Raises:
+        OSError: It cannot be opened or read.
+        ValueError: It is a folder, pipe, socket or device, or larger than `most`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe: do not wait
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("is not a regular file")
+        if found.st_size <= most:
+            content = _all_of(descriptor, found.st_size, most)
+            if len(content) <= most:
+                return content
+        size = max(found.st_size, most + 1)
+        raise ValueError(f"has {size:,} bytes, at most {most:,} are read")
+    finally:
+        os.close(descriptor)
+
+
+def _all_of(descriptor: int, size: int, most: int) -> bytes:
+    """What a file of about `size` bytes holds, up to one byte more than `most`."""
+    content = os.read(descriptor, size + 1)
+    while len(content) <= most and (more := os.read(descriptor, 2**20)):  # it grew, or is in /proc
+        content += more
+    return content
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Reads a text file: UTF-8, with or without a byte order mark, or UTF-16 with one.
+
+    Raises:
+        OSError: It cannot be opened or read.
+        ValueError: As for `read_bytes`, or it is not such text.
+    """
+    return decode(read_bytes(path, most))
+
+
+def decode(content: bytes) -> str:
+    """The text of a file's bytes, as for `read_text`; raises ValueError."""
+    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"is not UTF-8 text ({error.reason} at byte {error.start})") from None
+
+
+def load_json(path: Path, most: int = MOST_BYTES) -> Any:
+    """Reads a JSON file, as `parse_json` reads its text.
+
+    Raises:
+        OSError: It cannot be opened or read.
+        ValueError: As for `read_text` and `parse_json`.
+    """
+    return parse_json(read_text(path, most))
+
+
+def parse_json(text: str) -> Any:
+    """Reads JSON that may have been written by hand, or by somebody who means harm.
+
+    Half a surrogate pair, which no file or terminal takes, becomes U+FFFD.
+
+    Raises:
+        ValueError: It is not JSON, gives a key twice, is nested deeper than `MOST_DEPTH`, or has a
+            number that is not finite or does not fit into a 64-bit float; the message is one line.
+    """
+    try:
+        data = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_float,
+            parse_constant=_no_number,
+        )
+    except RecursionError:
+        raise ValueError(f"is nested more than {MOST_DEPTH} deep") from None
+    if text.count("[") + text.count("{") > MOST_DEPTH or "\\u" in text:
+        return _checked(data, MOST_DEPTH)
+    return data
+
+
+def check_depth(data: Any) -> None:
+    """Raises ValueError where lists and dicts are nested more than `MOST_DEPTH` deep."""
+    _checked(data, MOST_DEPTH)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys must differ: of two values for one name, neither is what was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"gives the key {twice!a} twice")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS + 1 or _overflows(digits):
+        raise ValueError(f"has a number of {len(digits)} digits, more than a 64-bit float holds")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    if _overflows(digits):
+        raise ValueError(f"has the number {digits[:20]}, more than a 64-bit float holds")
+    return float(digits)
+
+
+def _overflows(digits: str) -> bool:
+    return float(digits) in (float("inf"), float("-inf"))
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"has {constant}, which is not a finite number")
+
+
+def _checked(data: Any, deeper: int) -> Any:
+    """The data with whole characters only; raises ValueError where it is nested too deep."""
+    if isinstance(data, str):
+        return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not isinstance(data, (dict, list)):
+        return data
+    if not deeper:
+        raise ValueError(f"is nested more than {MOST_DEPTH} deep")
+    if isinstance(data, list):
+        return [_checked(item, deeper - 1) for item in data]
+    return {_checked(key, deeper): _checked(item, deeper - 1) for key, item in data.items()}
