@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harness.plan import PlannedWorkload
 from harness.status import SweepStatus, TrialState
-from scoring.records import Goal, Status
+from scoring.records import Goal, Status, printable
 
 MOST_RUNNING = 12  # lines; a cluster may run hundreds of trials
 _SHARES = "▁▂▃▄▅▆▇"
@@ -124,7 +124,7 @@ def _under_way(status: SweepStatus) -> Table:
     for name, trial in list(running.items())[:MOST_RUNNING]:
         rules = status.experiment.workloads[trial.workload]
         clock = f"{trial.seconds:,.0f}/{status.budget(trial.workload):,.0f} s"
-        lines.add_row(Text(name), *_latest(trial.row, rules, clock))
+        lines.add_row(Text(printable(name)), *_latest(trial.row, rules, clock))
     if len(running) > MOST_RUNNING:
         lines.add_row(f"and {len(running) - MOST_RUNNING} more")
     return lines
@@ -171,11 +171,11 @@ def _table(
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
     table.add_column("workload", overflow="fold", max_width=28)
     for head in heads:
-        table.add_column(Text(head), justify="right", no_wrap=True)
+        table.add_column(Text(printable(head)), justify="right", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)
     for workload in status.experiment.workloads:
         row = [cells.get((name, workload), _Cell()) for name in status.experiment.submissions]
         total = cells.get(("", workload), _Cell())
         texts = [Text(show(cell), style=cell.style) for cell in row]
-        table.add_row(Text(workload), *texts, Text(total.fraction(), style=total.style))
+        table.add_row(Text(printable(workload)), *texts, Text(total.fraction(), style=total.style))
     return table

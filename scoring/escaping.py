@@ -10,7 +10,7 @@ _LINKED = re.compile(r"://|www\.|@|mailto:|xmpp:", re.IGNORECASE)
 _MARKS = re.compile(r"([\\|<>*`~&\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # within a word _ is not a mark
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     r"""One line that shows what a terminal would act on or cannot show: \x1b, \n, \u202e, \udcff.
 
     So neither escape sequences nor line breaks of a name or message reach the terminal.
@@ -26,7 +26,7 @@ def _is_shown(character: str) -> bool:
 
 def spreadsheet_cell(text: str) -> str:
     """Text that a spreadsheet takes for text: an apostrophe before what it would compute."""
-    text = printable(text)
+    text = one_line(text)
     return f"'{text}" if text.lstrip().startswith(_COMPUTED) else text
 
 
@@ -35,7 +35,7 @@ def markdown(text: str) -> str:
 
     A word that renderers make a link of without any mark (URL, address, mention) is set as code.
     """
-    words = printable(text).split(" ")
+    words = one_line(text).split(" ")
     return " ".join(_code(w) if _LINKED.search(w) else _MARKS.sub(r"\\\1", w) for w in words)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import compress, pairwise
 from pathlib import Path
 
-from scoring.escaping import printable
+from scoring.escaping import one_line
 from scoring.files import read_text
 from scoring.records import Goal, RecordError
 
@@ -200,4 +200,4 @@ def _named(column: str, strange: Strange, lines: list[int], fault: str) -> list[
         return []
     row, cell = strange[0]
     others = f" (and {len(strange) - 1} more)" if len(strange) > 1 else ""
-    return [f"line {lines[row]}{others}: {column} is {printable(cell)[:40]!r}, {fault}"]
+    return [f"line {lines[row]}{others}: {column} is {one_line(cell)[:40]!r}, {fault}"]

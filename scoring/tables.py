@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from typing import Any
 
+from scoring.escaping import markdown, spreadsheet_cell
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.profiles import Floats
 from scoring.speedup import Speedup
@@ -83,14 +83,16 @@ def _finite(value: float) -> float | None:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """A row a submission, with four columns a workload; inf is a miss."""
+    """A row per submission, with four columns per workload; inf is a miss.
+
+    A name that a spreadsheet would compute, such as =A1, begins with an apostrophe.
+    """
     scope = board.results.scope
     fixed = ("rank", "name", "score", "low", "high", "reference_score", "hours")
     outcomes = sorted({key for standing in board.standings for key in standing.trials})
     columns = ("seconds", "steps", "ratio", "reason")
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(
+    rows: list[list[Any]] = []
+    rows.append(
         [
             *("submission" if name == "name" else name for name in fixed),
             *(f"trials/{key}" for key in outcomes),
@@ -98,7 +100,7 @@ def to_csv(board: Leaderboard) -> str:
         ]
     )
     for standing in board.standings:
-        writer.writerow(
+        rows.append(
             [
                 *(getattr(standing, name) for name in fixed),
                 *(standing.trials.get(key, 0) for key in outcomes),
@@ -109,6 +111,10 @@ def to_csv(board: Leaderboard) -> str:
                 ),
             ]
         )
+    text = io.StringIO()
+    csv.writer(text).writerows(
+        [spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
+    )
     return text.getvalue()
 
 
@@ -136,13 +142,13 @@ def to_markdown(board: Leaderboard) -> str:
                 *cells,
             ]
         )
-    table = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+    table = "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
     note = (
         f"Ruleset {scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}. "
         f"Seconds to target, median over {scope.repeats}, and ratio to the fastest; "
         "– does not count."
     )
-    return f"{table}\n\n{_escaped(note)}\n"
+    return f"{table}\n\n{markdown(note)}\n"
 
 
 def _markdown_cell(cell: Cell) -> str:
@@ -150,9 +156,3 @@ def _markdown_cell(cell: Cell) -> str:
         return "–"
     ratio = f"{cell.ratio:.2f}×" if math.isfinite(cell.ratio) else "–"
     return f"{cell.seconds:,.6g} ({ratio})"
-
-
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: no table bars, HTML, emphasis or links from a name."""
-    marks = r"([\\|<>*`~&\[\]]|(?<![^\W_])_|_(?![^\W_]))"  # within a word _ is no mark
-    return re.sub(marks, r"\\\1", re.sub(r"[\r\n]", " ", text))

@@ -10,6 +10,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from scoring.compare import Comparison
+from scoring.escaping import one_line
 from scoring.explain import Reason
 from scoring.leaderboard import Cell, Leaderboard
 from scoring.speedup import Speedup
@@ -53,7 +54,7 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
             faster = speedups[standing.name]
             cells += [_ratio(faster.ratio), _ratio(faster.official)]
         cells.append(format_number(standing.hours))
-        table.add_row(str(standing.rank), Text(standing.name), *cells)
+        table.add_row(str(standing.rank), Text(one_line(standing.name)), *cells)
     return table
 
 
@@ -73,10 +74,10 @@ def times_table(board: Leaderboard) -> Table:
     )
     table.add_column("submission", overflow="fold")
     for workload in scope.scored:
-        table.add_column(Text(workload), justify="right", overflow="fold", min_width=5)
+        table.add_column(Text(one_line(workload)), justify="right", overflow="fold", min_width=5)
     for standing in board.standings:
         cells = [_time(standing.cells[workload]) for workload in scope.scored]
-        table.add_row(Text(standing.name), *cells)
+        table.add_row(Text(one_line(standing.name)), *cells)
     return table
 
 
@@ -92,14 +93,14 @@ def comparison_table(comparison: Comparison) -> Table:
     first, second = comparison.names
     table = _table(f"{first} against {second}, paired by study")
     table.add_column("workload", overflow="fold")
-    table.add_column(Text(first), justify="right", overflow="fold")
-    table.add_column(Text(second), justify="right", overflow="fold")
+    table.add_column(Text(one_line(first)), justify="right", overflow="fold")
+    table.add_column(Text(one_line(second)), justify="right", overflow="fold")
     for name in ("difference", "95% interval", "P(faster)"):
         table.add_column(name, justify="right")
     for row in comparison.workloads:
         interval = f"{format_number(row.low)} to {format_number(row.high)}"
         seconds = [format_number(value) for value in (*row.seconds, row.difference)]
-        table.add_row(Text(row.workload), *seconds, interval, _percent(row.faster))
+        table.add_row(Text(one_line(row.workload)), *seconds, interval, _percent(row.faster))
     a, b = comparison.scores
     odds = _percent(comparison.above)
     table.add_row("score", f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", "", odds, style="bold")
@@ -115,7 +116,7 @@ def _percent(odds: float) -> str:
 
 def reason_tree(reason: Reason) -> Tree:
     """An explanation as a tree."""
-    tree = Tree(Text(reason.text), guide_style="dim")
+    tree = Tree(Text(one_line(reason.text)), guide_style="dim")
     for child in reason.because:
         tree.add(reason_tree(child))
     return tree
@@ -123,7 +124,7 @@ def reason_tree(reason: Reason) -> Tree:
 
 def _table(title: str | None) -> Table:
     return Table(
-        title=None if title is None else Text(title, style="bold"),
+        title=None if title is None else Text(one_line(title), style="bold"),
         caption_style="dim",
         box=SIMPLE_HEAD,
         pad_edge=False,

@@ -14,6 +14,7 @@ import typer
 
 from harness.cli.output import make_console
 from harness.driver import Order
+from scoring.records import printable
 
 console = make_console()
 INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
@@ -224,8 +225,8 @@ def preparing() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def say(text: str, style: str = "") -> None:
-    """Prints a line as it is: no colours, no markup, whatever names it holds."""
-    console.print(text, style=style, highlight=False, markup=False)
+    """Prints text as it is: no colours, no markup, no escape sequences of names in it."""
+    console.print(printable(text), style=style, highlight=False, markup=False)
 
 
 def print_json(data: Any) -> None:

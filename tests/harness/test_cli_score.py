@@ -279,7 +279,10 @@ def test_two_submissions_are_compared(chronograd, logs):
         ),
         (["score", "logs", *JUDGED, "--speedup", "nadam"], "no submission 'nadam'"),
         (["score", "logs", *JUDGED, "--reference", "none.json"], "none.json: no such file"),
-        (["score", "logs", *JUDGED, "--reference", "toy.toml"], "toy.toml: cannot be read as JSON"),
+        (
+            ["score", "logs", *JUDGED, "--reference", "toy.toml"],
+            "cannot be read as JSON",
+        ),
         (["score", "logs", "logs", *JUDGED], "the same folder stands twice"),
         (["score", "tree", "--tuning", "self"], "differ in their tuning (external, self)"),
         (["score", "logs", *JUDGED, "--json", "logs"], "logs: cannot be written"),

@@ -439,3 +439,29 @@ def _outcome(tree):
         return str(error)
     assert hits_of(results) == [2.0]
     return results.warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "folder"])
+@pytest.mark.parametrize("file", ["trial.json", FILE])
+def test_only_regular_files_of_a_sensible_size_are_read(tree, kind, file):
+    path = folder_of(tree, "a", "w", 1, 1) / file
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "sparse":
+        with path.open("wb") as large:
+            large.truncate(8 * 2**30)
+    else:
+        path.mkdir()
+    results = read_tree(tree)
+    assert hits_of(results) == [2.0]
+    assert [str(path) in warning for warning in results.warnings] == [True]
+
+
+def test_a_plan_that_nobody_can_have_meant_is_refused(tree):
+    names = {name: {"path": name, "hash": "0" * 64} for name in "abc"}
+    change(tree / "experiment.json", studies=1000, trials=1000, submissions=names)
+    with pytest.raises(RecordError, match=r"plans 3,000,000 trials, at most 1,000,000"):
+        read_tree(tree)

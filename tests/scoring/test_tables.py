@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import unicodedata
 
 import pandas as pd
 import pytest
@@ -151,11 +152,31 @@ def test_csv_holds_the_numbers_exactly(method, board):
             )
 
 
+def as_shown(name):
+    """A name with whatever a terminal would act on spelled out."""
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in name
+    )
+
+
+def as_text(name):
+    """A name as a spreadsheet takes it for text."""
+    shown = as_shown(name)
+    return f"'{shown}" if shown.lstrip()[:1] in set("=+-@＝＋－＠") else shown
+
+
 @given(st.lists(NAMES, min_size=1, max_size=3, unique=True))
 def test_csv_keeps_any_name(names):
     board = make_board(single("w"), one_trial({(name, "w"): 2.0 for name in names}))
     rows = list(csv.reader(io.StringIO(to_csv(board), newline="")))
-    assert [row[1] for row in rows] == ["submission", *sorted(names)]
+    assert [row[1] for row in rows] == ["submission", *map(as_text, sorted(names))]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "＝1"])
+def test_csv_has_no_formula(name):
+    board = make_board(single("w"), one_trial({(name, "w"): 2.0}))
+    rows = list(csv.reader(io.StringIO(to_csv(board), newline="")))
+    assert rows[1][1] == f"'{name}"
 
 
 def rendered(markdown):
@@ -171,7 +192,8 @@ def rendered(markdown):
         elif token.type == "tr_open":
             rows.append([])
         elif token.type == "inline":
-            assert {child.type for child in token.children} <= {"text"}, "more than plain text"
+            kinds = {child.type for child in token.children}
+            assert kinds <= {"text", "code_inline"}, "more than plain text"
             text = "".join(child.content for child in token.children)
             if in_table:
                 rows[-1].append(text)
@@ -210,7 +232,7 @@ def check_markdown(names):
     assert len([line for line in lines if line.startswith("|")]) == 2 + len(names)
     assert {len(row) for row in rows} == {5}
     shown = [" ".join(row[1].split()) for row in rows[1:]]
-    assert shown == [" ".join(name.split()) for name in sorted(names)]
+    assert shown == [" ".join(as_shown(name).split()) for name in sorted(names)]
 
 
 @pytest.mark.parametrize("name", NASTY)
@@ -228,6 +250,13 @@ def test_markdown_shows_a_nasty_name_as_it_is(name):
 )
 def test_markdown_shows_any_name_as_it_is(names):
     check_markdown(names)
+
+
+@pytest.mark.parametrize("name", ["https://a.example", "www.a.example", "me@a.example", "@someone"])
+def test_markdown_makes_no_link_of_a_name(name):
+    check_markdown([name])
+    board = make_board(single("w"), one_trial({(name, "w"): 2.0}))
+    assert f"| `{name}` |" in to_markdown(board)
 
 
 def test_a_markdown_name_of_a_submission_stays_readable_in_its_source():

@@ -34,7 +34,7 @@ def seconds_of(trials, method=RULES, **changes):
         ([(1, 0.9), (2, 0.5), (3, 0.4)], 2),  # meeting it exactly is meeting it
         ([(1, 0.9), (2, 0.4), (3, 0.9)], 2),  # leaving it again changes nothing
         ([(1, NAN), (2, 0.4)], 2),  # NaN meets nothing, but ends nothing
-        ([(1, -INF)], 1),
+        ([(1, -INF), (2, 0.4)], 2),  # nor does an infinity
         ([(100.0, 0.4)], 100),  # at the budget is within it
         ([(1, 0.9), (2, NAN)], INF),
         ([], INF),
