@@ -93,9 +93,9 @@ def load_json(path: Path, most: int = MOST_BYTES) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    """Reads JSON that may have been written by hand, or by somebody who means harm.
+    r"""Reads JSON that may have been written by hand, or by somebody who means harm.
 
-    Half a surrogate pair, which no file or terminal takes, becomes U+FFFD.
+    A lone surrogate, which no file or terminal can hold, is spelled out: \udcff.
 
     Raises:
         ValueError: It is not JSON, gives a key twice, is nested deeper than `MOST_DEPTH`, or has a
@@ -151,9 +151,9 @@ def _no_number(constant: str) -> NoReturn:
 
 
 def _checked(data: Any, deeper: int) -> Any:
-    """The data with whole characters only; raises ValueError where it is nested too deep."""
+    """The data without lone surrogates; raises ValueError where it is nested too deep."""
     if isinstance(data, str):
-        return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return data.encode("utf-8", "backslashreplace").decode("utf-8")
     if not isinstance(data, (dict, list)):
         return data
     if not deeper:
