@@ -107,7 +107,7 @@ class _Checker:
 
     def set_point(self, point: Mapping[str, Any] | None) -> None:
         """Takes the hyperparameters; raises UserError where the search space is malformed."""
-        file = submission.file_of(self._place).parent / submission.SEARCH_SPACE_FILE
+        file = submission.search_space_of(self._place)
         if point is not None:
             self._point = dict(point)
         elif file.is_file():

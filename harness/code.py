@@ -1,4 +1,4 @@
-"""The files of a submission."""
+"""The files of a submission: its code, and where AlgoPerf's layouts have the rest."""
 
 from __future__ import annotations
 
@@ -8,11 +8,39 @@ from pathlib import Path
 from harness import ledger
 from scoring.records import UserError
 
+FILE = "submission.py"
+SEARCH_SPACE_FILE = "tuning_search_space.json"
+FRAMEWORK = "pytorch"  # the folder of submission.py in NAME/pytorch/, as in AlgoPerf's baselines
 MOST_BYTES = 64 * 2**20  # of a submission's folder
 
 
 class SubmissionError(UserError):
     """A submission cannot be found or breaks the contract; the message says where and how."""
+
+
+def file_of(place: Path) -> Path:
+    """The file that defines the submission at a place."""
+    return place if place.suffix == ".py" else place / FILE
+
+
+def name_of(place: Path) -> str:
+    """The name of the submission at a place: that of its folder or file, NAME in NAME/pytorch."""
+    return place.parent.name if place.name == FRAMEWORK else place.name.removesuffix(".py")
+
+
+def search_space_of(place: Path, search_space: str = SEARCH_SPACE_FILE) -> Path:
+    """The search-space file of the submission at a place, which need not exist.
+
+    It is beside the code or, in AlgoPerf's layout NAME/pytorch/submission.py, one folder up.
+
+    Args:
+        place: The submission.
+        search_space: The name of the file, or its path.
+    """
+    folder = file_of(place).parent
+    beside, above = folder / search_space, folder.parent / search_space
+    in_layout = folder.name == FRAMEWORK and not beside.is_file() and above.is_file()
+    return above if in_layout else beside
 
 
 def files_of(folder: Path) -> list[Path]:

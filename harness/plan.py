@@ -178,12 +178,13 @@ def plan_submission(
         seed: Of the points.
         studies: How many studies there are.
         trials: How many trials a study has.
-        search_space: The name of the search space's file in the submission's folder, or its path.
+        search_space: The name of the submission's search-space file, or its path.
         points: Given points [study][trial], which no search space is then needed for.
     """
-    folder = submission.load(place).folder
+    submission.load(place)
     if tuning == "external" and points is None:
-        points = load_search_space(folder / search_space).points(seed, studies, trials)
+        file = submission.search_space_of(place, search_space)
+        points = load_search_space(file).points(seed, studies, trials)
     return PlannedSubmission(path=str(place), hash=submission.content_hash(place), points=points)
 
 

@@ -237,7 +237,7 @@ def _places(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
 def _natural_tuning(places: Mapping[str, Path], search_space: str) -> str:
     """External where there is a search space, else self; a results tree holds one kind."""
     has_space = {
-        name: (submission.file_of(place).parent / search_space).is_file()
+        name: submission.search_space_of(place, search_space).is_file()
         for name, place in places.items()
     }
     if len(set(has_space.values())) > 1:

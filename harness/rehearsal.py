@@ -12,7 +12,7 @@ import torch
 from harness.attempt import Attempt, prepare_process
 from harness.clock import Clock
 from harness.spec import ForwardPassMode, Workload
-from harness.submission import Submission
+from harness.submission import Submission, name_of
 from harness.trial import run_trial
 from scoring.records import EvalRow, TrialResult, TrialSpec
 
@@ -99,7 +99,7 @@ def make_spec(
 ) -> TrialSpec:
     """A trial of `steps` steps with an evaluation every `period`, on the step clock."""
     return TrialSpec(
-        submission=place.name,
+        submission=name_of(place),
         submission_path=str(place),
         submission_hash="",
         tuning="self" if point is None else "external",

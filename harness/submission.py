@@ -1,7 +1,7 @@
 """Submissions: found by name or path, loaded, checked against the contract, and what they may see.
 
-A submission is a folder with `submission.py`, or another Python file that is named in full. It
-defines AlgoPerf v0.6's functions::
+A submission is a folder with `submission.py`, or one with `pytorch/submission.py`, or another Python
+file that is named in full. It defines AlgoPerf v0.6's functions::
 
     get_batch_size(workload_name) -> int         ValueError: the workload's own size is used
     init_optimizer_state(workload, model_params, model_state, hyperparameters, rng) -> dict
@@ -31,16 +31,20 @@ from typing import Any
 
 import torch
 
+from harness.code import FILE as FILE
+from harness.code import FRAMEWORK
 from harness.code import MOST_BYTES as MOST_BYTES
+from harness.code import SEARCH_SPACE_FILE as SEARCH_SPACE_FILE
 from harness.code import SubmissionError as SubmissionError
+from harness.code import file_of as file_of
 from harness.code import files_of as files_of
+from harness.code import name_of as name_of
+from harness.code import search_space_of as search_space_of
 from harness.compat import import_submission
 from harness.signals import interrupted
 from harness.spec import Workload
 from scoring.records import TrialSpec, error_message
 
-FILE = "submission.py"
-SEARCH_SPACE_FILE = "tuning_search_space.json"
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
 
 _POSITIONAL = {
@@ -116,6 +120,7 @@ def candidates(name: str, tuning: str | None = None) -> list[Path]:
     else:
         kinds = [_FOLDER_OF[tuning]] if tuning else _FOLDER_OF.values()
         places = [*(root / kind / name for kind in kinds), here]
+    places = [p for place in places for p in (place, place / FRAMEWORK)]
     found = [_resolved(place) for place in places if file_of(place).is_file()]
     return [*dict.fromkeys(found)]
 
@@ -128,16 +133,6 @@ def _is_path(name: str) -> bool:
 def _resolved(place: Path) -> Path:
     """The absolute path; a file keeps its name and its neighbours where it is a symbolic link."""
     return place.parent.resolve() / place.name if place.suffix == ".py" else place.resolve()
-
-
-def file_of(place: Path) -> Path:
-    """The file that defines the submission at a place."""
-    return place if place.suffix == ".py" else place / FILE
-
-
-def name_of(place: Path) -> str:
-    """What the submission at a place is called."""
-    return place.name.removesuffix(".py")
 
 
 def library() -> Path:

@@ -152,3 +152,43 @@ def test_every_submission_of_ours_loads():
     assert len(names) >= 7
     for name in names:
         submission.load(submission.find(name))
+
+
+@pytest.fixture
+def baselines(tmp_path, monkeypatch):
+    """Two submissions as AlgoPerf's repository has its baselines: NAME/pytorch/submission.py."""
+    for name in ("adamw_here", "sgd_here"):
+        write(tmp_path / "baselines" / name / "pytorch", WHOLE)
+        (tmp_path / f"baselines/{name}/jax").mkdir()
+        (tmp_path / f"baselines/{name}/jax/submission.py").write_text("import jax")
+        (tmp_path / f"baselines/{name}/{submission.SEARCH_SPACE_FILE}").write_text('[{"lr": 0.1}]')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "baselines"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/pytorch", "/pytorch/submission.py"])
+def test_algoperfs_layout_has_the_name_and_the_search_space_one_folder_up(baselines, end):
+    place = submission.find(f"baselines/adamw_here{end}")
+    assert place == baselines / "adamw_here" / "pytorch"
+    assert submission.name_of(place) == submission.load(place).name == "adamw_here"
+    assert submission.search_space_of(place) == place.parent / submission.SEARCH_SPACE_FILE
+    own = place / submission.SEARCH_SPACE_FILE
+    own.write_text("[]")
+    assert submission.search_space_of(place) == own
+
+
+def test_a_search_space_one_folder_up_is_nobodys_elsewhere(tmp_path):
+    folder = write(tmp_path / "all" / "mine")
+    (tmp_path / "all" / submission.SEARCH_SPACE_FILE).write_text("[]")
+    assert submission.search_space_of(folder) == folder / submission.SEARCH_SPACE_FILE
+
+
+def test_submissions_in_algoperfs_layout_are_swept_together(baselines, chronograd):
+    names = [f"baselines/{name}/pytorch" for name in ("adamw_here", "sgd_here")]
+    code, out, error = chronograd(
+        "sweep", *names, "-w", "digits", "--ruleset", "demo", "--out", "out", "--trials", "1",
+        "--dry-run",
+    )  # fmt: skip
+    assert code == 0, error
+    assert "external" in out
+    assert all(name in out for name in ("adamw_here", "sgd_here"))
