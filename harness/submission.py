@@ -1,7 +1,7 @@
 """Submissions: found by name or path, loaded, checked against the contract, and what they may see.
 
-A submission is a folder with `submission.py`, or one with `pytorch/submission.py`, or another Python
-file that is named in full. It defines AlgoPerf v0.6's functions::
+A submission is a folder with `submission.py` or `pytorch/submission.py`, or another Python file
+that is named in full. It defines AlgoPerf v0.6's functions::
 
     get_batch_size(workload_name) -> int         ValueError: the workload's own size is used
     init_optimizer_state(workload, model_params, model_state, hyperparameters, rng) -> dict
