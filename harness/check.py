@@ -1,18 +1,18 @@
 """Does a submission keep the contract? What `chronograd check` does, and anybody's tests may.
 
 Each check trains workloads for a few steps, on the step clock and in this process. `findings` gives
-what came out: passed, or what broke, where, and how to mend it.
+the outcome: passed, or what broke, where, and how to fix it.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import itertools
 import math
 import statistics
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ import torch
 
 from harness import submission
 from harness.clock import Clock, LapClock, StepClock
+from harness.finding import Finding, unmet_need
+from harness.imports import off_limits
+from harness.ranks import Ranks
 from harness.rehearsal import CutOffError, Recorder, make_spec, plain_sgd, train
 from harness.search_space import load as load_search_space
 from harness.spec import Workload
@@ -27,31 +30,11 @@ from harness.submission import Submission
 from scoring.records import Status, TrialResult, UserError
 
 STEPS, PERIOD = 24, 4  # of a trial, and between its evaluations
-LONG = 160  # steps in which memory must stop growing
+LONG = 160  # steps of a longer trial, in which memory must stop growing
 SLOW = 10.0  # times the step of SGD
-_OWN = ("harness.spec", "submissions")  # what a submission may import of ours
-_OURS = ("harness", "scoring", "workloads", "submissions")
+ALONE = Ranks()
 
 MakeWorkloads = Callable[[], Sequence[Workload]]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        check: Its name.
-        where: The workload, or the file.
-        passed: Whether the contract is kept.
-        what: What broke, or is worth knowing; "" if nothing.
-        mend: How to mend it; "" if nothing is to be mended.
-    """
-
-    check: str
-    where: str
-    passed: bool
-    what: str = ""
-    mend: str = ""
 
 
 def findings(
@@ -59,6 +42,7 @@ def findings(
     make_workloads: MakeWorkloads,
     names: Sequence[str],
     point: Mapping[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Finding]:
     """Checks a submission, one rule after another; stops where nothing further can be checked.
 
@@ -67,24 +51,30 @@ def findings(
         make_workloads: Makes small workloads, the same each time.
         names: Of workloads that a submission may know; its training must not depend on them.
         point: Its hyperparameters; None: the first point of its search space, if it has one.
+        ranks: Of the processes that check it together, this one.
     """
-    checker = _Checker(place, make_workloads, names)
+    checker = _Checker(place, make_workloads, names, ranks)
     try:
         submission.load(place)
         checker.set_point(point)
     except UserError as error:
-        yield Finding("signatures", str(place), False, str(error), "mend the file it names")
+        cause = error.__cause__ or error
+        text = "".join(traceback.format_exception(cause))
+        yield unmet_need("signatures", str(place), text, ranks.size) or Finding(
+            "signatures", str(place), False, str(error), "fix the file that it names"
+        )
         return
     yield Finding("signatures", str(place), True)
     yield checker.imports()
     for number, workload in enumerate(make_workloads()):
-        first = checker.finite_losses(number, workload.name)
+        first = checker.trains(number, workload.name)
         yield first
         if not first.passed:
             continue
         yield checker.repeats(number, workload.name)
         yield checker.leaks_nothing(number, workload.name)
         yield checker.resumes(number, workload.name)
+        yield checker.trains_on(number, workload.name)
     if checker.reference:
         first_number = min(checker.reference)
         yield checker.ignores_names(first_number)
@@ -99,8 +89,11 @@ Trajectory = tuple[list[dict[str, float]], list[torch.Tensor]]  # metrics, and t
 class _Checker:
     """One submission under check."""
 
-    def __init__(self, place: Path, make_workloads: MakeWorkloads, names: Sequence[str]) -> None:
+    def __init__(
+        self, place: Path, make_workloads: MakeWorkloads, names: Sequence[str], ranks: Ranks
+    ) -> None:
         self._place, self._make_workloads, self._names = place, make_workloads, names
+        self._ranks = ranks
         self._point: dict[str, Any] | None = None
         self.reference: dict[int, Trajectory] = {}
         self._batch_sizes: dict[int, int | None] = {}
@@ -116,33 +109,48 @@ class _Checker:
     def imports(self) -> Finding:
         """Whether the files import nothing of this project but the contract."""
         folder = submission.file_of(self._place).parent
-        for file in sorted(folder.rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                for name in _imported(node):
-                    if name.split(".")[0] in _OURS and not name.startswith(_OWN):
-                        what = f"{file}:{getattr(node, 'lineno', 0)} imports {name}"
-                        return Finding("off limits", str(file), False, what, "import harness.spec")
+        for file, line, name in off_limits(folder):
+            what = f"{file}:{line} imports {name}"
+            return Finding("off limits", str(file), False, what, "import harness.spec")
         return Finding("off limits", str(folder), True)
 
-    def finite_losses(self, number: int, where: str) -> Finding:
-        """Whether a trial trains to its end, and all it measures is finite."""
+    def trains(self, number: int, where: str) -> Finding:
+        """Whether a trial trains to its end. That it diverges is legal, and worth knowing."""
         result, recorder, parameters = self._train(number)
         if result.status is Status.FAILED:
-            off = "off limits" in result.message or "read-only" in result.message
-            mend = "look at the traceback's end: " + " | ".join(result.traceback.split("\n")[-4:-1])
-            return Finding("off limits" if off else "finite losses", where, False, result.message,
-                           "use what the message offers" if off else mend)  # fmt: skip
-        values = [value for row in recorder.rows for value in row.metrics.values()]
-        if not all(map(math.isfinite, values)) or not all(p.isfinite().all() for p in parameters):
-            what = f"non-finite loss or parameters within {STEPS} steps"
-            return Finding("finite losses", where, False, what, "lower the learning rate; divide "
-                           "loss['summed'] by loss['n_valid_examples']")  # fmt: skip
+            return self._failure("trains", where, result)
         self.reference[number] = ([row.metrics for row in recorder.rows], parameters)
         self._batch_sizes[number] = result.batch_size
-        return Finding("finite losses", where, True)
+        values = [value for row in recorder.rows for value in row.metrics.values()]
+        what = ""
+        if not all(map(math.isfinite, values)) or not all(p.isfinite().all() for p in parameters):
+            what = (
+                f"diverges within {STEPS} steps; on purpose? Else lower the learning rate, or "
+                "divide loss['summed'] by loss['n_valid_examples']"
+            )
+        return Finding("trains", where, True, what)
+
+    def trains_on(self, number: int, where: str) -> Finding:
+        """Whether a longer trial trains to its end, too."""
+        result, _, _ = self._train(number, steps=LONG, period=LONG // 8)
+        if result.status is Status.FAILED:
+            return self._failure(f"trains for {LONG} steps", where, result)
+        return Finding(f"trains for {LONG} steps", where, True)
+
+    def _failure(self, check: str, where: str, result: TrialResult) -> Finding:
+        """What a failed trial says of the submission, or of this machine."""
+        need = unmet_need(check, where, result.traceback, self._ranks.size)
+        if need is not None:
+            return need
+        if "off limits" in result.message or "read-only" in result.message:
+            mend = "use what the message offers"
+            return Finding("off limits", where, False, result.message, mend)
+        end = " | ".join(result.traceback.split("\n")[-4:-1])
+        what = f"step {result.global_step}: {result.message}"
+        return Finding(check, where, False, what, f"look at the traceback's end: {end}")
 
     def repeats(self, number: int, where: str) -> Finding:
-        """Whether the submission, loaded anew, trains the same again."""
+        """Whether the submission, loaded again, trains the same."""
         mend = (
             "draw random numbers from the global generators of torch, numpy or random, or seed "
             "your own by `rng`; let nothing depend on time, hash() of strings, the order of sets"
@@ -164,13 +172,15 @@ class _Checker:
             self._train(number, control=recorder)
         mend = "keep in optimizer_state what training depends on: tensors, numbers, lists, dicts, "
         mend += "optimizers, schedules and objects of your own"
-        if recorder.unsaved or recorder.state is None:
+        if recorder.unsaved:
             return Finding("resumes exactly", where, False, recorder.unsaved, mend)
+        if recorder.state is None:  # it ended before a checkpoint
+            return Finding("resumes exactly", where, True)
         control = Recorder(resume=recorder.state)
         trained = self._train(number, control=control)
         metrics, parameters = self.reference[number]
         known = [row.metrics for row in trained[0].rows]
-        if known != metrics or not _same(parameters, trained[2]):
+        if not _equal(known, metrics) or not _same(parameters, trained[2]):
             what = trained[0].message or "the resumed trial differs from the one not cut off"
             return Finding("resumes exactly", where, False, what, mend)
         return Finding("resumes exactly", where, True)
@@ -191,10 +201,10 @@ class _Checker:
     def memory(self, number: int) -> Finding:
         """Whether memory stops growing."""
         recorder = Recorder(measures=True)
-        self._train(number, control=recorder, steps=LONG, period=LONG // 8)
+        self._train(number, control=recorder, steps=LONG, period=LONG // 8)  # failed: `trains_on`
         where = self._make_workloads()[number].name
         for sizes in zip(*recorder.sizes[-5:], strict=True):
-            if all(a < b for a, b in itertools.pairwise(sizes)):
+            if len(sizes) == 5 and all(a < b for a, b in itertools.pairwise(sizes)):
                 what = f"memory still grows at step {LONG}"
                 mend = "keep no list that grows at every step; .detach() what is kept of a loss"
                 return Finding("bounded memory", where, False, what, mend)
@@ -209,9 +219,10 @@ class _Checker:
         return Finding("speed", self._make_workloads()[number].name, True, what)
 
     def _step_seconds(self, number: int, loaded: Submission) -> float:
+        """The median of the steps there were, the first quarter of them left out."""
         clock = LapClock()
         self._train(number, loaded, clock=clock, steps=LONG, period=LONG)
-        return statistics.median(clock.laps[LONG // 4 :])
+        return statistics.median(clock.laps[len(clock.laps) // 4 :] or [0.0])
 
     def _compare(
         self, check: str, number: int, where: str,
@@ -223,7 +234,7 @@ class _Checker:
         for ours, theirs, row in zip(
             (row.metrics for row in recorder.rows), metrics, recorder.rows, strict=False
         ):
-            if ours != theirs:
+            if not _equal([ours], [theirs]):
                 what = f"losses differ at step {row.global_step}"
                 return Finding(check, where, False, what, mend)
         if len(recorder.rows) != len(metrics) or not _same(parameters, expected):
@@ -246,20 +257,22 @@ class _Checker:
         workload, recorder = self._make_workloads()[number], control or Recorder()
         spec = make_spec(self._place, workload, self._point, seed, steps, period)
         loaded = loaded or submission.load(self._place)
-        result, parameters = train(loaded, workload, spec, clock or StepClock(1.0), recorder)
+        clock = clock or StepClock(1.0)
+        result, parameters = train(loaded, workload, spec, clock, recorder, self._ranks)
         return result, recorder, parameters
 
 
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0:
-        return [f"{node.module}.{alias.name}" for alias in node.names]
-    return []
+def _equal(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> bool:
+    """Whether rows of metrics are equal; NaN equals NaN."""
+    return repr(ours) == repr(theirs)
 
 
 def _same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
-    return len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
+    """Whether tensors are equal; NaN equals NaN."""
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
 
 
 def _held(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:

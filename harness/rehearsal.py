@@ -11,6 +11,7 @@ import torch
 
 from harness.attempt import Attempt, prepare_process
 from harness.clock import Clock
+from harness.ranks import Ranks
 from harness.spec import ForwardPassMode, Workload
 from harness.submission import Submission, name_of
 from harness.trial import run_trial
@@ -75,6 +76,7 @@ def train(
     spec: TrialSpec,
     clock: Clock,
     recorder: Recorder,
+    ranks: Ranks,
 ) -> tuple[TrialResult, list[torch.Tensor]]:
     """One trial: its result, and the parameters as they were evaluated last."""
     last: list[torch.Tensor] = []
@@ -86,7 +88,7 @@ def train(
 
     workload.eval_model = eval_model  # type: ignore[method-assign]
     prepare_process(spec)
-    return run_trial(spec, workload, loaded, clock, recorder), last
+    return run_trial(spec, workload, loaded, clock, recorder, ranks), last
 
 
 def make_spec(
@@ -97,7 +99,12 @@ def make_spec(
     steps: int,
     period: int,
 ) -> TrialSpec:
-    """A trial of `steps` steps with an evaluation every `period`, on the step clock."""
+    """A trial of `steps` steps with an evaluation every `period`, on the step clock.
+
+    It is the beginning of a training run with the proportions of the official workloads: the budget
+    is 100 evaluation periods, and the step hint what fits into three quarters of it.
+    """
+    budget = 100 * period
     return TrialSpec(
         submission=name_of(place),
         submission_path=str(place),
@@ -111,9 +118,9 @@ def make_spec(
         goal=workload.goal,
         test_goal=workload.test_goal,
         budget_seconds=float("inf"),
-        max_allowed_runtime_sec=float(4 * steps),
+        max_allowed_runtime_sec=float(budget),
         eval_period_seconds=float(period),
-        step_hint=2 * steps,
+        step_hint=max(1, 3 * budget // 4),
         max_steps=steps,
         until="budget",
     )

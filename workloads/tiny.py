@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import Batch, LossType, ModelAuxiliaryState, ParameterContainer, RandomState
 from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.distributed import local_batch_size, world
 
 INPUTS, HIDDEN, CLASSES, FRAMES, TOKENS = 8, 16, 5, 12, 3
 
@@ -61,10 +62,10 @@ class _Tiny(ModelWorkload):
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
-        """Batch i is drawn from (rng, i)."""
-        seed = seed_of(rng)
+        """Batch i is drawn from (rng, i), each process's share of it by its rank."""
+        seed, size = seed_of(rng) & 0xFFFFFFFF, local_batch_size(global_batch_size)
         while True:
-            yield self.batch(seed_of((seed & 0xFFFFFFFF, start)), global_batch_size)
+            yield self.batch(seed_of((seed, start, world()[0])), size)
             start += 1
 
     def batch(self, seed: int, size: int) -> Any:
@@ -158,10 +159,10 @@ class _Ctc(_Tiny):
         lengths = (1 - paddings).sum(1).long(), (1 - label_paddings).sum(1).long()
         log_probabilities = logits.log_softmax(-1).transpose(0, 1)
         losses = F.ctc_loss(log_probabilities, labels, *lengths, reduction="none")
+        counts = lengths[1]  # as in librispeech
         if mask_batch is not None:
-            losses = losses * mask_batch
-        count = torch.tensor(float(len(losses)), device=losses.device)
-        return {"summed": losses.sum(), "n_valid_examples": count, "per_example": losses}
+            losses, counts = losses * mask_batch, mask_batch != 0
+        return {"summed": losses.sum(), "n_valid_examples": counts.sum(), "per_example": losses}
 
 
 def workloads(device: str = "cpu") -> list[ModelWorkload]:

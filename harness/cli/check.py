@@ -10,6 +10,13 @@ import typer
 
 from harness.cli.options import JsonOption, Tuning, print_json, say
 
+_MARKS = {False: "FAIL", None: "????", True: "ok  "}  # the worst verdict first
+_VERDICTS = {
+    False: "breaks the contract",
+    None: "cannot be checked here; see what it needs",
+    True: "keeps the contract",
+}
+
 
 def new(
     name: Annotated[Path, typer.Argument(help="of a folder that is not there yet")],
@@ -31,32 +38,41 @@ def check(
     submission: Annotated[str, typer.Argument(help="a name or a path")],
     tuning: Annotated[Tuning | None, typer.Option(help="where a name means two")] = None,
     hparams: Annotated[str | None, typer.Option(help="JSON or a JSON file")] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="for a submission that needs a process group")
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Does a submission keep the contract? Trains tiny workloads and says what breaks, and where.
 
-    Exit code 0 if it does, 1 if not.
+    Exit code 0 if it does, 1 if not, 2 if this machine or call cannot tell: the submission needs
+    CUDA, or several processes (--processes).
     """
     from harness.check import findings
+    from harness.check_processes import findings_of
     from harness.cli.given import hyperparameters, say_which
-    from harness.submission import find
+    from harness.submission import find, name_of
     from workloads import names, tiny
 
     say_which([submission], tuning)
     place = find(submission, tuning)
+    asked = (place, tiny.workloads, names(), hyperparameters(hparams))
     found = []
-    for finding in findings(place, tiny.workloads, names(), hyperparameters(hparams)):
+    for finding in findings(*asked) if processes == 1 else findings_of(processes, *asked):
         found.append(finding)
         if not as_json:
-            mark = "ok  " if finding.passed else "FAIL"
+            mark = (
+                _MARKS[finding.passed] if finding.passed is not True or not finding.what else "note"
+            )
             more = f": {finding.what}" if finding.what else ""
             say(f"{mark} {finding.check} ({finding.where}){more}")
             if finding.mend:
-                say(f"     mend: {finding.mend}")
-    passed = all(finding.passed for finding in found)
+                say(f"     fix: {finding.mend}")
+    verdicts = {finding.passed for finding in found}
+    passed = next(verdict for verdict in _MARKS if verdict in verdicts)
     if as_json:
         print_json({"passed": passed, "findings": [asdict(finding) for finding in found]})
     else:
-        say(f"{place.name} {'keeps' if passed else 'breaks'} the contract.")
-    if not passed:
-        raise typer.Exit(1)
+        say(f"{name_of(place)} {_VERDICTS[passed]}.")
+    if passed is not True:
+        raise typer.Exit(1 if passed is False else 2)

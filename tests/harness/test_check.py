@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from harness import submission
 from harness.check import findings
@@ -20,8 +21,9 @@ def broken(place, make_workloads=some_workloads, point=None):
     """The checks that fail, with what they found."""
     found = list(findings(place, make_workloads, NAMES, point))
     assert {finding.check for finding in found} <= {
-        "signatures", "off limits", "finite losses", "one seed repeats", "no state leaks",
-        "resumes exactly", "one path for every workload", "bounded memory", "speed",
+        "signatures", "off limits", "trains", "one seed repeats", "no state leaks",
+        "resumes exactly", "trains for 160 steps", "one path for every workload",
+        "bounded memory", "speed",
     }  # fmt: skip
     assert all(finding.mend for finding in found if not finding.passed)
     return {finding.check: finding.what for finding in found if not finding.passed}
@@ -43,7 +45,11 @@ def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning)
 BREACHES = {
     "signatures": ("global_step, rng,\n):\n    \"\"\"A step's", "rng,\n):\n    \"\"\"A step's"),
     "off limits": ("model, optimizer = current", "workload.eval_model; model, optimizer = current"),
-    "finite losses": ("    optimizer.step()", "    model.hidden.bias.data += 1e99"),
+    "trains": ("    optimizer.step()", "    raise RuntimeError('broken')"),
+    "trains for 160 steps": (
+        "    optimizer.step()",
+        "    assert global_step < 30, 'too long'\n    optimizer.step()",
+    ),
     "one seed repeats": (
         "    optimizer.step()",
         "    import time; optimizer.param_groups[0]['lr'] = time.time() % 1e-3; optimizer.step()",
@@ -114,3 +120,116 @@ def test_submissions_of_ours_keep_the_contract(name):
 )
 def test_submissions_written_for_algoperf_keep_it(tmp_path, name, point):
     assert broken(write(tmp_path, name), point=point) == {}
+
+
+def mine(chronograd, tmp_path, old, new):
+    """The submission that `new` writes, changed."""
+    chronograd("new", "mine")
+    file = tmp_path / "mine/submission.py"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    return tmp_path / "mine"
+
+
+def test_a_point_that_diverges_is_worth_knowing_and_no_breach(chronograd, tmp_path):
+    old = "    optimizer.step()"
+    place = mine(chronograd, tmp_path, old, "    model.hidden.bias.data += float('inf')")
+    found = list(findings(place, some_workloads, NAMES))
+    assert all(finding.passed for finding in found)
+    remarks = {finding.check: finding.what for finding in found if finding.what}
+    assert "diverges within 24 steps" in remarks["trains"]
+    assert "resumes exactly" in {finding.check for finding in found}
+    code, out, _ = chronograd("check", "mine")
+    assert (code, "note trains (tiny_softmax): diverges" in out) == (0, True)
+
+
+@pytest.mark.parametrize("step", [25, 159])
+def test_a_failure_after_the_short_trials_is_found_with_its_step(chronograd, tmp_path, step):
+    old = "    optimizer.step()"
+    place = mine(chronograd, tmp_path, old, f"    assert global_step < {step}, 'too long'\n{old}")
+    for finding in findings(place, some_workloads, NAMES):
+        assert finding.passed is not (finding.check == "trains for 160 steps"), finding
+        if not finding.passed:
+            assert finding.what == f"step {step + 1}: AssertionError: too long"
+
+
+def test_a_submission_that_ends_itself_early_is_checked_to_the_end(chronograd, tmp_path):
+    old = "    optimizer.step()"
+    new = f"    from harness.spec import TrainingCompleteError\n{old}\n    raise TrainingCompleteError"
+    assert broken(mine(chronograd, tmp_path, old, new)) == {}
+
+
+def test_schedules_see_the_proportions_of_official_workloads(chronograd, tmp_path):
+    """The evaluation period is 1% of the budget, which the step hint nearly fills."""
+    old = "    optimizer.step()"
+    new = (
+        f"{old}\n    share = workload.eval_period_time_sec / workload.max_allowed_runtime_sec\n"
+        "    assert 0.005 <= share <= 0.02, share\n"
+        "    assert 0.5 <= workload.step_hint / workload.max_allowed_runtime_sec <= 1"
+    )
+    assert broken(mine(chronograd, tmp_path, old, new)) == {}
+
+
+NEEDS = {
+    "CUDA at import": ("import torch\n", "import torch\ntorch.zeros(1).cuda()\n", "CUDA"),
+    "a device by name": ("    optimizer.step()", "    torch.zeros(1, device='cuda')", "CUDA"),
+    "an assertion": ("    optimizer.step()", "    assert torch.cuda.is_available()", "CUDA"),
+    "a group": ("    optimizer.step()", "    torch.distributed.barrier()", "several processes"),
+    "a rank at import": (
+        "import torch\n", "import os\nimport torch\nRANK = int(os.environ['LOCAL_RANK'])\n",
+        "several processes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("need", NEEDS)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_what_a_machine_lacks_is_neither_pass_nor_breach(chronograd, tmp_path, need):
+    old, new, what = NEEDS[need]
+    mine(chronograd, tmp_path, old, new)
+    code, out, _ = chronograd("check", "mine")
+    assert code == 2
+    assert f"needs {what}" in out
+    assert "mine cannot be checked here" in out
+    assert "FAIL" not in out
+    code, out, _ = chronograd("check", "mine", "--json")
+    assert (code, json.loads(out)["passed"]) == (2, None)
+
+
+def test_files_that_python_3_cannot_read_are_passed_over(chronograd, tmp_path):
+    place = mine(chronograd, tmp_path, "import torch\n", "import torch\n")
+    (place / "old.py").write_text("print 'Python 2'")
+    (place / "._submission.py").write_bytes(b"\x00\x05\x16\x07\xff")
+    (place / "latin.py").write_bytes("# coding: latin-1\nNAME = 'é'\n".encode("latin-1"))
+    (place / "binary.py").write_bytes(b"\xff\xfe\x00")
+    (place / "marked.py").write_bytes(b"\xef\xbb\xbfimport harness.clock\n")
+    assert "marked.py:1 imports harness.clock" in broken(place)["off limits"]
+    (place / "marked.py").unlink()
+    assert broken(place) == {}
+
+
+TOGETHER = """    import torch.distributed as dist
+    assert dist.get_world_size() == 2
+    seen = [None, None]
+    inputs = batch["inputs"][0] if isinstance(batch["inputs"], tuple) else batch["inputs"]
+    dist.all_gather_object(seen, float(inputs.double().sum()))
+    assert seen[0] != seen[1], "the processes have the same batch"
+    optimizer.step()"""
+
+
+def test_a_submission_that_needs_a_group_is_checked_in_several_processes(chronograd, tmp_path):
+    mine(chronograd, tmp_path, "    optimizer.step()", TOGETHER)
+    code, out, _ = chronograd("check", "mine", "--processes", "2")
+    assert code == 0, out
+    assert out.count("resumes exactly") == len(tiny.workloads())
+    assert "mine keeps the contract." in out
+
+
+def test_a_failure_of_one_process_ends_the_check_of_all(chronograd, tmp_path):
+    new = TOGETHER.replace("    optimizer.step()", "    assert dist.get_rank() == 0, 'not alone'")
+    mine(chronograd, tmp_path, "    optimizer.step()", new)
+    code, out, _ = chronograd("check", "mine", "--processes", "2")
+    assert code == 1
+    assert "FAIL trains (tiny_softmax)" in out
+    assert "mine breaks the contract." in out
