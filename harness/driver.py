@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from harness import ledger
 from harness.environment import scratch
 from harness.ledger import Ledger
 from harness.signals import undisturbed
+from harness.trial_queue import Order, TrialQueue
 from harness.watchers import Watcher
 from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec, to_plain
 from scoring.tree import write_trial
@@ -27,13 +27,7 @@ if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do
 MAX_ATTEMPTS = 3
 MOST_UNBORN = 10  # processes of a trial that never came to be, before that counts
 HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
-
-
-class Order(StrEnum):
-    """Which of the trials that wait begins next."""
-
-    COST = "cost"  # likely winners first, study by study: pruning then saves most hours
-    LATENCY = "latency"  # the longest first: the sweep ends soonest
+RECORDING_SECONDS = 1.0  # at a time, of trials that need not begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +37,18 @@ class Summary:
     by_status: Mapping[Status, int]
     failed: Sequence[tuple[TrialSpec, TrialResult]]
     left: int
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """An attempt under way."""
+
+    spec: TrialSpec
+    node: str
+    rows: list[EvalRow] = field(default_factory=list)
+    arrivals: list[tuple[float, float]] = field(default_factory=list)  # of this attempt's rows
+    heard: float = -math.inf  # when a heartbeat was recorded
+    given_up: bool = False
 
 
 class Driver:
@@ -60,60 +66,46 @@ class Driver:
         order: Order = Order.COST,
         limits: Limits | None = None,
     ) -> None:
-        self._pruner, self._order, self._limits = pruner, order, limits
-        self._given_up: set[str] = set()
+        self._pruner, self._limits = pruner, limits
         self._book, self._out, self._watcher = book, out, watcher
         self._checkpoints, self._max_attempts = checkpoints, max_attempts
         self._attempts = book.attempts.copy()
         self._begun: Counter[str] = Counter()  # attempts of this driver
         self._unborn: Counter[str] = Counter()  # and those whose process never came to be
-        self._specs = specs
-        self._rows: dict[str, list[EvalRow]] = {}  # of the trials that are running
-        self._arrivals: dict[str, list[tuple[float, float]]] = {}  # of their attempts' rows
-        self._running: dict[str, TrialSpec] = {}
-        self._heard: dict[str, float] = {}  # when a heartbeat was recorded
-        self._nodes: dict[str, str] = {}  # where each of them runs
-        self._shared: set[str] = set()  # those whose node had other work too
-        self._ended: dict[str, tuple[TrialSpec, TrialResult]] = {}
+        self._queue = TrialQueue(pruner, order, self._begun)
+        self._planned = len(specs)
+        self._running: dict[str, _Attempt] = {}
+        self._nodes: defaultdict[str, set[str]] = defaultdict(set)  # the trials that run there
+        self._shared: set[str] = set()  # trials whose node had other work too
+        self._ended: dict[str, Status] = {}
+        self._failed: dict[str, tuple[TrialSpec, TrialResult]] = {}
 
     def deadline(self, spec: TrialSpec) -> float:
         """Past this second of its clock a trial can change no score, or was given up."""
-        if spec.name in self._given_up:
+        attempt = self._running.get(spec.name)
+        if attempt is not None and attempt.given_up:
             return 0.0
         return math.inf if self._pruner is None else self._pruner.deadline(spec)
 
     def next(self, waiting: list[TrialSpec], wait: bool) -> TrialSpec | None:
         """Takes the trial to begin off those that wait; records those that need not begin.
 
-        A parked trial is for the end: what others find may make it needless. Else one that was cut
-        off goes first, then it is as the order has it.
-
         Args:
-            waiting: Trials that have no process.
+            waiting: Trials that have no process, in any order; the caller may append to it.
             wait: Whether others are under way, which may find something.
 
         Returns:
-            None where nothing should begin just now.
+            None where nothing should begin just now: what waits is for the end, or so many trials
+            need not begin that those under way should be listened to in between.
         """
-        while waiting:
-            spec = min(waiting, key=self._urgency)
-            if wait and self._is_parked(spec):
-                return None
-            waiting.remove(spec)
+        until = time.monotonic() + RECORDING_SECONDS
+        while (spec := self._queue.pop(waiting, parked=not wait)) is not None:
             if self.deadline(spec) > 0:
                 return spec
             self._needless(spec)
+            if wait and time.monotonic() > until:
+                return None
         return None
-
-    def _urgency(self, spec: TrialSpec) -> tuple[float, ...]:
-        """What `next` goes by; the smallest first, and among equals the first of the plan."""
-        last = -spec.budget_seconds
-        if self._pruner is not None and self._order is Order.COST:
-            last = self._pruner.rank(spec)
-        return self._is_parked(spec), not self._begun[spec.name], last
-
-    def _is_parked(self, spec: TrialSpec) -> bool:
-        return self._pruner is not None and self._pruner.is_parked(spec)
 
     @undisturbed()
     def _needless(self, spec: TrialSpec) -> None:
@@ -127,18 +119,19 @@ class Driver:
         """An attempt began; `where` names node, host, process and GPUs."""
         self._attempts[spec.name] += 1
         self._begun[spec.name] += 1
-        self._rows[spec.name] = []
-        self._arrivals[spec.name] = []
-        self._running[spec.name] = spec
-        self._share_node(spec.name, str(where.get("node", "")))
+        attempt = _Attempt(spec, str(where.get("node", "")))
+        self._running[spec.name] = attempt
+        beside = self._nodes[attempt.node]  # trials on one node slow each other down
+        beside.add(spec.name)
+        self._shared.update(beside if len(beside) > 1 else [])
         self._append("attempt_started", spec, **where)
         self._watcher.started(spec)
 
-    def _share_node(self, name: str, node: str) -> None:
-        """Marks the trials that run beside each other on a node: they slow each other down."""
-        self._nodes[name] = node
-        beside = [other for other in self._running if other != name and self._nodes[other] == node]
-        self._shared.update(beside, [name] if beside else [])
+    def _is_over(self, spec: TrialSpec) -> _Attempt:
+        """Takes an attempt off those under way."""
+        attempt = self._running.pop(spec.name)
+        self._nodes[attempt.node].remove(spec.name)
+        return attempt
 
     def checkpoints(self, spec: TrialSpec) -> str:
         """Where a trial's checkpoints lie: a URI, or a path on the machine that it runs on."""
@@ -160,15 +153,15 @@ class Driver:
     @undisturbed()
     def heard(self, spec: TrialSpec, steps: int) -> None:
         """A sign of life: so many steps in this attempt; goes on record once a minute."""
-        now = time.monotonic()
-        if now - self._heard.get(spec.name, -math.inf) >= HEARTBEAT_SECONDS:
-            self._heard[spec.name] = now
+        attempt, now = self._running[spec.name], time.monotonic()
+        if now - attempt.heard >= HEARTBEAT_SECONDS:
+            attempt.heard = now
             self._append("heartbeat", spec, steps=steps)
 
     @undisturbed()
     def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
         """An attempt went on from a checkpoint: these rows stand, later ones are made again."""
-        self._rows[spec.name] = list(rows)
+        self._running[spec.name].rows = list(rows)
         last = rows[-1]
         seconds = last.submission_seconds
         self._append(
@@ -186,27 +179,30 @@ class Driver:
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:
         """A row came in."""
         self._append("row", spec, row=row)
-        self._rows[spec.name].append(row)
-        self._arrivals[spec.name].append((time.monotonic(), row.total_seconds))
-        if self._limits is not None and self._limits.forbid(spec, self._rows[spec.name]):
-            self._given_up.add(spec.name)
+        attempt = self._running[spec.name]
+        attempt.rows.append(row)
+        attempt.arrivals.append((time.monotonic(), row.total_seconds))
+        if self._limits is not None and self._limits.forbid(spec, attempt.rows):
+            attempt.given_up = True
         self._watcher.measured(spec, row)
 
     @undisturbed()
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
         """An attempt came to its end by itself."""
-        if result.status is Status.PRUNED and self._limits and spec.name in self._given_up:
+        attempt = self._running[spec.name]
+        if result.status is Status.PRUNED and self._limits and attempt.given_up:
             risk = f"its curve says that it will not matter, at a risk of {self._limits.risk:g}"
             result = replace(result, status=Status.PREDICTED, message=risk)
         result = replace(
             result,
             attempts=self._attempts[spec.name],
             environment=result.environment | {"shared_node": spec.name in self._shared},
-            integrity=result.integrity and result.integrity | self._observed(spec),
+            integrity=result.integrity and result.integrity | _observed(attempt),
         )
         result = self._proven(spec, result)
         self._append("attempt_ended", spec, **to_plain(result) | {"rows": len(result.rows)})
-        del self._running[spec.name], self._rows[spec.name]
+        self._is_over(spec)
+        self._shared.discard(spec.name)
         self._record(spec, result)
 
     def _proven(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
@@ -215,18 +211,15 @@ class Driver:
             return result
         return replace(result, proof=self._pruner.proof(spec, result.submission_seconds))
 
-    def _observed(self, spec: TrialSpec) -> dict[str, Any]:
-        """When this attempt's rows came in, beside the total time that each row says."""
-        arrivals = self._arrivals[spec.name]
-        return {"driver_rows": [[at - arrivals[0][0], total] for at, total in arrivals]}
-
     def _record(self, spec: TrialSpec, result: TrialResult) -> None:
         """Writes a trial's folder, and passes its end on."""
         if self._pruner is not None:
             self._pruner.learn(spec, result)
         with ledger.writing(self._out):
             write_trial(self._out, spec, result)
-        self._ended[spec.name] = (spec, result)
+        self._ended[spec.name] = result.status
+        if result.status is Status.FAILED:
+            self._failed[spec.name] = spec, result
         self._watcher.ended(spec, result)
 
     def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
@@ -245,10 +238,8 @@ class Driver:
 
     @undisturbed()
     def _lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
-        rows = self._rows.pop(spec.name)
-        self._given_up.discard(spec.name)  # its next row says so again
+        rows = self._is_over(spec).rows
         seconds = rows[-1].submission_seconds if rows else 0.0
-        del self._running[spec.name]
         self._append(
             "attempt_lost", spec, failure=failure, message=message, submission_seconds=seconds
         )
@@ -264,24 +255,29 @@ class Driver:
     @undisturbed()
     def interrupt(self) -> None:
         """Records every running trial as interrupted."""
-        for spec in list(self._running.values()):
-            self.ended(spec, self._cut_off(spec, Status.INTERRUPTED))
+        for attempt in list(self._running.values()):
+            self.ended(attempt.spec, self._cut_off(attempt.spec, Status.INTERRUPTED))
 
     def summary(self) -> Summary:
         """How the sweep stands."""
-        results = list(self._ended.values())
+        by_status = Counter(self._ended.values())
         return Summary(
-            by_status=Counter(result.status for _, result in results),
-            failed=[(spec, r) for spec, r in results if r.status is Status.FAILED],
-            left=len(self._specs)
-            - sum(result.status is not Status.INTERRUPTED for _, result in results),
+            by_status=by_status,
+            failed=list(self._failed.values()),
+            left=self._planned - by_status.total() + by_status[Status.INTERRUPTED],
         )
 
     def _cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
-        rows = self._rows[spec.name]
+        rows = self._running[spec.name].rows
         if rows:
             details |= {name: getattr(rows[-1], name) for name in ("global_step", *TIMES)}
         return TrialResult(status=status, rows=rows, **details)
 
     def _append(self, event: str, spec: TrialSpec, **data: Any) -> None:
         self._book.append(event, trial=spec.name, attempt=self._attempts[spec.name], **data)
+
+
+def _observed(attempt: _Attempt) -> dict[str, Any]:
+    """When this attempt's rows came in, beside the total time that each row says."""
+    arrivals = attempt.arrivals
+    return {"driver_rows": [[at - arrivals[0][0], total] for at, total in arrivals]}

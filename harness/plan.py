@@ -145,7 +145,9 @@ class Experiment(BaseModel):
 
         Neither has one that was pruned, unless `pruner` still says that it does not matter.
         """
-        return [spec for spec in self.specs() if not _is_done(trial_folder(out, spec), pruner)]
+        if pruner is not None:
+            return [spec for spec in self.specs() if not pruner.is_done(spec)]
+        return [spec for spec in self.specs() if not _is_done(trial_folder(out, spec))]
 
     def write(self, out: Path) -> None:
         """Writes OUT/experiment.json."""
@@ -284,13 +286,11 @@ def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
     )
 
 
-def _is_done(folder: Path, pruner: Pruner | None) -> bool:
+def _is_done(folder: Path) -> bool:
     if not (folder / "trial.json").is_file():
         return False
-    spec, result = read_trial(folder)
-    if result.status is Status.PRUNED:
-        return pruner is not None and result.submission_seconds >= pruner.deadline(spec)
-    return not will_run_again(result)
+    _, result = read_trial(folder)
+    return result.status is not Status.PRUNED and not will_run_again(result)
 
 
 def will_run_again(result: TrialResult) -> bool:

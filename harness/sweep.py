@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.driver import MAX_ATTEMPTS, Driver, Order, Summary
+from harness.driver import MAX_ATTEMPTS, Driver, Summary
 from harness.ledger import Ledger, writing
 from harness.restore import restore_folders
+from harness.trial_queue import Order
 from harness.watchers import Watcher, Watchers
 from scoring.records import TrialSpec
 from scoring.tree import remove_half_written

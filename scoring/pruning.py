@@ -20,8 +20,10 @@ Shapes: S submissions, W workloads (those scored, then held-out variants), K stu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bisect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -202,37 +204,90 @@ def _upper_middle(ordered: Floats) -> Floats:
     return middle
 
 
+def connected(column: int, held_out: Mapping[int, int]) -> list[int]:
+    """The columns whose trials decide about those of one column, itself included; ascending.
+
+    These are a workload and its held-out variants: deadlines of one workload do not depend on
+    what is known of another.
+    """
+    found, before = {column}, 0
+    while len(found) > before:
+        before = len(found)
+        pairs = [{variant, workload} for variant, workload in held_out.items()]
+        found = found.union(*(pair for pair in pairs if pair & found))
+    return sorted(found)
+
+
 def prove(bounds: Bounds, place: Place, second: float, rules: Rules) -> list[Place]:
     """The trials whose facts decide that a trial may stop at a second of its clock.
 
     As few as are needed, and the closest: what is left out first are other submissions as a whole,
-    then other workloads, then single trials, those of its own study last.
+    then other workloads, then single trials, those of its own study last. Only trials of
+    `connected` columns can be among them, so bounds of these columns alone give the same facts.
     """
-    known = np.argwhere((bounds.low > 0) | np.isfinite(bounds.high)).tolist()
-    facts: list[Place] = [(s, w, k, t) for s, w, k, t in known if (s, w, k, t) != place]
-    facts.sort(key=lambda fact: [fact[:size] == place[:size] for size in (3, 2, 1)])
-    wholes = [
-        [fact for fact in facts if fact[axis] == n]
-        for axis in (0, 1)
-        for n in _numbers(facts, axis)
-    ]
-    for group in [*wholes, *([fact] for fact in facts)]:
-        without = [fact for fact in facts if fact not in group]
-        if len(without) < len(facts) and holds(bounds, without, place, second, rules):
-            facts = without
-    return facts
+    known = (bounds.low > 0) | np.isfinite(bounds.high)
+    known[place] = False
+    facts = np.argwhere(known)
+    same = np.logical_and.accumulate(facts[:, :3] == place[:3], axis=1)
+    facts = facts[np.lexsort(same.T)]  # the last key, that of the study, counts most
+    keep = np.ones(len(facts), bool)
+
+    def enough(keep: npt.NDArray[np.bool_]) -> bool:
+        return _holds(bounds, facts[keep], place, second, rules)
+
+    if enough(keep):
+        numbers = [(axis, n) for axis in (0, 1) for n in dict.fromkeys(facts[:, axis].tolist())]
+        _leave_out([np.flatnonzero(facts[:, axis] == n) for axis, n in numbers], keep, enough)
+        _leave_out(list(np.flatnonzero(keep)[:, None]), keep, enough)
+    return [(s, w, k, t) for s, w, k, t in facts[keep].tolist()]
+
+
+def _leave_out(
+    groups: Sequence[npt.NDArray[np.intp]],
+    keep: npt.NDArray[np.bool_],
+    enough: Callable[[npt.NDArray[np.bool_]], bool],
+) -> None:
+    """Takes out of `keep`, one group after another, each that the others are enough without.
+
+    Fewer facts never decide more. So where several groups can be left out together, each of them
+    can be, and the number of them is found by doubling and halving.
+    """
+
+    def without(first: int, count: int) -> npt.NDArray[np.bool_]:
+        fewer = keep.copy()
+        for group in groups[first : first + count]:
+            fewer[group] = False
+        return fewer
+
+    def can_go(first: int, count: int) -> bool:
+        return enough(without(first, count))
+
+    first = 0
+    while first < len(groups):
+        count = _most(partial(can_go, first), len(groups) - first)
+        keep[:] = without(first, count)
+        first += count + 1  # the next one is needed
+
+
+def _most(possible: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that is possible, as all below it are; 0 always is."""
+    most, more = 0, 1
+    while more <= limit and possible(more):
+        most, more = more, 2 * more
+    untried = range(most + 1, min(more, limit + 1))
+    return most + bisect.bisect_left(untried, True, key=lambda n: not possible(n))
 
 
 def holds(bounds: Bounds, facts: list[Place], place: Place, second: float, rules: Rules) -> bool:
     """Whether these facts alone decide that a trial may stop at a second of its clock."""
-    alone = Bounds.unknown(bounds.low.shape)
-    for fact in facts:
-        alone.low[fact], alone.high[fact] = bounds.low[fact], bounds.high[fact]
+    return _holds(bounds, np.array(facts, np.intp).reshape(-1, 4), place, second, rules)
+
+
+def _holds(
+    bounds: Bounds, facts: npt.NDArray[np.intp], place: Place, second: float, rules: Rules
+) -> bool:
+    alone, places = Bounds.unknown(bounds.low.shape), tuple(facts.T)
+    alone.low[places], alone.high[places] = bounds.low[places], bounds.high[places]
     if second > 0:
         alone.low[place] = after(second)
     return bool(deadlines(alone, rules.held_out, rules.r_max).stop[place] <= second)
-
-
-def _numbers(facts: list[Place], axis: int) -> list[int]:
-    """The submissions, or the workloads, of facts in their order."""
-    return list(dict.fromkeys(fact[axis] for fact in facts))

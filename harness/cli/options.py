@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import make_console
-from harness.driver import Order
+from harness.trial_queue import Order
 from scoring.records import printable
 
 console = make_console()

@@ -58,8 +58,9 @@ from harness.cli.options import (
     preparing,
     say,
 )
-from harness.driver import MAX_ATTEMPTS, Order
+from harness.driver import MAX_ATTEMPTS
 from harness.process import HANG_TIMEOUT
+from harness.trial_queue import Order
 
 if TYPE_CHECKING:
     from harness.driver import Summary

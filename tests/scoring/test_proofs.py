@@ -7,10 +7,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from scoring import pruning
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
 from scoring.proofs import bounds_of, check, rules_of
-from scoring.pruning import MEDIANS, Rules, after, deadlines, holds, prove
+from scoring.pruning import (
+    MEDIANS,
+    Bounds,
+    Rules,
+    after,
+    connected,
+    deadlines,
+    holds,
+    likely_winners_first,
+    prove,
+)
 from scoring.records import RecordError
 from scoring.times import RULES as METHOD
 from tests.scoring.boards import INF, make_results, single
@@ -98,6 +109,69 @@ def test_every_stop_can_be_proved(drawn, seed):
         for fact in facts:
             fewer = [other for other in facts if other != fact]
             assert not holds(bounds, fewer, place, second, rules)
+
+
+def literal_proof(bounds, place, second, rules):
+    """Leaves out one submission, workload or trial after another, and asks every time."""
+    known = np.argwhere((bounds.low > 0) | np.isfinite(bounds.high)).tolist()
+    facts = [tuple(fact) for fact in known if tuple(fact) != place]
+    facts.sort(key=lambda fact: [fact[:size] == place[:size] for size in (3, 2, 1)])
+    groups = [
+        [fact for fact in facts if fact[axis] == number]
+        for axis in (0, 1)
+        for number in dict.fromkeys(fact[axis] for fact in facts)
+    ]
+    for group in [*groups, *([fact] for fact in facts)]:
+        without = [fact for fact in facts if fact not in group]
+        if len(without) < len(facts) and holds(bounds, without, place, second, rules):
+            facts = without
+    return facts
+
+
+def part_of(bounds, place, rules):
+    """Bounds, place and rules of the columns alone that are connected to that of `place`."""
+    columns = connected(place[1], rules.held_out)
+    own = {columns.index(v): columns.index(w) for v, w in rules.held_out.items() if v in columns}
+    part = Bounds(bounds.low[:, columns], bounds.high[:, columns])
+    return columns, part, (place[0], columns.index(place[1]), *place[2:]), Rules(own, rules.r_max)
+
+
+@settings(max_examples=100)
+@given(drawn=boards(), seed=st.integers(0, 2**32), known=st.sampled_from([0.0, 0.3]))
+def test_proofs_deadlines_and_ranks_of_a_part_of_the_plan_are_those_of_the_whole(
+    drawn, seed, known
+):
+    rng, rules = np.random.default_rng(seed), Rules(drawn.held_out, drawn.r_max)
+    sweep = Sweep(drawn, rng)
+    sweep.run(together=True)
+    bounds = sweep.bounds()
+    forgotten = rng.random(bounds.low.shape) < known  # in the middle of a sweep
+    bounds.low[forgotten], bounds.high[forgotten] = 0, INF
+    limits = deadlines(bounds, rules.held_out, rules.r_max)
+    ranks = likely_winners_first(bounds, rules.held_out)
+    for place, second in sweep.stops[:6]:
+        columns, part, own, own_rules = part_of(bounds, place, rules)
+        facts = literal_proof(bounds, place, second, rules)
+        assert prove(bounds, place, second, rules) == facts
+        if limits.stop[place] <= second:
+            found = prove(part, own, second, own_rules)
+            assert [(s, columns[w], k, t) for s, w, k, t in found] == facts
+        of_part = deadlines(part, own_rules.held_out, rules.r_max)
+        np.testing.assert_array_equal(of_part.stop, limits.stop[:, columns])
+        np.testing.assert_array_equal(of_part.park, limits.park[:, columns])
+        of_part = likely_winners_first(part, own_rules.held_out).ravel()
+        np.testing.assert_array_equal(np.argsort(of_part), np.argsort(ranks[:, columns].ravel()))
+
+
+def test_a_proof_asks_seldom_whether_facts_are_enough(monkeypatch):
+    """Of 400 submissions one decides: that takes a number of questions that grows like log 400."""
+    bounds = Bounds.unknown((400, 1, 1, 5))
+    bounds.low[:] = INF
+    bounds.low[7, 0, 0, 0] = bounds.high[7, 0, 0, 0] = 1.0
+    asked = []
+    monkeypatch.setattr(pruning, "deadlines", lambda *a: asked.append(1) or deadlines(*a))
+    assert prove(bounds, (300, 0, 0, 0), 4.0, Rules({}, 4.0)) == [(7, 0, 0, 0)]
+    assert len(asked) < 60
 
 
 def full_and_pruned(drawn, seed):
