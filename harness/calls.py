@@ -45,9 +45,16 @@ class InputQueue:
         return batch
 
     def go_to(self, position: int) -> None:
-        """Goes on behind so many batches."""
+        """Continues with the batch of this number."""
+        self.close()
         self._batches = self._build(start=position)
         self.position = position
+
+    def close(self) -> None:
+        """Ends what makes batches: no thread of it outlives the trial."""
+        close = getattr(self._batches, "close", None)  # generators have it
+        if close is not None:
+            close()
 
 
 class SubmissionCalls:
@@ -182,6 +189,11 @@ class SubmissionCalls:
         rng = (self._loop_words[1], self.step)
         returned = self._submission.prepare_for_eval(**self._keywords(self.step, rng))
         self._adopt("prepare_for_eval", returned)
+
+    def close(self) -> None:
+        """Ends the input queue, where there is one."""
+        if hasattr(self, "_input_queue"):
+            self._input_queue.close()
 
     def remember(self, row: EvalRow) -> None:
         """Adds an evaluation to what the submission may look at."""

@@ -66,7 +66,7 @@ def run_trial(
     """
     trial = _Trial(spec, workload, submission, clock, control, ranks, record)
     try:
-        with cudnn_benchmark(workload.cudnn_benchmark):
+        with cudnn_benchmark(workload.cudnn_benchmark), contextlib.closing(trial.calls):
             trial.set_up()
             return trial.result(trial.train())
     except BaseException as error:

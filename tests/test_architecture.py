@@ -24,7 +24,8 @@ ALLOWED = {
 
 SHARED = (  # what a workload's or a submission's folder may import besides itself
     "harness.spec", "scoring.files", "workloads.base", "workloads.arrays", "workloads.distributed",
-    "workloads.prepared", "workloads.resnet", "workloads.sklearn_data", "workloads.vocabulary",
+    "workloads.prefetch", "workloads.prepared", "workloads.resnet", "workloads.sklearn_data",
+    "workloads.vocabulary",
     "submissions.averaging", "submissions.cautious", "submissions.draws", "submissions.kronecker",
     "submissions.recipe", "submissions.schedules",
 )  # fmt: skip

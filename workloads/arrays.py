@@ -19,6 +19,7 @@ from harness.spec import (
 )
 from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
+from workloads.prefetch import on_device, read_ahead
 from workloads.prepared import Rows
 
 Columns = Mapping[str, np.ndarray | Rows]  # "inputs" [N, ...], "targets" [N, ...] and others
@@ -85,7 +86,7 @@ class ArrayWorkload(ModelWorkload):
                         batch = self.augmented(batch, draws[mine])
                     yield batch
 
-        return batches()
+        return read_ahead(batches(), self.read_ahead, self.device)
 
     def augmented(self, batch: Batch, draws: Tensor) -> Batch:
         """What becomes of a training batch; of `draws` [B, `augmentation_draws`] from [0, 1)."""
@@ -95,7 +96,7 @@ class ArrayWorkload(ModelWorkload):
         if self.augmentation_draws == 0:
             return None
         numbers = generator.random((count, self.augmentation_draws), dtype=np.float32)
-        return torch.from_numpy(numbers).to(self.device)
+        return on_device(numbers, self.device)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
@@ -154,15 +155,12 @@ class _Split:
     def take(self, indices: np.ndarray) -> Batch:
         """The examples of these numbers as a batch on the device."""
         if self._tensors is not None:
-            chosen = torch.from_numpy(indices).to(self._device)
+            chosen = on_device(indices, self._device)
             return {name: tensor[chosen] for name, tensor in self._tensors.items()}
         batch = {}
         for name, column in self._columns.items():
             rows = column.take(indices) if isinstance(column, Rows) else column[indices]
-            tensor = torch.from_numpy(rows)
-            if self._device.type == "cuda":
-                tensor = tensor.pin_memory()
-            batch[name] = tensor.to(self._device, non_blocking=True)
+            batch[name] = on_device(rows, self._device)
         return batch
 
     def __getitem__(self, name: str) -> Tensor:

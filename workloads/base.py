@@ -51,10 +51,13 @@ class ModelWorkload(Workload):
             dropout, which ignores what the submission gives.
         aux_dropout_rate: Used in its place where AlgoPerf v0.5 has a rate of its own: on the input
             of speech models, on the attention of translation; None: the same rate.
+        read_ahead: How many training batches a thread makes ahead of the training; 0 where they are
+            in memory, or come from processes of their own.
     """
 
     dropout_rate: float | None = None
     aux_dropout_rate: float | None = None
+    read_ahead: int = 0
 
     @abc.abstractmethod
     def build_model(self) -> nn.Module:

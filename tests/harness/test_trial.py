@@ -510,3 +510,14 @@ def test_cudnn_tries_its_algorithms_where_the_workload_says_so(time, monkeypatch
     run(time, workload, submission, max_steps=1)
     assert seen == [wanted]
     assert torch.backends.cudnn.benchmark is not wanted
+
+
+def test_a_cudnn_setting_of_a_submission_that_fails_does_not_outlive_its_trial(time, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+
+    def on_step(**_):
+        torch.backends.cudnn.benchmark = True
+        raise ValueError("no more")
+
+    run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step), max_steps=1)
+    assert torch.backends.cudnn.benchmark is False

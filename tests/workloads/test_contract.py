@@ -78,6 +78,12 @@ def test_variants_know_what_they_vary():
     assert all(name.startswith(base) for name, base in bases.items())
 
 
+def test_cudnn_chooses_algorithms_by_trying_them_except_where_algoperf_does_not():
+    without = ("criteo1tb", "librispeech_conformer")  # variants and minis too
+    for name in workloads.names():
+        assert workloads.get(name).cudnn_benchmark is not name.startswith(without), name
+
+
 @pytest.mark.parametrize("name", workloads.names())
 def test_every_parameter_has_a_type_and_the_head_is_known(name):
     workload = workloads.get(name)

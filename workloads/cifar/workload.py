@@ -17,6 +17,7 @@ from workloads.arrays import ArrayWorkload, Splits
 from workloads.base import read_targets
 from workloads.cifar import data
 from workloads.cifar.shapes import RECIPE, SHAPES, shapes
+from workloads.prefetch import on_device
 from workloads.prepared import Part
 from workloads.resnet import ResNet
 
@@ -60,7 +61,7 @@ def shifted(images: Tensor, draws: Tensor, padding: int) -> Tensor:
         padding: The frame's width.
     """
     count, _, height, width = images.shape
-    black = normalised(torch.zeros(3, 1, 1, device=images.device))
+    black = on_device(_BLACK, images.device)
     framed = black.repeat(count, 1, height + 2 * padding, width + 2 * padding)
     framed[:, :, padding:-padding, padding:-padding] = images
     windows = framed.unfold(2, height, 1).unfold(3, width, 1)
@@ -70,10 +71,11 @@ def shifted(images: Tensor, draws: Tensor, padding: int) -> Tensor:
 
 def normalised(pixels: Tensor) -> Tensor:
     """Inputs [..., 3, H, W] of pixels from 0 to 255."""
-    mean, deviation = (
-        torch.tensor(x, device=pixels.device).view(3, 1, 1) for x in (MEAN, DEVIATION)
-    )
+    mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, DEVIATION))
     return (pixels / 255 - mean) / deviation
+
+
+_BLACK = normalised(torch.zeros(3, 1, 1)).numpy()
 
 
 def _columns(images: np.ndarray, labels: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from harness.spec import Batch
+from workloads.prefetch import on_device
 
 
 class ClickLog:
@@ -43,12 +44,8 @@ class ClickLog:
         Inputs are log(max(count, 0) + 1), then the buckets, all float32: of a bucket above 2**24
         that leaves what its rounding leaves, as in AlgoPerf. Targets are [B, 1], weights [B].
         """
-        arrays = {name: torch.from_numpy(array) for name, array in self.lines(start, stop).items()}
-        if device.type == "cuda":
-            arrays = {
-                name: array.pin_memory().to(device, non_blocking=True)
-                for name, array in arrays.items()
-            }
+        lines = self.lines(start, stop)
+        arrays = {name: on_device(array, device) for name, array in lines.items()}
         dense = torch.log(arrays["counts"].float().relu() + 1)
         return {
             "inputs": torch.cat([dense, arrays["buckets"].float()], dim=1),

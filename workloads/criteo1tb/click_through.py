@@ -27,6 +27,7 @@ from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.model import DLRM
 from workloads.distributed import local_batch_size, summed, world
+from workloads.prefetch import read_ahead
 from workloads.prepared import Part
 
 
@@ -42,6 +43,7 @@ class ClickThroughRates(ModelWorkload):
     target_metric_name = "loss"
     target_direction = "min"
     dropout_rate = 0.0
+    cudnn_benchmark = False
     model_class: ClassVar[type[DLRM]] = DLRM
     model_options: ClassVar[dict[str, Any]] = {}
 
@@ -127,7 +129,7 @@ class ClickThroughRates(ModelWorkload):
                     mine = begin + rank * share
                     yield shuffled.batch(mine, mine + share, self.device)
 
-        return batches()
+        return read_ahead(batches(), self.read_ahead, self.device)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str

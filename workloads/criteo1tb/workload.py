@@ -38,7 +38,7 @@ class Criteo1TB(ClickThroughRates):
     max_allowed_runtime_sec = 7703.0
     eval_period_time_sec = 120.0
     step_hint = 10666
-    cudnn_benchmark = False
+    read_ahead = 10
 
     num_train_examples = 4195197692
     num_eval_train_examples = 83279872

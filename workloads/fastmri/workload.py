@@ -72,6 +72,7 @@ class Fastmri(UndersampledImages):
     eval_period_time_sec = 80.0
     step_hint = 18094
     compile_model = compile_loss = True
+    read_ahead = 10
 
     num_train_examples = 34742
     num_eval_train_examples = 3584

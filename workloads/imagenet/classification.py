@@ -137,9 +137,14 @@ class ImageClassification(ModelWorkload):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Inputs [B, 3, H, W] of pixels [B, H, W, 3] from 0 to 255."""
-        mean = torch.tensor(MEAN, device=pixels.device) * 255
-        deviation = torch.tensor(DEVIATION, device=pixels.device) * 255
+        mean, deviation = self._scale
         return ((pixels - mean) / deviation).permute(0, 3, 1, 2).contiguous()
+
+    @cached_property
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [3] of pixels, copied to the device once: a copy waits for it."""
+        mean, deviation = (torch.tensor(x, device=self.device) for x in (MEAN, DEVIATION))
+        return mean * 255, deviation * 255
 
 
 def _training_keys(

@@ -120,7 +120,6 @@ class SpokenHere(SpeechWorkload):
     dropout_rate = 0.0
     max_samples = 16_000
     max_tokens = 24
-    read_ahead = 0
 
     def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
         """Makes the utterances and tokens of what is said."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +28,7 @@ from workloads.librispeech.conformer import Conformer, ConformerConfig
 from workloads.librispeech.data import Preparation, Utterances
 from workloads.librispeech.deepspeech import DeepSpeech, DeepSpeechConfig
 from workloads.librispeech.layers import averaged_statistics
+from workloads.prefetch import on_device, read_ahead
 from workloads.vocabulary import UNKNOWN as BLANK
 from workloads.vocabulary import Vocabulary
 
@@ -47,7 +46,6 @@ class SpeechWorkload(ModelWorkload):
         config: The model's; its type decides which one.
         max_samples: Of an utterance, at 16 kHz.
         max_tokens: Of a transcript, EOS counted.
-        read_ahead: How many batches are read while the model trains.
     """
 
     loss_type = LossType.CTC_LOSS
@@ -56,7 +54,6 @@ class SpeechWorkload(ModelWorkload):
     config: ConformerConfig | DeepSpeechConfig
     max_samples: int
     max_tokens: int
-    read_ahead: int
 
     def build_model(self) -> nn.Module:
         """The acoustic model, initialised from torch's default generator."""
@@ -155,23 +152,14 @@ class SpeechWorkload(ModelWorkload):
         mine = slice(world()[0] * size, (world()[0] + 1) * size)
         seed = seed_of(rng)
 
-        def chosen() -> Iterator[np.ndarray]:
+        def batches() -> Iterator[Batch]:
             for epoch, begins in epochs(len(utterances), global_batch_size, start):
                 order = np.random.default_rng([seed, epoch]).permutation(len(utterances))
                 for begin in begins:
-                    yield order[begin : begin + global_batch_size][mine]
+                    chosen = order[begin : begin + global_batch_size][mine]
+                    yield self._batch(utterances, chosen)
 
-        def batches() -> Iterator[Batch]:
-            if not self.read_ahead:
-                yield from (self._batch(utterances, numbers) for numbers in chosen())
-            with ThreadPoolExecutor(self.read_ahead) as pool:
-                waiting: deque[Future[Batch]] = deque()
-                for numbers in chosen():
-                    waiting.append(pool.submit(self._batch, utterances, numbers))
-                    if len(waiting) > self.read_ahead:
-                        yield waiting.popleft().result()
-
-        return batches()
+        return read_ahead(batches(), self.read_ahead, self.device)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
@@ -211,13 +199,8 @@ class SpeechWorkload(ModelWorkload):
 
     def _batch(self, utterances: Utterances, numbers: np.ndarray) -> dict[str, Any]:
         """Inputs and targets on the device, made float there."""
-        tensors = {
-            name: torch.from_numpy(array)
-            for name, array in utterances.rows(numbers, self.max_tokens).items()
-        }
-        if self.device.type == "cuda":
-            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-        tensors = {n: t.to(self.device, non_blocking=True) for n, t in tensors.items()}
+        rows = utterances.rows(numbers, self.max_tokens)
+        tensors = {name: on_device(array, self.device) for name, array in rows.items()}
 
         def padded(name: str) -> Padded:
             values, lengths = tensors[name], tensors[f"{name}_lengths"]

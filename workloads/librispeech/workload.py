@@ -127,6 +127,7 @@ class LibriSpeechConformerMini(SpokenHere):
     budget_steps = 1200
     eval_period_steps = 150
     step_hint = 1200
+    cudnn_benchmark = False
     config = ConformerConfig(
         vocab_size=32, width=32, heads=4, layers=1, masks=_FEW_MASKS, batch_norm_momentum=0.02
     )

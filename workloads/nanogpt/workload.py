@@ -46,6 +46,7 @@ class Nanogpt(LanguageModelling):
     eval_period_time_sec = 60.0
     step_hint = 19073
     compile_model = True
+    read_ahead = 10
 
     num_train_examples = 9765625
     num_eval_train_examples = 1024

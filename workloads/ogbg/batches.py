@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.spec import DataError
 from workloads.ogbg.model import GraphsTuple
+from workloads.prefetch import on_device
 
 
 class Size(NamedTuple):
@@ -69,7 +70,7 @@ class Graphs:
         """
         size = self.size_of(numbers)
         room = padded or size
-        chosen = torch.from_numpy(numbers).to(self.device)
+        chosen = on_device(numbers, self.device)
         n_node, n_bond = self._n_node[chosen], self._n_bond[chosen]
         atoms = _rows(self._first_node[chosen], n_node, size.nodes)
         bonds = _rows(self._first_bond[chosen], n_bond, size.edges // 2)
@@ -78,8 +79,8 @@ class Graphs:
         labels = _padded(self.labels[chosen], room.graphs, -1)
         counts = torch.stack([n_node, 2 * n_bond])
         if room.graphs > size.graphs:
-            rest = torch.tensor([room.nodes - size.nodes, room.edges - size.edges])
-            counts = torch.cat([counts, rest.to(self.device)[:, None]], dim=1)
+            rest = np.array([[room.nodes - size.nodes], [room.edges - size.edges]])
+            counts = torch.cat([counts, on_device(rest, self.device)], dim=1)
         n_node, n_edge = _padded(counts.T, room.graphs, 0).unbind(1)
         inputs = GraphsTuple(
             nodes=_padded(self._nodes[atoms].float(), room.nodes, 0),

@@ -22,6 +22,7 @@ from harness.spec import (
 )
 from workloads.base import ModelWorkload, cross_entropy, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
+from workloads.prefetch import on_device, read_ahead
 from workloads.wmt import evaluation
 from workloads.wmt.data import Arrays, Pairs, Preparation, row_batches
 from workloads.wmt.layers import Config
@@ -160,7 +161,7 @@ class TranslationWorkload(ModelWorkload):
                 chosen = chosen[before : before + per_row[mine].sum()]
                 yield self._batch(pairs.packed(chosen, per_row[mine], width))
 
-        return batches()
+        return read_ahead(batches(), self.read_ahead, self.device)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
@@ -185,10 +186,7 @@ class TranslationWorkload(ModelWorkload):
 
     def _batch(self, arrays: Arrays) -> Batch:
         """Arrays as tensors on the device."""
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        if self.device.type == "cuda":
-            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
-        return {name: t.to(self.device, non_blocking=True) for name, t in tensors.items()}
+        return {name: on_device(array, self.device) for name, array in arrays.items()}
 
 
 def _unwrapped(model: nn.Module) -> Transformer:

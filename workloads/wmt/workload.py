@@ -51,6 +51,7 @@ class Wmt(TranslationWorkload):
     eval_batch_size = 128
 
     compile_model = compile_loss = True
+    read_ahead = 10
     dropout_rate = 0.1
     config = Config()
 
