@@ -156,7 +156,7 @@ def test_a_failure_after_the_short_trials_is_found_with_its_step(chronograd, tmp
 
 def test_a_submission_that_ends_itself_early_is_checked_to_the_end(chronograd, tmp_path):
     old = "    optimizer.step()"
-    new = f"    from harness import spec\n{old}\n    raise spec.TrainingCompleteError"
+    new = f"{old}\n    raise spec.TrainingCompleteError"
     assert broken(mine(chronograd, tmp_path, old, new)) == {}
 
 
