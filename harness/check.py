@@ -18,12 +18,22 @@ from typing import Any
 
 import torch
 
-from harness import submission
+from harness import review, submission
 from harness.clock import Clock, LapClock, StepClock
 from harness.finding import Finding, unmet_need
 from harness.imports import off_limits
 from harness.ranks import Ranks
-from harness.rehearsal import CutOffError, Recorder, make_spec, plain_sgd, train
+from harness.rehearsal import (
+    PERIODS,
+    STEP_HINT,
+    CutOffError,
+    Recorder,
+    equal,
+    make_spec,
+    plain_sgd,
+    same,
+    train,
+)
 from harness.search_space import load as load_search_space
 from harness.spec import Workload
 from harness.submission import Submission
@@ -80,6 +90,7 @@ def findings(
         yield checker.ignores_names(first_number)
         yield checker.memory(first_number)
         yield checker.speed(first_number)
+        yield from checker.for_reviewers(first_number)
 
 
 Trained = tuple[TrialResult, Recorder, list[torch.Tensor]]
@@ -180,7 +191,7 @@ class _Checker:
         trained = self._train(number, control=control)
         metrics, parameters = self.reference[number]
         known = [row.metrics for row in trained[0].rows]
-        if not _equal(known, metrics) or not _same(parameters, trained[2]):
+        if not equal(known, metrics) or not same(parameters, trained[2]):
             what = trained[0].message or "the resumed trial differs from the one not cut off"
             return Finding("resumes exactly", where, False, what, mend)
         return Finding("resumes exactly", where, True)
@@ -218,6 +229,18 @@ class _Checker:
         what = f"a step takes {ratio:.1f} times that of SGD" if ratio > SLOW else ""
         return Finding("speed", self._make_workloads()[number].name, True, what)
 
+    def for_reviewers(self, number: int) -> Iterator[Finding]:
+        """What is legal, and worth a look; a whole run of official proportions shows some of it."""
+        watch = review.Watch(submission.load(self._place), self._point)
+        self._train(number, watch.submission, steps=PERIODS, period=1)
+        remarks = [
+            *review.of_sources(submission.file_of(self._place).parent),
+            *review.of_losses([metrics for metrics, _ in self.reference.values()]),
+            *watch.remarks(STEP_HINT),
+        ]
+        for remark in remarks or [""]:
+            yield Finding("for reviewers", str(self._place), True, remark)
+
     def _step_seconds(self, number: int, loaded: Submission) -> float:
         """The median of the steps there were, the first quarter of them left out."""
         clock = LapClock()
@@ -234,10 +257,10 @@ class _Checker:
         for ours, theirs, row in zip(
             (row.metrics for row in recorder.rows), metrics, recorder.rows, strict=False
         ):
-            if not _equal([ours], [theirs]):
+            if not equal([ours], [theirs]):
                 what = f"losses differ at step {row.global_step}"
                 return Finding(check, where, False, what, mend)
-        if len(recorder.rows) != len(metrics) or not _same(parameters, expected):
+        if len(recorder.rows) != len(metrics) or not same(parameters, expected):
             what = result.message or f"parameters differ after {STEPS} steps"
             return Finding(check, where, False, what, mend)
         return Finding(check, where, True)
@@ -260,19 +283,6 @@ class _Checker:
         clock = clock or StepClock(1.0)
         result, parameters = train(loaded, workload, spec, clock, recorder, self._ranks)
         return result, recorder, parameters
-
-
-def _equal(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> bool:
-    """Whether rows of metrics are equal; NaN equals NaN."""
-    return repr(ours) == repr(theirs)
-
-
-def _same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
-    """Whether tensors are equal; NaN equals NaN."""
-    return len(ours) == len(theirs) and all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
-        for a, b in zip(ours, theirs, strict=True)
-    )
 
 
 def _held(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:

@@ -15,11 +15,23 @@ _OURS = ("harness", "scoring", "workloads", "submissions")
 
 def off_limits(folder: Path) -> Iterator[tuple[Path, int, str]]:
     """Imports of this project's code that is not for submissions: file, line and name."""
+    for file, line, name in imports(folder):
+        if name.split(".")[0] in _OURS and not name.startswith(_OWN):
+            yield file, line, name
+
+
+def imports(folder: Path) -> Iterator[tuple[Path, int, str]]:
+    """All imports: file, line and name."""
+    for file, node in nodes(folder):
+        for name in _imported(node):
+            yield file, getattr(node, "lineno", 0), name
+
+
+def nodes(folder: Path) -> Iterator[tuple[Path, ast.AST]]:
+    """The syntax trees of a submission's files: file and node."""
     for file in files_of(folder):
         for node in _nodes(file):
-            for name in _imported(node):
-                if name.split(".")[0] in _OURS and not name.startswith(_OWN):
-                    yield file, getattr(node, "lineno", 0), name
+            yield file, node
 
 
 def _nodes(file: Path) -> Iterator[ast.AST]:

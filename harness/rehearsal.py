@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from harness.spec import ForwardPassMode, Workload
 from harness.submission import Submission, name_of
 from harness.trial import run_trial
 from scoring.records import EvalRow, TrialResult, TrialSpec
+
+PERIODS = 100  # evaluations in a budget
+STEP_HINT = 75  # of them are before the step hint
 
 
 class CutOffError(BaseException):
@@ -102,9 +106,9 @@ def make_spec(
     """A trial of `steps` steps with an evaluation every `period`, on the step clock.
 
     It is the beginning of a training run with the proportions of the official workloads: the budget
-    is 100 evaluation periods, and the step hint what fits into three quarters of it.
+    is PERIODS evaluation periods, and the step hint what fits into STEP_HINT of them.
     """
-    budget = 100 * period
+    budget = PERIODS * period
     return TrialSpec(
         submission=name_of(place),
         submission_path=str(place),
@@ -120,9 +124,22 @@ def make_spec(
         budget_seconds=float("inf"),
         max_allowed_runtime_sec=float(budget),
         eval_period_seconds=float(period),
-        step_hint=max(1, 3 * budget // 4),
+        step_hint=STEP_HINT * period,
         max_steps=steps,
         until="budget",
+    )
+
+
+def equal(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> bool:
+    """Whether rows of metrics are equal; NaN equals NaN."""
+    return repr(ours) == repr(theirs)
+
+
+def same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    """Whether tensors are equal; NaN equals NaN."""
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
     )
 
 

@@ -5,8 +5,10 @@ import json
 import pytest
 import torch
 
-from harness import submission
-from harness.check import findings
+from harness import rehearsal, review, search_space, submission
+from harness.check import ALONE, findings
+from harness.clock import StepClock
+from scoring.records import Status
 from tests.fixtures.algoperf import write
 from workloads import tiny
 
@@ -23,7 +25,7 @@ def broken(place, make_workloads=some_workloads, point=None):
     assert {finding.check for finding in found} <= {
         "signatures", "off limits", "trains", "one seed repeats", "no state leaks",
         "resumes exactly", "trains for 160 steps", "one path for every workload",
-        "bounded memory", "speed",
+        "bounded memory", "speed", "for reviewers",
     }  # fmt: skip
     assert all(finding.mend for finding in found if not finding.passed)
     return {finding.check: finding.what for finding in found if not finding.passed}
@@ -207,6 +209,69 @@ def test_files_that_python_3_cannot_read_are_passed_over(chronograd, tmp_path):
     assert "marked.py:1 imports harness.clock" in broken(place)["off limits"]
     (place / "marked.py").unlink()
     assert broken(place) == {}
+
+
+ADAM = """    for p in model.parameters():
+        m, v, t = optimizer_state.get(p) or (0.0, 0.0, 0)
+        m, v, t = 0.9 * m + 0.1 * p.grad, 0.999 * v + 0.001 * p.grad**2, t + 1
+        optimizer_state[p] = m, v, t
+        p.data -= 1e-2 * ((m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8) + 0.01 * p.data)
+"""
+SEEN_BY_REVIEWERS = {
+    "nothing": ("    optimizer.step()", "    pass", "the parameters never change"),
+    "a longer schedule": (
+        "    if global_step < workload.step_hint:", "    if True:",
+        "the learning rate still changes after the step hint",
+    ),
+    "AdamW": ("    optimizer.step()\n", ADAM, "its updates equal those of AdamW"),
+    "gc": ("import torch\n", "import gc\nimport torch\n", "submission.py:7 imports gc"),
+    "ctypes": (
+        "import torch\n", "import torch\nfrom ctypes import util\n",
+        "submission.py:8 imports ctypes.util",
+    ),
+    "a local import": (
+        "    optimizer.step()", "    import socket; optimizer.step()", " imports socket",
+    ),
+    "frames": (
+        "import torch\n", "import sys\nimport torch\nF = sys._getframe\n",
+        "submission.py:9 uses _getframe",
+    ),
+    "a file": ("import torch\n", "import torch\nCACHE = '/tmp/w.pt'\n", "names '/tmp/w.pt'"),
+}  # fmt: skip
+
+
+def reviewed(place):
+    """The remarks of a whole training run on one workload, and of the sources."""
+    loaded, file = submission.load(place), submission.search_space_of(place)
+    point = search_space.load(file).points(0, 1, 1)[0][0] if file.is_file() else None
+    watch, workload = review.Watch(loaded, point), tiny.workloads()[0]
+    spec = rehearsal.make_spec(place, workload, point, 0, rehearsal.PERIODS, 1)
+    clock, recorder = StepClock(1.0), rehearsal.Recorder()
+    result, _ = rehearsal.train(watch.submission, workload, spec, clock, recorder, ALONE)
+    assert result.status is not Status.FAILED, result.traceback
+    return [*review.of_sources(place), *watch.remarks(rehearsal.STEP_HINT)]
+
+
+@pytest.mark.parametrize("trick", SEEN_BY_REVIEWERS)
+def test_reviewers_get_a_remark(chronograd, tmp_path, trick):
+    old, new, remark = SEEN_BY_REVIEWERS[trick]
+    assert any(remark in found for found in reviewed(mine(chronograd, tmp_path, old, new)))
+
+
+def test_remarks_for_reviewers_are_no_breach(chronograd, tmp_path):
+    old = "    optimizer.step()"
+    new = "    [p.grad.neg_() for p in model.parameters()]; optimizer.step(); import gc"
+    mine(chronograd, tmp_path, old, new)
+    code, out, _ = chronograd("check", "mine")
+    assert code == 0
+    assert "note for reviewers" in out
+    assert "the training loss fell on none of 5 workloads" in out
+    assert "imports gc" in out
+
+
+@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "heavy_ball", "adopt", "mars"])
+def test_other_methods_are_not_taken_for_known_ones(name):
+    assert reviewed(submission.find(f"external_tuning/{name}")) == []
 
 
 TOGETHER = """    import torch.distributed as dist
