@@ -7,6 +7,7 @@ and a submission may have reasons to import `gc`.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
@@ -111,7 +112,7 @@ class Watch:
         if len(set(after)) > 1:
             yield "the learning rate still changes after the step hint"
         for rule in self._rules or []:
-            if rule.equal and not any(word in self._name for word in rule.names):
+            if rule.equal and not rule.names.search(self._name):
                 yield f"its updates equal those of {rule.text}"
                 break
 
@@ -123,8 +124,8 @@ class _Rule:
     a multiple of the parameter (decoupled weight decay), to TOLERANCE.
     """
 
-    names: tuple[str, ...] = ()
-    text = ""
+    names: re.Pattern[str]  # of submissions that say so
+    text: str
 
     def __init__(self) -> None:
         self._steps: dict[int, int] = {}
@@ -161,7 +162,7 @@ class _Rule:
 class _Sgd(_Rule):
     """torch.optim.SGD."""
 
-    names = ("sgd", "momentum", "nesterov", "heavy_ball")
+    names = re.compile(r"sgd|momentum|nesterov|heavy_?ball")
 
     def __init__(self, momentum: float, decay: float, *, nesterov: bool) -> None:
         super().__init__()
@@ -182,7 +183,7 @@ class _Sgd(_Rule):
 class _Adam(_Rule):
     """torch.optim.AdamW, and Adam."""
 
-    names = ("adam",)
+    names = re.compile(r"adam")
 
     def __init__(self, beta1: float, beta2: float, eps: float, decay: float) -> None:
         super().__init__()
