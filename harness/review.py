@@ -183,7 +183,7 @@ class _Sgd(_Rule):
 class _Adam(_Rule):
     """torch.optim.AdamW, and Adam."""
 
-    names = re.compile(r"adam")
+    names = re.compile(r"adamw?")
 
     def __init__(self, beta1: float, beta2: float, eps: float, decay: float) -> None:
         super().__init__()
