@@ -11,12 +11,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray.job_config import JobConfig
 
 from scoring.records import UserError
 
 
 class ClusterError(UserError):
     """The cluster cannot be used; the message says why and what to do."""
+
+
+class _Installed(JobConfig):
+    """Workers import what is installed on their nodes.
+
+    Ray would put the driver's working directory first on their import path, and the folder of its
+    script, unless the job brings a working directory.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
 
 
 def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[str, float]]:
@@ -44,6 +56,7 @@ def connect(address: str | None) -> None:
             include_dashboard=None if address else False,
             log_to_driver=False,
             logging_level=logging.ERROR,
+            job_config=_Installed(),
         )
     except Exception as error:  # noqa: BLE001 - Ray raises that class itself
         where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
