@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from harness import timers
 from harness.plan import PlannedWorkload
 from harness.status import SweepStatus, TrialState
 from scoring.records import Goal, Status, printable
@@ -91,7 +91,7 @@ def describe_driver(status: SweepStatus) -> str:
     who = f"process {status.driver['pid']} on {status.driver['host']}"
     if not status.alive:
         return f"No driver is at work; the latest was {who}."
-    at_work = describe_seconds(max(0.0, time.time() - status.driver["time"]))
+    at_work = describe_seconds(max(0.0, timers.time() - status.driver["time"]))
     return f"The driver, {who}, has been at work for {at_work}."
 
 

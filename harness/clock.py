@@ -9,9 +9,10 @@ stretch of steps becomes twice as slow as the one before it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Protocol
+
+from harness import timers
 
 
 class Clock(Protocol):
@@ -51,8 +52,8 @@ class WallClock:
     def __init__(
         self,
         synchronise: Callable[[], object] = lambda: None,
-        now: Callable[[], float] = time.perf_counter,
-        cpu_now: Callable[[], float] = time.process_time,
+        now: Callable[[], float] = timers.perf_counter,
+        cpu_now: Callable[[], float] = timers.process_time,
     ) -> None:
         self.seconds = 0.0
         self.cpu_seconds = 0.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import statistics
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
+from harness import timers
 from harness.attempt import LoadWorkload
 from harness.nodes import ClusterError, connect, living_nodes
 from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
@@ -186,7 +186,7 @@ class Cluster:
         """Waits until something happens, and takes in what did."""
         if not running:
             if waiting:
-                time.sleep(TURN_SECONDS)
+                timers.sleep(TURN_SECONDS)
             return
         followers = {ref: s for s, attempt in running.items() for ref in attempt.team.followers}
         heard, _ = ray.wait([*running, *followers], num_returns=1, timeout=TURN_SECONDS)
@@ -222,7 +222,7 @@ class Cluster:
             kind, payload = ray.get(next(stream))
         except (RayError, StopIteration) as error:
             return _lost(spec, error, driver)
-        attempt.heard = time.monotonic()
+        attempt.heard = timers.monotonic()
         attempt.loaded = attempt.loaded or kind == "loaded"
         if kind == "started":
             attempt.began = True
@@ -262,7 +262,7 @@ class Cluster:
 
     def _hangs(self, attempt: _Running) -> str:
         """Why an attempt is to be ended, "" where it is not."""
-        silent = time.monotonic() - attempt.heard if attempt.began else 0.0
+        silent = timers.monotonic() - attempt.heard if attempt.began else 0.0
         if not attempt.loaded:
             late = silent > max(HANG_TIMEOUT, self._hang_timeout)
             return f"its imports did not end within {silent:.0f} s" if late else ""

@@ -22,6 +22,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from harness import timers as timers  # before any submission is imported
 from harness.standins.absent import AbsentModule
 
 PACKAGE = "_submission"
@@ -43,8 +44,7 @@ def import_submission(file: Path) -> ModuleType:
 
     Whatever the file raises is raised.
     """
-    while _current:
-        _current.pop().forget()
+    forget_submission()
     importlib.invalidate_caches()
     imports = SubmissionImports(file)
     _current.append(imports)
@@ -54,6 +54,12 @@ def import_submission(file: Path) -> ModuleType:
         return importlib.import_module(f"{PACKAGE}.{file.stem}")
     finally:
         imports.hide_aliases()
+
+
+def forget_submission() -> None:
+    """Undoes what importing the latest submission did to the import system."""
+    while _current:
+        _current.pop().forget()
 
 
 class SubmissionImports(MetaPathFinder):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import ledger
+from harness import ledger, timers
 from harness.environment import scratch
 from harness.ledger import Ledger
 from harness.signals import undisturbed
@@ -98,12 +97,12 @@ class Driver:
             None where nothing should begin just now: what waits is for the end, or so many trials
             need not begin that those under way should be listened to in between.
         """
-        until = time.monotonic() + RECORDING_SECONDS
+        until = timers.monotonic() + RECORDING_SECONDS
         while (spec := self._queue.pop(waiting, parked=not wait)) is not None:
             if self.deadline(spec) > 0:
                 return spec
             self._needless(spec)
-            if wait and time.monotonic() > until:
+            if wait and timers.monotonic() > until:
                 return None
         return None
 
@@ -153,7 +152,7 @@ class Driver:
     @undisturbed()
     def heard(self, spec: TrialSpec, steps: int) -> None:
         """A sign of life: so many steps in this attempt; goes on record once a minute."""
-        attempt, now = self._running[spec.name], time.monotonic()
+        attempt, now = self._running[spec.name], timers.monotonic()
         if now - attempt.heard >= HEARTBEAT_SECONDS:
             attempt.heard = now
             self._append("heartbeat", spec, steps=steps)
@@ -181,7 +180,7 @@ class Driver:
         self._append("row", spec, row=row)
         attempt = self._running[spec.name]
         attempt.rows.append(row)
-        attempt.arrivals.append((time.monotonic(), row.total_seconds))
+        attempt.arrivals.append((timers.monotonic(), row.total_seconds))
         if self._limits is not None and self._limits.forbid(spec, attempt.rows):
             attempt.given_up = True
         self._watcher.measured(spec, row)

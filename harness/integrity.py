@@ -19,7 +19,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, process_time
 from types import FunctionType
 from typing import Any
 
@@ -31,6 +30,7 @@ from harness import audit, checksums
 from harness.clock import Clock
 from harness.spec import Workload
 from harness.streams import Streams
+from harness.timers import monotonic, process_time
 from scoring.records import TrialSpec
 
 MOST = 20  # things of one kind that are recorded

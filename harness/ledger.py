@@ -10,7 +10,6 @@ import fcntl
 import json
 import math
 import os
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from harness import timers
 from scoring.records import TIMES, Failure, Status, UserError, row_from_plain, to_plain
 
 FILE = "ledger.jsonl"
@@ -75,7 +75,7 @@ class Ledger:
             LedgerError: The disk is full, or the ledger is no longer where it was; what was
                 written before stays as it is.
         """
-        record = {"sequence": self._sequence, "time": time.time(), "event": event, **data}
+        record = {"sequence": self._sequence, "time": timers.time(), "event": event, **data}
         line = (json.dumps(to_plain(record), allow_nan=False) + "\n").encode()
         descriptor = self._file.fileno()
         size = os.fstat(descriptor).st_size
@@ -97,7 +97,7 @@ class Ledger:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                time.sleep(0.05)
+                timers.sleep(0.05)
             else:
                 return True
         return False

@@ -183,7 +183,7 @@ def plan_submission(
         search_space: The name of the submission's search-space file, or its path.
         points: Given points [study][trial], which no search space is then needed for.
     """
-    submission.load(place)
+    submission.validate(place)
     if tuning == "external" and points is None:
         file = submission.search_space_of(place, search_space)
         points = load_search_space(file).points(seed, studies, trials)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from harness import timers
 from harness.board import describe_goal, describe_hours, describe_trials, draw
 from harness.plan import Experiment
 from harness.status import SweepStatus, read_status
@@ -78,7 +78,7 @@ class PlainProgress:
         self._total = self._done = 0
         self._out: Path | None = None
         self._status: SweepStatus | None = None  # read when it is first needed
-        self._said = time.monotonic()
+        self._said = timers.monotonic()
 
     def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Says how much there is to do."""
@@ -106,7 +106,7 @@ class PlainProgress:
 
     def break_silence(self) -> None:
         """Sums up where nothing was said for long; called by another thread."""
-        if self._out is None or time.monotonic() - self._said < SILENCE:
+        if self._out is None or timers.monotonic() - self._said < SILENCE:
             return
         self._status = self._status or read_status(self._out)
         self._status.refresh()
@@ -114,7 +114,7 @@ class PlainProgress:
 
     def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False)
-        self._said = time.monotonic()
+        self._said = timers.monotonic()
 
 
 class LiveProgress:

@@ -6,7 +6,6 @@ Hours are those of trials, on the submission clock; times of day are seconds sin
 from __future__ import annotations
 
 import heapq
-import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import ledger
+from harness import ledger, timers
 from harness.plan import read_experiment
 from scoring.records import Failure, RecordError, Status, first_line, to_plain
 from scoring.tree import read_ending, trial_folder
@@ -180,7 +179,7 @@ class SweepStatus:
         """
         if not self.running or not self._took:
             return None
-        now = time.time()
+        now = timers.time()
         ends = [0.0] * (self._slots - len(self._running))
         for trial in self._running.values():
             used = 0.0 if trial.row is None else float(trial.row["total_seconds"])

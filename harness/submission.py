@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 
+from harness import timers
 from harness.code import FILE as FILE
 from harness.code import FRAMEWORK
 from harness.code import MOST_BYTES as MOST_BYTES
@@ -40,7 +41,7 @@ from harness.code import file_of as file_of
 from harness.code import files_of as files_of
 from harness.code import name_of as name_of
 from harness.code import search_space_of as search_space_of
-from harness.compat import import_submission
+from harness.compat import forget_submission, import_submission
 from harness.signals import interrupted
 from harness.spec import Workload
 from scoring.records import TrialSpec, error_message
@@ -193,6 +194,17 @@ def load(place: Path) -> Submission:
         wants_train_state=bool(train_state),
         **functions,
     )
+
+
+def validate(place: Path) -> None:
+    """Loads a submission as `load` does, and leaves this process as it was; raises as `load`."""
+    working_directory = Path.cwd()
+    try:
+        load(place)
+    finally:
+        forget_submission()
+        timers.put_back()
+        os.chdir(working_directory)
 
 
 def _import(file: Path) -> ModuleType:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness import timers
 from harness.cli.options import JsonOption, console, print_json, say
 
 if TYPE_CHECKING:
@@ -56,6 +56,6 @@ def _follow(state: SweepStatus) -> None:
 
     with Live(draw(state, console), console=console, auto_refresh=False) as live:
         while state.alive:
-            time.sleep(REFRESH_SECONDS)
+            timers.sleep(REFRESH_SECONDS)
             state.refresh()
             live.update(draw(state, console), refresh=True)

@@ -114,7 +114,8 @@ def run(
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
     name = Path(submission.removesuffix("/submission.py")).resolve().name
-    out = out or Path("results/runs") / f"{name}-{workload}-{now}"
+    shown = out or Path("results/runs") / f"{name}-{workload}-{now}"
+    out = shown.absolute()  # the submission may change the working directory
     executor = ThisProcess(workloads.get)
     options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
     options |= {"max_steps": max_steps, "gpus_per_trial": int(on_gpu(device))}
@@ -136,7 +137,7 @@ def run(
     experiment, lines = draft.complete(out, executor), PlainProgress(console, rows=True)
     with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as watcher:
         summary = _uninterrupted(run_sweep, experiment, out, executor, watcher)
-    say(f"Records in {out}")
+    say(f"Records in {shown}")
     _exit_by(summary)
 
 
@@ -191,17 +192,20 @@ def sweep(
     from harness.team import Room
     from scoring import rulesets
 
+    history = history and [path.absolute() for path in history]
     if bool(history) != (pruning is Pruning.PREDICT):
         raise typer.BadParameter("--pruning predict goes with --history DIR")
     if resume is not None:
         refuse_beside_resume(context)
         with preparing() as progress:
-            draft, out = resumed(resume, studies, workloads.get, progress), resume
+            shown, out = resume, resume.absolute()
+            draft = resumed(out, studies, workloads.get, progress)
     else:
         if not submissions or out is None or (suite is None) == (not workload):
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
         options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
         options |= processes_of(gpus_per_trial, processes_per_trial)
+        shown, out = out, out.absolute()  # a submission may change the working directory
         say_which(submissions, tuning)
         with TemporaryDirectory() as aside, preparing() as progress:
             folder = Path(aside) if dry_run else out / DOTTED
@@ -225,7 +229,7 @@ def sweep(
         limits = limits_from(history, experiment, risk) if history else None
         how = (checkpoint_dir, max_attempts, exact, order, limits)
         summary = _uninterrupted(run_sweep, experiment, out, cluster, watcher, *how)
-    _conclude(summary, out)
+    _conclude(summary, shown)
 
 
 @contextmanager

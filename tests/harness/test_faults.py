@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import ledger
+from harness import ledger, timers
 from harness.ledger import LedgerError
 from harness.plan import EXPERIMENT_FILE, read_experiment
 from harness.sweep import run_sweep
@@ -134,7 +134,7 @@ def test_a_tree_that_goes_away_under_a_sweep_is_told(tmp_path, gone):
 def test_a_clock_that_moves_backwards_changes_nothing(tmp_path, monkeypatch):
     now = iter(range(10**9, 0, -(10**6)))
     with monkeypatch.context() as broken:
-        broken.setattr(time, "time", lambda: next(now))
+        broken.setattr(timers, "time", lambda: next(now))
         run_sweep(plan_toys("a", "b"), tmp_path / "out", Nothing(), Quiet())
     run_sweep(plan_toys("a", "b"), tmp_path / "calm", Nothing(), Quiet())
     experiment = plan_toys("a", "b")

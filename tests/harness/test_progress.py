@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from harness import ledger, progress
+from harness import ledger, progress, timers
 from harness.board import describe_seconds, draw
 from harness.progress import PlainProgress, describe_left, watch
 from harness.status import read_status
@@ -118,7 +118,7 @@ def test_a_log_that_is_not_silent_gets_none(log, tmp_path):
 
 
 def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(tmp_path, monkeypatch):
-    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    monkeypatch.setattr(timers, "time", lambda: 1000.0)
     took = TrialResult(status=Status.REACHED, submission_seconds=36.0, total_seconds=40.0)
     seen = []
 

@@ -5,8 +5,7 @@ import json
 import pytest
 from rich.text import Text
 
-from harness import ledger
-from harness.cli import status as command
+from harness import ledger, timers
 from harness.ledger import Ledger
 from harness.status import SweepStatus, read_status
 from harness.sweep import InterruptedSweepError, run_sweep
@@ -118,7 +117,7 @@ def test_a_directory_without_a_plan_is_refused(tmp_path):
 def clock(monkeypatch):
     """The time of day: a list of one number, for the test to set."""
     now = [1000.0]
-    monkeypatch.setattr("time.time", lambda: now[0])
+    monkeypatch.setattr("harness.timers.time", lambda: now[0])
     return now
 
 
@@ -263,7 +262,7 @@ def test_watch_refreshes_until_the_driver_is_gone(mid_sweep, chronograd, monkeyp
             with book:
                 book.append("pruned", trial="d/study_0/toy/trial_1", attempt=1)
 
-    monkeypatch.setattr(command.time, "sleep", work_on)
+    monkeypatch.setattr(timers, "sleep", work_on)
     code, out, _ = chronograd("status", mid_sweep, "--watch")
     said = Text.from_ansi(out).plain
     assert (code, sleeps) == (0, [2.0, 2.0])
@@ -276,7 +275,7 @@ def test_ctrl_c_ends_watching_and_not_the_sweep(mid_sweep, chronograd, monkeypat
     def press(seconds):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.time, "sleep", press)
+    monkeypatch.setattr(timers, "sleep", press)
     with Ledger(mid_sweep):
         code, out, _ = chronograd("status", mid_sweep, "--watch")
         assert ledger.is_held(mid_sweep)
