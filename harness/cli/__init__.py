@@ -53,6 +53,11 @@ def main() -> None:
             app()
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
+        except ModuleNotFoundError as error:
+            if debug or error.name is None:
+                raise
+            package = error.name.partition(".")[0]
+            _fail(f"this needs the Python package {package}, which is not installed", 2)
         except Exception as error:
             if debug or not isinstance(error, _user_errors()):
                 raise

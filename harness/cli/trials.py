@@ -186,10 +186,8 @@ def sweep(
     import workloads
     from harness.cli import dotted
     from harness.cli.history import limits_from
-    from harness.cluster import Cluster
     from harness.prepare import Request, check, resumed
     from harness.sweep import run_sweep
-    from harness.team import Room
     from scoring import rulesets
 
     history = history and [path.absolute() for path in history]
@@ -221,6 +219,9 @@ def sweep(
     if dry_run:
         say(draft.describe())
         return
+    from harness.cluster import Cluster
+    from harness.team import Room
+
     room = Room.of(draft.fields, exclusive_nodes)
     cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
     with _onlookers(track, out) as watcher, closing(cluster):

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
-from pyarrow import csv
 
 from harness.spec import DataError
 from workloads.criteo1tb.farmhash import fingerprint64
+
+if TYPE_CHECKING:  # imported where files are parsed: prepared data is read without it
+    import pyarrow as pa
 
 RECIPE = "criteo1tb 1"  # the version of what `parse` makes
 COUNTS = 13
@@ -97,6 +99,9 @@ def parse(path: Path) -> dict[str, np.ndarray]:
     Raises:
         DataError: It cannot be read, or a line is not as it should be; says which one.
     """
+    import pyarrow as pa
+    from pyarrow import csv
+
     names = ["label", *(f"count {n}" for n in range(COUNTS)), *map(str, range(len(BUCKETS)))]
     types = [pa.uint8(), *[pa.int32()] * COUNTS, *[pa.string()] * len(BUCKETS)]
     try:

@@ -8,7 +8,6 @@ categories follow Zipf's law, so that frequent ones are learned early and rare o
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from workloads.criteo1tb.data import COUNTS, hash_buckets
 
@@ -23,6 +22,8 @@ _WORLD, _LINES = 0, 1  # random streams
 
 def generate(seed: int, lines: int) -> dict[str, np.ndarray]:
     """Arrays of so many lines, as `data.parse` gives them for a file."""
+    import pyarrow as pa
+
     world = np.random.default_rng([_WORLD])
     rng = np.random.default_rng([_LINES, seed])
     log_odds = np.full(lines, MEAN_LOG_ODDS)
