@@ -16,6 +16,7 @@ from harness.spec import Batch, DataError, TrainingCompleteError, Workload
 from harness.state import StateCodec
 from harness.streams import Streams
 from harness.submission import Submission, SubmissionError, WorkloadView
+from harness.work import TrainingWork
 from scoring.records import EvalRow, TrialSpec, error_message
 
 
@@ -69,15 +70,22 @@ class SubmissionCalls:
         eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
         train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
         not_resumable: Why the submission's state cannot be saved, "" where it can.
+        work: The training work of the last call.
     """
 
     def __init__(
-        self, submission: Submission, workload: Workload, spec: TrialSpec, streams: Streams
+        self,
+        submission: Submission,
+        workload: Workload,
+        spec: TrialSpec,
+        streams: Streams,
+        processes: int = 1,
     ) -> None:
         self._submission, self._workload, self._spec = submission, workload, spec
         self._streams = streams
         self._loop_words = streams.loop.tolist()
-        self._view = WorkloadView(workload, spec)
+        self.work = TrainingWork(workload, spec.batch_size, processes)
+        self._view = WorkloadView(workload, spec, self.work.model_fn)
         self._hyperparameters = _named(spec.hyperparameters)
         self.step = 0
         self.eval_results: list[tuple[int, dict[str, float]]] = []
@@ -127,7 +135,7 @@ class SubmissionCalls:
         if not isinstance(self._optimizer_state, dict):
             raise _violation("init_optimizer_state", "a dict", self._optimizer_state)
         try:
-            boundary = [self._view, self._workload, input_queue]
+            boundary = [self._view, self._workload, input_queue, self.work.hook]
             self._codec = StateCodec(self._roots(), boundary)
         except NotResumableError as error:
             self.not_resumable = str(error)
@@ -168,6 +176,7 @@ class SubmissionCalls:
         """
         step, rng = self.step, (self._loop_words[0], self.step)
         self.step += 1
+        self.work.begin()
         batch = self._submission.data_selection(
             self._view, self._input_queue, self._optimizer_state, self.params, self.model_state,
             self._hyperparameters, step, rng,
@@ -184,6 +193,7 @@ class SubmissionCalls:
 
     def prepare_for_eval(self) -> None:
         """Calls `prepare_for_eval` where the submission has it."""
+        self.work.begin()
         if self._submission.prepare_for_eval is None:
             return
         rng = (self._loop_words[1], self.step)

@@ -20,6 +20,7 @@ class Clock(Protocol):
 
     seconds: float  # the submission clock, exact while paused
     cpu_seconds: float  # CPU time of the process over the same stretches
+    work: float  # training work so far, in the units of `harness.work`
 
     def now(self) -> float:
         """Seconds on an arbitrary scale that never pauses, for everything that is not charged."""
@@ -30,13 +31,16 @@ class Clock(Protocol):
     def pause(self) -> None:
         """Stops charging, after the device has finished what it was given; idempotent."""
 
-    def step(self, limit: float) -> float:
-        """Called after every step: the seconds charged so far.
+    def add_work(self, work: float) -> None:
+        """Adds training work that was done outside of steps."""
+
+    def step(self, limit: float, work: float = 1.0) -> float:
+        """Called after every step, with its training work: the seconds charged so far.
 
         Exact where a further step could pass `limit`, else without waiting for the device.
         """
 
-    def go_on_from(self, steps: int, seconds: float, cpu_seconds: float) -> None:
+    def go_on_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
         """Sets a clock that has not run to where a checkpoint was made."""
 
 
@@ -55,8 +59,7 @@ class WallClock:
         now: Callable[[], float] = timers.perf_counter,
         cpu_now: Callable[[], float] = timers.process_time,
     ) -> None:
-        self.seconds = 0.0
-        self.cpu_seconds = 0.0
+        self.seconds = self.cpu_seconds = self.work = 0.0
         self.now = now
         self._cpu_now = cpu_now
         self._synchronise = synchronise
@@ -81,8 +84,13 @@ class WallClock:
         self.seconds += self.now() - self._resumed_at
         self.cpu_seconds += self._cpu_now() - self._cpu_resumed_at
 
-    def step(self, limit: float) -> float:
-        """Called after every step: the seconds charged so far."""
+    def add_work(self, work: float) -> None:
+        """Adds training work that was done outside of steps."""
+        self.work += work
+
+    def step(self, limit: float, work: float = 1.0) -> float:
+        """Called after every step, with its training work: the seconds charged so far."""
+        self.work += work
         self._steps += 1
         if self._steps < self._next_sync:
             return self.seconds + self.now() - self._resumed_at
@@ -94,9 +102,9 @@ class WallClock:
         self._next_sync = self._steps + max(1, int(min(left, 1e9) / 2))
         return seconds
 
-    def go_on_from(self, steps: int, seconds: float, cpu_seconds: float) -> None:
+    def go_on_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
         """Sets a clock that has not run to where a checkpoint was made."""
-        self.seconds, self.cpu_seconds = seconds, cpu_seconds
+        self.work, self.seconds, self.cpu_seconds = work, seconds, cpu_seconds
         self._seconds_at_sync = seconds
 
 
@@ -113,9 +121,9 @@ class LapClock(WallClock):
         super().resume()
         self._lap_began = self.now()
 
-    def step(self, limit: float) -> float:
+    def step(self, limit: float, work: float = 1.0) -> float:
         """Ends a lap and begins the next."""
-        seconds = super().step(limit=0.0)  # a limit that is near: synchronised every time
+        seconds = super().step(0.0, work)  # a limit that is near: synchronised every time
         now = self.now()
         self.laps.append(now - self._lap_began)
         self._lap_began = now
@@ -123,17 +131,15 @@ class LapClock(WallClock):
 
 
 class StepClock:
-    """Charges each step the same: runs are then reproducible bit for bit.
+    """Charges training work instead of time: runs are then reproducible bit for bit.
 
     Args:
-        step_seconds: What a step is charged.
+        step_seconds: The charge for one unit of work, which is an ordinary step.
     """
 
     def __init__(self, step_seconds: float) -> None:
-        self.seconds = 0.0
-        self.cpu_seconds = 0.0
+        self.seconds = self.cpu_seconds = self.work = 0.0
         self._step_seconds = step_seconds
-        self._steps = 0
 
     def now(self) -> float:
         """The submission clock itself: what is not charged takes no time at all."""
@@ -145,12 +151,16 @@ class StepClock:
     def pause(self) -> None:
         """Nothing to stop."""
 
-    def step(self, limit: float) -> float:
-        """Charges one step; returns the seconds so far."""
-        self._steps += 1
-        self.seconds = self._steps * self._step_seconds
+    def add_work(self, work: float) -> None:
+        """Charges training work."""
+        self.work += work
+        self.seconds = self.work * self._step_seconds
+
+    def step(self, limit: float, work: float = 1.0) -> float:
+        """Charges a step's training work; returns the seconds so far."""
+        self.add_work(work)
         return self.seconds
 
-    def go_on_from(self, steps: int, seconds: float, cpu_seconds: float) -> None:
+    def go_on_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
         """Sets a clock that has not run to where a checkpoint was made."""
-        self._steps, self.seconds = steps, seconds
+        self.work, self.seconds = work, seconds

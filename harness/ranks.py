@@ -63,6 +63,10 @@ class Ranks:
         """The largest over all ranks, of every value."""
         return values
 
+    def mean(self, value: float) -> float:
+        """The mean over all ranks."""
+        return value
+
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose gradients are those of all ranks."""
         return model
@@ -89,6 +93,14 @@ class _Together(Ranks):
         held = torch.tensor(values, dtype=torch.float64)
         torch.distributed.all_reduce(held, torch.distributed.ReduceOp.MAX)
         return tuple(held.tolist())
+
+    def mean(self, value: float) -> float:
+        """The mean over all ranks."""
+        import torch
+
+        held = torch.tensor(value, dtype=torch.float64)
+        torch.distributed.all_reduce(held)
+        return held.item() / self.size
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model whose gradients are those of all ranks."""

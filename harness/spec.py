@@ -124,6 +124,7 @@ class Workload(abc.ABC):
     num_test_examples: int
     train_batch_size: int  # used where a submission has no number of its own
     eval_batch_size: int
+    padding_rows: int = 0  # of the logits of a training batch: rows at its end without an example
 
     compile_model: bool = False  # whether torch.compile wraps the model on a GPU
     compile_loss: bool = False  # whether it wraps `loss_fn` there, as submissions call it

@@ -262,12 +262,14 @@ class WorkloadView:
         "target_metric_name",
     )
 
-    def __init__(self, workload: Workload, spec: TrialSpec) -> None:
+    def __init__(
+        self, workload: Workload, spec: TrialSpec, model_fn: Callable[..., Any] | None = None
+    ) -> None:
         loss_fn: Callable[..., Any] = workload.loss_fn
         if workload.compile_loss and spec.compile and spec.device != "cpu":
             loss_fn = torch.compile(loss_fn)
         facts = {
-            "model_fn": lambda *args, **kwargs: workload.model_fn(*args, **kwargs),
+            "model_fn": model_fn or (lambda *args, **kwargs: workload.model_fn(*args, **kwargs)),
             "loss_fn": lambda *args, **kwargs: loss_fn(*args, **kwargs),
             "is_output_params": lambda key: workload.is_output_params(key),
             "loss_type": workload.loss_type,

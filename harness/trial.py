@@ -87,7 +87,7 @@ class _Trial:
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
         self.ranks, self.record = ranks, record
         self.streams = Streams.of(spec)
-        self.calls = SubmissionCalls(submission, workload, spec, self.streams)
+        self.calls = SubmissionCalls(submission, workload, spec, self.streams, ranks.size)
         self.started = clock.now()
         self.phase: Failure | None = Failure.WORKLOAD_ERROR  # whose fault an exception would be
         self.rows: list[EvalRow] = []
@@ -102,6 +102,7 @@ class _Trial:
         self.streams.seed_generators(self.ranks.rank)
         spec = self.spec
         model, model_state = self.workload.init_model_fn(self.streams.model, **spec.dropout)
+        self.calls.work.watch(model)
         params = self.ranks.wrap(model)
         if self.workload.compile_model and spec.compile and spec.device != "cpu":
             params = torch.compile(params)  # type: ignore[assignment]
@@ -125,7 +126,7 @@ class _Trial:
         while True:
             complete = calls.train_step()
             deadline = self.control.beat()
-            seconds = clock.step(min(budget, deadline))
+            seconds = clock.step(min(budget, deadline), self._charge(calls.work.of_step()))
             seconds, deadline, ended = self.ranks.decided(seconds, deadline, complete)
             complete = bool(ended)
             if calls.wants_train_state:
@@ -136,9 +137,11 @@ class _Trial:
                 continue
             if seconds < budget:
                 calls.prepare_for_eval()
+                clock.add_work(self._charge(calls.work.of_preparation()))
             clock.pause()
             self.record.paused(bare(calls.params), clock)
             clock.seconds, clock.cpu_seconds = self.ranks.largest(clock.seconds, clock.cpu_seconds)
+            clock.work = self.ranks.mean(clock.work)
             if clock.seconds >= budget:
                 return Status.OUT_OF_TIME
             if clock.seconds > deadline:
@@ -171,7 +174,7 @@ class _Trial:
                 reached = reached and reached_test
         self.eval_seconds += clock.now() - began
         self.last_eval_seconds = clock.seconds
-        row = EvalRow(global_step=calls.step, metrics=metrics, **self._times())
+        row = EvalRow(global_step=calls.step, work=clock.work, metrics=metrics, **self._times())
         self.rows.append(row)
         began = clock.now()
         self._report(row)
@@ -192,6 +195,7 @@ class _Trial:
             self.calls.step,
             {
                 "calls": state,
+                "work": self.clock.work,
                 "generators": generator_states(),
                 "rows": [to_plain(row) for row in self.rows],
                 "loop": {name: getattr(self, name) for name in _LOOP},
@@ -219,10 +223,15 @@ class _Trial:
         self.rows = [row_from_plain(row) for row in state["rows"]]
         for name, value in state["loop"].items():
             setattr(self, name, value)
+        work = state.get("work", self.calls.step)  # none in checkpoints from before it was counted
         times = state["times"]
-        self.clock.go_on_from(self.calls.step, times["submission_seconds"], times["cpu_seconds"])
+        self.clock.go_on_from(work, times["submission_seconds"], times["cpu_seconds"])
         self.started = self.clock.now() - times["total_seconds"]
         set_generator_states(state["generators"])
+
+    def _charge(self, work: float) -> float:
+        """A call's training work: the mean over ranks; at every step only where it is charged."""
+        return self.ranks.mean(work) if self.spec.clock == "steps" else work
 
     def _report(self, row: EvalRow) -> None:
         self.phase = None  # not the trial's fault
@@ -290,6 +299,7 @@ class _Trial:
             peak_memory_bytes=peak_memory(self.workload.device),
             batch_size=self.batch_size,
             integrity=self.record.summary(),
+            work=self.clock.work,
             **self._times(),
             **details,
         )

@@ -104,7 +104,7 @@ class TrialSpec:
     eval_period_seconds: float
     step_hint: int
     max_steps: int | None = None
-    clock: str = "wall"  # or "steps": each step is charged step_seconds
+    clock: str = "wall"  # or "steps": each unit of training work is charged step_seconds
     step_seconds: float = 0.0
     until: str = "validation"  # stop at this goal: "validation", "test"; "budget" never stops early
     stop_diverged: bool = True
@@ -131,13 +131,14 @@ class TrialSpec:
 class EvalRow:
     """One evaluation. All times are seconds accumulated since the trial began."""
 
-    global_step: int
+    global_step: int  # calls of update_params
     submission_seconds: float  # the submission clock
     cpu_seconds: float  # CPU time of the process over the same stretches
     eval_seconds: float
     logging_seconds: float
     total_seconds: float  # wall time, everything included
     metrics: dict[str, float]  # "validation/loss" and so on
+    work: float | None = None  # training work in batches of the workload's size; older: None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,6 +148,7 @@ class TrialResult:
     status: Status
     rows: list[EvalRow] = field(default_factory=list)
     global_step: int = 0
+    work: float | None = None
     submission_seconds: float = 0.0
     cpu_seconds: float = 0.0
     eval_seconds: float = 0.0
@@ -231,15 +233,24 @@ def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResu
     }
     status = Status(data["status"])
     return TrialResult(
-        **{**data, **numbers, **texts, "status": status, "failure": failure, "rows": rows}
-    )
+        **{
+            **data, **numbers, **texts, **_work(data),
+            "status": status, "failure": failure, "rows": rows,
+        }
+    )  # fmt: skip
 
 
 def row_from_plain(data: Mapping[str, Any]) -> EvalRow:
     """The inverse of `to_plain` for an EvalRow."""
     numbers = {name: float(data[name]) for name in TIMES}
     metrics = {name: float(value) for name, value in data["metrics"].items()}
-    return EvalRow(**{**data, **numbers, "metrics": metrics})
+    return EvalRow(**{**data, **numbers, **_work(data), "metrics": metrics})
+
+
+def _work(data: Mapping[str, Any]) -> dict[str, float | None]:
+    """The training work of a row or a result; records from before it was counted have none."""
+    work = data.get("work")
+    return {"work": None if work is None else float(work)}
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

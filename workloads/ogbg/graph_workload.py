@@ -44,6 +44,7 @@ class GraphWorkload(ModelWorkload):
     dropout_rate = 0.1
     nodes_per_graph, edges_per_graph = 26, 56  # that a batch has room for; edges are directed
     model_options: ClassVar[dict[str, Any]] = {}
+    padding_rows = 1
 
     @abc.abstractmethod
     def load(self) -> Mapping[str, np.ndarray]:
