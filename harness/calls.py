@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from harness.kinds import NotResumableError
+from harness.ranks import Ranks
 from harness.spec import Batch, DataError, TrainingCompleteError, Workload
 from harness.state import StateCodec
 from harness.streams import Streams
@@ -79,12 +80,12 @@ class SubmissionCalls:
         workload: Workload,
         spec: TrialSpec,
         streams: Streams,
-        processes: int = 1,
+        ranks: Ranks,
     ) -> None:
         self._submission, self._workload, self._spec = submission, workload, spec
         self._streams = streams
         self._loop_words = streams.loop.tolist()
-        self.work = TrainingWork(workload, spec.batch_size, processes)
+        self.work = TrainingWork(workload, spec, ranks)
         self._view = WorkloadView(workload, spec, self.work.model_fn)
         self._hyperparameters = _named(spec.hyperparameters)
         self.step = 0
@@ -204,6 +205,23 @@ class SubmissionCalls:
         """Ends the input queue, where there is one."""
         if hasattr(self, "_input_queue"):
             self._input_queue.close()
+
+    def update_train_state(
+        self, goals_reached: dict[str, bool], seconds: float, complete: bool,
+        last_eval_seconds: float, eval_seconds: float, logging_seconds: float, now: float,
+    ) -> None:  # fmt: skip
+        """Brings AlgoPerf's view of the run up to date, after a step; `seconds` are charged."""
+        self.train_state.update(
+            validation_goal_reached=goals_reached["validation"],
+            test_goal_reached=goals_reached["test"],
+            is_time_remaining=seconds < self._spec.budget_seconds,
+            last_eval_time=last_eval_seconds,
+            training_complete=complete,
+            accumulated_submission_time=seconds,
+            accumulated_eval_time=eval_seconds,
+            accumulated_logging_time=logging_seconds,
+            last_step_end_time=now,
+        )
 
     def remember(self, row: EvalRow) -> None:
         """Adds an evaluation to what the submission may look at."""

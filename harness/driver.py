@@ -269,7 +269,7 @@ class Driver:
     def _cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
         rows = self._running[spec.name].rows
         if rows:
-            details |= {name: getattr(rows[-1], name) for name in ("global_step", *TIMES)}
+            details |= {name: getattr(rows[-1], name) for name in ("global_step", "work", *TIMES)}
         return TrialResult(status=status, rows=rows, **details)
 
     def _append(self, event: str, spec: TrialSpec, **data: Any) -> None:

@@ -31,6 +31,7 @@ from harness.clock import Clock
 from harness.spec import Workload
 from harness.streams import Streams
 from harness.timers import monotonic, process_time
+from harness.work import ForwardHook
 from scoring.records import TrialSpec
 
 MOST = 20  # things of one kind that are recorded
@@ -268,7 +269,13 @@ def _settings() -> dict[str, str]:
 
 
 def _has_hooks(model: nn.Module) -> bool:
-    return any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    """Whether a module has hooks other than the one that counts training work."""
+    hooks = [
+        hook
+        for module in model.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
+    return not all(isinstance(hook, ForwardHook) for hook in hooks)
 
 
 def _alive(model: nn.Module) -> list[tuple[Tensor, int]]:

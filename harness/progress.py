@@ -45,10 +45,16 @@ def _break_silences(lines: PlainProgress, over: threading.Event) -> None:
 
 def describe_end(spec: TrialSpec, result: TrialResult) -> str:
     """One line: how a trial ended, where, and what it had reached."""
-    where = f"step {result.global_step:,}, {result.submission_seconds:.2f} s"
+    work = _work(result)
+    where = f"step {result.global_step:,}, {work}{result.submission_seconds:.2f} s"
     value = _value(spec, result.rows[-1]) if result.rows else "no evaluation"
     failure = f" ({result.failure}: {result.message})" if result.failure else ""
     return f"{result.status}{failure} at {where}: {value}"
+
+
+def _work(at: EvalRow | TrialResult) -> str:
+    """The training work, where that is not one batch of the workload's size for each step."""
+    return "" if at.work is None or at.work == at.global_step else f"training work {at.work:,g}, "
 
 
 def _value(spec: TrialSpec, row: EvalRow) -> str:
@@ -93,7 +99,7 @@ class PlainProgress:
         """One evaluation."""
         if self._rows:
             at = f"step {row.global_step:>8,}  {row.submission_seconds:9.2f} s"
-            self._say(f"{at}  {_value(spec, row)}")
+            self._say(f"{at}  {_work(row)}{_value(spec, row)}")
 
     def told(self, spec: TrialSpec | None, message: str) -> None:
         """A line."""

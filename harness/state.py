@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -278,8 +278,10 @@ class _Decoding:
     def _fill_container(self, thing: Any, state: Any) -> None:
         thing.clear()
         if isinstance(thing, dict):
+            ordered = isinstance(thing, OrderedDict)  # dict's own would leave out its order
+            put = OrderedDict.__setitem__ if ordered else dict.__setitem__
             for key, value in state[0]:
-                dict.__setitem__(thing, self.value(key), self.value(value))
+                put(thing, self.value(key), self.value(value))
             if isinstance(thing, defaultdict):
                 thing.default_factory = self.value(state[1])
         else:

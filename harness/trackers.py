@@ -187,7 +187,8 @@ class WeightsAndBiases:
 
 
 def _figures(row: EvalRow) -> dict[str, float]:
-    return {**row.metrics, "submission_seconds": row.submission_seconds}
+    figures = {**row.metrics, "submission_seconds": row.submission_seconds}
+    return figures if row.work is None else {**figures, "training_work": row.work}
 
 
 def _place(spec: TrialSpec) -> dict[str, str | int]:

@@ -87,7 +87,7 @@ class _Trial:
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
         self.ranks, self.record = ranks, record
         self.streams = Streams.of(spec)
-        self.calls = SubmissionCalls(submission, workload, spec, self.streams, ranks.size)
+        self.calls = SubmissionCalls(submission, workload, spec, self.streams, ranks)
         self.started = clock.now()
         self.phase: Failure | None = Failure.WORKLOAD_ERROR  # whose fault an exception would be
         self.rows: list[EvalRow] = []
@@ -126,18 +126,21 @@ class _Trial:
         while True:
             complete = calls.train_step()
             deadline = self.control.beat()
-            seconds = clock.step(min(budget, deadline), self._charge(calls.work.of_step()))
+            seconds = clock.step(min(budget, deadline), calls.work.of_step())
             seconds, deadline, ended = self.ranks.decided(seconds, deadline, complete)
             complete = bool(ended)
             if calls.wants_train_state:
-                self._update_train_state(seconds, complete)
+                calls.update_train_state(
+                    self.goals_reached, seconds, complete, self.last_eval_seconds,
+                    self.eval_seconds, self.logging_seconds, clock.now(),
+                )  # fmt: skip
             last = complete or calls.step >= max_steps
             due = last or seconds - self.last_eval_seconds >= period
             if seconds < budget and seconds <= deadline and not due:
                 continue
             if seconds < budget:
                 calls.prepare_for_eval()
-                clock.add_work(self._charge(calls.work.of_preparation()))
+                clock.add_work(calls.work.of_preparation())
             clock.pause()
             self.record.paused(bare(calls.params), clock)
             clock.seconds, clock.cpu_seconds = self.ranks.largest(clock.seconds, clock.cpu_seconds)
@@ -229,10 +232,6 @@ class _Trial:
         self.started = self.clock.now() - times["total_seconds"]
         set_generator_states(state["generators"])
 
-    def _charge(self, work: float) -> float:
-        """A call's training work: the mean over ranks; at every step only where it is charged."""
-        return self.ranks.mean(work) if self.spec.clock == "steps" else work
-
     def _report(self, row: EvalRow) -> None:
         self.phase = None  # not the trial's fault
         try:
@@ -274,19 +273,6 @@ class _Trial:
             "logging_seconds": self.logging_seconds,
             "total_seconds": self.clock.now() - self.started,
         }
-
-    def _update_train_state(self, seconds: float, complete: bool) -> None:
-        self.calls.train_state.update(
-            validation_goal_reached=self.goals_reached["validation"],
-            test_goal_reached=self.goals_reached["test"],
-            is_time_remaining=seconds < self.spec.budget_seconds,
-            last_eval_time=self.last_eval_seconds,
-            training_complete=complete,
-            accumulated_submission_time=seconds,
-            accumulated_eval_time=self.eval_seconds,
-            accumulated_logging_time=self.logging_seconds,
-            last_step_end_time=self.clock.now(),
-        )
 
     def result(self, status: Status, **details: Any) -> TrialResult:
         """What the trial leaves behind."""

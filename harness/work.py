@@ -1,9 +1,9 @@
-"""Training work: the examples that a trial passes forward while training; the step clock's charge.
+"""Training work: how many examples a trial passes forward while training; the step clock's charge.
 
 One unit is one batch of the workload's own size (of `--batch-size` where that is given), which is
 also the unit of budgets in baseline steps. An ordinary step does one unit; SAM does two, L-BFGS one
-per call of its closure, a step on a batch twice as large two. A call of `update_params` counts at
-least one unit, so that small batches do not stretch a budget in steps.
+for each call of its closure, a step on a batch twice as large two. A call of `update_params` counts
+as one unit at least, so that small batches do not stretch a budget in steps.
 """
 
 from __future__ import annotations
@@ -14,27 +14,31 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.ranks import Ranks
 from harness.spec import ForwardPassMode, Workload
+from scoring.records import TrialSpec
 
 
 class TrainingWork:
-    """Counts one process's share of a trial's training work.
+    """Counts the training work of a trial's calls, over all processes that train together.
 
     Counted are examples passed through the workload's `model_fn` in TRAIN mode, and those passed
     through the model itself, or a copy of it, in train mode or with gradients.
 
     Args:
         workload: The workload that is trained.
-        batch_size: The batch size given by the user, which replaces the workload's.
-        processes: The number of processes that train together.
+        spec: The trial.
+        ranks: The processes that train together.
+
+    Attributes:
+        hook: What watches the model.
     """
 
-    def __init__(
-        self, workload: Workload, batch_size: int | None = None, processes: int = 1
-    ) -> None:
-        self._workload, self._processes = workload, processes
-        self._unit = batch_size or workload.train_batch_size
-        self._examples = 0  # in the call under way, in this process
+    def __init__(self, workload: Workload, spec: TrialSpec, ranks: Ranks) -> None:
+        self._workload, self._ranks = workload, ranks
+        self._unit = spec.batch_size or workload.train_batch_size
+        self._is_charged = spec.clock == "steps"
+        self._examples = 0  # in the current call, in this process
         self._in_model_fn = False
         self.hook = ForwardHook(self)
 
@@ -44,14 +48,19 @@ class TrainingWork:
 
     def of_step(self) -> float:
         """Units of work in a call of `data_selection` and `update_params`: at least one."""
-        return max(1.0, self.of_preparation())
+        return self._mean(max(1.0, self._units()))
 
     def of_preparation(self) -> float:
-        """Units of work in a call of `prepare_for_eval`, which may do none at all.
+        """Units of work in a call of `prepare_for_eval`, which may do none at all."""
+        return self._mean(self._units())
 
-        Where several processes train together, the trial's work is the mean over them.
-        """
-        return self._examples * self._processes / self._unit
+    def _units(self) -> float:
+        """Units of work if every process did as much as this one."""
+        return self._examples * self._ranks.size / self._unit
+
+    def _mean(self, units: float) -> float:
+        """The mean over the processes; where work is not charged, each adds up its own."""
+        return self._ranks.mean(units) if self._is_charged else units
 
     def model_fn(self, *args: Any, **kwargs: Any) -> Any:
         """The workload's `model_fn`, which returns logits [B, ...]; counts their examples."""

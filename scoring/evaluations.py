@@ -14,6 +14,7 @@ from pathlib import Path
 from scoring.escaping import one_line
 from scoring.files import read_text
 from scoring.records import Goal, RecordError
+from scoring.tree import WORK
 
 FILE = "eval_measurements.csv"
 SECONDS = "accumulated_submission_time"
@@ -33,6 +34,15 @@ class Hit:
     global_step: int | None  # None where the file has no whole number for it
     submission_seconds: float
     value: float
+    work: float | None = None  # training work; None where the file has no number for it
+
+    @property
+    def effort(self) -> str:
+        """How many steps and how much training work it took, "" where steps are not known."""
+        if self.global_step is None:
+            return ""
+        work = "" if self.work is None else f", training work {self.work:,g}"
+        return f" after {self.global_step:,} steps{work}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +80,14 @@ class Evaluations:
         for row, value in enumerate(self.values):
             if goal.met_by(value):
                 step = _step(self.rows[row][self.header.index(STEP)])
-                return Hit(row, self.lines[row], step, self.seconds[row], value)
+                return Hit(row, self.lines[row], step, self.seconds[row], value, self._work(row))
         return None
+
+    def _work(self, row: int) -> float | None:
+        if WORK not in self.header:
+            return None
+        work = _number(self.rows[row][self.header.index(WORK)])
+        return work if 0 <= work < MOST else None
 
 
 def read_evaluations(path: Path, goal: Goal) -> Evaluations:

@@ -78,7 +78,8 @@ def _workload(board: Leaderboard, standing: Standing, workload: str) -> Reason:
     """A workload's credit: ratio, fastest, median, and the held-out variant."""
     scope, cell = board.results.scope, standing.cells[workload]
     w = board.studies.workloads.index(workload)
-    facts: dict[str, Any] = {"workload": workload, "seconds": cell.seconds, "steps": cell.steps}
+    facts: dict[str, Any] = {"workload": workload, "seconds": cell.seconds}
+    facts |= {"steps": cell.steps, "training_work": cell.work}
     because = [_median(board, standing, workload)]
     if workload in scope.held_out:
         counts = f"does not count ({cell.reason})" if cell.reason else "counts"
@@ -140,8 +141,9 @@ def _study(
     how = "fastest" if board.method.fastest_by_time else "earliest evaluation"
     hit = counted.hit
     facts |= {"seconds": hit.submission_seconds, "trial": counted.trial}
+    facts |= {"steps": hit.global_step, "training_work": hit.work}
     seconds = _seconds(hit.submission_seconds)
-    text = f"study {study}: {seconds} by trial {counted.trial} ({how}); {read}"
+    text = f"study {study}: {seconds} by trial {counted.trial} ({how}){hit.effort}; {read}"
     row = _row(counted, hit.line, hit.submission_seconds, hit.value, goal)
     return Reason(text, facts, [row, *_found(trials)])
 

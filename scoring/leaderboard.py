@@ -13,7 +13,7 @@ from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, rules_of
 from scoring.pruning import MEDIANS
 from scoring.reference import Reference
-from scoring.remarks import differences, missing, predicted, ties, unrepeated
+from scoring.remarks import differences, heavy_steps, missing, predicted, ties, unrepeated
 from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap, repeated
@@ -25,7 +25,8 @@ class Cell:
 
     Attributes:
         seconds: Median time to target over the studies, infinite for a miss.
-        steps: Median steps to target, likewise.
+        steps: Median steps to target, likewise; a step is a call of `update_params`.
+        work: Median training work to target, likewise; in batches of the workload's size.
         ratio: Time over the fastest, infinite where it does not count; NaN for a held-out variant.
         reached: In how many studies the target was reached.
         studies: Of how many.
@@ -35,6 +36,7 @@ class Cell:
 
     seconds: float
     steps: float
+    work: float
     ratio: float
     reached: int
     studies: int
@@ -174,7 +176,12 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=[*results.remarks, *unrepeated(scope, resampled), *ties(studies, method, scope)],
+        remarks=[
+            *results.remarks,
+            *unrepeated(scope, resampled),
+            *heavy_steps(studies, scope),
+            *ties(studies, method, scope),
+        ],
     )
 
 
@@ -199,7 +206,7 @@ def _cells(
 ) -> dict[str, Cell]:
     """What a leaderboard shows of submission number `s`, by workload."""
     scope, name = results.scope, studies.submissions[s]
-    steps_w = medians(studies.steps_swk[s], method)
+    steps_w, work_w = (medians(of[s], method) for of in (studies.steps_swk, studies.work_swk))
     least_w = medians(studies.floor_swk[s], method)
     cells: dict[str, Cell] = {}
     for w, workload in reversed(list(enumerate(studies.workloads))):  # variants before workloads
@@ -209,6 +216,7 @@ def _cells(
         cells[workload] = Cell(
             seconds=float(stages.median[s, w]),
             steps=float(np.nan_to_num(steps_w[w], nan=np.inf, posinf=np.inf)),
+            work=float(np.nan_to_num(work_w[w], nan=np.inf, posinf=np.inf)),
             ratio=float(stages.ratios[s, w]) if w < len(scope.scored) else math.nan,
             reached=sum(trial is not None for trial in counted),
             studies=scope.studies if method.missing_is_infinite else present,

@@ -13,6 +13,7 @@ import pyarrow.parquet
 from scoring.evaluations import FILE, STEP
 from scoring.records import printable
 from scoring.results import Results, Trial
+from scoring.tree import WORK
 
 
 def write_parquet(results: Results, folder: Path) -> list[Path]:
@@ -39,7 +40,8 @@ _TRIAL = {
     **{"status": "string", "failure": "string", "message": "string"},
     **{"submission_seconds": "float64", "evaluations": "int64"},
     **{"metric": "string", "direction": "string", "target": "float64", "budget_seconds": "float64"},
-    **{"seconds_to_target": "float64", "steps_to_target": "int64", "line": "int64"},
+    **{"seconds_to_target": "float64", "steps_to_target": "int64"},
+    **{"training_work_to_target": "float64", "line": "int64"},
     "file": "string",
 }
 _TIMES = {
@@ -49,7 +51,7 @@ _TIMES = {
 }
 _EVALUATION = {
     **_KEY,
-    **{"line": "int64", "global_step": "float64", "submission_seconds": "float64"},
+    **{"line": "int64", "global_step": "float64", WORK: "float64", "submission_seconds": "float64"},
     **dict.fromkeys(_TIMES, "float64"),
     **{"metric": "string", "train": "float64", "validation": "float64", "test": "float64"},
 }
@@ -69,6 +71,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "budget_seconds": trial.judged.budget_seconds,
         "seconds_to_target": hit and hit.submission_seconds,
         "steps_to_target": hit and hit.global_step,
+        "training_work_to_target": hit and hit.work,
         "line": hit and hit.line,
         "file": _plain(str(trial.folder / FILE)),
     }
@@ -87,6 +90,7 @@ def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
         "submission_seconds": read.seconds,
         "validation": read.values,
         "global_step": read.column(STEP),
+        WORK: read.column(WORK),
         "train": read.column(f"train/{metric}"),
         "test": read.column(f"test/{metric}"),
         **{name: read.column(column) for name, column in _TIMES.items()},

@@ -73,7 +73,7 @@ def read(
         submissions=dict(sorted(submissions.items())),
         trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
         missing=_missing(submissions, trials, scope),
-        warnings=warnings,
+        warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
         remarks=[*_mixed(experiments, overrides, logs, scope), *remarks],
         environments={
             name: {"seed": experiment.seed, "clock": experiment.clock, **experiment.environment}
@@ -252,6 +252,21 @@ def _mixed(
                 "each trial keeps its own"
             )
     return remarks
+
+
+def _charged_apart(
+    submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
+) -> list[str]:
+    """A line where the step clock charged some trials by steps and others by training work."""
+    old = [trial for trial in trials if trial.charged_by_steps]
+    if scope.clock == "wall" or not old or all(trial.work is None for trial in trials):
+        return []
+    trees = sorted({submissions[trial.submission].tree for trial in old})
+    return [
+        f"{len(old)} trials in {', '.join(trees)} are from before the step clock charged training "
+        "work: every step cost them the same, also one that does the work of several batches; "
+        "run them again in a new folder to compare them with the others"
+    ]
 
 
 def _missing(

@@ -28,7 +28,7 @@ class Experiment:
     Attributes:
         ruleset: As applied.
         tuning: "external" or "self".
-        clock: "wall", or "steps" where steps were charged a fixed time and nothing was measured.
+        clock: "wall", or "steps" where training work was charged and nothing was measured.
         seed: The one that all others come from.
         studies: How many of each submission and workload.
         trials: How many of each study.
@@ -211,6 +211,7 @@ def _trial(
         evaluations=held,
         hit=read.first_hit(judged.goal),
         findings=tuple(findings(spec, ending, met)),
+        work=ending.work,
     )
     return trial, faults
 

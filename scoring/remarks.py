@@ -51,6 +51,26 @@ def predicted(results: Results) -> list[str]:
     ]
 
 
+def heavy_steps(studies: StudyTimes, scope: Scope) -> list[str]:
+    """On the step clock, a line where steps do more than one batch of training work."""
+    if scope.clock == "wall":
+        return []
+    heavy = {}
+    for name, steps_wk, work_wk in zip(
+        studies.submissions, studies.steps_swk, studies.work_swk, strict=True
+    ):
+        known = np.isfinite(steps_wk) & np.isfinite(work_wk) & (steps_wk > 0)
+        most = float((work_wk[known] / steps_wk[known]).max(initial=1.0))
+        if most > 1.0:
+            heavy[name] = f"{name} (up to {most:.3g} per step)"
+    if not heavy:
+        return []
+    return [
+        "the step clock charges training work, in batches of the workload's size; a step, which "
+        f"is a call of update_params, does more than one of: {', '.join(heavy.values())}"
+    ]
+
+
 def unrepeated(scope: Scope, resampled: str) -> list[str]:
     """A line where there is nothing to resample."""
     if repeated(scope, resampled):

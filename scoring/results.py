@@ -26,7 +26,7 @@ class Scope:
     Attributes:
         ruleset: As applied.
         tuning: "external" or "self".
-        clock: "wall", or "steps" where steps were charged a fixed time and nothing was measured.
+        clock: "wall", or "steps" where training work was charged and nothing was measured.
         studies: How many of each submission and workload.
         trials: How many of each study.
         workloads: Goals and budgets by name: first those a score is the mean over, then held-out
@@ -93,6 +93,7 @@ class Trial:
         hit: The first evaluation that meets the goal, within the budget or not.
         extra: More than the plan holds: the written rule leaves it out.
         findings: What its integrity record and its numbers give a reviewer reason to look at.
+        work: Its training work; None in other logs and in trees from before it was counted.
     """
 
     submission: str
@@ -109,12 +110,18 @@ class Trial:
     hit: Hit | None
     extra: bool = False
     findings: tuple[str, ...] = ()
+    work: float | None = None
 
     @property
     def within_budget(self) -> bool:
         """Whether the goal was met within the budget."""
         budget = self.judged.budget_seconds
         return self.hit is not None and self.hit.submission_seconds <= budget
+
+    @property
+    def charged_by_steps(self) -> bool:
+        """Whether its training work was not counted, so that a step clock charged its steps."""
+        return self.work is None and self.evaluations > 0
 
     def read(self) -> Evaluations:
         """Reads the evaluations again."""
@@ -144,6 +151,20 @@ class Results:
     warnings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def charged(self) -> str:
+        """What the clock charges for: "time", "training work", "steps", or the last two together.
+
+        On the step clock every call of `update_params` was charged the same until training work was
+        counted; trials from that time have none on record.
+        """
+        if self.scope.clock == "wall":
+            return "time"
+        if not any(trial.charged_by_steps for trial in self.trials):
+            return "training work"
+        counted = any(trial.work is not None for trial in self.trials)
+        return "steps or training work" if counted else "steps"
 
     @property
     def findings(self) -> list[str]:

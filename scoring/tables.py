@@ -21,6 +21,7 @@ def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> d
         "method": board.method.name,
         "tuning": scope.tuning,
         "clock": scope.clock,
+        "charged": board.results.charged,
         "studies": scope.studies,
         "trials": scope.trials,
         "r_max": scope.ruleset.r_max,
@@ -60,6 +61,7 @@ def _standing(
         "times": {name: _finite(cell.seconds) for name, cell in scored.items()},
         "ratios": {name: _finite(cell.ratio) for name, cell in scored.items()},
         "steps": {name: _finite(cell.steps) for name, cell in scored.items()},
+        "training_work": {name: _finite(cell.work) for name, cell in scored.items()},
         "held_out_times": {name: _finite(cell.seconds) for name, cell in held_out.items()},
         "studies_reached": {name: cell.reached for name, cell in standing.cells.items()},
         "not_counted": {n: cell.reason for n, cell in standing.cells.items() if cell.reason},
@@ -83,14 +85,14 @@ def _finite(value: float) -> float | None:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """A row per submission, with four columns per workload; inf is a miss.
+    """A row per submission, with five columns per workload; inf is a miss.
 
     A name that a spreadsheet would compute, such as =A1, begins with an apostrophe.
     """
     scope = board.results.scope
     fixed = ("rank", "name", "score", "low", "high", "reference_score", "hours")
     outcomes = sorted({key for standing in board.standings for key in standing.trials})
-    columns = ("seconds", "steps", "ratio", "reason")
+    columns = ("seconds", "steps", "work", "ratio", "reason")
     rows: list[list[Any]] = []
     rows.append(
         [

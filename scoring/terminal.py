@@ -65,7 +65,9 @@ def _ratio(value: float) -> str:
 def times_table(board: Leaderboard) -> Table:
     """The median seconds to target of each scored workload, the fastest in bold."""
     scope = board.results.scope
-    unit = "seconds to target" if scope.clock == "wall" else "seconds on the step clock"
+    unit = "seconds to target"
+    if scope.clock == "steps":
+        unit = f"seconds on the step clock, which charges {board.results.charged}"
     table = _table(None)
     table.caption = (
         f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; † does not count "

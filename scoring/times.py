@@ -60,7 +60,8 @@ class StudyTimes:
         seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN where no trial was
             read.
         floor_swk: What the seconds are at least: less than they only where a trial was pruned.
-        steps_swk: Its steps, likewise.
+        steps_swk: Its steps, which are calls of `update_params`; NaN also where not known.
+        work_swk: Its training work, likewise.
         counted: The trial that counts of each study that met the target.
         ties: By study the trials among which the order of a folder's listing decided; only of the
             official method.
@@ -71,6 +72,7 @@ class StudyTimes:
     seconds_swk: Floats
     floor_swk: Floats
     steps_swk: Floats
+    work_swk: Floats
     counted: dict[Study, Trial]
     ties: dict[Study, list[Trial]]
 
@@ -85,7 +87,7 @@ def study_times(results: Results, method: Method) -> StudyTimes:
     counting = [t for t in results.trials if not (t.extra and method.missing_is_infinite)]
     studies = 1 + max((t.study for t in counting), default=0)
     shape = (len(names), len(workloads), max(studies, results.scope.studies))
-    seconds_swk, steps_swk = np.full(shape, np.nan), np.full(shape, np.nan)
+    seconds_swk, steps_swk, work_swk = (np.full(shape, np.nan) for _ in range(3))
     floor_swk = np.full(shape, np.inf)
     hits: dict[Study, list[tuple[Trial, Hit]]] = {}
     place = {
@@ -96,7 +98,7 @@ def study_times(results: Results, method: Method) -> StudyTimes:
     for trial in counting:
         study = (*place[trial.submission, trial.workload], trial.study)
         if math.isnan(seconds_swk[study]):
-            seconds_swk[study] = steps_swk[study] = math.inf
+            seconds_swk[study] = steps_swk[study] = work_swk[study] = math.inf
         if trial.status == Status.PRUNED:
             floor_swk[study] = min(floor_swk[study], trial.submission_seconds)
         if trial.hit is not None and (trial.within_budget or not method.budget_enforced):
@@ -110,11 +112,13 @@ def study_times(results: Results, method: Method) -> StudyTimes:
         seconds_swk[study] = first.submission_seconds
         if first.global_step is not None:
             steps_swk[study] = first.global_step
+        if first.work is not None:
+            work_swk[study] = first.work
         same = [trial for trial, hit in found if hit.evaluation == first.evaluation]
         if len(same) > 1 and not method.fastest_by_time:
             ties[key] = same
     floor_swk = np.minimum(floor_swk, seconds_swk)
-    return StudyTimes(names, workloads, seconds_swk, floor_swk, steps_swk, counted, ties)
+    return StudyTimes(names, workloads, seconds_swk, floor_swk, steps_swk, work_swk, counted, ties)
 
 
 def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:

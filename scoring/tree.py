@@ -5,7 +5,8 @@ AlgoPerf's own layout, so that its scoring script reads OUT/submissions::
     OUT/experiment.json                                          what was planned
     OUT/ledger.jsonl                                             every event, as it came
     OUT/submissions/<submission>/study_<k>/<workload>_pytorch/trial_<n>/
-        eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them
+        eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them; the
+                                                                 column training_work is ours
         trial.json                                               spec, result, environment
 """
 
@@ -36,6 +37,7 @@ from scoring.records import (
 )
 
 SPLITS = ("train", "validation", "test")
+WORK = "training_work"  # the column; absent in trees from before it was counted
 _ASIDE = ".writing_"
 
 
@@ -126,13 +128,14 @@ def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
     rows = result.rows or [
         EvalRow(
             global_step=result.global_step,
+            work=result.work,
             **{name: getattr(result, name) for name in _TIMES.values()},
             metrics={},
         )
     ]
     metrics = {f"{split}/{spec.goal.metric}" for split in SPLITS}
     metrics |= {name for row in rows for name in row.metrics}
-    columns = sorted([*_TIMES, "global_step", "preemption_count", "score", *metrics])
+    columns = sorted([*_TIMES, "global_step", "preemption_count", "score", WORK, *metrics])
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -140,6 +143,7 @@ def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
             cells: dict[str, Any] = {name: row.metrics.get(name, "") for name in metrics}
             cells |= {column: getattr(row, name) for column, name in _TIMES.items()}
             cells |= {"global_step": row.global_step, "score": row.submission_seconds}
+            cells[WORK] = "" if row.work is None else row.work
             writer.writerow({**cells, "preemption_count": result.attempts - 1})
         file.flush()
         os.fsync(file.fileno())
@@ -156,5 +160,7 @@ def _read_csv(path: Path) -> list[EvalRow]:
             raise ValueError(f"{path.name}: a line has too many or too few cells")
         metrics = {name: float(cell) for name, cell in cells.items() if "/" in name and cell}
         times = {name: float(cells[column]) for column, name in _TIMES.items()}
-        rows.append(EvalRow(global_step=int(cells["global_step"]), metrics=metrics, **times))
+        work = float(cells[WORK]) if cells.get(WORK) else None
+        step = int(cells["global_step"])
+        rows.append(EvalRow(global_step=step, work=work, metrics=metrics, **times))
     return rows

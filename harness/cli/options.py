@@ -28,7 +28,7 @@ class Tuning(StrEnum):
 
 
 class ClockKind(StrEnum):
-    """Measured seconds, or a fixed charge a step."""
+    """Measured seconds, or a fixed charge for each batch of training work."""
 
     WALL = "wall"
     STEPS = "steps"
@@ -70,7 +70,7 @@ TuningOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option(min=0, help="of everything random")]
 ClockOption = Annotated[
-    ClockKind, typer.Option(help="steps: a fixed charge a step, reproducible bit for bit")
+    ClockKind, typer.Option(help="steps: charge training work, not time; repeats bit for bit")
 ]
 UntilOption = Annotated[Until, typer.Option(help="the goal that ends a trial")]
 DivergedOption = Annotated[

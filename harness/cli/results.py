@@ -184,6 +184,8 @@ def compare(
     from scoring.times import METHODS
 
     results = read_results([directory], ruleset, tuning, suite)
+    for warning in results.warnings:
+        say(f"warning: {warning}", style="yellow")
     comparison = compared(results, first, second, METHODS[method], seed)
     if as_json:
         print_json(to_plain(comparison))

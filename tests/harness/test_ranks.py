@@ -46,6 +46,9 @@ class Thread(Ranks):
     def largest(self, *values):
         return tuple(map(max, *self._exchange(values)))
 
+    def mean(self, value):
+        return sum(self._exchange(value)) / self.size
+
 
 def run_both(step_seconds, losses=((5.0,), (5.0,)), controls=None, **changes):
     """Runs a trial in two threads, each with a time of its own; the two results."""
@@ -138,7 +141,7 @@ def test_two_processes_train_as_one_does(tmp_path, address):
     alone = result_of(tmp_path / "one", experiment)
     assert len(together.rows) == len(alone.rows) > 2
     for two, one in zip(together.rows, alone.rows, strict=True):
-        assert two.global_step == one.global_step
+        assert (two.global_step, two.work) == (one.global_step, one.work)
         assert two.metrics == pytest.approx(one.metrics, rel=1e-3)
 
 

@@ -77,6 +77,7 @@ def test_a_trial_has_its_outcome_and_what_it_is_judged_by(logs):
         "budget_seconds": 100.0,
         "seconds_to_target": 2.5,
         "steps_to_target": 19,
+        "training_work_to_target": None,
         "line": 3,
         "file": str(log_folder(root, "a", "v", 0, 1) / "eval_measurements.csv"),
     }
