@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 from harness import review, submission
-from harness.clock import Clock, LapClock, StepClock
+from harness.clock import Clock, LapClock
 from harness.finding import Finding, unmet_need
 from harness.imports import off_limits
 from harness.ranks import Ranks
 from harness.rehearsal import (
     PERIODS,
     STEP_HINT,
+    CallClock,
     CutOffError,
     Recorder,
     equal,
@@ -280,7 +281,7 @@ class _Checker:
         workload, recorder = self._make_workloads()[number], control or Recorder()
         spec = make_spec(self._place, workload, self._point, seed, steps, period)
         loaded = loaded or submission.load(self._place)
-        clock = clock or StepClock(1.0)
+        clock = clock or CallClock(1.0)
         result, parameters = train(loaded, workload, spec, clock, recorder, self._ranks)
         return result, recorder, parameters
 

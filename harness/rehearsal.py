@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from harness.attempt import Attempt, prepare_process
-from harness.clock import Clock
+from harness.clock import Clock, StepClock
 from harness.ranks import Ranks
 from harness.spec import ForwardPassMode, Workload
 from harness.submission import Submission, name_of
@@ -20,6 +20,20 @@ from scoring.records import EvalRow, TrialResult, TrialSpec
 
 PERIODS = 100  # evaluations in a budget
 STEP_HINT = 75  # of them are before the step hint
+
+
+class CallClock(StepClock):
+    """Charges calls of `update_params`, whatever their work: evaluations follow the same calls."""
+
+    def add_work(self, work: float) -> None:
+        """Adds training work, at no charge."""
+        self.work += work
+
+    def step(self, limit: float, work: float = 1.0) -> float:
+        """Charges one second for a call."""
+        self.work += work
+        self.seconds += 1.0
+        return self.seconds
 
 
 class CutOffError(BaseException):
@@ -103,7 +117,7 @@ def make_spec(
     steps: int,
     period: int,
 ) -> TrialSpec:
-    """A trial of `steps` steps with an evaluation every `period`, on the step clock.
+    """A trial of `steps` steps with an evaluation every `period`, a second each.
 
     It is the beginning of a training run with the proportions of the official workloads: the budget
     is PERIODS evaluation periods, and the step hint what fits into STEP_HINT of them.
