@@ -176,13 +176,14 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=[
-            *results.remarks,
-            *unrepeated(scope, resampled),
-            *heavy_steps(studies, scope),
-            *ties(studies, method, scope),
-        ],
+        remarks=[*results.remarks, *_remarks(scope, studies, method, resampled)],
     )
+
+
+def _remarks(scope: Scope, studies: StudyTimes, method: Method, resampled: str) -> list[str]:
+    """What else readers of the scores must know."""
+    lines = [*unrepeated(scope, resampled), *heavy_steps(studies, scope)]
+    return lines + ties(studies, method, scope)
 
 
 def _check_pruned(results: Results, method: Method, reference: Reference | None) -> None:
