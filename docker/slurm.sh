@@ -12,6 +12,7 @@
 
 set -euo pipefail
 export RAY_USAGE_STATS_ENABLED=0
+export RAY_worker_niceness=0 # else other work on a node displaces trials, on the clock
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # seconds; nodes of a busy machine start slowly
 export PATH="$SLURM_SUBMIT_DIR/.venv/bin:$PATH"
 RAY_AUTH_TOKEN=$(python3 -c "import secrets; print(secrets.token_hex())") # keeps others off this Ray

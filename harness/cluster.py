@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from harness import timers
 from harness.attempt import LoadWorkload
-from harness.nodes import ClusterError, connect, living_nodes
+from harness.nodes import ClusterError, LivingNodes, cause, connect, living_nodes
 from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.signals import noted
 from harness.team import Room, Team
-from scoring.records import Failure, Status, TrialSpec, first_line
+from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
     from harness.driver import Driver
@@ -78,6 +78,7 @@ class Cluster:
         self._max_concurrent = max_concurrent
         self._connected = False
         self._code: dict[str, Any] = {}  # packed submissions, by folder
+        self._nodes = LivingNodes(TURN_SECONDS)
 
     def connect(self) -> None:
         """Joins or starts the cluster, once.
@@ -121,7 +122,7 @@ class Cluster:
             for node_type, seconds in ray.get(times):
                 by_type.setdefault(node_type, []).append(seconds)
         except RayError as error:
-            raise ClusterError(f"the baseline's step cannot be timed: {_cause(error)}") from None
+            raise ClusterError(f"the baseline's step cannot be timed: {cause(error)}") from None
         finally:
             for team in teams:
                 team.kill()
@@ -145,7 +146,8 @@ class Cluster:
 
     def _fill(self, waiting: list[TrialSpec], running: dict[Any, _Running], driver: Driver) -> None:
         """Begins trials while there is room; where no node is left, waits for one to join."""
-        while waiting and len(running) < self._slots(nodes := living_nodes()):
+        slots = self._slots(nodes := self._nodes())
+        while waiting and len(running) < slots:
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
@@ -189,19 +191,25 @@ class Cluster:
                 timers.sleep(TURN_SECONDS)
             return
         followers = {ref: s for s, attempt in running.items() for ref in attempt.team.followers}
-        heard, _ = ray.wait([*running, *followers], num_returns=1, timeout=TURN_SECONDS)
-        outcomes = {}
+        everybody = [*running, *followers]
+        heard, _ = ray.wait(everybody, num_returns=1, timeout=TURN_SECONDS)
+        if heard:  # then all that have something to say
+            heard, _ = ray.wait(everybody, num_returns=len(everybody), timeout=0)
+        outcomes: dict[Any, _Outcome] = {}
         for ref in heard:
             stream = followers.get(ref, ref)
             take = self._take if ref is stream else self._take_follower
             outcomes[stream] = take(ref, running[stream], driver)
+            if outcomes[stream] is not _Outcome.GOES_ON:
+                break  # its processes end, and its place is filled, before others are listened to
+        listened = {followers.get(ref, ref) for ref in heard}
         for stream, attempt in running.items():
-            if stream in outcomes:
+            if stream in listened:
                 continue
             if silent := self._hangs(attempt):
                 driver.failed(attempt.spec, Failure.TIMEOUT, silent)
                 outcomes[stream] = _Outcome.DONE
-            elif not attempt.began and (node := attempt.team.node) and node not in living_nodes():
+            elif not attempt.began and (node := attempt.team.node) and node not in self._nodes():
                 gone = ClusterError("the node that it was to have for itself went away")
                 outcomes[stream] = _lost(attempt.spec, gone, driver)
         for stream, outcome in outcomes.items():
@@ -248,7 +256,7 @@ class Cluster:
         try:
             result = ray.get(follower)
         except RayTaskError as error:
-            driver.failed(spec, Failure.WORKER_LOST, _cause(error), str(error))
+            driver.failed(spec, Failure.WORKER_LOST, cause(error), str(error))
             return _Outcome.DONE
         except RayError as error:
             return _lost(spec, error, driver)
@@ -288,13 +296,5 @@ class Cluster:
 def _lost(spec: TrialSpec, error: Exception, driver: Driver) -> _Outcome:
     """An attempt's process died."""
     failure = Failure.OOM if isinstance(error, OutOfMemoryError) else Failure.WORKER_LOST
-    again = driver.lost(spec, failure, _cause(error), str(error))
+    again = driver.lost(spec, failure, cause(error), str(error))
     return _Outcome.AGAIN if again else _Outcome.DONE
-
-
-def _cause(error: Exception) -> str:
-    """The line that says most in what Ray says of a lost process or a failed call."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    says_it_last = isinstance(error, (ActorDiedError, RayTaskError))
-    line = lines[-1 if says_it_last else 0] if lines else ""
-    return first_line(f"{type(error).__name__}: {line}")

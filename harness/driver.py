@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,12 @@ class _Attempt:
     given_up: bool = False
 
 
+LOW_PRIORITY = (
+    "trials on {host} run at niceness {niceness}: other work there displaces them, and their clock "
+    "runs on; start Ray's nodes with RAY_worker_niceness=0 in their environment"
+)
+
+
 class Driver:
     """Records a sweep's events, in the ledger first, then in the trial's folder; tells others."""
 
@@ -76,6 +83,7 @@ class Driver:
         self._running: dict[str, _Attempt] = {}
         self._nodes: defaultdict[str, set[str]] = defaultdict(set)  # the trials that run there
         self._shared: set[str] = set()  # trials whose node had other work too
+        self._displaced = False  # whether a trial was seen to run at a low priority
         self._ended: dict[str, Status] = {}
         self._failed: dict[str, tuple[TrialSpec, TrialResult]] = {}
 
@@ -125,6 +133,9 @@ class Driver:
         self._shared.update(beside if len(beside) > 1 else [])
         self._append("attempt_started", spec, **where)
         self._watcher.started(spec)
+        if not self._displaced and where.get("niceness", 0) > max(0, os.nice(0)):
+            self._displaced = True
+            self._watcher.told(None, LOW_PRIORITY.format(**where))
 
     def _is_over(self, spec: TrialSpec) -> _Attempt:
         """Takes an attempt off those under way."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray.exceptions import ActorDiedError, RayTaskError
 from ray.job_config import JobConfig
 
-from scoring.records import UserError
+from scoring.records import UserError, first_line
 
 
 class ClusterError(UserError):
@@ -44,8 +47,13 @@ def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[st
 
 
 def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours."""
+    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours.
+
+    Trials of a cluster that starts here run at the priority of this process: Ray's default is 15
+    steps lower, where other work on the machine displaces them, on the clock.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
     host, _, port = (address or "").rpartition(":")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
@@ -72,6 +80,20 @@ def living_nodes() -> dict[str, dict[str, float]]:
     return {n["NodeID"]: n["Resources"] for n in sorted(nodes, key=_name) if n["Alive"]}
 
 
+class LivingNodes:
+    """The living nodes, asked for again after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._until = seconds, -math.inf
+        self._nodes: dict[str, dict[str, float]] = {}
+
+    def __call__(self) -> dict[str, dict[str, float]]:
+        """As `living_nodes`."""
+        if time.monotonic() > self._until:
+            self._nodes, self._until = living_nodes(), time.monotonic() + self._seconds
+        return self._nodes
+
+
 def _name(node: Mapping[str, Any]) -> str:
     return str(node["NodeID"])
 
@@ -79,3 +101,11 @@ def _name(node: Mapping[str, Any]) -> str:
 def node_id() -> str:
     """Ray's name of the node that a process runs on."""
     return str(ray.get_runtime_context().get_node_id())
+
+
+def cause(error: Exception) -> str:
+    """The line that says most in what Ray says of a lost process or a failed call."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    says_it_last = isinstance(error, (ActorDiedError, RayTaskError))
+    line = lines[-1 if says_it_last else 0] if lines else ""
+    return first_line(f"{type(error).__name__}: {line}")

@@ -93,6 +93,7 @@ class TrialProcess:
                 events.put(("broken", traceback.format_exc()))
 
         where = {"node": self._node_id(), "host": os.uname().nodename, "pid": os.getpid()}
+        where |= {"niceness": os.nice(0)}
         yield ("started", where | {"gpus": meeting.devices if meeting else self.gpus()})
         threading.Thread(target=train, daemon=True).start()
         kind, steps = "", -1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,12 @@ class Room:
         return f"{self.cpus * self.processes} CPUs and {self.gpus * self.processes} GPUs"
 
 
+@functools.cache
+def _actor_class(process: type) -> Any:
+    """Ray's class for a class of processes, made once: the head keeps each one that is made."""
+    return ray.remote(process)
+
+
 class Team:
     """Fresh processes, one for each rank.
 
@@ -91,7 +98,7 @@ class Team:
                 bundles, strategy="STRICT_PACK", bundle_label_selector=there
             )
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._group)
-        actor: Any = ray.remote(process).options(**options)
+        actor = _actor_class(process).options(**options)
         self._actors: list[Any] = [actor.remote(rank, node_id) for rank in range(room.processes)]
         self.leader = self._actors[0]
         self.followers: list[Any] = []

@@ -384,3 +384,47 @@ def test_a_trial_that_fits_nowhere_is_refused(address):
         Cluster(workloads.get, address, Room(cpus=99)).connect()
     assert "\n" not in str(error.value)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# ---- a driver of many trials --------------------------------------------------------------------
+
+
+def test_all_that_have_something_to_say_are_listened_to_in_one_turn(tmp_path, monkeypatch):
+    """Fifty streams and one that ends: each is asked once, whatever the number."""
+    experiment, asked = plan_toys("a", studies=50), []
+    waits = []
+
+    class Driver:
+        def deadline(self, spec):
+            return float("inf")
+
+        def take(self, spec, kind, payload):
+            asked.append((spec.name, kind, payload))
+
+    def wait(refs, num_returns, timeout):
+        waits.append((num_returns, timeout))
+        return refs[:num_returns], refs[num_returns:]
+
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(wait=wait, get=lambda ref: ref))
+    team = SimpleNamespace(followers=[], node=None)
+    running = {
+        iter([("row", make_row(1))]): cluster._Running(team, spec, float("inf"), began=True)
+        for spec in experiment.specs()
+    }
+    Cluster(workloads.get)._listen([], running, Driver())
+    assert sorted(name for name, *_ in asked) == sorted(s.name for s in experiment.specs())
+    assert waits == [(1, cluster.TURN_SECONDS), (50, 0)]
+
+
+def test_processes_of_all_trials_are_of_one_class():
+    from harness.team import _actor_class
+
+    assert _actor_class(GpuProbe) is _actor_class(GpuProbe)
+
+
+def test_trials_run_at_the_priority_of_the_driver(tmp_path, address):
+    (spec,) = (experiment := plan_faults(tmp_path, write_submission(tmp_path, "raises"))).specs()
+    with closing(Cluster(workloads.get, address)) as executor:
+        run_sweep(experiment, tmp_path / "out", executor, Quiet())
+    (event,) = event_of(tmp_path / "out", "attempt_started", trial=spec.name)
+    assert event["niceness"] == os.nice(0)

@@ -241,3 +241,20 @@ def test_what_a_killed_driver_left_half_written_is_removed(tmp_path):
     run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
     assert not half.parent.exists()
     assert len(list(trial_folders(tmp_path))) == 1
+
+
+def test_a_low_priority_of_trials_is_said_once(tmp_path):
+    said = []
+
+    class Listener(Quiet):
+        def told(self, spec, message):
+            said.append(message)
+
+    def run(driver, spec):
+        driver.started(spec, {"host": "far", "pid": 1, "niceness": 15 + os.nice(0)})
+        driver.ended(spec, TrialResult(status=Status.STEP_LIMIT))
+
+    run_sweep(plan_toys("a", "b"), tmp_path, Script(run, run), Listener())
+    (message,) = said
+    assert message.startswith("trials on far run at niceness")
+    assert "RAY_worker_niceness=0" in message
