@@ -6,29 +6,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from harness import submission
 from harness.search_space import load as load_search_space
 from harness.spec import Workload
+from scoring import experiment
+from scoring.experiment import EXPERIMENT_FILE
 from scoring.records import (
     Failure,
     Goal,
-    RecordError,
     Status,
     TrialResult,
     TrialSpec,
     UserError,
-    read_json,
     write_json,
 )
-from scoring.rulesets import Ruleset, first_fault
+from scoring.rulesets import Ruleset
 from scoring.tree import read_trial, trial_folder
 
 if TYPE_CHECKING:
     from harness.pruner import Pruner
 
-EXPERIMENT_FILE = "experiment.json"
+OPTIMIZERS = "optimizers"  # the folder of a results tree that has optimizers given by dotted names
 _DROPOUT_RATES = ("dropout_rate", "aux_dropout_rate")
 
 
@@ -36,40 +34,24 @@ class PlanError(UserError):
     """What was asked for cannot be planned; the message says why and what to do."""
 
 
-class PlannedSubmission(BaseModel):
-    """A submission as planned: where it lies, its content hash, its points [study][trial]."""
+class PlannedSubmission(experiment.PlannedSubmission):
+    """A submission as planned, with its points [study][trial]."""
 
-    model_config = ConfigDict(frozen=True)
-
-    path: str
-    hash: str
     points: list[list[dict[str, Any]]] | None  # None under self-tuning
 
 
-class PlannedWorkload(BaseModel):
+class PlannedWorkload(experiment.PlannedWorkload):
     """A workload's rules as applied; seconds are for external tuning."""
 
-    model_config = ConfigDict(frozen=True)
-
-    goal: Goal
     test_goal: Goal | None
-    budget_seconds: float
     eval_period_seconds: float
     step_hint: int
     baseline_step_seconds: float | None  # None where the budget is official seconds
 
 
-class Experiment(BaseModel):
+class Experiment(experiment.Experiment):
     """Everything that fixes a results tree; its JSON is OUT/experiment.json."""
 
-    model_config = ConfigDict(frozen=True)
-
-    ruleset: Ruleset
-    tuning: str
-    studies: int
-    trials: int
-    seed: int
-    clock: str
     until: str = "validation"
     stop_diverged: bool = True
     compile: bool = True
@@ -82,7 +64,6 @@ class Experiment(BaseModel):
     processes_per_trial: int = 1  # where there are no GPUs; else each has one
     submissions: dict[str, PlannedSubmission]
     workloads: dict[str, PlannedWorkload]
-    environment: dict[str, Any] = {}
     only: tuple[int, int] | None = None  # the study and trial of `chronograd run`
 
     @property
@@ -150,17 +131,30 @@ class Experiment(BaseModel):
         return [spec for spec in self.specs() if not _is_done(trial_folder(out, spec))]
 
     def write(self, out: Path) -> None:
-        """Writes OUT/experiment.json."""
-        write_json(out / EXPERIMENT_FILE, self.model_dump())
+        """Writes OUT/experiment.json; paths inside OUT are relative, so that OUT can be moved."""
+        root = out.resolve()
+        data = self.model_dump()
+        for planned in data["submissions"].values():
+            if Path(planned["path"]).is_relative_to(root):
+                planned["path"] = Path(planned["path"]).relative_to(root).as_posix()
+        write_json(out / EXPERIMENT_FILE, data)
 
 
 def read_experiment(out: Path) -> Experiment:
-    """Reads OUT/experiment.json; raises RecordError where it is missing or damaged."""
-    path = out / EXPERIMENT_FILE
-    try:
-        return Experiment(**read_json(path))
-    except ValidationError as error:
-        raise RecordError(f"{path}: damaged ({first_fault(error)}); restore it") from None
+    """Reads OUT/experiment.json; paths of submissions inside OUT are those of OUT's place now.
+
+    Raises:
+        RecordError: It is missing or damaged.
+    """
+    read, root = Experiment.read(out), out.resolve()
+    submissions = {}
+    for name, planned in read.submissions.items():
+        place = root / planned.path  # an absolute path stays as it is
+        own = root / OPTIMIZERS / place.name
+        if not place.exists() and place.parent.name == OPTIMIZERS and own.exists():
+            place = own  # early versions wrote absolute paths; the tree was moved since
+        submissions[name] = planned.model_copy(update={"path": str(place)})
+    return read.model_copy(update={"submissions": submissions})
 
 
 def plan_submission(
@@ -171,6 +165,7 @@ def plan_submission(
     trials: int,
     search_space: str,
     points: list[list[dict[str, Any]]] | None = None,
+    known: PlannedSubmission | None = None,
 ) -> PlannedSubmission:
     """Loads and checks a submission and draws its points.
 
@@ -182,11 +177,15 @@ def plan_submission(
         trials: How many trials a study has.
         search_space: The name of the submission's search-space file, or its path.
         points: Given points [study][trial], which no search space is then needed for.
+        known: As it was planned before: its points are used where the search space is gone.
     """
     submission.validate(place)
     if tuning == "external" and points is None:
         file = submission.search_space_of(place, search_space)
-        points = load_search_space(file).points(seed, studies, trials)
+        if known is not None and len(known.points or []) >= studies and not file.exists():
+            points = known.points
+        else:
+            points = load_search_space(file).points(seed, studies, trials)
     return PlannedSubmission(path=str(place), hash=submission.content_hash(place), points=points)
 
 
@@ -229,52 +228,6 @@ def needs_baseline(workload: Workload, ruleset: Ruleset, clock: str) -> bool:
     rules = ruleset.workloads.get(workload.name)
     given = rules is not None and rules.budget_seconds is not None
     return clock == "wall" and workload.max_allowed_runtime_sec is None and not given
-
-
-def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
-    """The plan of `out` with what `new` adds: submissions, workloads, studies.
-
-    Raises:
-        PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
-            code or search space changed since.
-    """
-    may_differ = {"submissions", "workloads", "studies", "environment", "only"}
-    fixed = set(Experiment.model_fields) - may_differ
-    for name in sorted(fixed):
-        before, now = getattr(old, name), getattr(new, name)
-        if before != now:
-            shown = ("its rules", "other rules") if name == "ruleset" else (before, now)
-            raise PlanError(
-                f"{out}: was planned with {name} {shown[0]}, not {shown[1]}; choose another --out"
-            )
-    for name in sorted(old.submissions.keys() & new.submissions.keys()):
-        _refuse_changes(name, old.submissions[name], new.submissions[name], out)
-    if new.studies > old.studies:
-        submissions = {**old.submissions, **new.submissions}
-    else:
-        submissions = {**new.submissions, **old.submissions}
-    return old.model_copy(
-        update={
-            "submissions": submissions,
-            "workloads": {**new.workloads, **old.workloads},
-            "studies": max(old.studies, new.studies),
-            "only": new.only,
-        }
-    )
-
-
-def _refuse_changes(name: str, old: PlannedSubmission, new: PlannedSubmission, out: Path) -> None:
-    """Raises PlanError where a submission is no longer what `out` was planned with."""
-    if old.hash != new.hash:
-        raise PlanError(
-            f"{out}: the code of submission {name} changed since (SHA-256 {old.hash[:12]}, now "
-            f"{new.hash[:12]}); restore it, or choose another --out"
-        )
-    in_both = zip(old.points or [], new.points or [], strict=False)  # one may have more studies
-    if any(before != now for before, now in in_both):
-        raise PlanError(
-            f"{out}: was planned with other hyperparameter points of {name}; choose another --out"
-        )
 
 
 def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:

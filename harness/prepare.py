@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness import environment, submission
 from harness.attempt import LoadWorkload
+from harness.changes import extend, refuse_foreign_code
 from harness.plan import (
-    EXPERIMENT_FILE,
     Experiment,
     PlanError,
     PlannedSubmission,
     PlannedWorkload,
-    extend,
     needs_baseline,
     plan_submission,
     plan_workload,
@@ -26,6 +25,7 @@ from harness.plan import (
 from harness.search_space import check_point
 from harness.spec import Progress, Workload
 from harness.sweep import Executor
+from scoring.experiment import EXPERIMENT_FILE
 from scoring.rulesets import Ruleset
 
 NODES_DIFFER_BY = 1.10  # step times of node types within one sweep
@@ -43,6 +43,7 @@ class Request:
     trials: int | None = None
     search_space: Path | None = None  # for every submission; None: each one's own
     point: dict[str, Any] | None = None  # instead of the search space's points
+    known: Mapping[str, PlannedSubmission] = field(default_factory=dict)  # as planned before
     options: Mapping[str, Any]  # fields of Experiment, as they are
 
 
@@ -78,7 +79,9 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
         check_point("--hparams", request.point)
         points = [[request.point] * trials] * studies
     planned = {
-        name: plan_submission(place, tuning, seed, studies, trials, search_space, points)
+        name: plan_submission(
+            place, tuning, seed, studies, trials, search_space, points, request.known.get(name)
+        )
         for name, place in places.items()
     }
     data_dir = request.options.get("data_dir")
@@ -101,13 +104,24 @@ def resumed(
     studies: int | None,
     load_workload: LoadWorkload,
     progress: Progress = lambda *_: None,
+    *,
+    trust: bool = False,
 ) -> Draft:
     """The draft of what is planned in `out`, with `studies` of them where that is more.
 
+    Args:
+        out: The results tree.
+        studies: None: as many as are planned.
+        load_workload: Gives the workload of a name, data directory and device.
+        progress: Hears of data that is made ready.
+        trust: Import code from wherever the plan names it.
+
     Raises:
-        UserError: There is no plan, or what it needs is gone or changed.
+        UserError: There is no plan, or what it needs is gone or changed, or is not to be trusted.
     """
     old = read_experiment(out)
+    if not trust:
+        refuse_foreign_code(old, out)
     options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "batch_size"}
     options |= {"data_dir", "cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
     request = Request(
@@ -118,6 +132,7 @@ def resumed(
         studies=max(studies or 0, old.studies),
         trials=old.trials,
         search_space=Path(old.search_space),
+        known=old.submissions,
         options={name: getattr(old, name) for name in options},
     )
     return check(request, load_workload, progress)

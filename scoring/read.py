@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from scoring.experiment import EXPERIMENT_FILE, MOST_PLANNED, Experiment
 from scoring.read_official import read_logs
-from scoring.read_own import MOST_PLANNED, Experiment, read_experiment, read_own
+from scoring.read_own import read_own
 from scoring.records import RecordError
 from scoring.results import Judged, Results, Scope, Submission, Trial
 from scoring.rulesets import Ruleset
@@ -39,9 +40,9 @@ def read(
     if len({path.resolve() for path in directories}) < len(directories):
         raise RecordError(f"{', '.join(map(str, directories))}: the same folder stands twice")
     experiments = {
-        str(path): read_experiment(path)
+        str(path): Experiment.read(path)
         for path in directories
-        if os.path.lexists(path / "experiment.json")
+        if os.path.lexists(path / EXPERIMENT_FILE)
     }
     logs = [path for path in directories if str(path) not in experiments]
     for path in logs:
@@ -140,7 +141,7 @@ def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> di
     """What the trees planned; goals must agree unless `rules` state one."""
     planned: dict[str, Judged] = {}
     for tree, experiment in experiments.items():
-        for name, judged in experiment.workloads.items():
+        for name, judged in experiment.judged.items():
             goal = planned.setdefault(name, judged).goal
             if goal != judged.goal and (rules is None or rules.goal(name) is None):
                 raise RecordError(
@@ -225,7 +226,7 @@ def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> 
             goal=scope.ruleset.goal(name) or own.goal,
             budget_seconds=scope.ruleset.budget(name, scope.tuning) or own.budget_seconds,
         )
-        for name, own in experiment.workloads.items()
+        for name, own in experiment.judged.items()
         if name in stated
     }
 
@@ -244,7 +245,7 @@ def _mixed(
             "seconds"
         )
     for name, judged in scope.workloads.items():
-        plans = [{**e.workloads, **overrides[tree]} for tree, e in experiments.items()]
+        plans = [{**e.judged, **overrides[tree]} for tree, e in experiments.items()]
         budgets = {plan.get(name, judged).budget_seconds for plan in plans}
         if len({judged.budget_seconds, *budgets}) > 1:
             remarks.append(

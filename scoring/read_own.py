@@ -1,99 +1,17 @@
-"""Reads a results tree of this harness: experiment.json and the trials that it plans."""
+"""Reads the trials that a results tree of this harness plans."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from scoring.evaluations import FILE, MOST, read_evaluations
+from scoring.experiment import Experiment
 from scoring.integrity import findings, goal_words
-from scoring.records import RecordError, TrialResult, TrialSpec, goal_from_plain, read_json
+from scoring.records import RecordError, TrialResult, TrialSpec
 from scoring.results import Judged, Scope, Submission, Trial
-from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
 from scoring.tree import read_ending, trial_folders
-
-MOST_PLANNED = 1_000_000  # trials of a leaderboard: a larger number is a slip, and takes for ever
-_CHOICES = {"tuning": ("external", "self"), "clock": ("wall", "steps")}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Experiment:
-    """What a results tree was planned to hold, from its experiment.json.
-
-    Attributes:
-        ruleset: As applied.
-        tuning: "external" or "self".
-        clock: "wall", or "steps" where training work was charged and nothing was measured.
-        seed: The one that all others come from.
-        studies: How many of each submission and workload.
-        trials: How many of each study.
-        submissions: Their `path` and `hash` by name.
-        workloads: Goals and budgets by name.
-        environment: Where it ran.
-    """
-
-    ruleset: Ruleset
-    tuning: str
-    clock: str
-    seed: int
-    studies: int
-    trials: int
-    submissions: dict[str, dict[str, str]]
-    workloads: dict[str, Judged]
-    environment: dict[str, Any]
-
-
-def read_experiment(out: Path) -> Experiment:
-    """Reads experiment.json; where it is damaged or plans nothing, that is a RecordError."""
-    path = out / "experiment.json"
-    data = read_json(path)
-    try:
-        for key, known in _CHOICES.items():
-            if data[key] not in known:
-                raise ValueError(f"{key} {data[key]!r} is none of {', '.join(known)}")
-        ruleset = Ruleset(**data["ruleset"])
-        factor = ruleset.budget_factor(data["tuning"])
-        experiment = Experiment(
-            ruleset=ruleset,
-            tuning=data["tuning"],
-            clock=data["clock"],
-            seed=int(data["seed"]),
-            studies=int(data["studies"]),
-            trials=1 if data["tuning"] == "self" else int(data["trials"]),
-            submissions={
-                name: {"path": str(facts["path"]), "hash": str(facts["hash"])}
-                for name, facts in data["submissions"].items()
-            },
-            workloads={n: _judged(facts, factor) for n, facts in data["workloads"].items()},
-            environment=dict(data["environment"]),
-        )
-        if max(experiment.studies, experiment.trials) > MOST_REPEATS:
-            raise ValueError(f"more than {MOST_REPEATS} studies or trials")
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if isinstance(error, ValidationError):
-            reason = f"ruleset.{first_fault(error)}"
-        raise RecordError(f"{path}: damaged ({reason}); restore it or run the sweep anew") from None
-    sizes = (len(experiment.submissions), len(experiment.workloads))
-    planned = math.prod((*sizes, experiment.studies, experiment.trials))
-    if min(*sizes, experiment.studies, experiment.trials) < 1:
-        raise RecordError(f"{path}: plans no trials; name submissions and workloads in the sweep")
-    if planned > MOST_PLANNED:
-        raise RecordError(f"{path}: plans {planned:,} trials, at most {MOST_PLANNED:,} are scored")
-    return experiment
-
-
-def _judged(facts: Mapping[str, Any], factor: float) -> Judged:
-    """A workload's entry of experiment.json, whose budget is that of external tuning."""
-    budget = factor * float(facts["budget_seconds"])
-    if not 0 < budget < math.inf:
-        raise ValueError(f"a budget of {budget} s")
-    return Judged(goal=goal_from_plain(facts["goal"]), budget_seconds=budget)
 
 
 def read_own(
@@ -137,22 +55,22 @@ def read_own(
                 f"{folder}: ran with --clock {spec.clock}, the tree with {experiment.clock}; "
                 "measured and counted times are not ranked together: score them apart"
             )
-        if spec.workload not in judged and trial.judged != experiment.workloads[spec.workload]:
-            planned = _words(experiment.workloads[spec.workload])
+        if spec.workload not in judged and trial.judged != experiment.judged[spec.workload]:
+            planned = _words(experiment.judged[spec.workload])
             faults.append(f"ran for {_words(trial.judged)}, experiment.json plans {planned}")
         beyond = scope.beyond_plan(trial.study, trial.trial)
         warnings += [f"{folder}: {fault}" for fault in [*faults, beyond] if fault]
         trials.append(replace(trial, extra=bool(beyond)))
     submissions = {
-        name: Submission(tree=str(out), folder=out / "submissions" / name, facts=facts)
-        for name, facts in experiment.submissions.items()
+        name: Submission(tree=str(out), folder=out / "submissions" / name, facts=dict(planned))
+        for name, planned in experiment.submissions.items()
     }
     return submissions, trials, warnings
 
 
 def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) -> None:
     """Raises RecordError for a trial that ran for another goal than the tree's plan has."""
-    goal = experiment.workloads[spec.workload].goal
+    goal = experiment.judged[spec.workload].goal
     if spec.goal != goal:
         raise RecordError(
             f"{folder}: refused: it ran for {goal_words(spec.goal)}, experiment.json plans "

@@ -17,6 +17,7 @@ ALLOWED = {
     "harness": (
         "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.pruning", "scoring.files",
         "scoring.escaping",
+        "scoring.experiment",
     ),
     "workloads": ("harness.spec", "scoring.files"),
     "submissions": ("harness.spec",),

@@ -72,9 +72,10 @@ def doctor(
     import workloads
     from harness.prepare import Request
     from scoring import rulesets
+    from scoring.experiment import EXPERIMENT_FILE
 
     tree = Path(asked[0]) if asked and len(asked) == 1 else None
-    if tree is not None and not (tree / "experiment.json").is_file():
+    if tree is not None and not (tree / EXPERIMENT_FILE).is_file():
         tree = None
     _refuse_beside(context, _OF_REQUEST if estimate and tree is None else _OF_TREE, estimate)
     names = workload or (workloads.suite(suite) if suite else [])

@@ -142,6 +142,7 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
         UserError: A tree was measured on other hardware, or not measured at all.
     """
     from harness.plan import read_experiment
+    from scoring.experiment import EXPERIMENT_FILE
     from scoring.read import read
     from scoring.records import UserError
 
@@ -149,7 +150,7 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
     known = _Known([], steps, [])
     for tree in trees:
         planned: dict[str, float] = {}
-        if (tree / "experiment.json").is_file():
+        if (tree / EXPERIMENT_FILE).is_file():
             experiment = read_experiment(tree)
             theirs = _hardware(dict(experiment))
             if experiment.clock != "wall":

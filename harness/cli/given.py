@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from harness.cli.options import Device
+from harness.cli.options import ClockKind, Device, Until
 
 
 def refuse_beside_resume(context: typer.Context) -> None:
@@ -17,6 +17,7 @@ def refuse_beside_resume(context: typer.Context) -> None:
     fit = {
         "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
         "risk", "history", "order", "max_concurrent", "exclusive_nodes", "track", "dry_run",
+        "trust",
     }  # fmt: skip
     for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)
@@ -59,6 +60,27 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
     if not isinstance(point, dict):
         raise typer.BadParameter(f"--hparams must be a JSON object, got {text}")
     return point
+
+
+def options_of(
+    seed: int,
+    clock: ClockKind,
+    until: Until,
+    stop_diverged: bool,
+    compile: bool,
+    data_dir: Path | None,
+    cpus_per_trial: int,
+) -> dict[str, Any]:
+    """The fields of an Experiment that the user sets directly."""
+    return {
+        "seed": seed,
+        "clock": clock.value,
+        "until": until.value,
+        "stop_diverged": stop_diverged,
+        "compile": compile,
+        "data_dir": None if data_dir is None else str(data_dir.resolve()),
+        "cpus_per_trial": cpus_per_trial,
+    }
 
 
 def processes_of(gpus: int, processes: int) -> dict[str, int]:

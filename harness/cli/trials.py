@@ -14,6 +14,7 @@ import typer
 from harness.cli.given import (
     hyperparameters,
     on_gpu,
+    options_of,
     processes_of,
     refuse_beside_resume,
     say_which,
@@ -67,7 +68,6 @@ if TYPE_CHECKING:
     from harness.watchers import Watcher
 
 TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still meanwhile
-DOTTED = "optimizers"  # where in a results directory optimizers given by name are written
 
 
 def run(
@@ -106,6 +106,7 @@ def run(
     import workloads
     from harness.cli import dotted
     from harness.local import ThisProcess
+    from harness.plan import OPTIMIZERS
     from harness.prepare import Request, single_trial
     from harness.progress import PlainProgress
     from harness.sweep import run_sweep
@@ -117,13 +118,13 @@ def run(
     shown = out or Path("results/runs") / f"{name}-{workload}-{now}"
     out = shown.absolute()  # the submission may change the working directory
     executor = ThisProcess(workloads.get)
-    options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
+    options = options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
     options |= {"max_steps": max_steps, "gpus_per_trial": int(on_gpu(device))}
     options |= {"batch_size": batch_size}
     say_which([submission], tuning)
     request = Request(
         submissions=dotted.write(
-            [submission], out / DOTTED, schedule, warmup_factor=warmup, grad_clip=grad_clip
+            [submission], out / OPTIMIZERS, schedule, warmup_factor=warmup, grad_clip=grad_clip
         ),
         workloads=[workload],
         ruleset=rulesets.load(ruleset),
@@ -147,7 +148,10 @@ def sweep(
     suite: Annotated[str | None, typer.Option(help="a set of workloads: demo, mini")] = None,
     workload: Annotated[list[str] | None, typer.Option("--workload", "-w")] = None,
     out: Annotated[Path | None, typer.Option(help="results directory")] = None,
-    resume: Annotated[Path | None, typer.Option(help="go on with what DIR lacks")] = None,
+    resume: Annotated[Path | None, typer.Option(help="run what DIR lacks")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="resume: run code from wherever DIR names it")
+    ] = False,
     ruleset: RulesetOption = "mini",
     tuning: TuningOption = None,
     studies: Annotated[int | None, typer.Option(min=1, help="default: the ruleset's")] = None,
@@ -186,27 +190,30 @@ def sweep(
     import workloads
     from harness.cli import dotted
     from harness.cli.history import limits_from
+    from harness.plan import OPTIMIZERS
     from harness.prepare import Request, check, resumed
     from harness.sweep import run_sweep
     from scoring import rulesets
 
     history = history and [path.absolute() for path in history]
+    if trust and resume is None:
+        raise typer.BadParameter("--trust goes with --resume DIR")
     if bool(history) != (pruning is Pruning.PREDICT):
         raise typer.BadParameter("--pruning predict goes with --history DIR")
     if resume is not None:
         refuse_beside_resume(context)
         with preparing() as progress:
             shown, out = resume, resume.absolute()
-            draft = resumed(out, studies, workloads.get, progress)
+            draft = resumed(out, studies, workloads.get, progress, trust=trust)
     else:
         if not submissions or out is None or (suite is None) == (not workload):
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
-        options = _options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
+        options = options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
         options |= processes_of(gpus_per_trial, processes_per_trial)
         shown, out = out, out.absolute()  # a submission may change the working directory
         say_which(submissions, tuning)
         with TemporaryDirectory() as aside, preparing() as progress:
-            folder = Path(aside) if dry_run else out / DOTTED
+            folder = Path(aside) if dry_run else out / OPTIMIZERS
             names = dotted.write(
                 submissions, folder, schedule, warmup_factor=warmup, grad_clip=grad_clip
             )
@@ -251,27 +258,6 @@ def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
         return sweep(*arguments)
     except InterruptedSweepError as interrupted:
         return interrupted.summary
-
-
-def _options_of(
-    seed: int,
-    clock: ClockKind,
-    until: Until,
-    stop_diverged: bool,
-    compile: bool,
-    data_dir: Path | None,
-    cpus_per_trial: int,
-) -> dict[str, Any]:
-    """The fields of an Experiment that the user sets directly."""
-    return {
-        "seed": seed,
-        "clock": clock.value,
-        "until": until.value,
-        "stop_diverged": stop_diverged,
-        "compile": compile,
-        "data_dir": None if data_dir is None else str(data_dir.resolve()),
-        "cpus_per_trial": cpus_per_trial,
-    }
 
 
 def _conclude(summary: Summary, out: Path) -> None:

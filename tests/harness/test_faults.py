@@ -13,8 +13,9 @@ import pytest
 
 from harness import ledger, timers
 from harness.ledger import LedgerError
-from harness.plan import EXPERIMENT_FILE, read_experiment
+from harness.plan import read_experiment
 from harness.sweep import run_sweep
+from scoring.experiment import EXPERIMENT_FILE
 from scoring.records import Status, TrialResult
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import write_submission

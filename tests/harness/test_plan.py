@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 import workloads
+from harness.changes import extend
 from harness.plan import (
     Experiment,
     PlanError,
     PlannedSubmission,
-    extend,
     needs_baseline,
     plan_workload,
     read_experiment,

@@ -1,0 +1,108 @@
+"""What a results tree was planned to hold: its experiment.json, read by one reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from scoring.records import Goal, RecordError, read_json
+from scoring.results import Judged
+from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
+
+EXPERIMENT_FILE = "experiment.json"
+MOST_PLANNED = 1_000_000  # trials of a leaderboard: a larger number is a slip, and takes for ever
+
+
+class PlannedSubmission(BaseModel):
+    """A submission as planned: its path and content hash."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    hash: str
+
+
+class PlannedWorkload(BaseModel):
+    """The goal and budget of a workload; the budget is that of external tuning."""
+
+    model_config = ConfigDict(frozen=True)
+
+    goal: Goal
+    budget_seconds: float = Field(gt=0, allow_inf_nan=False)
+
+
+class Experiment(BaseModel):
+    """What scoring needs to know of a results tree's plan.
+
+    `harness.plan.Experiment` adds how trials are run.
+
+    Attributes:
+        ruleset: As applied.
+        tuning: "external" or "self".
+        clock: "wall", or "steps" where training work was charged and nothing was measured.
+        seed: The one that all others come from.
+        studies: How many of each submission and workload.
+        trials: How many of each study; 1 under self-tuning.
+        submissions: By name.
+        workloads: By name.
+        environment: Where it ran; empty in trees of early versions.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ruleset: Ruleset
+    tuning: Literal["external", "self"]
+    clock: Literal["wall", "steps"]
+    seed: int
+    studies: int = Field(ge=1, le=MOST_REPEATS)
+    trials: int = Field(ge=1, le=MOST_REPEATS)
+    submissions: Mapping[str, PlannedSubmission]
+    workloads: Mapping[str, PlannedWorkload]
+    environment: dict[str, Any] = {}
+
+    @classmethod
+    def read(cls, out: Path) -> Self:
+        """Reads OUT/experiment.json.
+
+        Raises:
+            RecordError: It is missing or damaged, or plans nothing or too much.
+        """
+        path = out / EXPERIMENT_FILE
+        try:
+            experiment = cls(**read_json(path))
+        except ValidationError as error:
+            raise RecordError(
+                f"{path}: damaged ({first_fault(error)}); restore it or run the sweep again"
+            ) from None
+        sizes = (len(experiment.submissions), len(experiment.workloads))
+        planned = math.prod((*sizes, experiment.studies, experiment.trials))
+        if not planned:
+            raise RecordError(
+                f"{path}: plans no trials; name submissions and workloads in the sweep"
+            )
+        if planned > MOST_PLANNED:
+            raise RecordError(
+                f"{path}: plans {planned:,} trials, at most {MOST_PLANNED:,} are scored"
+            )
+        return experiment
+
+    @model_validator(mode="before")
+    @classmethod
+    def _self_tuning_has_one_trial(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("tuning") == "self":
+            return {**data, "trials": 1}
+        return data
+
+    @cached_property
+    def judged(self) -> dict[str, Judged]:
+        """By workload, what its trials are judged by."""
+        factor = self.ruleset.budget_factor(self.tuning)
+        return {
+            name: Judged(goal=rules.goal, budget_seconds=factor * rules.budget_seconds)
+            for name, rules in self.workloads.items()
+        }
