@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from scoring.profiles import Floats, apply_rules, scores
+from scoring.proofs import refused_by
 from scoring.records import RecordError
 from scoring.results import Results
 from scoring.times import Method, medians, study_times
@@ -71,7 +72,8 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
     medians. What so few studies do to it, and what pruned trials do, `uncertainty.bootstrap` says.
 
     Raises:
-        RecordError: One of them is not among the results, or both are the same.
+        RecordError: One of them is not among the results, or both are the same, or a trial was
+            pruned that the method needs.
     """
     names = list(results.submissions)
     for name in (first, second):
@@ -79,6 +81,8 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
             raise RecordError(f"no submission {name!r}; there are: {', '.join(names)}")
     if first == second:
         raise RecordError(f"{first}: is compared with itself; name two submissions")
+    if reason := refused_by(method, results):
+        raise RecordError(reason)
     scope = results.scope
     studies = study_times(results, method)
     pair = [names.index(first), names.index(second)]

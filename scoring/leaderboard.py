@@ -10,8 +10,9 @@ from itertools import groupby
 import numpy as np
 
 from scoring.profiles import Stages, apply_rules, scores
-from scoring.proofs import check, rules_of
+from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
+from scoring.records import RecordError
 from scoring.reference import Reference
 from scoring.remarks import differences, heavy_steps, missing, predicted, ties, unrepeated
 from scoring.results import Results, Scope, Submission, Trial
@@ -188,7 +189,8 @@ def _remarks(scope: Scope, studies: StudyTimes, method: Method, resampled: str) 
 
 def _check_pruned(results: Results, method: Method, reference: Reference | None) -> None:
     """Raises RecordError where a trial was pruned that could have mattered."""
-    check(results, rules_of(results) if method is RULES else None, f"--method {method.name}")
+    if reason := refused_by(method, results):
+        raise RecordError(reason)
     if reference is not None:
         check(results, MEDIANS, "--reference")
 

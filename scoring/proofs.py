@@ -7,6 +7,7 @@ import numpy as np
 from scoring.pruning import Bounds, Place, Rules, after, deadlines
 from scoring.records import RecordError, Status
 from scoring.results import Results, Trial
+from scoring.times import RULES, Method
 
 
 def rules_of(results: Results) -> Rules:
@@ -17,7 +18,19 @@ def rules_of(results: Results) -> Rules:
 
 
 def check(results: Results, rules: Rules | None, purpose: str) -> None:
-    """Raises RecordError where a pruned trial could still have mattered.
+    """Raises RecordError where `refusal` has a reason; the arguments are the same."""
+    if reason := refusal(results, rules, purpose):
+        raise RecordError(reason)
+
+
+def refused_by(method: Method, results: Results) -> str:
+    """Why results cannot be scored by a method, "" where they can."""
+    rules = rules_of(results) if method is RULES else None
+    return refusal(results, rules, f"--method {method.name}")
+
+
+def refusal(results: Results, rules: Rules | None, purpose: str) -> str:
+    """Why results are not good for a purpose: a pruned trial could have mattered; "" if none could.
 
     Args:
         results: With pruned trials or without.
@@ -26,20 +39,21 @@ def check(results: Results, rules: Rules | None, purpose: str) -> None:
     """
     pruned = [trial for trial in results.trials if trial.status == Status.PRUNED]
     if not pruned:
-        return
-    bounds = bounds_of(results)
-    stop = np.full(bounds.low.shape, np.inf)
+        return ""
     if rules is not None:
-        stop = deadlines(bounds, rules.held_out, rules.r_max).stop
+        stop = deadlines(bounds_of(results), rules.held_out, rules.r_max).stop
     for trial in pruned:
-        deadline = stop[_place(results, trial)]
-        if not trial.extra and trial.submission_seconds < deadline:
+        if trial.extra and rules is not None:  # beyond the plan: only the official method counts it
+            continue
+        deadline = np.inf if rules is None else stop[_place(results, trial)]
+        if trial.submission_seconds < deadline:
             until = "its end" if np.isinf(deadline) else f"second {deadline:,.2f}"
-            raise RecordError(
+            return (
                 f"{trial.folder}: was pruned at second {trial.submission_seconds:,.2f}, but for "
                 f"{purpose} it matters up to {until}; `chronograd sweep --resume` runs it on, or "
                 "run the sweep with --pruning off"
             )
+    return ""
 
 
 def bounds_of(results: Results) -> Bounds:

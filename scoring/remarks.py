@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from scoring.profiles import Floats, apply_rules, scores
+from scoring.proofs import refused_by
 from scoring.records import Status
 from scoring.results import Results, Scope, Trial
 from scoring.times import OFFICIAL, Method, StudyTimes, medians, study_times
@@ -95,8 +96,12 @@ def _ranges(numbers: Sequence[int]) -> str:
 def differences(results: Results) -> dict[str, str]:
     """By submission, how the official method scores it and why; only where that is another score.
 
+    None where the official method refuses the results, since trials were pruned.
+
     The way from one method to the other is gone in four steps, so that the parts add up.
     """
+    if refused_by(OFFICIAL, results):
+        return {}
     scope = results.scope
     method, (times, score) = OFFICIAL, _score(results, OFFICIAL)
     official = score

@@ -8,7 +8,7 @@ import numpy as np
 
 from scoring import rulesets
 from scoring.profiles import Floats
-from scoring.proofs import check
+from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
 from scoring.records import RecordError
 from scoring.results import Results, Scope
@@ -23,7 +23,8 @@ class Speedup:
         ratio: Geometric mean of its time over the other's; below 1 is faster. A miss counts as the
             budget plus one second.
         official: The same as `compute_speedups.py` has it: medians by the official method, the
-            budgets that the script holds, and NaN where a workload was not run at all.
+            budgets that the script holds, and NaN where a workload was not run at all, or where
+            trials were pruned that this method needs.
     """
 
     ratio: float
@@ -51,7 +52,7 @@ def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speed
     official_sb = _medians(results, OFFICIAL)
     absent_s = np.any(np.isnan(official_sb), axis=1)
     official_s = _geometric_means(official_sb, _official_budgets(scope, budgets), place)
-    official_s[absent_s | absent_s[place]] = np.nan
+    official_s[absent_s | absent_s[place] | bool(refused_by(OFFICIAL, results))] = np.nan
     return {name: Speedup(float(ratio_s[s]), float(official_s[s])) for s, name in enumerate(names)}
 
 

@@ -23,6 +23,8 @@ from scoring.pruning import (
     prove,
 )
 from scoring.records import RecordError
+from scoring.speedup import speedups
+from scoring.times import OFFICIAL
 from scoring.times import RULES as METHOD
 from tests.scoring.boards import INF, make_results, single
 from tests.scoring.test_pruning import Sweep, boards
@@ -81,6 +83,42 @@ def test_what_only_r_max_decides_does_not_do_for_speedups():
     check(results, rules_of(results), "the scores")
     with pytest.raises(RecordError, match="for speedups it matters up to its end"):
         check(results, MEDIANS, "speedups")
+
+
+def late(trial):
+    """Meets its target only after its budget: the official method counts that."""
+    return replace(trial, judged=replace(trial.judged, budget_seconds=12.0))
+
+
+def test_the_official_method_answers_nothing_about_a_pruned_tree_anywhere():
+    whole, pruned = board(), board({("a", "v", 0, 2): 10.0})
+    keys = {("b", "v", 0, 1), ("b", "v", 1, 1), ("b", "v", 0, 2), ("b", "v", 1, 2)}
+    for results in (whole, pruned):
+        results.trials[:] = [
+            late(t) if (t.submission, t.workload, t.study, t.trial) in keys else t
+            for t in results.trials
+        ]
+    assert "by the official method" in make_leaderboard(whole, resamples=5).differences["b"]
+    assert make_leaderboard(pruned, resamples=5).differences == {}
+    for use in (
+        lambda results: make_leaderboard(results, OFFICIAL, resamples=5),
+        lambda results: compare(results, "a", "b", OFFICIAL),
+    ):
+        use(whole)
+        with pytest.raises(RecordError, match="for --method official it matters up to its end"):
+            use(pruned)
+    assert np.isfinite(speedups(whole, METHOD, "a")["b"].official)
+    assert np.isnan(speedups(pruned, METHOD, "a")["b"].official)
+    assert speedups(pruned, METHOD, "a")["b"].ratio == speedups(whole, METHOD, "a")["b"].ratio
+
+
+def test_a_pruned_trial_beyond_the_plan_matters_to_the_official_method_alone():
+    results = board()
+    more = replace(results.trials[0], trial=3, status="pruned", hit=None, extra=True)
+    results = replace(results, trials=[*results.trials, more])
+    make_leaderboard(results, resamples=5)
+    with pytest.raises(RecordError, match="for --method official"):
+        make_leaderboard(results, OFFICIAL, resamples=5)
 
 
 def test_a_proof_names_what_decides_and_nothing_else():
