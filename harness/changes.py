@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import submission
+from harness.code import earlier_hash, is_imported
 from harness.plan import Experiment, PlanError, PlannedSubmission
 
 
-def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
+def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] = ()) -> Experiment:
     """The plan of `out` with what `new` adds: submissions, workloads, studies.
+
+    Args:
+        old: The plan of `out`.
+        new: What is asked for.
+        out: The results tree.
+        accepted: Files of submissions that may have changed, which trials do not depend on.
 
     Raises:
         PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
@@ -25,12 +32,15 @@ def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
             raise PlanError(
                 f"{out}: was planned with {name} {shown[0]}, not {shown[1]}; choose another --out"
             )
-    for name in sorted(old.submissions.keys() & new.submissions.keys()):
-        _refuse_changes(name, old.submissions[name], new.submissions[name], out)
-    if new.studies > old.studies:
-        submissions = {**old.submissions, **new.submissions}
-    else:
+    submissions = {**old.submissions, **new.submissions}
+    if new.studies <= old.studies:
         submissions = {**new.submissions, **old.submissions}
+    for name in sorted(old.submissions.keys() & new.submissions.keys()):
+        before, now = old.submissions[name], new.submissions[name]
+        found = _unchanged(name, before, now, out, accepted)
+        submissions[name] = found.model_copy(
+            update={"points": submissions[name].points, "path": submissions[name].path}
+        )
     return old.model_copy(
         update={
             "submissions": submissions,
@@ -41,21 +51,56 @@ def extend(old: Experiment, new: Experiment, out: Path) -> Experiment:
     )
 
 
-def _refuse_changes(name: str, old: PlannedSubmission, new: PlannedSubmission, out: Path) -> None:
-    """Raises PlanError where a submission is no longer what `out` was planned with."""
-    if old.hash != new.hash:
-        raise PlanError(
-            f"{out}: the code of submission {name} changed since (SHA-256 {old.hash[:12]}, now "
-            f"{new.hash[:12]}); restore it, or choose another --out"
-        )
+def _unchanged(
+    name: str,
+    old: PlannedSubmission,
+    new: PlannedSubmission,
+    out: Path,
+    accepted: Sequence[str],
+) -> PlannedSubmission:
+    """The plan of a submission that `out` has already, its accepted changes noted.
+
+    Raises:
+        PlanError: It is no longer what `out` was planned with.
+    """
     in_both = zip(old.points or [], new.points or [], strict=False)  # one may have more studies
     if any(before != now for before, now in in_both):
         raise PlanError(
             f"{out}: was planned with other hyperparameter points of {name}; choose another --out"
         )
+    if old.hash == new.hash or (not old.files and _hash_was(old, new)):
+        return old.model_copy(update={"files": new.files})
+    changed = [
+        file
+        for file in sorted(old.files.keys() | new.files.keys())
+        if old.files.get(file) != new.files.get(file) and (file in old.files or is_imported(file))
+    ]
+    refused = [file for file in changed if file not in accepted or is_imported(file)]
+    if refused or not old.files:
+        raise PlanError(f"{out}: {_what_changed(name, refused)}")
+    notes = [f"{file}: {old.files[file]}, now {new.files.get(file, 'gone')}" for file in changed]
+    return old.model_copy(update={"files": new.files, "accepted": (*old.accepted, *notes)})
 
 
-def refuse_foreign_code(planned: Experiment, out: Path) -> None:
+def _hash_was(old: PlannedSubmission, new: PlannedSubmission) -> bool:
+    return old.hash == earlier_hash(Path(new.path))
+
+
+def _what_changed(name: str, files: Sequence[str]) -> str:
+    """What is wrong, and what to do; no files where the tree has no digests to compare with."""
+    if not files:
+        return f"the code of submission {name} changed since; restore it, or choose another --out"
+    code = any(map(is_imported, files))
+    shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
+    advice = "restore them, or choose another --out"
+    if not code:
+        options = " ".join(f"--accept-change {file}" for file in files[:5])
+        advice += f"; where no trial depends on them, pass {options}"
+    what = "the code" if code else "files"
+    return f"{what} of submission {name} changed since: {shown}; {advice}"
+
+
+def refuse_foreign_code(planned: Experiment, out: Path, accepted: Sequence[str] = ()) -> None:
     """Refuses code that a tree names by its path, where only the tree says that it is meant.
 
     Raises:
@@ -70,9 +115,10 @@ def refuse_foreign_code(planned: Experiment, out: Path) -> None:
             "you want to run that, add --trust"
         )
     for name, old in planned.submissions.items():
-        if submission.file_of(Path(old.path)).is_file():  # else it is said which is missing
-            now = old.model_copy(update={"hash": submission.content_hash(Path(old.path))})
-            _refuse_changes(name, old, now, out)
+        place = Path(old.path)
+        if submission.file_of(place).is_file():  # else it is said which is missing
+            found = {"hash": submission.content_hash(place), "files": submission.digests(place)}
+            _unchanged(name, old, old.model_copy(update=found), out, accepted)
 
 
 def _is_in(place: Path, roots: Sequence[Path]) -> bool:

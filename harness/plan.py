@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
 
 from harness import submission
 from harness.search_space import load as load_search_space
@@ -35,9 +37,17 @@ class PlanError(UserError):
 
 
 class PlannedSubmission(experiment.PlannedSubmission):
-    """A submission as planned, with its points [study][trial]."""
+    """A submission as planned.
 
-    points: list[list[dict[str, Any]]] | None  # None under self-tuning
+    Attributes:
+        files: The digests of its files; empty in a tree from before they were recorded.
+        accepted: Changes of files that were accepted since, as "FILE: SHA-256, now SHA-256".
+        points: Its hyperparameters, [study][trial]; None under self-tuning.
+    """
+
+    files: Mapping[str, str] = Field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
+    points: list[list[dict[str, Any]]] | None
 
 
 class PlannedWorkload(experiment.PlannedWorkload):
@@ -186,7 +196,12 @@ def plan_submission(
             points = known.points
         else:
             points = load_search_space(file).points(seed, studies, trials)
-    return PlannedSubmission(path=str(place), hash=submission.content_hash(place), points=points)
+    return PlannedSubmission(
+        path=str(place),
+        hash=submission.content_hash(place),
+        files=submission.digests(place),
+        points=points,
+    )
 
 
 def plan_workload(

@@ -106,6 +106,7 @@ def resumed(
     progress: Progress = lambda *_: None,
     *,
     trust: bool = False,
+    accepted: Sequence[str] = (),
 ) -> Draft:
     """The draft of what is planned in `out`, with `studies` of them where that is more.
 
@@ -115,13 +116,14 @@ def resumed(
         load_workload: Gives the workload of a name, data directory and device.
         progress: Hears of data that is made ready.
         trust: Import code from wherever the plan names it.
+        accepted: Files of submissions that may have changed.
 
     Raises:
         UserError: There is no plan, or what it needs is gone or changed, or is not to be trusted.
     """
     old = read_experiment(out)
     if not trust:
-        refuse_foreign_code(old, out)
+        refuse_foreign_code(old, out, accepted)
     options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "batch_size"}
     options |= {"data_dir", "cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
     request = Request(
@@ -169,7 +171,7 @@ class Draft:
     workloads: dict[str, Workload]
     fields: Mapping[str, Any]
 
-    def complete(self, out: Path, executor: Executor) -> Experiment:
+    def complete(self, out: Path, executor: Executor, accepted: Sequence[str] = ()) -> Experiment:
         """The experiment of `out`: what is planned there already, and this draft.
 
         Where budgets are in baseline steps, the baseline's step is timed first, unless it stands
@@ -182,7 +184,7 @@ class Draft:
         known = {} if old is None else old.workloads
         if old is not None:  # refuse before timing anything
             self._experiment(known)
-            extend(old, self._experiment(known), out)
+            extend(old, self._experiment(known), out, accepted)
         planned = {}
         for name, workload in self.workloads.items():
             step_seconds = None
@@ -190,7 +192,7 @@ class Draft:
                 step_seconds = self.baseline_step(workload, executor)
             planned[name] = known.get(name) or self._rules(workload, step_seconds)
         new = self._experiment(planned)
-        return new if old is None else extend(old, new, out)
+        return new if old is None else extend(old, new, out, accepted)
 
     def describe(self) -> str:
         """One line: what would be run."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import hashlib
 import io
 import tarfile
 import tempfile
@@ -18,10 +20,10 @@ from scoring.records import TrialSpec
 def packed(place: Path) -> bytes:
     """The files of a submission's folder."""
     content, folder = io.BytesIO(), file_of(place).parent
-    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+    with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
         for path in files_of(folder):
             archive.add(path, path.relative_to(folder))
-    return content.getvalue()
+    return gzip.compress(content.getvalue(), mtime=0)
 
 
 def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
@@ -35,7 +37,7 @@ def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
     folder = file_of(place).parent
     if file_of(place).is_file() and content_hash(place) == spec.submission_hash:
         return spec
-    here = scratch() / "code" / spec.submission_hash
+    here = scratch() / "code" / hashlib.sha256(code).hexdigest()
     if not here.is_dir():
         here.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=here.parent))

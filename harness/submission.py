@@ -19,8 +19,6 @@ and, for external tuning, `tuning_search_space.json`.
 from __future__ import annotations
 
 import difflib
-import hashlib
-import importlib.util
 import inspect
 import os
 from collections.abc import Callable
@@ -37,8 +35,11 @@ from harness.code import FRAMEWORK
 from harness.code import MOST_BYTES as MOST_BYTES
 from harness.code import SEARCH_SPACE_FILE as SEARCH_SPACE_FILE
 from harness.code import SubmissionError as SubmissionError
+from harness.code import content_hash as content_hash
+from harness.code import digests as digests
 from harness.code import file_of as file_of
 from harness.code import files_of as files_of
+from harness.code import library as library
 from harness.code import name_of as name_of
 from harness.code import search_space_of as search_space_of
 from harness.compat import forget_submission, import_submission
@@ -136,34 +137,11 @@ def _resolved(place: Path) -> Path:
     return place.parent.resolve() / place.name if place.suffix == ".py" else place.resolve()
 
 
-def library() -> Path:
-    """The folder of the submissions that come with chronograd."""
-    found = importlib.util.find_spec("submissions")
-    if found is None or not found.submodule_search_locations:
-        raise SubmissionError("the package 'submissions' is not installed; reinstall chronograd")
-    return Path(next(iter(found.submodule_search_locations)))
-
-
 def available() -> list[str]:
     """The submissions that come with chronograd, as "external_tuning/NAME"."""
     root = library()
     files = root.glob("*_tuning/*/submission.py")
     return sorted(str(file.parent.relative_to(root)) for file in files)
-
-
-def content_hash(place: Path) -> str:
-    """SHA-256 over the names and bytes of a submission's files, and of the code it shares.
-
-    Shared code is what lies beside the tuning folders, such as `submissions/recipe.py`.
-    """
-    folder = file_of(place).parent
-    shared = library().glob("*.py") if folder.is_relative_to(library()) else []
-    digest = hashlib.sha256()
-    for path in [*files_of(folder), *sorted(shared)]:
-        label = path.relative_to(folder) if path.is_relative_to(folder) else path.name
-        content = path.read_bytes()
-        digest.update(f"{label}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()
 
 
 def load(place: Path) -> Submission:

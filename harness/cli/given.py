@@ -17,7 +17,7 @@ def refuse_beside_resume(context: typer.Context) -> None:
     fit = {
         "resume", "studies", "address", "checkpoint_dir", "max_attempts", "hang_timeout", "pruning",
         "risk", "history", "order", "max_concurrent", "exclusive_nodes", "track", "dry_run",
-        "trust",
+        "trust", "accept_change",
     }  # fmt: skip
     for name in context.params.keys() - fit:
         source = context.get_parameter_source(name)

@@ -193,6 +193,13 @@ CheckpointsOption = Annotated[
         help="of all machines, as s3://bucket/folder; default: each one's temporary folder",
     ),
 ]
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="file of a submission that changed, which no trial depends on; repeatable",
+    ),
+]
 AttemptsOption = Annotated[
     int, typer.Option(min=1, help="of a trial whose process or machine is lost")
 ]

@@ -21,6 +21,7 @@ from harness.cli.given import (
 )
 from harness.cli.options import (
     INTERRUPTED,
+    AcceptOption,
     AddressOption,
     AttemptsOption,
     BatchSizeOption,
@@ -181,6 +182,7 @@ def sweep(
     max_concurrent: ConcurrentOption = None,
     exclusive_nodes: ExclusiveOption = False,
     track: TrackOption = None,
+    accept_change: AcceptOption = None,
     dry_run: Annotated[bool, typer.Option(help="check everything, run nothing")] = False,
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
@@ -204,7 +206,8 @@ def sweep(
         refuse_beside_resume(context)
         with preparing() as progress:
             shown, out = resume, resume.absolute()
-            draft = resumed(out, studies, workloads.get, progress, trust=trust)
+            accepted = accept_change or ()
+            draft = resumed(out, studies, workloads.get, progress, trust=trust, accepted=accepted)
     else:
         if not submissions or out is None or (suite is None) == (not workload):
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
@@ -232,7 +235,7 @@ def sweep(
     room = Room.of(draft.fields, exclusive_nodes)
     cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
     with _onlookers(track, out) as watcher, closing(cluster):
-        experiment = draft.complete(out, cluster)
+        experiment = draft.complete(out, cluster, accept_change or ())
         exact = pruning is not Pruning.OFF and experiment.until == Until.VALIDATION
         limits = limits_from(history, experiment, risk) if history else None
         how = (checkpoint_dir, max_attempts, exact, order, limits)

@@ -1,5 +1,7 @@
 """Plans: what is run, under which rules, and what may be added later."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -165,11 +167,88 @@ def test_resume_refuses_changed_code_and_says_so(tmp_path):
     assert resumed(tmp_path, None, workloads.get).complete(tmp_path, NoExecutor())
     with (folder / "submission.py").open("a") as file:
         file.write("# a harmless change\n")
-    with pytest.raises(PlanError, match="code of submission well_behaved changed since"):
+    changed = r"code of submission well_behaved changed since: submission\.py; restore"
+    with pytest.raises(PlanError, match=changed):
         resumed(tmp_path, None, workloads.get).complete(tmp_path, NoExecutor())
     (folder / "submission.py").unlink()
     with pytest.raises(SubmissionError, match="no submission"):
         resumed(tmp_path, None, workloads.get)
+
+
+def resume(out, *accepted):
+    draft = resumed(out, None, workloads.get, trust=True, accepted=accepted)
+    again = draft.complete(out, NoExecutor(), accepted)
+    again.write(out)
+    return again.submissions["well_behaved"]
+
+
+def test_what_runs_and_people_leave_in_a_submissions_folder_is_not_its_code(tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    out = folder / "out"
+    (folder / "README.md").write_text("as it was")
+    (folder / "nohup.out").write_text("begun")
+    ask(str(folder)).complete(out, NoExecutor()).write(out)
+    for name in (
+        "README.md", "nohup.out", "slurm-17.out", "job.err", "train.log", "page.html", "plot.png",
+        "losses.csv", "log.txt", "notes.txt", "._submission.py", "runs/events.out.tfevents.1.a",
+        ".ipynb_checkpoints/submission-checkpoint.py", "__MACOSX/x.py",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("written later")
+    assert not resume(out).accepted
+
+
+@pytest.mark.parametrize("name", ["helper.py", "lib/kernel.cu", "fast.so"])
+def test_code_that_appears_later_is_a_change(tmp_path, name):
+    folder = write_submission(tmp_path, "well_behaved")
+    ask(str(folder)).complete(tmp_path / "out", NoExecutor()).write(tmp_path / "out")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("")
+    with pytest.raises(PlanError, match=f"changed since: {name}; restore them, or choose another"):
+        resume(tmp_path / "out", name)
+
+
+def test_a_changed_data_file_is_named_and_can_be_accepted_once(tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    out = tmp_path / "out"
+    (folder / "table.txt").write_text("1")
+    (folder / "gone.json").write_text("1")
+    ask(str(folder)).complete(out, NoExecutor()).write(out)
+    planned = resume(out)
+    (folder / "table.txt").write_text("2")
+    (folder / "gone.json").unlink()
+    changed = "changed since: gone.json, table.txt; .*--accept-change gone.json --accept-change tab"
+    with pytest.raises(PlanError, match=changed):
+        resume(out)
+    with pytest.raises(PlanError, match=r"changed since: gone\.json; .*--accept-change gone.json"):
+        resume(out, "table.txt")
+    accepted = resume(out, "table.txt", "gone.json")
+    assert [note.partition(":")[0] for note in accepted.accepted] == ["gone.json", "table.txt"]
+    assert accepted.hash == planned.hash
+    assert resume(out) == accepted  # it is on record: nobody has to accept it again
+    (folder / "submission.py").write_text((folder / "submission.py").read_text() + "\n")
+    with pytest.raises(PlanError, match=r"changed since: submission\.py; restore"):
+        resume(out, "submission.py")
+
+
+def test_a_tree_without_digests_is_resumed_by_the_hash_that_it_has(tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    out = tmp_path / "out"
+    (folder / "README.md").write_text("of the hash, then")
+    ask(str(folder)).complete(out, NoExecutor()).write(out)
+    experiment = json.loads((out / "experiment.json").read_text())
+    planned = experiment["submissions"]["well_behaved"]
+    del planned["files"], planned["accepted"]
+    digest = hashlib.sha256()  # of names, sizes and bytes of all files
+    for name in ("README.md", "submission.py"):
+        content = (folder / name).read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    planned["hash"] = digest.hexdigest()
+    (out / "experiment.json").write_text(json.dumps(experiment))
+    assert resume(out).hash == planned["hash"]
+    assert "submission.py" in resume(out).files
+    (folder / "README.md").write_text("not of the digests")
+    assert resume(out).hash == planned["hash"]
 
 
 def test_resume_can_add_studies(tmp_path):

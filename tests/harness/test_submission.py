@@ -1,11 +1,13 @@
 """Finding, loading and checking submissions."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from harness import submission
+from harness import shipping, submission
 from harness.submission import SubmissionError
+from tests.fixtures.toy import make_spec
 
 WHOLE = """
 import helper
@@ -145,6 +147,47 @@ def test_a_folder_that_holds_more_than_a_submission_is_refused(tmp_path):
         file.truncate(submission.MOST_BYTES)
     with pytest.raises(SubmissionError, match="67 MB; give the submission a folder of its own"):
         submission.content_hash(folder)
+
+
+def linked(folder):
+    """A submission whose helper is a link to a file, and whose package is one to a folder."""
+    write(folder, WHOLE.replace("import helper", "import helper\nfrom package import part"))
+    (folder / "helper.py").rename(folder.parent / "real.py")
+    (folder / "helper.py").symlink_to("../real.py")
+    (folder.parent / "elsewhere").mkdir()
+    (folder.parent / "elsewhere" / "__init__.py").touch()
+    (folder.parent / "elsewhere" / "part.py").write_text("X = 1")
+    (folder / "package").symlink_to(folder.parent / "elsewhere")
+    return folder
+
+
+def test_links_are_followed_hashed_and_shipped(tmp_path):
+    folder = linked(tmp_path / "mine")
+    before = submission.content_hash(folder)
+    code, spec = shipping.packed(folder), make_spec(submission_path=str(folder))
+    assert code == shipping.packed(folder)
+    for file in ("real.py", "elsewhere/part.py"):
+        (tmp_path / file).write_text("VALUE = 7")
+        changed = submission.content_hash(folder)
+        assert changed != before
+        before = changed
+    folder.rename(tmp_path / "away")
+    here = shipping.delivered(spec, code)
+    loaded = submission.load(Path(here.submission_path))
+    assert loaded.update_params.__globals__["VALUE"] == 1
+    assert not any(path.is_symlink() for path in Path(here.submission_path).rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "why"), [("nothing.py", "leads nowhere"), (".", "that it is in"), ("..", "it is in")]
+)
+def test_links_that_cannot_be_shipped_are_refused(tmp_path, target, why):
+    folder = write(tmp_path / "mine")
+    (folder / "link").symlink_to(target)
+    with pytest.raises(SubmissionError, match=f"{folder}/link: a symbolic link .*{why}"):
+        submission.content_hash(folder)
+    (folder / "link").rename(folder / ".#link")  # as editors lock files
+    submission.content_hash(folder)
 
 
 def test_every_submission_of_ours_loads():
