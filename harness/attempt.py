@@ -6,10 +6,14 @@ import math
 import os
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.checkpoint.authentication import Place
+from harness.checkpoint.store import Store
 from harness.ranks import Meeting, Ranks, join
 from harness.signals import interrupted
 from scoring.records import (
@@ -19,10 +23,13 @@ from scoring.records import (
     TrialResult,
     TrialSpec,
     UserError,
+    error_message,
 )
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
+    from harness.checkpoint.snapshot import Snapshot
     from harness.clock import Clock
+    from harness.control import Read
     from harness.spec import Workload
 
 LoadWorkload = Callable[[str, str | None, str], "Workload"]  # as workloads.get
@@ -38,8 +45,9 @@ class Attempt:
 
     Args:
         send: Takes events: ("loaded", None), ("resumed", the rows measured so far),
-            ("row", EvalRow), ("not_resumable", why). It returns once the driver has them on record.
-        checkpoints: Where those of the trial lie; None for a trial that keeps none.
+            ("row", EvalRow), ("not_resumable", why), ("not_restored", why). It returns once the
+            driver has them on record.
+        checkpoints: Where those of this process are; None for a trial that keeps none.
 
     Attributes:
         steps: How many steps this attempt has made.
@@ -49,9 +57,12 @@ class Attempt:
     def __init__(
         self,
         send: Callable[[str, Any], None] = lambda kind, payload: None,
-        checkpoints: str | None = None,
+        checkpoints: Place | None = None,
     ) -> None:
         self._send, self._place = send, checkpoints
+        self._compared = self._unsavable = False
+        self._saved = 0  # the step of the last checkpoint
+        self._said: set[str] = set()
         self.steps = 0
         self.deadline = math.inf
 
@@ -70,29 +81,55 @@ class Attempt:
             raise KeyboardInterrupt
         return self.deadline
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Keeps a checkpoint; where that fails, the one before it stays."""
-        from harness.checkpoint import Checkpoints
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps a checkpoint, the first one once it was read back and compared with memory.
 
+        Where that fails, the one before it stays.
+        """
+        from harness.checkpoint.pickling import UnsavableError
+
+        if self._place is None or self._unsavable:
+            return
+        try:
+            parts = {"state": snapshot.write, "weights": snapshot.write_weights}
+            check = None if self._compared else snapshot.compare
+            Store(self._place).save(step, parts, check)
+            self._compared, self._saved = True, step
+        except BaseException as error:  # noqa: BLE001 - pickling runs any object's code
+            if interrupted():
+                raise
+            self._unsavable = isinstance(error, UnsavableError)
+            reason = str(error) if self._unsavable else error_message(error)
+            start = f"resumes from step {self._saved:,}" if self._saved else "starts from scratch"
+            self._say("not_resumable", f"{reason}; if interrupted, the trial {start}")
+
+    def save_final(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps the weights with which the trial reached its goal; without them where it cannot."""
         if self._place is not None:
-            try:
-                Checkpoints(self._place).save(step, state)
-            except OSError as error:
-                self.not_resumable(f"a checkpoint cannot be written: {error}")
+            with suppress(Exception):
+                Store(self._place).save(step, {"final": snapshot.write_weights})
 
-    def restore(self, until: float) -> dict[str, Any] | None:
-        """The last checkpoint that is whole, of step `until` at most."""
-        from harness.checkpoint import Checkpoints
-
-        return None if self._place is None else Checkpoints(self._place).load(until)
+    def restore(self, until: float, read: Read) -> dict[str, Any] | None:
+        """The last checkpoint that verifies and can be read, of step `until` at most."""
+        if self._place is None:
+            return None
+        try:
+            return Store(self._place).load("state", read, until, partial(self._say, "not_restored"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the trial starts from scratch
+            self._say("not_restored", f"checkpoints cannot be read: {error_message(error)}")
+            return None
 
     def resumed(self, rows: list[EvalRow]) -> None:
-        """Says that the trial goes on from a checkpoint, which holds these rows."""
+        """Says that the trial resumes from a checkpoint, which holds these rows."""
+        self._saved = rows[-1].global_step
         self._send("resumed", rows)
 
-    def not_resumable(self, reason: str) -> None:
-        """Says that there is no checkpoint, and why."""
-        self._send("not_resumable", reason)
+    def _say(self, kind: str, reason: str) -> None:
+        """Tells the driver once what keeps a checkpoint from being saved or restored."""
+        if (kind == "not_resumable" and kind in self._said) or reason in self._said:
+            return
+        self._said |= {kind, reason}
+        self._send(kind, reason)
 
 
 def run_attempt(

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.kinds import NotResumableError
-from harness.ranks import Ranks
+from harness.checkpoint.pickling import Known, put_back
+from harness.checkpoint.snapshot import Snapshot
+from harness.ranks import Ranks, bare
 from harness.spec import Batch, DataError, TrainingCompleteError, Workload
-from harness.state import StateCodec
 from harness.streams import Streams
 from harness.submission import Submission, SubmissionError, WorkloadView
 from harness.work import TrainingWork
@@ -70,8 +70,8 @@ class SubmissionCalls:
         step: The number of calls of `update_params`.
         eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
         train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
-        not_resumable: Why the submission's state cannot be saved, "" where it can.
         work: The training work of the last call.
+        known: What a resumed process has again; once initialised.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SubmissionCalls:
         self.step = 0
         self.eval_results: list[tuple[int, dict[str, float]]] = []
         self.train_state: dict[str, Any] = {}
-        self.not_resumable = ""
+        self._train_state_view = MappingProxyType(self.train_state)
 
     @property
     def wants_train_state(self) -> bool:
@@ -135,39 +135,41 @@ class SubmissionCalls:
         )
         if not isinstance(self._optimizer_state, dict):
             raise _violation("init_optimizer_state", "a dict", self._optimizer_state)
-        try:
-            boundary = [self._view, self._workload, input_queue, self.work.hook]
-            self._codec = StateCodec(self._roots(), boundary)
-        except NotResumableError as error:
-            self.not_resumable = str(error)
+        fixed = {
+            "workload": self._workload,
+            "workload's view": self._view,
+            "input queue": input_queue,
+            "hyperparameters": self._hyperparameters,
+            "class of hyperparameters": type(self._hyperparameters),
+            "train_state": self._train_state_view,
+            "training work": self.work,
+            "training work's hook": self.work.hook,
+        }
+        self.known = Known(fixed, params)
 
-    def _roots(self) -> list[Any]:
-        return [self.params, self.model_state, self._optimizer_state]
-
-    def state(self) -> dict[str, Any] | None:
-        """Everything that later steps depend on, as plain data; None where that cannot be had."""
-        if self.not_resumable:
-            return None
-        try:
-            objects = self._codec.encode(self._roots())
-        except NotResumableError as error:
-            self.not_resumable = str(error)
-            return None
-        return {
-            "objects": objects,
+    def snapshot(self, **others: Any) -> Snapshot:
+        """Everything that later steps depend on, and what else is to be saved."""
+        state = {
+            "params": self.params,
+            "model_state": self.model_state,
+            "optimizer_state": self._optimizer_state,
+            "eval_results": self.eval_results,
+            "train_state": self.train_state,
             "step": self.step,
             "position": self._input_queue.position,
-            "eval_results": [[step, dict(metrics)] for step, metrics in self.eval_results],
-            "train_state": dict(self.train_state),
         }
+        return Snapshot({**state, **others}, self.known, bare(self.params), self.model_state)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state`, after `initialise`."""
-        self.params, self.model_state, self._optimizer_state = self._codec.restore(state["objects"])
+    def restore(self, loaded: dict[str, Any]) -> dict[str, Any]:
+        """Resumes from what was loaded of a snapshot, after `initialise`; returns its state."""
+        state: dict[str, Any] = put_back(loaded, self.known)
+        self.params, self.model_state = state["params"], state["model_state"]
+        self._optimizer_state, self.eval_results = state["optimizer_state"], state["eval_results"]
+        self.train_state.clear()
+        self.train_state.update(state["train_state"])
         self.step = state["step"]
         self._input_queue.go_to(state["position"])
-        self.eval_results[:] = [(step, metrics) for step, metrics in state["eval_results"]]
-        self.train_state.update(state["train_state"])
+        return state
 
     def train_step(self) -> bool:
         """Calls `data_selection` and `update_params`.
@@ -184,7 +186,7 @@ class SubmissionCalls:
         )  # fmt: skip
         keywords = self._keywords(step, rng)
         if self._submission.wants_train_state:
-            keywords["train_state"] = MappingProxyType(self.train_state)
+            keywords["train_state"] = self._train_state_view
         try:
             returned = self._submission.update_params(batch=batch, **keywords)
         except TrainingCompleteError:

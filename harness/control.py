@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from scoring.records import EvalRow
+
+if TYPE_CHECKING:
+    from harness.checkpoint.snapshot import Snapshot
+
+Read = Callable[[IO[bytes]], dict[str, Any]]
 
 
 class Control(Protocol):
@@ -13,17 +19,22 @@ class Control(Protocol):
     def report(self, row: EvalRow) -> None:
         """Takes one evaluation, as soon as it was made. Not timed."""
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Keeps a checkpoint: plain data and tensors. Not timed."""
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps a checkpoint; where it cannot, the trial continues without. Not timed."""
 
-    def restore(self, until: float) -> dict[str, Any] | None:
-        """The last checkpoint of an earlier attempt, of step `until` at most; None for none."""
+    def save_final(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps the weights of the evaluation that reached the goal, likewise."""
+
+    def restore(self, until: float, read: Read) -> dict[str, Any] | None:
+        """The last checkpoint of an earlier attempt, of step `until` at most; None for none.
+
+        Args:
+            until: A step.
+            read: Reads a file, and may fail: the checkpoint is then none.
+        """
 
     def resumed(self, rows: list[EvalRow]) -> None:
-        """Takes notice that the trial goes on from a checkpoint, which holds these rows."""
-
-    def not_resumable(self, reason: str) -> None:
-        """Takes notice that there will be no checkpoints, and why."""
+        """Is called when the trial resumes from a checkpoint, which holds these rows."""
 
     def beat(self) -> float:
         """Called after every step: the trial is alive. Timed, so it costs next to nothing.

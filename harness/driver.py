@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import ledger, timers
+from harness.checkpoint.authentication import Place, key_of_tree
 from harness.environment import scratch
 from harness.ledger import Ledger
 from harness.signals import undisturbed
@@ -28,6 +29,10 @@ MAX_ATTEMPTS = 3
 MOST_UNBORN = 10  # processes of a trial that never came to be, before that counts
 HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
 RECORDING_SECONDS = 1.0  # at a time, of trials that need not begin
+_WITHOUT_CHECKPOINT = {
+    "not_resumable": "cannot be checkpointed",
+    "not_restored": "does not resume from a checkpoint",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class Driver:
         self._pruner, self._limits = pruner, limits
         self._book, self._out, self._watcher = book, out, watcher
         self._checkpoints, self._max_attempts = checkpoints, max_attempts
+        with ledger.writing(out):
+            self._key = key_of_tree(out)
         self._attempts = book.attempts.copy()
         self._begun: Counter[str] = Counter()  # attempts of this driver
         self._unborn: Counter[str] = Counter()  # and those whose process never came to be
@@ -143,9 +150,10 @@ class Driver:
         self._nodes[attempt.node].remove(spec.name)
         return attempt
 
-    def checkpoints(self, spec: TrialSpec) -> str:
-        """Where a trial's checkpoints lie: a URI, or a path on the machine that it runs on."""
-        return f"{self._checkpoints or scratch()}/{self._book.tree}/{spec.name}"
+    def checkpoints(self, spec: TrialSpec) -> Place:
+        """Where a trial's next attempt keeps checkpoints: at a URI, or on its own machine."""
+        folder, attempt = self._checkpoints or str(scratch()), self._attempts[spec.name] + 1
+        return Place.of_trial(folder, self._book.tree, spec.name, self._key, attempt)
 
     def take(self, spec: TrialSpec, kind: str, payload: Any) -> None:
         """Records what an attempt says."""
@@ -153,8 +161,8 @@ class Driver:
             self.measured(spec, payload)
         elif kind == "resumed":
             self.resumed(spec, payload)
-        elif kind == "not_resumable":
-            self.not_resumable(spec, payload)
+        elif kind in _WITHOUT_CHECKPOINT:
+            self.without_checkpoint(spec, kind, payload)
         elif kind == "beat":
             self.heard(spec, payload)
         elif kind != "loaded":
@@ -177,13 +185,13 @@ class Driver:
         self._append(
             "attempt_resumed", spec, step=last.global_step, submission_seconds=seconds, rows=rows
         )
-        self._watcher.told(spec, f"goes on from its checkpoint of step {last.global_step:,}")
+        self._watcher.told(spec, f"resumes from its checkpoint of step {last.global_step:,}")
 
     @undisturbed()
-    def not_resumable(self, spec: TrialSpec, reason: str) -> None:
-        """An attempt that is cut off will begin anew."""
-        self._append("attempt_not_resumable", spec, reason=reason)
-        self._watcher.told(spec, f"would begin anew if it were cut off: {reason}")
+    def without_checkpoint(self, spec: TrialSpec, kind: str, reason: str) -> None:
+        """A checkpoint could not be saved or restored."""
+        self._append(f"attempt_{kind}", spec, reason=reason)
+        self._watcher.told(spec, f"{_WITHOUT_CHECKPOINT[kind]}: {reason}")
 
     @undisturbed()
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:

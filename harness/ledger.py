@@ -221,8 +221,8 @@ class Reader:
 
 
 _OF_TRIALS = {
-    "attempt_started", "attempt_resumed", "attempt_not_resumable", "attempt_not_started",
-    "attempt_lost", "attempt_ended", "heartbeat", "pruned", "row",
+    "attempt_started", "attempt_resumed", "attempt_not_resumable", "attempt_not_restored",
+    "attempt_not_started", "attempt_lost", "attempt_ended", "heartbeat", "pruned", "row",
 }  # fmt: skip
 
 

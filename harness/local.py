@@ -9,10 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from harness.attempt import Attempt, LoadWorkload, run_attempt, time_steps
+from harness.checkpoint.authentication import Place
+from harness.checkpoint.store import Store
 from harness.control import ControlError
 from harness.driver import Driver
 from harness.signals import stoppable
-from harness.storage import storage
 from scoring.records import Status, TrialResult, TrialSpec
 
 
@@ -38,15 +39,15 @@ class ThisProcess:
         waiting = list(specs)
         with stoppable():
             while (spec := driver.next(waiting, wait=False)) is not None:
-                driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
                 checkpoints = driver.checkpoints(spec)
+                driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
                 result = self._attempt(spec, driver, checkpoints)
                 driver.ended(spec, result)
                 if result.status is Status.INTERRUPTED:
                     raise KeyboardInterrupt
-                storage(checkpoints).clear()
+                Store(checkpoints).forget()
 
-    def _attempt(self, spec: TrialSpec, driver: Driver, checkpoints: str) -> TrialResult:
+    def _attempt(self, spec: TrialSpec, driver: Driver, checkpoints: Place) -> TrialResult:
         control = Attempt(partial(driver.take, spec), checkpoints)
         control.deadline = driver.deadline(spec)
         try:

@@ -20,8 +20,9 @@ from harness.attempt import (
     run_attempt,
     time_steps,
 )
+from harness.checkpoint.authentication import Place
+from harness.checkpoint.store import Store
 from harness.ranks import Meeting
-from harness.storage import storage
 from scoring.records import TrialResult, TrialSpec
 
 BEAT_SECONDS = 5.0  # between signs of life
@@ -54,7 +55,7 @@ class TrialProcess:
         load_workload: LoadWorkload,
         spec: TrialSpec,
         code: bytes,
-        checkpoints: str,
+        checkpoints: Place,
         deadline: float,
         meeting: Meeting | None = None,
     ) -> Iterator[Event]:
@@ -64,7 +65,7 @@ class TrialProcess:
             load_workload: Gives the workload of a name, data directory and device.
             spec: The trial.
             code: The submission's packed folder.
-            checkpoints: Where those of the trial lie.
+            checkpoints: Where those of the trial are.
             deadline: Past this second of its clock the trial matters no more.
             meeting: Where the ranks meet; None for a trial of one process.
 
@@ -113,14 +114,14 @@ class TrialProcess:
         load_workload: LoadWorkload,
         spec: TrialSpec,
         code: bytes,
-        checkpoints: str,
+        checkpoints: Place,
         meeting: Meeting,
     ) -> TrialResult:
         """Trains beside rank 0, which reports for all, and keeps its own checkpoints."""
         prepare_process(spec, meeting)
         from harness.shipping import delivered
 
-        control = Attempt(checkpoints=f"{checkpoints}/rank_{self._rank}")
+        control = Attempt(checkpoints=checkpoints.of_rank(self._rank))
         here = delivered(spec, code)
         return run_attempt(load_workload, here, control, self._rank, meeting)
 
@@ -128,9 +129,9 @@ class TrialProcess:
         """Past this second of its clock the trial matters no more."""
         self._control.deadline = deadline
 
-    def forget(self, checkpoints: str) -> None:
-        """Removes the checkpoints of a trial whose end is on record."""
-        storage(checkpoints).clear()
+    def forget(self, checkpoints: Place) -> None:
+        """Removes the checkpoints of a trial whose end is on record; its final weights stay."""
+        Store(checkpoints).forget()
 
     def time_steps(
         self, load_workload: LoadWorkload, spec: TrialSpec, meeting: Meeting | None = None

@@ -11,7 +11,10 @@ from typing import Any
 import torch
 
 from harness.attempt import Attempt, prepare_process
+from harness.checkpoint.pickling import UnsavableError, dump
+from harness.checkpoint.snapshot import Snapshot
 from harness.clock import Clock, StepClock
+from harness.control import Read
 from harness.ranks import Ranks
 from harness.spec import ForwardPassMode, Workload
 from harness.submission import Submission, name_of
@@ -51,8 +54,8 @@ class Recorder(Attempt):
         self.unsaved = ""
         self.state = resume
         self._cut_at, self._resume = cut_at, resume
-        self._objects, self._measures = 0, measures
-        self.sizes: list[tuple[int, int]] = []  # of the state saved, and of all tensors alive
+        self._size, self._measures = 0, measures
+        self.sizes: list[tuple[int, int]] = []  # bytes of a checkpoint, number of tensors
 
     def report(self, row: EvalRow) -> None:
         """Keeps an evaluation."""
@@ -60,32 +63,31 @@ class Recorder(Attempt):
         if self._measures:  # looking through all objects takes a second
             gc.collect()
             tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
-            self.sizes.append((self._objects, tensors))
+            self.sizes.append((self._size, tensors))
         if row.global_step == self._cut_at:
             raise CutOffError
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
-        """Keeps a checkpoint, and how large the submission's part of it is."""
-        self.state = _bytes(state)
-        self._objects = len(_bytes(state["calls"]["objects"]))
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps a checkpoint, once it was read back and compared, and its size."""
+        file = io.BytesIO()
+        try:
+            snapshot.write(file)
+            file.seek(0)
+            snapshot.compare(file)
+        except UnsavableError as error:
+            self.unsaved = self.unsaved or str(error)
+        self.state = file.getvalue()
+        if self._measures:  # without what grows with the trial's records
+            own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
+            dump(own, file := io.BytesIO(), snapshot.known)
+            self._size = len(file.getvalue())
 
-    def restore(self, until: float) -> dict[str, Any] | None:
-        """The checkpoint to go on from."""
+    def restore(self, until: float, read: Read) -> dict[str, Any] | None:
+        """The checkpoint to resume from."""
         if self._resume is None:
             return None
-        state: dict[str, Any] = torch.load(io.BytesIO(self._resume), weights_only=True)
         self.rows = []
-        return state
-
-    def not_resumable(self, reason: str) -> None:
-        """Keeps why there is none."""
-        self.unsaved = reason
-
-
-def _bytes(state: Any) -> bytes:
-    file = io.BytesIO()
-    torch.save(state, file)
-    return file.getvalue()
+        return read(io.BytesIO(self._resume))
 
 
 def train(

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+from functools import partial
 from typing import Any
 
 import torch
 
 from harness.backends import cudnn_benchmark
 from harness.calls import InputQueue, SubmissionCalls
+from harness.checkpoint.pickling import load
 from harness.clock import Clock
 from harness.control import Control, ControlError
 from harness.integrity import Unrecorded
@@ -113,8 +115,6 @@ class _Trial:
         self.phase = Failure.SUBMISSION_ERROR
         self.calls.initialise(params, model_state, queue)
         self.record.initialised(bare(params))
-        if self.calls.not_resumable:
-            self.control.not_resumable(self.calls.not_resumable)
         self._resume()
 
     def train(self) -> Status:
@@ -150,6 +150,7 @@ class _Trial:
             if clock.seconds > deadline:
                 return Status.PRUNED
             if self._evaluate(last):
+                self.control.save_final(calls.step, calls.snapshot())
                 return Status.REACHED
             if not self._finite_lately():
                 return Status.DIVERGED
@@ -186,49 +187,43 @@ class _Trial:
         return reached and spec.until != "budget"
 
     def _save(self) -> None:
-        """Hands over a checkpoint, from which `_restore` goes on as if nothing had happened."""
-        if self.calls.not_resumable:
-            return
+        """Hands over a checkpoint, from which `_restore` resumes as if nothing had happened."""
         began = self.clock.now()
-        state = self.calls.state()
-        if state is None:
-            self.control.not_resumable(self.calls.not_resumable)
-            return
-        self.control.save(
-            self.calls.step,
-            {
-                "calls": state,
-                "work": self.clock.work,
-                "generators": generator_states(),
-                "rows": [to_plain(row) for row in self.rows],
-                "loop": {name: getattr(self, name) for name in _LOOP},
-                "times": self._times(),
-            },
+        generators = generator_states()
+        snapshot = self.calls.snapshot(
+            generators=generators,
+            rows=[to_plain(row) for row in self.rows],
+            loop={name: getattr(self, name) for name in _LOOP},
+            work=self.clock.work,
+            times=self._times(),
         )
+        self.control.save(self.calls.step, snapshot)
+        set_generator_states(generators)  # pickling runs code of the submission's objects
         self.logging_seconds += self.clock.now() - began
 
     def _resume(self) -> None:
-        """Goes on from the last checkpoint that every rank has, if there is one."""
-        until, state = math.inf, None
+        """Resumes from the last checkpoint that every rank has, if there is one."""
+        generators = generator_states()
+        until = math.inf
         while True:
-            state = None if self.calls.not_resumable else self.control.restore(until)
-            step = -1.0 if state is None else state["calls"]["step"]
+            loaded = self.control.restore(until, partial(load, known=self.calls.known))
+            step = -1.0 if loaded is None else loaded["state"]["step"]
             latest, earliest = self.ranks.largest(step, -step)
             if latest == -earliest:
                 break
             until = -earliest
-        if state is not None:
-            self._restore(state)
+        set_generator_states(generators)
+        if loaded is not None:
+            self._restore(loaded)
             self.control.resumed(list(self.rows))
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.calls.restore(state["calls"])
+    def _restore(self, loaded: dict[str, Any]) -> None:
+        state = self.calls.restore(loaded)
         self.rows = [row_from_plain(row) for row in state["rows"]]
         for name, value in state["loop"].items():
             setattr(self, name, value)
-        work = state.get("work", self.calls.step)  # none in checkpoints from before it was counted
         times = state["times"]
-        self.clock.go_on_from(work, times["submission_seconds"], times["cpu_seconds"])
+        self.clock.go_on_from(state["work"], times["submission_seconds"], times["cpu_seconds"])
         self.started = self.clock.now() - times["total_seconds"]
         set_generator_states(state["generators"])
 

@@ -128,7 +128,7 @@ def _place(given: str | None) -> str | None:
     """A path from here, or a URI that can be opened."""
     if given is None or "://" not in given:
         return given and str(Path(given).resolve())
-    from harness.storage import storage
+    from harness.checkpoint.storage import storage
 
     storage(given)
     return given

@@ -62,7 +62,7 @@ BREACHES = {
         "    optimizer.step()",
     ),
     "resumes exactly": (
-        "    optimizer.step()", "    optimizer_state['it'] = iter([1]); optimizer.step()"
+        "    optimizer.step()", "    optimizer_state['it'] = (x for x in [1]); optimizer.step()"
     ),
     "one path for every workload": (
         "    raise ValueError",

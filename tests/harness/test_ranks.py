@@ -98,10 +98,10 @@ class Keeps(Rows):
         super().__init__()
         self.steps, self.asked = steps, []
 
-    def restore(self, until):
+    def restore(self, until, read):
         self.asked.append(until)
         fitting = [step for step in self.steps if step <= until]
-        return {"calls": {"step": max(fitting)}} if fitting else None
+        return {"state": {"step": max(fitting)}} if fitting else None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ class Keeps(Rows):
 def test_ranks_go_on_from_the_last_checkpoint_that_all_have(monkeypatch, mine, other, taken):
     restored = []
     monkeypatch.setattr(
-        "harness.trial._Trial._restore", lambda _, state: restored.append(state["calls"]["step"])
+        "harness.trial._Trial._restore", lambda _, loaded: restored.append(loaded["state"]["step"])
     )
     monkeypatch.setattr(Keeps, "resumed", lambda self, rows: None)
     run_both((1.0, 1.0), controls=(Keeps(*mine), Keeps(*other)), max_steps=1)

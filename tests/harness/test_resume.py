@@ -12,6 +12,7 @@ import torch
 import workloads
 from harness import submission
 from harness.attempt import Attempt, run_attempt
+from harness.checkpoint.authentication import Place
 from harness.search_space import load
 from scoring.records import Status
 from tests.fixtures.mnist import write_mnist
@@ -55,6 +56,10 @@ def cut_off_after(rows):
     return take
 
 
+def place_of(folder, attempt=1):
+    return Place(str(folder), "tree/trial", bytes(32), attempt)
+
+
 def run_in_pieces(spec, folder, rows):
     """Runs a trial, cut off at every `rows` evaluations, each time going on from its checkpoint."""
     attempts = 0
@@ -62,7 +67,7 @@ def run_in_pieces(spec, folder, rows):
         attempts += 1
         try:
             return run_attempt(
-                workloads.get, spec, Attempt(cut_off_after(rows), str(folder))
+                workloads.get, spec, Attempt(cut_off_after(rows), place_of(folder, attempts))
             ), attempts
         except CutOffError:
             torch.manual_seed(attempts)  # another process's generators stand elsewhere
@@ -97,19 +102,20 @@ def test_every_small_workload_resumes_exactly(name, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, scheme):
-    place = f"{scheme}{tmp_path}"
+    place = place_of(f"{scheme}{tmp_path}")
     spec = spec_of("adamw", "diabetes")
     whole = run_attempt(workloads.get, spec)
     with pytest.raises(CutOffError):
         run_attempt(workloads.get, spec, Attempt(cut_off_after(3), place))
-    older, newer = sorted(tmp_path.iterdir())
+    older, newer = sorted(tmp_path.glob("*.state.*"))
     assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
     content = newer.read_bytes()
     newer.write_bytes(content[: len(content) // 2])
-    events = []
-    again = run_attempt(workloads.get, spec, Attempt(lambda *event: events.append(event), place))
-    (first, _), (kind, rows), (_, row), *_ = events
+    told = []
+    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), place))
+    (first, _), (refused, reason), (kind, rows), (_, row), *_ = told
     assert first == "loaded"
+    assert (refused, "step 13 does not verify" in reason) == ("not_restored", True)
     assert (kind, [row.global_step for row in rows], row.global_step) == ("resumed", [1, 7], 13)
     assert_same_rows(whole, again)
     shutil.rmtree(tmp_path)

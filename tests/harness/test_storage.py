@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.storage import StorageError, storage
+from harness.checkpoint.storage import StorageError, storage
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])

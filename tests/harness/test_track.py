@@ -414,7 +414,7 @@ def test_everybody_hears_everything(tmp_path):
         run_sweep(plan("a", "b"), tmp_path, Script(lose_and_finish, finish), watcher)
     first, second = (console.file.getvalue() for console in consoles)
     assert first == second
-    assert "goes on from its checkpoint" in first
+    assert "resumes from its checkpoint" in first
     assert "[2/2]" in first
 
 

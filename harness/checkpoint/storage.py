@@ -1,6 +1,6 @@
-"""Where the files of checkpoints lie: a folder of this machine, or what a URI names (S3, GCS, ...).
+"""Where the files of checkpoints are: a folder of this machine, or what a URI names (S3, GCS, ...).
 
-A file comes into being as a whole, or its name's digest shows that it did not.
+A file appears as a whole, or the code in its name shows that it did not.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Protocol
 
 from scoring.records import UserError
 
@@ -25,20 +25,20 @@ class Storage(Protocol):
     def names(self) -> list[str]:
         """Of all files, in order."""
 
-    def workshop(self) -> Path:
+    def staging_folder(self) -> Path:
         """A folder of this machine to write a file in, before it is put."""
 
     def put(self, file: Path, name: str) -> None:
         """Gives a file its name there; it is gone from where it was."""
 
-    def fetched(self, name: str) -> Any:
-        """A context in which a file lies on this machine, at the path that it yields."""
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """A context with a file, open for reading."""
 
     def drop(self, name: str) -> None:
         """Deletes a file."""
 
-    def clear(self) -> None:
-        """Deletes everything there."""
+    def clear(self, keep: str) -> None:
+        """Deletes everything there but files whose names contain `keep`."""
 
 
 def storage(place: str) -> Storage:
@@ -55,24 +55,30 @@ class _Folder:
         self._path = path
 
     def names(self) -> list[str]:
-        return sorted(path.name for path in self._path.glob("*.pt"))
+        regular = (path for path in self._path.glob("*.pt") if not path.is_symlink())
+        return sorted(path.name for path in regular if path.is_file())
 
-    def workshop(self) -> Path:
+    def staging_folder(self) -> Path:
         self._path.mkdir(parents=True, exist_ok=True)
         return self._path
 
     def put(self, file: Path, name: str) -> None:
         file.rename(self._path / name)
 
-    @contextmanager
-    def fetched(self, name: str) -> Iterator[Path]:
-        yield self._path / name
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        return (self._path / name).open("rb")
 
     def drop(self, name: str) -> None:
         (self._path / name).unlink()
 
-    def clear(self) -> None:
-        shutil.rmtree(self._path, ignore_errors=True)
+    def clear(self, keep: str) -> None:
+        with suppress(OSError):  # it is not there, or not empty in the end
+            for path in self._path.iterdir():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif keep not in path.name:
+                    path.unlink(missing_ok=True)
+            self._path.rmdir()
 
 
 class _Remote:
@@ -94,7 +100,7 @@ class _Remote:
         found = self._system.get_file_info(FileSelector(self._path, allow_not_found=True))
         return sorted(info.base_name for info in found if info.base_name.endswith(".pt"))
 
-    def workshop(self) -> Path:
+    def staging_folder(self) -> Path:
         return Path(tempfile.gettempdir())
 
     def put(self, file: Path, name: str) -> None:
@@ -104,19 +110,28 @@ class _Remote:
         file.unlink()
 
     @contextmanager
-    def fetched(self, name: str) -> Iterator[Path]:
-        with tempfile.NamedTemporaryFile(suffix=".pt") as file:
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        with tempfile.TemporaryFile() as file:
             with self._system.open_input_stream(self._at(name)) as source:
                 shutil.copyfileobj(source, file)
-            file.flush()
-            yield Path(file.name)
+            file.seek(0)
+            yield file
 
     def drop(self, name: str) -> None:
         self._system.delete_file(self._at(name))
 
-    def clear(self) -> None:
+    def clear(self, keep: str) -> None:
+        from pyarrow.fs import FileSelector
+
         with suppress(OSError):
-            self._system.delete_dir(self._path)
+            found = self._system.get_file_info(FileSelector(self._path, allow_not_found=True))
+            for info in found:
+                if not info.is_file:
+                    self._system.delete_dir(info.path)
+                elif keep not in info.base_name:
+                    self._system.delete_file(info.path)
+            if not any(info.is_file and keep in info.base_name for info in found):
+                self._system.delete_dir(self._path)
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}"
