@@ -91,11 +91,10 @@ class Attempt:
         if self._place is None or self._unsavable:
             return
         try:
-            parts = {"state": snapshot.write, "weights": snapshot.write_weights}
             check = None if self._compared else snapshot.compare
-            Store(self._place).save(step, parts, check)
+            Store(self._place).save(step, "state", snapshot.write, check)
             self._compared, self._saved = True, step
-        except BaseException as error:  # noqa: BLE001 - pickling runs any object's code
+        except BaseException as error:
             if interrupted():
                 raise
             self._unsavable = isinstance(error, UnsavableError)
@@ -107,7 +106,7 @@ class Attempt:
         """Keeps the weights with which the trial reached its goal; without them where it cannot."""
         if self._place is not None:
             with suppress(Exception):
-                Store(self._place).save(step, {"final": snapshot.write_weights})
+                Store(self._place).save(step, "final", snapshot.write_weights)
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
         """The last checkpoint that verifies and can be read, of step `until` at most."""

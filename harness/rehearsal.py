@@ -74,13 +74,13 @@ class Recorder(Attempt):
             snapshot.write(file)
             file.seek(0)
             snapshot.compare(file)
+            if self._measures:  # without what grows with the trial's records
+                own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
+                dump(own, submission_part := io.BytesIO(), snapshot.known)
+                self._size = len(submission_part.getvalue())
         except UnsavableError as error:
             self.unsaved = self.unsaved or str(error)
         self.state = file.getvalue()
-        if self._measures:  # without what grows with the trial's records
-            own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
-            dump(own, file := io.BytesIO(), snapshot.known)
-            self._size = len(file.getvalue())
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
         """The checkpoint to resume from."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.modules.module import _WrappedHook
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
@@ -145,7 +146,7 @@ _VIEWS = tuple(type(getattr({}, name)()) for name in ("keys", "values", "items")
 REDUCERS: list[tuple[Any, Callable[[Any], Reduced]]] = [
     (torch.Tensor, _tensor),
     (types.CellType, _cell),
-    ((Optimizer, RemovableHandle), _attributes),
+    ((Optimizer, RemovableHandle, _WrappedHook), _attributes),
     (weakref.ref, _weak_reference),
     ((weakref.WeakKeyDictionary, weakref.WeakValueDictionary), _weak_dict),
     (np.ndarray, _array),

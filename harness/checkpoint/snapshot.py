@@ -103,7 +103,7 @@ def read_weights(place: Place, part: str = "final", device: str = "cpu") -> Weig
 
     Args:
         place: Of a trial.
-        part: "final", at the evaluation that reached the goal, or "weights", the last checkpoint's.
+        part: "final": at the evaluation that reached the goal.
         device: Where the tensors are put.
     """
 

@@ -1,27 +1,38 @@
 """A process's checkpoints in its place: written whole, verified before they are read.
 
-A file is called STEP.PART.ATTEMPT.HMAC.pt. The parts: `state`, from which training resumes;
-`weights`, the model alone, which may be read without trust; `final`, the weights at the evaluation
-that reached the goal, which outlive the trial.
+A file is called STEP.PART.ATTEMPT.HMAC.pt. The parts: `state`, from which training resumes, and
+`final`, the weights at the evaluation that reached the goal, which outlive the trial.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.storage import storage
 from harness.signals import interrupted
 from scoring.records import error_message
 
-KEPT = {"state": 2, "weights": 1, "final": 1}  # the latest of each part
+_KEPT = {"state": 2, "final": 1}  # the latest of each part
+_NAME = re.compile(
+    r"(?P<step>\d{12,})\.(?P<part>\w+)\.(?P<attempt>\d+)\.(?P<code>[0-9a-f]{64})\.pt"
+)
+_OLD_NAME = re.compile(r"\d{12,}\.[0-9a-f]{64}\.pt")  # before checkpoints were authenticated
 Write = Callable[[IO[bytes]], None]
 T = TypeVar("T")
+
+
+class _File(NamedTuple):
+    attempt: int
+    step: int
+    code: str
+    name: str
 
 
 class Store:
@@ -30,33 +41,32 @@ class Store:
     def __init__(self, place: Place) -> None:
         self._place, self._storage = place, storage(place.uri)
 
-    def save(self, step: int, parts: Mapping[str, Write], check: Write | None = None) -> None:
-        """Writes parts of a checkpoint aside, syncs and renames them; drops those before the last.
+    def save(self, step: int, part: str, write: Write, check: Write | None = None) -> None:
+        """Writes a file aside, syncs and renames it; drops those of its part before the last.
 
         Args:
             step: After which it is made.
-            parts: By name, what writes each to a file.
-            check: Reads the first part back; what it raises keeps the file from being stored.
+            part: "state" or "final".
+            write: Writes the file.
+            check: Reads the file back; what it raises keeps the file from being stored.
         """
-        for part, write in parts.items():
-            handle, aside = tempfile.mkstemp(dir=self._storage.staging_folder(), prefix=".writing_")
-            try:
-                with os.fdopen(handle, "w+b") as file:
-                    write(file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                    code = self._place.sign(file, step, part, self._place.attempt)
-                    if check is not None:
-                        file.seek(0)
-                        check(file)
-                name = f"{step:012}.{part}.{self._place.attempt}.{code}.pt"
-                self._storage.put(Path(aside), name)
-            except BaseException:
-                Path(aside).unlink(missing_ok=True)
-                raise
-            check = None
-            for old in self._names(part)[: -KEPT[part]]:
-                self._storage.drop(old)
+        attempt = self._place.attempt
+        handle, aside = tempfile.mkstemp(dir=self._storage.staging_folder(), prefix=".writing_")
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+                code = self._place.sign(file, step, part, attempt)
+                if check is not None:
+                    file.seek(0)
+                    check(file)
+            self._storage.put(Path(aside), f"{step:012}.{part}.{attempt}.{code}.pt")
+        except BaseException:
+            Path(aside).unlink(missing_ok=True)
+            raise
+        for old in self._files(part)[: -_KEPT[part]]:
+            self._storage.drop(old.name)
 
     def load(
         self,
@@ -67,27 +77,29 @@ class Store:
     ) -> T | None:
         """What `read` makes of the latest file that verifies and that it can read; None for none.
 
+        A file that does not verify is deleted unread, so that it is never taken for the latest.
+
         Args:
-            part: Of the checkpoints.
+            part: "state" or "final".
             read: Reads a file that was verified.
             until: The last step that counts.
             refused: Is called with the reason for each file that is passed over.
         """
-        for name in reversed(self._names(part)):
-            step, _, attempt, code, _ = name.split(".")
-            if int(step) > until:
+        for attempt, step, code, name in reversed(self._files(part)):
+            if step > until:
                 continue
-            what = f"checkpoint of step {int(step):,}"
+            what = f"the checkpoint of step {step:,}"
             try:
                 with self._storage.opened(name) as file:
-                    if self._place.verify(file, int(step), part, int(attempt), code):
+                    if self._place.verify(file, step, part, attempt, code):
                         return read(file)
-                refused(f"{what} does not verify: it is damaged, or somebody else wrote it")
-            except BaseException as error:  # noqa: BLE001 - unpickling runs any object's code
+                self._storage.drop(name)
+                refused(f"{what} does not verify (damaged, or not of this trial) and is deleted")
+            except BaseException as error:
                 if interrupted():
                     raise
                 refused(f"{what} cannot be read: {error_message(error)}")
-        if any(name.count(".") == 2 for name in self._storage.names()):
+        if any(_OLD_NAME.fullmatch(name) for name in self._storage.names()):
             refused("checkpoints of an earlier version of chronograd cannot be read")
         return None
 
@@ -95,6 +107,11 @@ class Store:
         """Deletes everything but final weights."""
         self._storage.clear(keep=".final.")
 
-    def _names(self, part: str) -> list[str]:
-        """Of all files of a part, in the order of their steps."""
-        return [name for name in self._storage.names() if name.split(".")[1] == part]
+    def _files(self, part: str) -> list[_File]:
+        """Of a part, in the order in which they were written: an attempt may start from scratch."""
+        found = [match for name in self._storage.names() if (match := _NAME.fullmatch(name))]
+        return sorted(
+            _File(int(file["attempt"]), int(file["step"]), file["code"], file[0])
+            for file in found
+            if file["part"] == part
+        )
