@@ -16,7 +16,7 @@ from harness.environment import scratch
 from harness.ledger import Ledger
 from harness.signals import undisturbed
 from harness.trial_queue import Order, TrialQueue
-from harness.watchers import Watcher
+from harness.watchers import WITHOUT_CHECKPOINT, Watcher
 from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec, to_plain
 from scoring.tree import write_trial
 
@@ -29,10 +29,6 @@ MAX_ATTEMPTS = 3
 MOST_UNBORN = 10  # processes of a trial that never came to be, before that counts
 HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
 RECORDING_SECONDS = 1.0  # at a time, of trials that need not begin
-_WITHOUT_CHECKPOINT = {
-    "not_resumable": "cannot be checkpointed",
-    "not_restored": "does not resume from a checkpoint",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +157,7 @@ class Driver:
             self.measured(spec, payload)
         elif kind == "resumed":
             self.resumed(spec, payload)
-        elif kind in _WITHOUT_CHECKPOINT:
+        elif kind in WITHOUT_CHECKPOINT:
             self.without_checkpoint(spec, kind, payload)
         elif kind == "beat":
             self.heard(spec, payload)
@@ -191,7 +187,7 @@ class Driver:
     def without_checkpoint(self, spec: TrialSpec, kind: str, reason: str) -> None:
         """A checkpoint could not be saved or restored."""
         self._append(f"attempt_{kind}", spec, reason=reason)
-        self._watcher.told(spec, f"{_WITHOUT_CHECKPOINT[kind]}: {reason}")
+        self._watcher.told(spec, f"{WITHOUT_CHECKPOINT[kind]}: {reason}")
 
     @undisturbed()
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:

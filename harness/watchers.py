@@ -13,6 +13,11 @@ from scoring.records import EvalRow, TrialResult, TrialSpec, error_message, firs
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.plan import Experiment
 
+WITHOUT_CHECKPOINT = {  # how an attempt's words are shown
+    "not_resumable": "cannot be checkpointed",
+    "not_restored": "does not resume from a checkpoint",
+}
+
 
 class Watcher(Protocol):
     """Somebody who looks on: a live table, plain lines, a tracker."""

@@ -93,7 +93,7 @@ def test_every_submission_resumes_exactly(name, tmp_path):
     spec = spec_of(name, "digits")
     whole = run_attempt(workloads.get, spec)
     pieces, attempts = run_in_pieces(spec, tmp_path, rows=1)
-    assert attempts == len(whole.rows) == 5
+    assert attempts == len(whole.rows) >= 5
     assert_same_rows(whole, pieces)
 
 
