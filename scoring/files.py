@@ -6,9 +6,12 @@ Regular files only, up to a size. JSON has one value per key, a bounded depth, a
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import stat
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
@@ -161,3 +164,41 @@ def _checked(data: Any, deeper: int) -> Any:
     if isinstance(data, list):
         return [_checked(item, deeper - 1) for item in data]
     return {_checked(key, deeper): _checked(item, deeper - 1) for key, item in data.items()}
+
+
+class GzipReader(io.RawIOBase):
+    """The unpacked bytes of a gzip file, up to a limit.
+
+    Args:
+        path: The file.
+        most: The largest number of bytes that are unpacked: a small file can hold a thousand times
+            its size.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: While reading: it is damaged, or holds more than `most` bytes.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        super().__init__()
+        self._file = gzip.GzipFile(path)
+        self._most = most
+
+    def readable(self) -> bool:
+        """That it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills a buffer; returns how many bytes were there."""
+        try:
+            count = self._file.readinto(buffer)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"is a damaged gzip file ({error})") from None
+        if self._file.tell() > self._most:
+            raise ValueError(f"holds more than {self._most:,} bytes when unpacked")
+        return count
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+        super().close()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from harness.spec import DataError
+from scoring.files import read_bytes
 
 UNKNOWN, EOS = 0, 2  # the unknown token is also padding, and CTC's blank
 
@@ -46,6 +48,14 @@ class Vocabulary:
         """The text of each; tokens past the vocabulary's end are unknown ones."""
         known = [[token if token < len(self) else UNKNOWN for token in one] for one in sentences]
         return [str(self._model.decode(tokens)) for tokens in known]
+
+
+def read_model(file: Path) -> bytes:
+    """The content of a model's file; raises DataError."""
+    try:
+        return read_bytes(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error})") from None
 
 
 def train(texts: Iterable[str], size: int) -> bytes:

@@ -264,7 +264,9 @@ def test_a_damaged_or_missing_file_is_named(tmp_path):
     file = write_files(tmp_path) / RAW / "edge.csv.gz"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"edge\.csv\.gz: Truncated .*; fetch it anew from https"):
+    with pytest.raises(
+        DataError, match=r"edge\.csv\.gz: is a damaged gzip file .*; fetch it anew from https"
+    ):
         Ogbg(tmp_path).prepare_data()
     file.write_bytes(b"<html>" + whole)
     with pytest.raises(DataError, match=r"edge\.csv\.gz: zlib"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
+from scoring.files import read_bytes
 
 FOLDER = "cifar-10-batches-bin"
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -34,13 +35,15 @@ def _records(data_dir: Path | None, name: str) -> np.ndarray:
     if data_dir is None:
         raise DataError(f"cifar reads files: pass --data-dir DIR, with {SOURCE}")
     path = data_dir / FOLDER / name
+    expected = RECORDS * (1 + PIXELS)
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, expected)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; {_advice(data_dir)}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    expected = RECORDS * (1 + PIXELS)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; fetch it anew") from None
     if len(content) != expected:
         raise DataError(
             f"{path}: has {len(content):,} bytes, {expected:,} were expected; fetch it anew"

@@ -5,13 +5,20 @@ The undersampling masks are a function of the slice alone, so that all of this i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
 
 from harness.spec import DataError
 
+if TYPE_CHECKING:
+    import h5py
+
+MOST_BYTES = 4 * 2**30  # of an array; the largest official ones have about 0.1 GB
 CENTER_FRACTION = 0.08
 ACCELERATION = 4
 CLIP = 6.0
@@ -47,13 +54,8 @@ def files_of(data_dir: Path | None, split: str) -> list[Path]:
 
 def count_slices(file: Path) -> int:
     """How many slices a file holds, from its header."""
-    import h5py
-
-    try:
-        with h5py.File(file) as volume:
-            return int(volume["kspace"].shape[0])
-    except (OSError, KeyError, AttributeError) as error:
-        raise DataError(f"{file}: cannot be read as a fastMRI volume ({error})") from None
+    with _opened(file) as volume:
+        return int(_dataset(file, volume, "kspace").shape[0])
 
 
 def read_volume(file: Path, first: int | None) -> dict[str, np.ndarray]:
@@ -70,25 +72,59 @@ def read_volume(file: Path, first: int | None) -> dict[str, np.ndarray]:
     Raises:
         DataError: It is damaged; the message names file, and key or slice.
     """
-    import h5py
-
-    try:
-        with h5py.File(file) as volume:
-            for key in ("kspace", "reconstruction_esc"):
-                if key not in volume:
-                    raise DataError(f"{file}: has no {key}; download it again")
-            if "max" not in volume.attrs:
-                raise DataError(f"{file}: has no attribute max; download it again")
-            kspace, targets = volume["kspace"][()], volume["reconstruction_esc"][()]
-            largest = float(volume.attrs["max"])
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error}); download it again") from None
+    with _opened(file) as volume:
+        found = [_dataset(file, volume, key) for key in ("kspace", "reconstruction_esc")]
+        if "max" not in volume.attrs:
+            raise DataError(f"{file}: has no attribute max; download it again")
+        kspace, targets = (dataset[()] for dataset in found)
+        largest = float(volume.attrs["max"])
     if kspace.ndim != 3 or targets.ndim != 3 or len(kspace) != len(targets):
         raise DataError(f"{file}: kspace {kspace.shape} and images {targets.shape} do not fit")
     if any(k < t for k, t in zip(kspace.shape[1:], targets.shape[1:], strict=True)):
         raise DataError(f"{file}: kspace {kspace.shape} is smaller than images {targets.shape}")
     seeds = [EVAL_SEED if first is None else (1, first + number) for number in range(len(kspace))]
     return examples(kspace, targets, largest, seeds, str(file))
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[h5py.File]:
+    """An HDF5 file; whatever cannot be read of it is a DataError."""
+    import h5py
+
+    if not file.is_file():  # a pipe, say, which would be waited for
+        raise DataError(f"{file}: is not a regular file")
+    try:
+        with h5py.File(file) as volume:
+            yield volume
+    except (OSError, KeyError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); download it again") from None
+
+
+def _dataset(file: Path, volume: h5py.File, key: str) -> h5py.Dataset:
+    """An array of a volume, with its values in this file and no larger than a volume can be.
+
+    HDF5 can point to other files, by links, by external storage and by virtual datasets: one that
+    somebody else made could have any file read. Its headers can promise more than there is.
+    """
+    import h5py
+
+    link = volume.get(key, getlink=True)
+    if link is None:
+        raise DataError(f"{file}: has no {key}; download it again")
+    if not isinstance(link, h5py.HardLink):
+        raise DataError(f"{file}: {key} is a link to elsewhere, which is not followed")
+    dataset = volume[key]
+    numbers = isinstance(dataset, h5py.Dataset) and dataset.dtype.kind in "fc"
+    if not numbers or dataset.shape is None:
+        raise DataError(f"{file}: {key} is not an array of numbers; download it again")
+    if dataset.is_virtual or dataset.external is not None:
+        raise DataError(f"{file}: {key} has its values in other files, which are not read")
+    if dataset.nbytes > MOST_BYTES:
+        raise DataError(
+            f"{file}: {key} {dataset.shape} would take {dataset.nbytes / 1e9:,.0f} GB; a volume "
+            "has less than 1 GB; download it again"
+        )
+    return dataset
 
 
 def examples(

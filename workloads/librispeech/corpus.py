@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
+from scoring.files import read_bytes
 from workloads.librispeech.data import Utterance
 from workloads.librispeech.frontend import FRAME, SAMPLE_RATE
+
+MOST_SAMPLES = 3600 * SAMPLE_RATE  # of an utterance; the longest official one has 35 s
 
 SUBSETS = {
     "train": ("train-clean-100", "train-clean-360", "train-other-500"),
@@ -92,24 +95,28 @@ def _spoken(chapter: Path) -> dict[Path, str]:
     """
     file = chapter / f"{chapter.parent.name}-{chapter.name}.trans.txt"
     if not file.is_file():
-        raise DataError(f"{file}: no such file; unpack the archive anew")
+        raise DataError(f"{file}: no such file; unpack the archive again")
+    try:
+        content = read_bytes(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: cannot be read ({error}); unpack the archive again") from None
     lines: dict[Path, str] = {}
-    for number, line in enumerate(file.read_bytes().removesuffix(b"\n").split(b"\n"), start=1):
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             name, _, text = line.decode("utf-8").partition(" ")
         except UnicodeDecodeError:
-            raise DataError(f"{file}:{number}: is not UTF-8; unpack the archive anew") from None
+            raise DataError(f"{file}:{number}: is not UTF-8; unpack the archive again") from None
         if not text.strip():
-            raise DataError(f"{file}:{number}: has no transcript; unpack the archive anew")
+            raise DataError(f"{file}:{number}: has no transcript; unpack the archive again")
         audio = chapter / f"{name}.flac"
         if audio in lines:
-            raise DataError(f"{file}:{number}: {name} is there twice; unpack the archive anew")
+            raise DataError(f"{file}:{number}: {name} is there twice; unpack the archive again")
         lines[audio] = text.strip()
     there = set(chapter.glob("*.flac"))
     for audio in sorted(lines.keys() - there):
-        raise DataError(f"{audio}: no such file, but {file} has its transcript; unpack it anew")
+        raise DataError(f"{audio}: no such file, but {file} has its transcript; unpack it again")
     for audio in sorted(there - lines.keys()):
-        raise DataError(f"{audio}: has no transcript in {file}; unpack the archive anew")
+        raise DataError(f"{audio}: has no transcript in {file}; unpack the archive again")
     return dict(sorted(lines.items()))
 
 
@@ -126,13 +133,19 @@ def _read(file: Path) -> np.ndarray:
     import soundfile
 
     try:
-        audio, rate = soundfile.read(file, dtype="int16", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{file}: is damaged ({error}); unpack the archive anew") from None
+        with soundfile.SoundFile(file) as opened:
+            if opened.frames > MOST_SAMPLES:
+                raise DataError(
+                    f"{file}: has {opened.frames:,} samples by its header, at most "
+                    f"{MOST_SAMPLES:,} are read; unpack the archive again"
+                )
+            rate, audio = opened.samplerate, opened.read(dtype="int16", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise DataError(f"{file}: is damaged ({error}); unpack the archive again") from None
     if (rate, audio.shape[1]) != (SAMPLE_RATE, 1):
         raise DataError(
             f"{file}: has {audio.shape[1]} channels at {rate} Hz, not one at {SAMPLE_RATE}; "
-            "unpack the archive anew"
+            "unpack the archive again"
         )
     if len(audio) < FRAME:
         raise DataError(f"{file}: has {len(audio)} samples, fewer than a frame ({FRAME})")

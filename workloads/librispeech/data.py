@@ -12,7 +12,7 @@ import numpy as np
 from harness.spec import DataError
 from workloads import prepared
 from workloads.prepared import Part
-from workloads.vocabulary import Vocabulary, train
+from workloads.vocabulary import Vocabulary, read_model, train
 
 Arrays = Mapping[str, np.ndarray]
 Utterance = tuple[np.ndarray, str]  # samples [S], int16 at 16 kHz, and what is said
@@ -94,7 +94,7 @@ class Preparation:
             texts = [text for recording in self._transcribed() for text in recording.texts()]
             content = train(texts, self.vocabulary_size)
         else:
-            content = self.vocabulary_file.read_bytes()
+            content = read_model(self.vocabulary_file)
             size = len(Vocabulary(content, str(self.vocabulary_file)))
             if size > self.vocabulary_size:
                 raise DataError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from pathlib import Path
 
 import numpy as np
 
 from harness.spec import DataError
+from scoring.files import GzipReader, read_bytes
 
 SHAPES = {
     "train-images-idx3-ubyte": (60000, 28, 28),
@@ -16,6 +16,7 @@ SHAPES = {
     "t10k-images-idx3-ubyte": (10000, 28, 28),
     "t10k-labels-idx1-ubyte": (10000,),
 }
+MOST_BYTES = 2 * (8 + 60000 * 28 * 28)  # twice the largest file's, unpacked
 _UBYTE = 8  # the IDX code of unsigned bytes
 
 
@@ -33,18 +34,22 @@ def read(data_dir: Path | None, name: str) -> np.ndarray:
             f"{data_dir / name}: no such file; put {_wanted()} into {data_dir}, as they come from "
             "the MNIST database (yann.lecun.com/exdb/mnist and its mirrors)"
         )
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: damaged gzip file ({error}); fetch it anew") from None
     shape = SHAPES[name]
     header = bytes([0, 0, _UBYTE, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
+    size = len(header) + math.prod(shape)
+    try:
+        if path.suffix == ".gz":
+            with GzipReader(path, MOST_BYTES) as file:
+                content = file.read()
+        else:
+            content = read_bytes(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: {error}; fetch it anew") from None
     if content[: len(header)] != header:
         raise DataError(f"{path}: is no IDX file of {shape} unsigned bytes; fetch it anew")
-    if len(content) != len(header) + math.prod(shape):
+    if len(content) != size:
         raise DataError(
-            f"{path}: has {len(content):,} bytes, {len(header) + math.prod(shape):,} were "
-            "expected; fetch it anew"
+            f"{path}: has {len(content):,} bytes, {size:,} were expected; fetch it anew"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
 

@@ -14,7 +14,7 @@ import numpy as np
 from harness.spec import DataError
 from workloads import prepared
 from workloads.prepared import Part, Rows
-from workloads.vocabulary import Vocabulary, train
+from workloads.vocabulary import Vocabulary, read_model, train
 
 SIDES = ("inputs", "targets")
 TRAINING_CHARACTERS = 10_000_000  # that the vocabulary is made from, as AlgoPerf's
@@ -92,7 +92,7 @@ class Preparation:
             pairs = (pair for sides in lines for pair in zip(*sides, strict=True))
             content = train(list(first_lines(pairs)), self.vocabulary_size)
         else:
-            content = self.vocabulary_file.read_bytes()
+            content = read_model(self.vocabulary_file)
             size = len(Vocabulary(content, str(self.vocabulary_file)))
             if size > self.vocabulary_size:
                 raise DataError(
