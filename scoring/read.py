@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from scoring.experiment import EXPERIMENT_FILE, MOST_PLANNED, Experiment
-from scoring.read_official import read_logs
+from scoring.read_official import read_logs, tuning_of
 from scoring.read_own import read_own
 from scoring.records import RecordError
 from scoring.results import Judged, Results, Scope, Submission, Trial
@@ -30,7 +30,8 @@ def read(
     Args:
         directories: Submissions of one name in two of them are named apart.
         ruleset: What all trials are judged by; None: the one that the results trees applied.
-        tuning: "external" or "self"; None: that of the results trees.
+        tuning: "external" or "self"; None: that of the results trees, and of the folders that
+            hold the logs.
         suite: Score this suite of the ruleset in place of all its workloads.
 
     Raises:
@@ -48,13 +49,18 @@ def read(
     for path in logs:
         if not path.is_dir():
             raise RecordError(f"{path}: no such folder; give the --out folder of a sweep, or logs")
-        if ruleset is None or tuning is None:
+        if ruleset is None:
             raise RecordError(
                 f"{path}: not a results tree (no experiment.json): give the --out folder of a "
                 "sweep; if these are logs in AlgoPerf's layout, say what judges them: --ruleset "
-                "algoperf-0.5 --tuning external"
+                "algoperf-0.5 (and --tuning, where no folder external_tuning or self_tuning says "
+                "it)"
             )
-    scope = _scope(experiments, logs, ruleset, tuning, suite)
+    tunings: dict[str, str] = {name: experiment.tuning for name, experiment in experiments.items()}
+    tunings |= {str(path): tuning_of(path, tuning) for path in logs}
+    if tuning is not None:
+        tunings["--tuning"] = tuning
+    scope = _scope(experiments, logs, ruleset, _agreed("tuning", tunings), suite)
     overrides = {tree: _override(ruleset, scope, e) for tree, e in experiments.items()}
     parts = {
         str(path): read_logs(path, scope)
@@ -87,13 +93,11 @@ def _scope(
     experiments: Mapping[str, Experiment],
     logs: Sequence[Path],
     ruleset: Ruleset | None,
-    tuning: str | None,
+    tuning: str,
     suite: str | None,
 ) -> Scope:
     """What the trees are scored over; raises where they do not agree on it."""
     rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in experiments.items()})
-    tunings = {name: experiment.tuning for name, experiment in experiments.items()}
-    tuning = _agreed("tuning", {**tunings, **({"--tuning": tuning} if tuning else {})})
     clocks = {**{n: e.clock for n, e in experiments.items()}, **{str(log): "wall" for log in logs}}
     clock = _agreed("clock", clocks)
     if ruleset is None:

@@ -3,7 +3,8 @@
     LOGS[/external_tuning]/<submission>/study_<k>/<workload>_<framework>/trial_<n>/
         eval_measurements.csv
 
-They carry neither goals nor a plan: both come from the ruleset.
+They carry neither goals nor a plan: both come from the ruleset. Their tuning is what a folder
+`external_tuning` or `self_tuning` says, inside LOGS or above it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,61 @@ from scoring.files import is_hidden
 from scoring.records import RecordError
 from scoring.results import Judged, Scope, Submission, Trial
 
-_TUNINGS = {"external": "external_tuning", "self": "self_tuning"}
+_FOLDERS = {"external": "external_tuning", "self": "self_tuning"}
 _DEPTH = 3  # how far below LOGS a submission may lie
 _STUDY = re.compile(r"study_(0|[1-9]\d{0,17})")
 _WORKLOAD = re.compile(r"(.+)_(jax|pytorch)")
 _TRIAL = re.compile(r"trial_(0|[1-9]\d{0,17})")
+
+
+def tuning_of(root: Path, asked: str | None) -> str:
+    """The tuning of the logs under `root`, "external" or "self".
+
+    Args:
+        root: The folder that holds submissions, or is one.
+        asked: What the user says; needed only where folders do not say it, or hold both kinds.
+
+    Raises:
+        RecordError: It is not known, or the user says otherwise than the folders.
+    """
+    folders = list(_submission_folders(root, None, _DEPTH, []))
+    if not folders:
+        raise _no_logs(root)
+    found = {_tuning_in_path(root, folder) for folder in folders}
+    named = sorted(found - {None}, key=str)
+    if asked is None and len(named) == 1:
+        return str(named[0])
+    if asked is None:
+        what = (
+            "holds logs of both kinds of tuning" if named
+            else "no folder external_tuning or self_tuning says how these logs were tuned"
+        )  # fmt: skip
+        raise RecordError(f"{root}: {what}; say which: --tuning external or --tuning self")
+    if not found & {asked, None}:
+        raise RecordError(
+            f"{root}: holds logs of {named[0]} tuning, by the folder {_FOLDERS[str(named[0])]}; "
+            f"--tuning {asked} contradicts that: leave it out, or name other logs"
+        )
+    return asked
+
+
+def _tuning_in_path(root: Path, folder: Path) -> str | None:
+    """What the nearest folder above a submission's says, up to a few folders above `root`."""
+    inside = folder.relative_to(root).parts
+    for above in (root.absolute(), root.resolve()):
+        for part in reversed([*above.parts[-1 - _DEPTH :], *inside]):
+            for tuning, name in _FOLDERS.items():
+                if part == name:
+                    return tuning
+    return None
+
+
+def _no_logs(root: Path) -> RecordError:
+    return RecordError(
+        f"{root}: neither a results tree (no experiment.json) nor logs in AlgoPerf's layout (no "
+        "<submission>/study_<k>); give the --out folder of a sweep, or the folder that holds the "
+        "submissions"
+    )
 
 
 def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Trial], list[str]]:
@@ -43,11 +94,7 @@ def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Tri
     warnings: list[str] = []
     folders = list(_submission_folders(root, scope.tuning, _DEPTH, warnings))
     if not folders:
-        raise RecordError(
-            f"{root}: neither a results tree (no experiment.json) nor logs in AlgoPerf's layout "
-            f"(no <submission>/study_<k> for {scope.tuning} tuning); give the --out folder of a "
-            "sweep, or the folder that holds the submissions"
-        )
+        raise _no_logs(root)
     same_name = Counter(folder.name for folder in folders)
     submissions: dict[str, Submission] = {}
     trials: list[Trial] = []
@@ -62,15 +109,19 @@ def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Tri
 
 
 def _submission_folders(
-    folder: Path, tuning: str, depth: int, warnings: list[str]
+    folder: Path, tuning: str | None, depth: int, warnings: list[str]
 ) -> Iterator[Path]:
-    """The folders that hold studies, in order of name; a folder that leads to none is named."""
+    """The folders that hold studies, in order of name; a folder that leads to none is named.
+
+    Those of the other tuning are left out; of neither where `tuning` is None.
+    """
+    others = {name for kind, name in _FOLDERS.items() if tuning not in (kind, None)}
     children = _folders(folder, warnings)
     if any(_STUDY.fullmatch(child.name) for child in children):
         yield folder
     elif depth:
         for child in children:
-            if child.name in _TUNINGS.values() and child.name != _TUNINGS[tuning]:
+            if child.name in others:
                 continue  # the other kind of tuning is scored apart
             strays: list[str] = []
             below = list(_submission_folders(child, tuning, depth - 1, strays))

@@ -25,7 +25,7 @@ def replay(
 
     Then what prediction would have saved, and what it would have done to the scores.
 
-    Example: chronograd replay LOGS --ruleset algoperf-0.5 --tuning external
+    Example: chronograd replay LOGS --ruleset algoperf-0.5
     """
     from scoring.records import write_json
     from scoring.replay import replay as replayed

@@ -25,7 +25,8 @@ RulesOption = Annotated[
     typer.Option("--ruleset", help="default: as applied; logs need it: algoperf-0.5, a TOML file"),
 ]
 TreeTuningOption = Annotated[
-    Tuning | None, typer.Option("--tuning", help="default: as applied; logs need it")
+    Tuning | None,
+    typer.Option("--tuning", help="default: as applied, or as folders of logs are named"),
 ]
 SuiteOption = Annotated[
     str | None, typer.Option(help="score this suite of the ruleset, as `qualification`")
@@ -90,7 +91,7 @@ def score(
     """Scores results: time to target, performance profiles, leaderboard with its uncertainty.
 
     Examples: chronograd score results/demo --html results/demo/leaderboard.html
-    and: chronograd score LOGS --ruleset algoperf-0.5 --tuning external --method official
+    and: chronograd score LOGS --ruleset algoperf-0.5 --method official
     """
     from scoring import reference as references
     from scoring.leaderboard import make_leaderboard

@@ -263,10 +263,12 @@ def test_two_submissions_are_compared(chronograd, logs):
         (["score", "nowhere"], "nowhere: no such folder"),
         (["score", "toy.toml", *JUDGED], "toy.toml: no such folder"),
         (["score", "."], ".: not a results tree"),
-        (["score", "logs"], "--ruleset algoperf-0.5 --tuning external"),
-        (["score", "logs", "--ruleset", "toy.toml"], "--tuning external"),
+        (["score", "logs"], "say what judges them: --ruleset algoperf-0.5"),
         (["score", "empty", *JUDGED], "empty: neither a results tree"),
-        (["score", "logs", "--ruleset", "toy.toml", "--tuning", "self"], "for self tuning"),
+        (
+            ["score", "logs", "--ruleset", "toy.toml", "--tuning", "self"],
+            "--tuning self contradicts",
+        ),
         (["score", "logs", "--ruleset", "toy", "--tuning", "external"], "no ruleset 'toy'"),
         (["score", "logs", "--ruleset", "bad.toml", "--tuning", "external"], "bad.toml: studies:"),
         (

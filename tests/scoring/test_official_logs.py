@@ -316,19 +316,91 @@ def test_a_held_out_variant_that_was_not_run_is_named_and_costs_its_workload(log
     assert cell(board).reason == "held-out w_held: no trial read"
 
 
-def test_logs_without_a_ruleset_or_a_tuning_say_what_to_give(logs):
-    for rules, tuning in ((None, "external"), (PLAIN_RULES, None), (None, None)):
-        with pytest.raises(RecordError, match=r"logs: not a results tree") as error:
-            read([logs], rules, tuning)
-        assert "--ruleset algoperf-0.5 --tuning external" in str(error.value)
+def test_logs_without_a_ruleset_say_what_to_give(logs):
+    for tuning in ("external", None):
+        with pytest.raises(RecordError, match=r"logs: not a results tree.*--ruleset algoperf-0.5"):
+            read([logs], None, tuning)
 
 
-@pytest.mark.parametrize("content", ["nothing", "only strays", "other tuning", "too deep"])
+ONE_EACH = {(name, "w", study, 1): reached(140.0) for name in "ab" for study in range(3)}
+
+
+@pytest.mark.parametrize("kind", ["external", "self"])
+@pytest.mark.parametrize(
+    ("folder", "given"),
+    [
+        ("logs/{}", "logs"), ("logs/{}", "logs/{}"), ("logs/{}", "logs/{}/a"), ("logs/{}", ""),
+        ("logs/{}/prior/v05", "logs/{}/prior"), ("{}/prior", "{}/prior/a"), ("a/b/{}", "a"),
+    ],
+)  # fmt: skip
+def test_the_tuning_is_what_the_nearest_folder_says(tmp_path, monkeypatch, kind, folder, given):
+    name = f"{kind}_tuning"
+    write_logs(tmp_path, ONE_EACH, tuning_folder=folder.format(name))
+    root = tmp_path / given.format(name)
+    for asked in (None, kind):
+        results = read([root], PLAIN_RULES, asked)
+        assert results.scope.tuning == kind
+        assert results.scope.workloads["w"].budget_seconds == {"external": 100, "self": 150}[kind]
+        assert {trial.status for trial in results.trials} == {
+            "missed" if kind == "external" else "reached"
+        }
+    other = "self" if kind == "external" else "external"
+    with pytest.raises(RecordError) as error:
+        read([root], PLAIN_RULES, other)
+    assert str(error.value) == (
+        f"{root}: holds logs of {kind} tuning, by the folder {name}; --tuning {other} contradicts "
+        "that: leave it out, or name other logs"
+    )
+    monkeypatch.chdir(root)
+    assert read([Path()], PLAIN_RULES).scope.tuning == kind
+    (tmp_path / "link").symlink_to(root)
+    assert read([tmp_path / "link"], PLAIN_RULES).scope.tuning == kind
+
+
+@pytest.mark.parametrize(
+    ("folders", "what"),
+    [
+        ([None], "no folder external_tuning or self_tuning says how"),
+        (["2026/runs", "external"], "no folder external_tuning or self_tuning says how"),
+        (["external_tuning", "self_tuning"], "holds logs of both kinds of tuning"),
+        (["x/external_tuning", "y/self_tuning"], "holds logs of both kinds of tuning"),
+    ],
+)
+def test_where_folders_do_not_say_one_tuning_the_user_does(tmp_path, folders, what):
+    root = tmp_path / "logs"
+    for number, folder in enumerate(folders):
+        trials = {(f"s{number}", *key[1:]): curve for key, curve in ONE_EACH.items()}
+        write_logs(root, trials, tuning_folder=folder)
+    with pytest.raises(RecordError, match=f"^{root}: {what}.*--tuning external or --tuning self$"):
+        read([root], PLAIN_RULES)
+    for kind in ("external", "self"):
+        found = set(read([root], PLAIN_RULES, kind).submissions)
+        said = {number for number, f in enumerate(folders) if f and f.endswith("_tuning")}
+        expected = {
+            f"s{n}" for n, f in enumerate(folders) if n not in said or f.endswith(f"{kind}_tuning")
+        }
+        assert found == expected
+
+
+def test_a_folder_far_above_or_of_another_name_says_nothing(tmp_path):
+    write_logs(tmp_path, ONE_EACH, tuning_folder="self_tuning/1/2/3/4")
+    root = tmp_path / "self_tuning/1/2/3/4"
+    assert read([root], PLAIN_RULES, "external").scope.tuning == "external"
+    with pytest.raises(RecordError, match="no folder external_tuning or self_tuning"):
+        read([root], PLAIN_RULES)
+
+
+def test_logs_of_two_tunings_are_not_ranked_together(tmp_path):
+    for kind in ("external", "self"):
+        write_logs(tmp_path / kind, ONE_EACH, tuning_folder=f"{kind}_tuning")
+    with pytest.raises(RecordError, match="differ in their tuning \\(external, self\\)"):
+        read([tmp_path / "external", tmp_path / "self"], PLAIN_RULES)
+
+
+@pytest.mark.parametrize("content", ["nothing", "only strays", "too deep"])
 def test_a_folder_without_submissions_says_what_to_give(tmp_path, content):
     if content == "only strays":
         (tmp_path / "a/trial_1").mkdir(parents=True)
-    if content == "other tuning":
-        write_logs(tmp_path, complete(), tuning_folder="self_tuning")
     if content == "too deep":
         write_logs(tmp_path, complete(), tuning_folder="1/2/3/4")
     with pytest.raises(RecordError, match="neither a results tree") as error:
