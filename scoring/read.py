@@ -53,14 +53,12 @@ def read(
             raise RecordError(
                 f"{path}: not a results tree (no experiment.json): give the --out folder of a "
                 "sweep; if these are logs in AlgoPerf's layout, say what judges them: --ruleset "
-                "algoperf-0.5 (and --tuning, where no folder external_tuning or self_tuning says "
-                "it)"
+                "algoperf-0.5 (and --tuning where no folder self_tuning or external_tuning does)"
             )
     tunings: dict[str, str] = {name: experiment.tuning for name, experiment in experiments.items()}
     tunings |= {str(path): tuning_of(path, tuning) for path in logs}
-    if tuning is not None:
-        tunings["--tuning"] = tuning
-    scope = _scope(experiments, logs, ruleset, _agreed("tuning", tunings), suite)
+    agreed = _agreed("tuning", {**tunings, **({"--tuning": tuning} if tuning else {})})
+    scope = _scope(experiments, logs, ruleset, agreed, suite)
     overrides = {tree: _override(ruleset, scope, e) for tree, e in experiments.items()}
     parts = {
         str(path): read_logs(path, scope)
