@@ -170,7 +170,7 @@ class Driver:
         attempt, now = self._running[spec.name], timers.monotonic()
         if now - attempt.heard >= HEARTBEAT_SECONDS:
             attempt.heard = now
-            self._append("heartbeat", spec, steps=steps)
+            self._append("heartbeat", spec, sync=False, steps=steps)
 
     @undisturbed()
     def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:

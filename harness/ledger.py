@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
-import math
 import os
 import uuid
 from collections import Counter
@@ -19,13 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from harness import timers
-from scoring.records import TIMES, Failure, Status, UserError, row_from_plain, to_plain
+from harness.ledger_lines import FILE, LedgerError, Reader, line_of, read
 
-FILE = "ledger.jsonl"
-
-
-class LedgerError(UserError):
-    """The ledger cannot be written; the message says why and what to do."""
+__all__ = ["FILE", "Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
 
 
 class Ledger:
@@ -52,31 +46,36 @@ class Ledger:
             self._file.close()
             raise LedgerError(f"{out}: {_last_driver(self.path)} is writing here")
         self._drop_truncated_line()
-        self._sequence, self.tree, self.notice = 0, "", ""
+        self.tree, self.notice = "", ""
         self.attempts: Counter[str] = Counter()
         reader, path = Reader(out), str(out.resolve())
-        for event in reader.news():
-            self._sequence = max(self._sequence, event["sequence"] + 1)
+        for event in reader.news(kinds=("attempt_started", "driver_started")):
             if event["event"] == "attempt_started":
                 self.attempts[event["trial"]] += 1
             elif event["event"] == "driver_started" and "tree" in event:
                 copied = event.get("path", path) != path
                 self.tree = "" if copied else self.tree or event["tree"]
+        self._sequence = reader.sequence
         if reader.damaged or reader.repeated:
             self._set_aside(reader)
         self.tree = self.tree or uuid.uuid4().hex
-        here = {"host": os.uname().nodename, "pid": os.getpid(), "path": path}
-        self.append("driver_started", **here, tree=self.tree)
+        host = os.uname().nodename
+        self.append("driver_started", host=host, pid=os.getpid(), path=path, tree=self.tree)
 
-    def append(self, event: str, **data: Any) -> None:
+    def append(self, event: str, /, *, sync: bool = True, **data: Any) -> None:
         """Writes one event and waits until it is on the disk.
+
+        Args:
+            event: Its kind.
+            sync: Whether to wait for the disk: what no result depends on need not.
+            data: What it holds.
 
         Raises:
             LedgerError: The disk is full, or the ledger is no longer where it was; what was
                 written before stays as it is.
         """
         record = {"sequence": self._sequence, "time": timers.time(), "event": event, **data}
-        line = (json.dumps(to_plain(record), allow_nan=False) + "\n").encode()
+        line = line_of(record)
         descriptor = self._file.fileno()
         size = os.fstat(descriptor).st_size
         with writing(self.path.parent):
@@ -85,7 +84,8 @@ class Ledger:
             try:
                 if os.write(descriptor, line) < len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
-                os.fsync(descriptor)
+                if sync:
+                    os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, size)
                 raise
@@ -104,9 +104,15 @@ class Ledger:
 
     def _drop_truncated_line(self) -> None:
         """A driver that was killed may have left half a line at the end."""
-        content = self.path.read_bytes()
-        if not content.endswith(b"\n"):
-            self._file.truncate(content.rfind(b"\n") + 1)
+        size = end = self._file.seek(0, os.SEEK_END)
+        tail = b""
+        while end and b"\n" not in tail:
+            begin = max(0, end - 2**16)
+            self._file.seek(begin)
+            tail, end = self._file.read(end - begin), begin
+        whole = end + tail.rfind(b"\n") + 1
+        if whole < size:
+            self._file.truncate(whole)
 
     def _set_aside(self, reader: Reader) -> None:
         """Keeps a damaged ledger under another name, and continues with its valid events."""
@@ -117,8 +123,8 @@ class Ledger:
         with writing(folder):
             file = new.open("w+b", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX)
-            for event in read(folder):
-                file.write((json.dumps(event) + "\n").encode())
+            for event in Reader(folder).news():
+                file.write(line_of(event))
             os.fsync(file.fileno())
             os.link(self.path, damaged)
             new.replace(self.path)
@@ -158,107 +164,6 @@ def writing(out: Path) -> Iterator[None]:
         ) from None
 
 
-class Reader:
-    """Reads `out`'s ledger while it grows, every event once.
-
-    A last line that is not yet whole is left for later: its event had not been acknowledged. What
-    is not an event, and what is there twice, is left out.
-
-    Attributes:
-        damaged: The numbers of the lines that hold no event.
-        repeated: How many events were there already.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self._path = out / FILE
-        self._offset = self._lines = 0
-        self._next = 0  # every event before it was read,
-        self._ahead: set[int] = set()  # and these
-        self.damaged: list[int] = []
-        self.repeated = 0
-
-    def news(self) -> Iterator[dict[str, Any]]:
-        """The events since the last call, in order; none where there is no ledger.
-
-        Raises:
-            LedgerError: The ledger cannot be read.
-        """
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        return
-                    self._offset += len(line)
-                    self._lines += 1
-                    event = _event(line)
-                    if event is None:
-                        self.damaged.append(self._lines)
-                    elif self._is_new(event["sequence"]):
-                        yield event
-                    else:
-                        self.repeated += 1
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise LedgerError(f"{self._path}: cannot be read ({error})") from None
-
-    def _is_new(self, sequence: int) -> bool:
-        if sequence < self._next or sequence in self._ahead:
-            return False
-        self._ahead.add(sequence)
-        while self._next in self._ahead:
-            self._ahead.remove(self._next)
-            self._next += 1
-        return True
-
-    def describe(self) -> str:
-        """What is wrong with the ledger, "" where nothing is."""
-        first = f", the first is line {self.damaged[0]}" if self.damaged else ""
-        parts = [f"{len(self.damaged)} lines hold no event{first}"] * bool(self.damaged)
-        parts += [f"{self.repeated} events are there twice"] * bool(self.repeated)
-        return "; ".join(parts)
-
-
-_OF_TRIALS = {
-    "attempt_started", "attempt_resumed", "attempt_not_resumable", "attempt_not_restored",
-    "attempt_not_started", "attempt_lost", "attempt_ended", "heartbeat", "pruned", "row",
-}  # fmt: skip
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None where it holds none, or one that lacks what its kind has."""
-    try:
-        event: dict[str, Any] = json.loads(line)
-        kind = event["event"]
-        numbers = [event["time"]]
-        if type(event["sequence"]) is not int or event["sequence"] < 0:
-            return None
-        if kind == "driver_started":
-            numbers.append(event["pid"])
-            event["host"]
-        if kind in _OF_TRIALS and (
-            event["trial"].count("/") < 3 or type(event["attempt"]) is not int
-        ):
-            return None
-        if kind == "row":
-            numbers += [getattr(row_from_plain(event["row"]), name) for name in TIMES]
-        if kind in ("attempt_resumed", "attempt_lost", "attempt_ended"):
-            numbers.append(event["submission_seconds"])
-        if kind == "attempt_ended":
-            numbers.append(event["total_seconds"])
-            if Status(event["status"]) is Status.FAILED:
-                Failure(event["failure"]), event["message"].strip()
-        return event if all(map(math.isfinite, map(float, numbers))) else None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None
-
-
-def read(out: Path) -> list[dict[str, Any]]:
-    """Every event of `out`'s ledger in order, as a Reader gives them; empty where there is none."""
-    return list(Reader(out).news())
-
-
 def is_held(out: Path) -> bool:
     """Whether a driver writes `out`'s ledger at this moment, on this machine or another."""
     try:
@@ -272,7 +177,8 @@ def is_held(out: Path) -> bool:
 
 
 def _last_driver(path: Path) -> str:
-    drivers = [event for event in read(path.parent) if event["event"] == "driver_started"]
+    news = Reader(path.parent).news(kinds=("driver_started",))
+    drivers = [event for event in news if event["event"] == "driver_started"]
     if not drivers:
         return "another driver"
     return f"another driver (process {drivers[-1]['pid']} on {drivers[-1]['host']})"

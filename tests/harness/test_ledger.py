@@ -10,6 +10,8 @@ import pytest
 
 from harness import ledger
 from harness.ledger import Ledger, LedgerError
+from scoring.records import to_plain
+from tests.fixtures.sweeps import make_row
 
 
 def test_events_come_back_in_order_with_their_sequence(tmp_path):
@@ -41,7 +43,9 @@ DAMAGE = {
     "zeroed": lambda line: b"\0" * (len(line) - 1) + b"\n",
     "cut": lambda line: line[:9] + b"\n",
     "empty": lambda line: b"\n",
-    "a changed byte": lambda line: line.replace(b'"event"', b'"evenu"'),
+    "a changed key": lambda line: line.replace(b'"event"', b'"evenu"'),
+    "a changed value": lambda line: line.replace(b'"value": 1.5', b'"value": 1.6'),
+    "a changed sum": lambda line: line[:12] + b"xy" + line[14:],
     "not UTF-8": lambda line: b"\xff" + line,
     "a number": lambda line: b"3\n",
     "a list": lambda line: b"[{}]\n",
@@ -53,15 +57,27 @@ DAMAGE = {
 }
 
 
+def without_sums(path):
+    """Makes a ledger one of an earlier version."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["crc32"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage):
+def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, old):
     with Ledger(tmp_path) as book:
-        book.append("note")
+        book.append("note", value=1.5)
+        book.append("note", value=1.5)
     path = tmp_path / ledger.FILE
-    first, second = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(
-        first + DAMAGE[damage](second) + second.replace(b'"sequence": 1', b'"sequence": 2')
-    )
+    if old:
+        if damage in ("a changed value", "a changed sum"):
+            return  # which an earlier version did not see
+        without_sums(path)
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + DAMAGE[damage](second) + third)
     before = path.read_bytes()
     reader = ledger.Reader(tmp_path)
     assert [event["sequence"] for event in reader.news()] == [0, 2]
@@ -73,6 +89,72 @@ def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage):
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 2, 3]
     with Ledger(tmp_path) as book:
         assert book.notice == ""
+
+
+def test_any_byte_that_is_changed_is_found(tmp_path):
+    """Whatever the byte, and also where the line stays a valid event."""
+    with Ledger(tmp_path) as book:
+        book.append("note", trial="a", value=[1.25, "text"])
+        book.append("note")
+    path = tmp_path / ledger.FILE
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    last = whole.index(b"\n", first)
+    for place in range(first, last):
+        for bit in (0, 1, 4):
+            changed = whole[place] ^ (1 << bit)
+            path.write_bytes(whole[:place] + bytes([changed]) + whole[place + 1 :])
+            reader = ledger.Reader(tmp_path)
+            assert [event["sequence"] for event in reader.news()] == [0, 2], (place, bit)
+            assert reader.damaged[0] == 2
+
+
+def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
+    with Ledger(tmp_path) as book:
+        book.append("note", value=1.5)
+    without_sums(tmp_path / ledger.FILE)
+    with Ledger(tmp_path) as book:
+        book.append("note", value=2.5)
+        assert book.notice == ""
+    assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1, 2, 3]
+    lines = (tmp_path / ledger.FILE).read_text().splitlines()
+    assert ["crc32" in json.loads(line) for line in lines] == [False, False, True, True]
+
+
+def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch):
+    name = "a/study_0/w/trial_1"
+    with Ledger(tmp_path) as book:
+        for second in range(100):
+            book.append("row", trial=name, attempt=1, row=to_plain(make_row(second)))
+        book.append("pruned", trial=name, attempt=1)
+        book.append("row", trial=name, attempt=1, row=to_plain(make_row(100)))
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
+    kinds = [event["event"] for event in ledger.Reader(tmp_path).news(kinds=["pruned"])]
+    assert (kinds, len(parsed)) == (["pruned"], 1)
+    events = list(ledger.Reader(tmp_path).news(latest=["row"]))
+    assert [event["sequence"] for event in events] == [0, 100, 101, 102]
+    path = tmp_path / ledger.FILE
+    path.write_bytes(path.read_bytes().replace(b'"global_step": 7,', b'"global_step": 8,'))
+    reader = ledger.Reader(tmp_path)
+    assert [event["event"] for event in reader.news(kinds=["pruned"])] == ["pruned"]
+    assert reader.damaged == [9]
+
+
+def test_half_a_line_of_any_length_is_dropped(tmp_path):
+    with Ledger(tmp_path) as book:
+        book.append("note")
+    path = tmp_path / ledger.FILE
+    whole = path.read_bytes()
+    for more in (1, 2**16 - 1, 2**16, 2**16 + 1, 300_000):
+        path.write_bytes(whole + b"x" * more)
+        with Ledger(tmp_path) as book:
+            assert path.read_bytes().startswith(whole + b'{"crc32"')
+            assert book.notice == ""
+    path.write_bytes(b"x" * 100_000)
+    with Ledger(tmp_path):
+        assert [event["sequence"] for event in ledger.read(tmp_path)] == [0]
 
 
 def test_a_ledger_given_twice_counts_once(tmp_path):
@@ -150,6 +232,6 @@ def test_somebody_who_asks_at_this_moment_keeps_no_driver_out(tmp_path, monkeypa
         pass
     asking = (tmp_path / ledger.FILE).open("rb")
     fcntl.flock(asking, fcntl.LOCK_SH)
-    monkeypatch.setattr(ledger.time, "sleep", lambda _: asking.close())
+    monkeypatch.setattr(ledger.timers, "sleep", lambda _: asking.close())
     with Ledger(tmp_path):
         assert asking.closed
