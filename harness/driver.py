@@ -75,7 +75,7 @@ class Driver:
     ) -> None:
         self._pruner, self._limits = pruner, limits
         self._book, self._out, self._watcher = book, out, watcher
-        self._checkpoints, self._max_attempts = checkpoints, max_attempts
+        self._checkpoints, self._max_attempts = checkpoints or str(scratch()), max_attempts
         with ledger.writing(out):
             self._key = key_of_tree(out)
         self._attempts = book.attempts.copy()
@@ -148,8 +148,8 @@ class Driver:
 
     def checkpoints(self, spec: TrialSpec) -> Place:
         """Where a trial's next attempt keeps checkpoints: at a URI, or on its own machine."""
-        folder, attempt = self._checkpoints or str(scratch()), self._attempts[spec.name] + 1
-        return Place.of_trial(folder, self._book.tree, spec.name, self._key, attempt)
+        attempt = self._attempts[spec.name] + 1
+        return Place.of_trial(self._checkpoints, self._book.tree, spec.name, self._key, attempt)
 
     def take(self, spec: TrialSpec, kind: str, payload: Any) -> None:
         """Records what an attempt says."""

@@ -11,6 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from scoring.files import private_folder
+from scoring.records import UserError, error_message
+
 _PACKAGES = ("chronograd", "torch", "numpy", "ray", "schedulefree")
 
 
@@ -32,8 +35,19 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 
 
 def scratch() -> Path:
-    """This user's temporary folder on this machine, for what can be made again."""
-    return Path(tempfile.gettempdir()) / f"chronograd-{os.getuid()}"
+    """This user's temporary folder on this machine, for what can be made again.
+
+    Raises:
+        UserError: Another user may have put something into it.
+    """
+    folder = Path(tempfile.gettempdir()) / f"chronograd-{os.geteuid()}"
+    try:
+        return private_folder(folder)
+    except OSError as error:
+        reason = error_message(error)
+        raise UserError(
+            f"{folder}: cannot be used ({reason}); remove it, or set TMPDIR to a folder of yours"
+        ) from None
 
 
 def node_type(device: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 import tempfile
 from dataclasses import replace
@@ -14,7 +15,8 @@ from pathlib import Path
 from harness.code import files_of
 from harness.environment import scratch
 from harness.submission import content_hash, file_of
-from scoring.records import TrialSpec
+from scoring.files import private_folder
+from scoring.records import TrialSpec, UserError
 
 
 def packed(place: Path) -> bytes:
@@ -32,17 +34,32 @@ def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
     Args:
         spec: With the folder on the driver's machine.
         code: The packed folder.
+
+    Raises:
+        UserError: This machine's temporary folder may hold another user's files.
     """
     place = Path(spec.submission_path)
     folder = file_of(place).parent
     if file_of(place).is_file() and content_hash(place) == spec.submission_hash:
         return spec
-    here = scratch() / "code" / hashlib.sha256(code).hexdigest()
-    if not here.is_dir():
-        here.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=here.parent))
+    inside = place.relative_to(folder.parent)
+    here = private_folder(scratch() / "code") / hashlib.sha256(code).hexdigest()
+    aside = Path(tempfile.mkdtemp(dir=here.parent))
+    try:
         with tarfile.open(fileobj=io.BytesIO(code)) as archive:
             archive.extractall(aside / folder.name, filter="data")
-        with contextlib.suppress(OSError):  # another process was faster
-            aside.rename(here)
-    return replace(spec, submission_path=str(here / place.relative_to(folder.parent)))
+        if not _is_same(here / inside, aside / inside):
+            shutil.rmtree(here, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another process was faster
+                aside.rename(here)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return replace(spec, submission_path=str(here / inside))
+
+
+def _is_same(there: Path, unpacked: Path) -> bool:
+    """Whether what is there already is what was sent."""
+    try:
+        return content_hash(there) == content_hash(unpacked)
+    except (OSError, UserError):
+        return False

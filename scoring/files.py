@@ -32,6 +32,24 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _LEFT_BEHIND
 
 
+def private_folder(path: Path) -> Path:
+    """A folder that only this user can use; is made where there is none.
+
+    Raises:
+        OSError: It cannot be made, or is a link, or another user's: whoever made it may have put
+            something of theirs into it.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise OSError("is a symbolic link")
+    if found.st_uid != os.geteuid():
+        raise OSError(f"belongs to another user (uid {found.st_uid})")
+    if found.st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Reads a file as a whole.
 

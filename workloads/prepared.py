@@ -19,14 +19,28 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError, Progress
+from scoring.files import private_folder
 
 Arrays = Mapping[str, np.ndarray]
 _PART = "part.json"
 
 
 def cache_folder() -> Path:
-    """Where data goes that the project makes itself: $CHRONOGRAD_CACHE or ~/.cache/chronograd."""
-    return Path(os.environ.get("CHRONOGRAD_CACHE", "~/.cache/chronograd")).expanduser()
+    """Where data goes that the project makes itself: $CHRONOGRAD_CACHE or ~/.cache/chronograd.
+
+    Raises:
+        DataError: The latter cannot be made, or another user may have put something into it.
+    """
+    if given := os.environ.get("CHRONOGRAD_CACHE"):
+        return Path(given).expanduser()
+    folder = Path("~/.cache/chronograd").expanduser()
+    try:
+        return private_folder(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{folder}: cannot be used ({reason}); set CHRONOGRAD_CACHE to a folder of yours"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
