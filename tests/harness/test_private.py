@@ -70,7 +70,8 @@ def test_code_that_is_there_already_must_be_the_code_that_was_sent(tmp_path, mon
     (tmp_path / "tmp").mkdir()
     folder = write(tmp_path / "mine")
     code, spec = shipping.packed(folder), make_spec(submission_path=str(folder))
-    expected, names = submission.content_hash(folder), sorted(os.listdir(folder))
+    expected = submission.content_hash(folder)
+    names = sorted(path.name for path in folder.iterdir())
     folder.rename(tmp_path / "away")
     place = Path(shipping.delivered(spec, code).submission_path)
     first = place.stat().st_ino
