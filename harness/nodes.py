@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.job_config import JobConfig
 
@@ -49,6 +50,9 @@ def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[st
 def connect(address: str | None) -> None:
     """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours.
 
+    A cluster that starts here listens on the loopback interface only: whoever reaches Ray can run
+    code on it.
+
     Trials of a cluster that starts here run at the priority of this process: Ray's default is 15
     steps lower, where other work on the machine displaces them, on the clock.
     """
@@ -56,9 +60,13 @@ def connect(address: str | None) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
     host, _, port = (address or "").rpartition(":")
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
     try:
         if port.isdigit():  # Ray waits for minutes where nobody listens
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        ray_constants.ENABLE_RAY_CLUSTER = clusters and bool(
+            address
+        )  # False: loopback, as on macOS
         ray.init(
             address=address or "local",
             include_dashboard=None if address else False,
@@ -70,6 +78,7 @@ def connect(address: str | None) -> None:
         where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
         raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
     finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
 

@@ -3,6 +3,7 @@
 Versions in them, and the command lines in them and in docs/cluster.md, are those of the project.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sysconfig
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import jsonschema
@@ -22,6 +24,7 @@ import typer
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from ray.scripts.scripts import cli as ray_cli
 
 from harness.cli import app
@@ -32,17 +35,25 @@ GUIDE = ROOT / "docs" / "cluster.md"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NEEDS = {need.name: need for need in map(Requirement, PROJECT["project"]["dependencies"])}
-RAY = Requirement((DOCKER / "constraints.txt").read_text().splitlines()[-1])
+PINS = {
+    pin.name: pin
+    for line in (DOCKER / "constraints.txt").read_text().splitlines()
+    if not line.startswith("#")
+    for pin in [Requirement(line)]
+}
+RAY = PINS["ray"]
 COMMANDS = {"chronograd": typer.main.get_command(app), "ray": ray_cli}
 
 of_dockerfiles = pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.stem)
 
 
-def call(program, *arguments):
+def call(program, *arguments, **environment):
     """Runs a program that comes with the development dependencies."""
     path = shutil.which(program, path=sysconfig.get_path("scripts"))
     assert path is not None, f"{program} is not installed"
-    return subprocess.run([path, *arguments], capture_output=True, text=True)
+    return subprocess.run(
+        [path, *arguments], capture_output=True, text=True, env={**os.environ, **environment}
+    )
 
 
 def resolve(words):
@@ -86,6 +97,26 @@ def test_an_image_has_the_ray_of_all_nodes(file):
     assert pin.version in NEEDS["ray"].specifier
 
 
+def test_an_image_pins_every_package_of_the_project():
+    """And what these need in turn, as far as it is installed here."""
+    extras = PROJECT["project"]["optional-dependencies"]["cluster"]
+    left = [*NEEDS.values(), *map(Requirement, extras)]
+    seen = set()
+    while left:
+        need = left.pop()
+        name = canonicalize_name(need.name)
+        if name in seen or (need.marker and not need.marker.evaluate({"extra": ""})):
+            continue
+        seen.add(name)
+        (pin,) = PINS[name].specifier
+        assert pin.operator == "=="
+        assert need.specifier.contains(pin.version, prereleases=True), need
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            left += map(Requirement, metadata.requires(name) or ())
+    assert len(seen) > 50
+    assert str(PINS["torch"]) == str(NEEDS["torch"])
+
+
 def test_images_have_one_python_which_the_project_takes():
     text = "".join(file.read_text() for file in DOCKERFILES)
     (base,) = set(re.findall(r"^FROM (.*)$", text, re.MULTILINE))
@@ -120,7 +151,8 @@ def files_of(kind):
 @functools.cache
 def services(kind):
     """What Docker Compose makes of the files; it checks them against its schema."""
-    done = call("docker-compose", *files_of(kind), "config", "--format", "json")
+    arguments = (*files_of(kind), "config", "--format", "json")
+    done = call("docker-compose", *arguments, RAY_AUTH_TOKEN="secret")
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)["services"]
 
@@ -132,6 +164,29 @@ def test_compose_starts_workers_once_the_head_is_well(kind, workers):
     assert worker["depends_on"]["head"]["condition"] == "service_healthy"
     assert head["healthcheck"]["test"][-1].endswith("/api/gcs_healthz")
     assert ("gpus" in worker) == (kind == "cuda")
+
+
+@pytest.mark.parametrize("kind", COMPOSE)
+def test_every_container_asks_for_the_token_and_has_no_capabilities(kind):
+    for container in services(kind).values():
+        assert container["environment"] == {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "secret"}
+        assert container["cap_drop"] == ["ALL"]
+        assert container["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_compose_without_a_token_says_how_to_make_one(tmp_path):
+    done = call("docker-compose", *files_of("cpu"), "--env-file", os.devnull, "config")
+    assert done.returncode != 0
+    assert "RAY_AUTH_TOKEN" in done.stderr
+    assert "compose.yaml" in done.stderr
+    header = (DOCKER / "compose.yaml").read_text().split("\n\n")[0].splitlines()
+    (line,) = (line.removeprefix("#").strip() for line in header if "secrets" in line)
+    assert line in GUIDE.read_text()
+    (tmp_path / "docker").mkdir()
+    subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
+    made = (tmp_path / "docker" / ".env").read_text()
+    assert re.fullmatch(r"RAY_AUTH_TOKEN=[0-9a-f]{64}\n", made)
+    assert "docker/.env" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -154,12 +209,13 @@ def test_the_docker_of_this_machine_reads_the_compose_files(kind):
     docker = [shutil.which("docker"), "compose"]
     if docker[0] is None or subprocess.run([*docker, "version"], capture_output=True).returncode:
         pytest.skip("needs Docker with its compose plugin")
-    subprocess.run([*docker, *files_of(kind), "config", "--quiet"], check=True)
+    environment = {**os.environ, "RAY_AUTH_TOKEN": "secret"}
+    subprocess.run([*docker, *files_of(kind), "config", "--quiet"], check=True, env=environment)
 
 
 # Kubernetes
 
-CLAIM, JOB = yaml.safe_load_all((DOCKER / "rayjob.yaml").read_text())
+CLAIM, POLICY, JOB = yaml.safe_load_all((DOCKER / "rayjob.yaml").read_text())
 RAY_CLUSTER = JOB["spec"]["rayClusterSpec"]
 GROUPS = [RAY_CLUSTER["headGroupSpec"], *RAY_CLUSTER["workerGroupSpecs"]]
 of_groups = pytest.mark.parametrize(
@@ -200,8 +256,9 @@ RAY_JOB = fields(  # what rayjob.yaml uses of KubeRay's RayJob v1, whose own sch
         shutdownAfterJobFinishes={"type": "boolean"},
         ttlSecondsAfterFinished=COUNT,
         rayClusterSpec=fields(
-            "rayVersion headGroupSpec workerGroupSpecs",
+            "rayVersion authOptions headGroupSpec workerGroupSpecs",
             rayVersion=TEXT,
+            authOptions=fields("mode", mode={"enum": ["token", "disabled"]}),
             headGroupSpec=fields(
                 "rayStartParams template", rayStartParams=START_OPTIONS, template=TEMPLATE
             ),
@@ -219,8 +276,42 @@ def test_the_ray_job_names_the_ray_of_the_images():
     assert f"ray=={RAY_CLUSTER['rayVersion']}" == str(RAY)
 
 
-def test_kubernetes_takes_the_claim():
-    kubernetes_validate.validate(CLAIM, kubernetes_validate.latest_version(), strict=True)
+def test_the_ray_job_asks_for_a_token():
+    assert RAY_CLUSTER["authOptions"] == {"mode": "token"}
+
+
+@pytest.mark.parametrize("document", [CLAIM, POLICY], ids=lambda document: document["kind"])
+def test_kubernetes_takes_the_documents(document):
+    kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+@of_groups
+def test_the_network_policy_is_for_the_pods(group):
+    labels = group["template"]["metadata"]["labels"]
+    assert POLICY["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    among, from_outside = POLICY["spec"]["ingress"]
+    assert among["from"] == [{"podSelector": POLICY["spec"]["podSelector"]}]
+    assert "ports" not in among
+    assert from_outside["ports"] == [{"port": 8265}]  # where jobs are handed in
+    job = {"job-name": JOB["metadata"]["name"]}
+    assert {"podSelector": {"matchLabels": job}} in from_outside["from"]
+
+
+@of_groups
+def test_a_pod_has_no_more_rights_than_it_needs(group):
+    pod = group["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True, "runAsUser": 1000, "fsGroup": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }  # fmt: skip
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }  # fmt: skip
+    writable = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert writable >= {"/tmp", "/home/chronograd"}
 
 
 @of_groups
@@ -246,9 +337,10 @@ def test_ray_takes_the_start_options_of_a_group(group):
 
 
 def test_the_ray_job_leaves_its_results_in_the_claim():
-    (volume,) = GROUPS[0]["template"]["spec"]["volumes"]
+    volume, *_ = GROUPS[0]["template"]["spec"]["volumes"]
     assert volume["persistentVolumeClaim"]["claimName"] == CLAIM["metadata"]["name"]
-    (mount,) = GROUPS[0]["template"]["spec"]["containers"][0]["volumeMounts"]
+    mount, *_ = GROUPS[0]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert mount["name"] == volume["name"]
     out = parse(shlex.split(JOB["spec"]["entrypoint"]))["out"]
     assert out.is_relative_to(mount["mountPath"])
 
@@ -366,4 +458,5 @@ def test_a_sweep_of_the_guide_and_of_docker_can_be_made(words, chronograd, monke
 
 def test_the_guide_names_every_file_and_no_other():
     named = {DOCKER / name for name in re.findall(r"docker/([\w.-]*\w)", GUIDE.read_text())}
-    assert named == set(DOCKER.iterdir())
+    token = {DOCKER / ".env"}  # which users make
+    assert named - token == set(DOCKER.iterdir()) - token

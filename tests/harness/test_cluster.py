@@ -1,5 +1,6 @@
 """Sweeps on a real local Ray: processes, resources, streams, and everything that can be killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -428,3 +429,26 @@ def test_trials_run_at_the_priority_of_the_driver(tmp_path, address):
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
     (event,) = event_of(tmp_path / "out", "attempt_started", trial=spec.name)
     assert event["niceness"] == os.nice(0)
+
+
+LISTENING = """
+import json
+from harness import nodes
+nodes.connect(None)
+import psutil  # Ray brings it
+import ray
+ray.get(ray.remote(lambda: None).remote())  # so that there are workers
+me = psutil.Process()
+found = {c.laddr.ip for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet")
+         if c.status == "LISTEN"}
+print(json.dumps(sorted(found)))
+"""
+
+
+def test_ray_on_one_machine_cannot_be_reached_from_others():
+    ran = subprocess.run(
+        [sys.executable, "-c", LISTENING], capture_output=True, text=True, check=True, timeout=120
+    )
+    addresses = json.loads(ran.stdout.splitlines()[-1])
+    assert addresses
+    assert {address.removeprefix("::ffff:") for address in addresses} <= {"127.0.0.1", "::1"}
