@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -26,6 +27,8 @@ from harness import timers as timers  # before any submission is imported
 from harness.standins.absent import AbsentModule
 
 PACKAGE = "_submission"
+FILE_VARIABLE = "CHRONOGRAD_SUBMISSION"  # where processes that it starts read which file it is
+_BRIDGE = Path(__file__).with_name("bridge")
 _REPOSITORIES = ("submissions", "submissions_algorithms", "algorithms", "reference_algorithms")
 _ALGOPERF = ("algoperf", "algorithmic_efficiency")
 _STAND_INS = {
@@ -76,6 +79,8 @@ class SubmissionImports(MetaPathFinder):
 
     def add_package(self) -> None:
         """Makes the folder a package; its `__init__.py` is run if it has one."""
+        os.environ[FILE_VARIABLE] = str(self._file)
+        sys.path.append(str(_BRIDGE))
         init = self._folder / "__init__.py"
         spec = ModuleSpec(PACKAGE, None, is_package=True)
         if init.is_file():
@@ -98,6 +103,7 @@ class SubmissionImports(MetaPathFinder):
         """Undoes all that importing the submission did."""
         self.hide_aliases()
         sys.meta_path.remove(self)
+        os.environ.pop(FILE_VARIABLE, None)
         for name in [*sys.modules]:
             if name.partition(".")[0] == PACKAGE:
                 del sys.modules[name]

@@ -255,3 +255,32 @@ def test_a_batch_size_given_by_hand_is_used_and_recorded(run, tmp_path):
     place = write(tmp_path / "algoperf", "v06/external_tuning/shampoo")
     spec, result = run(place, "--batch-size", 64, "--max-steps", 2)
     assert (spec.batch_size, result.batch_size) == (64, 64)
+
+
+SPAWNS = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from torch import multiprocessing as torch_multiprocessing
+from helper import add
+
+def double(number):
+    return 2 * number
+
+def train_rank(rank, results):
+    results.put((rank, add(rank)))
+
+def results_of_children(method):
+    context = torch_multiprocessing.get_context(method)
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        doubled = pool.submit(double, 21).result(timeout=120)
+    results = context.SimpleQueue()
+    torch_multiprocessing.start_processes(train_rank, (results,), nprocs=2, start_method=method)
+    return doubled, sorted(results.get() for _ in range(2))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_processes_that_a_submission_starts_find_it(tmp_path, method):
+    files = {"helper.py": "def add(number): return number + 40"}
+    found = load(tmp_path / "mine", files, SPAWNS)["results_of_children"](method)
+    assert found == (42, [(0, 40), (1, 41)])

@@ -1,0 +1,1 @@
+"""Put on the import path of processes that a submission starts."""
