@@ -13,6 +13,7 @@ from torch import nn
 
 from harness.checkpoint.pickling import Known, put_back
 from harness.checkpoint.snapshot import Snapshot
+from harness.closures import enable_gradients_in_closures
 from harness.ranks import Ranks, bare
 from harness.spec import Batch, DataError, TrainingCompleteError, Workload
 from harness.streams import Streams
@@ -82,6 +83,7 @@ class SubmissionCalls:
         streams: Streams,
         ranks: Ranks,
     ) -> None:
+        enable_gradients_in_closures()
         self._submission, self._workload, self._spec = submission, workload, spec
         self._streams = streams
         self._loop_words = streams.loop.tolist()
@@ -294,5 +296,7 @@ def _violation(function: str, rule: str, got: Any) -> SubmissionError:
     if isinstance(got, (str, int, float, bool, type(None))):
         what = repr(got)
     else:
-        what = type(got).__name__ + (f" of length {len(got)}" if hasattr(got, "__len__") else "")
+        what = type(got).__name__
+        if isinstance(got, (tuple, list, dict)):
+            what += f" of length {len(got)}"
     return SubmissionError(f"{function} must return {rule}; got {what}")

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.signals import interrupted
 from harness.submission import FILE, SubmissionError, candidates
-from scoring.records import write_text
+from scoring.records import error_message, write_text
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _TEMPLATE = '''"""{name} ({made_of}), made a submission of by chronograd."""
@@ -69,6 +70,10 @@ def _written(name: str, folder: Path, schedule: str, defaults: Mapping[str, floa
         dotted.optimizer_class(name)
     except ValueError as error:
         raise SubmissionError(str(error)) from None
+    except BaseException as error:
+        if interrupted():
+            raise
+        raise SubmissionError(f"{name}: cannot be imported ({error_message(error)})") from None
     given = {key: value for key, value in defaults.items() if value is not None}
     text = _TEMPLATE.format(
         name=name, made_of=dotted.version(name), schedule=str(schedule), defaults=given

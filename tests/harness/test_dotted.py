@@ -1,5 +1,7 @@
 """Any optimizer class by its dotted name is a submission."""
 
+import sys
+
 import pytest
 
 from harness import submission
@@ -67,6 +69,57 @@ def test_what_cannot_be_used_is_refused_by_name(run, name, options, code, messag
     got, text, _ = run(name, *options)
     assert got == code
     assert message in text
+
+
+OPTIMIZERS = """
+import torch
+
+class Ungraded(torch.optim.SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = closure()
+        super().step()
+        return loss
+
+class Looks(torch.optim.SGD):  # at the loss, of which it needs no gradient
+    @torch.no_grad()
+    def step(self, closure=None):
+        before = closure(backward=False)
+        assert not before.requires_grad
+        return super().step(closure=closure)
+"""
+
+
+@pytest.mark.parametrize("name", ["Ungraded", "Looks"])
+def test_closures_that_an_optimizer_calls_without_recording_have_gradients(
+    run, tmp_path, monkeypatch, name
+):
+    (tmp_path / "optimizers_of_mine.py").write_text(OPTIMIZERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = ("--hparams", '{"lr": 0.01, "momentum": 0.9}', "--max-steps", 20)
+    code, text, (_, mine) = run(f"optimizers_of_mine.{name}", *point)
+    assert code == 0, text
+    _, _, (_, torchs) = run("torch.optim.SGD", *point, out="torchs")
+    assert mine.rows[-1].global_step == 20
+    assert mine.rows[-1].metrics == torchs.rows[-1].metrics
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", "cannot be imported (ZeroDivisionError: division by zero)"),
+        ("def :", "cannot be imported (SyntaxError: invalid syntax"),
+        ("raise SystemExit(3)", "cannot be imported (SystemExit: 3)"),
+        ("def __getattr__(name): raise OSError('a\\nb')", "cannot be imported (OSError: a)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line(run, tmp_path, monkeypatch, code, message):
+    (tmp_path / "broken_on_purpose.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_on_purpose", raising=False)
+    got, text, _ = run("broken_on_purpose.Sgd")
+    assert got == 2
+    assert f"broken_on_purpose.Sgd: {message}" in text
 
 
 def test_class_version_and_options_are_in_the_hash_and_other_options_refused(run, tmp_path):

@@ -338,6 +338,11 @@ def test_a_message_is_of_limited_length(time):
         ("update_params", ({}, None), "update_params must return a tuple"),
         ("update_params", ({}, nn.Linear(3, 1), None), "names and shapes kept"),
         ("update_params", ({}, None, None), "update_params must return the model"),
+        (
+            "update_params",
+            ({}, torch.compile(torch.nn.Linear(3, 1), backend="eager"), None),
+            "names and shapes kept; got OptimizedModule",
+        ),
         ("prepare_for_eval", "x", "prepare_for_eval must return a tuple"),
         ("get_batch_size", 0, "get_batch_size must return an int, 1 or more; got 0"),
         ("get_batch_size", True, "get_batch_size must return an int"),
