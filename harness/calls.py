@@ -13,7 +13,6 @@ from torch import nn
 
 from harness.checkpoint.pickling import Known, put_back
 from harness.checkpoint.snapshot import Snapshot
-from harness.closures import enable_gradients_in_closures
 from harness.ranks import Ranks, bare
 from harness.spec import Batch, DataError, TrainingCompleteError, Workload
 from harness.streams import Streams
@@ -83,7 +82,6 @@ class SubmissionCalls:
         streams: Streams,
         ranks: Ranks,
     ) -> None:
-        enable_gradients_in_closures()
         self._submission, self._workload, self._spec = submission, workload, spec
         self._streams = streams
         self._loop_words = streams.loop.tolist()
@@ -293,10 +291,7 @@ def _check_size(function: str, size: Any) -> None:
 
 
 def _violation(function: str, rule: str, got: Any) -> SubmissionError:
-    if isinstance(got, (str, int, float, bool, type(None))):
-        what = repr(got)
-    else:
-        what = type(got).__name__
-        if isinstance(got, (tuple, list, dict)):
-            what += f" of length {len(got)}"
+    plain = isinstance(got, (str, int, float, bool, type(None)))
+    what = repr(got) if plain else type(got).__name__
+    what += f" of length {len(got)}" if isinstance(got, (tuple, list, dict)) else ""
     return SubmissionError(f"{function} must return {rule}; got {what}")

@@ -30,6 +30,7 @@ from typing import Any
 import torch
 
 from harness import timers
+from harness.closures import enable_gradients_in_closures
 from harness.code import FILE as FILE
 from harness.code import FRAMEWORK
 from harness.code import MOST_BYTES as MOST_BYTES
@@ -153,6 +154,7 @@ def load(place: Path) -> Submission:
         SubmissionError: It cannot be imported, or a function is missing or takes other arguments.
     """
     file = file_of(place)
+    enable_gradients_in_closures()
     module = _import(file)
     functions = {name: _function(module, file, name) for name in (*_POSITIONAL, "update_params")}
     prepare = getattr(module, "prepare_for_eval", None)
