@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT := results/demo
+DEVICE := cuda
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow gpu lint bench clean
 
 demo: .venv/installed
 	$(BIN)/chronograd sweep nadamw adamw nesterov schedule_free_adamw \
@@ -12,10 +13,13 @@ demo: .venv/installed
 	$(BIN)/chronograd score $(OUT) --html $(OUT)/leaderboard.html
 
 test: .venv/dev-installed
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow
+
+gpu: .venv/dev-installed
+	CHRONOGRAD_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/gpu
 
 lint: .venv/dev-installed
 	$(BIN)/ruff check .
