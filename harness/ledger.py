@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from harness import timers
-from harness.ledger_lines import FILE, LedgerError, Reader, line_of, read
+from harness.ledger_lines import DAMAGED_FILES, FILE, LedgerError, Reader, line_of, read
 
-__all__ = ["FILE", "Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
+__all__ = ["DAMAGED_FILES", "FILE", "Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
 
 
 class Ledger:

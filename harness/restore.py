@@ -25,7 +25,7 @@ def restore_folders(out: Path, experiment: Experiment) -> list[str]:
     """
     specs = {spec.name: spec for spec in experiment.specs()}
     ends: dict[str, int] = {}  # the attempt that ended, of trials that did not begin again
-    for event in Reader(out).news():
+    for event in Reader(out).news(kinds=("attempt_ended", "attempt_started")):
         if event["event"] == "attempt_ended" and "rows" in event:
             ends[event["trial"]] = event["attempt"]
         elif event["event"] == "attempt_started":

@@ -19,6 +19,10 @@ from scoring.records import Failure, RecordError, Status, first_line, to_plain
 from scoring.tree import read_ending, trial_folder
 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
+_KINDS = (
+    "driver_started", "attempt_started", "attempt_resumed", "attempt_lost", "attempt_ended",
+    "pruned", "row",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -81,7 +85,7 @@ class SweepStatus:
     def refresh(self) -> None:
         """Reads what the ledger has got since the last time."""
         self.alive = ledger.is_held(self._out)  # first: what a driver wrote last is then read too
-        for event in self._ledger.news():
+        for event in self._ledger.news(kinds=_KINDS, latest=("row",)):
             if event["event"] == "driver_started":
                 self._begin(event)
             elif "trial" in event:
@@ -159,6 +163,22 @@ class SweepStatus:
         return [f"{name} ({t.failure}): {t.message}" for name, t in self._failed.items()]
 
     @property
+    def notices(self) -> Sequence[str]:
+        """A line for every part of the ledger that is damaged, or was and is set aside."""
+        lines = []
+        if wrong := self._ledger.describe():
+            lines.append(
+                f"{ledger.FILE} is damaged ({wrong}): `chronograd sweep --resume` sets it aside "
+                "and continues with its other events and the trials' folders"
+            )
+        for path in sorted(self._out.glob(ledger.DAMAGED_FILES)):
+            lines.append(
+                f"{path.name} is a damaged ledger that was set aside: its valid events and the "
+                "trials' folders are used"
+            )
+        return lines
+
+    @property
     def hours_saved_at_most(self) -> float:
         """What pruned trials could still have used of their budgets; they might have used less."""
         stopped = (Status.PRUNED, Status.PREDICTED)
@@ -205,6 +225,7 @@ class SweepStatus:
             "counts": self.counts,
             "hours_spent": self.hours_spent,
             "failures": list(self.failures),
+            "notices": list(self.notices),
             "gpus_per_trial": self.experiment.gpus_per_trial,
             "hours_saved_at_most": self.hours_saved_at_most,
             "seconds_left": self.seconds_left(),

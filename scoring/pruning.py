@@ -100,9 +100,10 @@ def deadlines(bounds: Bounds, held_out: Mapping[int, int], r_max: float) -> Dead
             the variant does.
         r_max: How many times the fastest a submission may take.
     """
-    low, high = np.sort(bounds.low.min(-1)), np.sort(bounds.high.min(-1))  # studies: (S, W, K)
+    fastest = bounds.high.min(-1)  # of each study: (S, W, K)
+    low, high = np.sort(bounds.low.min(-1)), np.sort(fastest)
     stop_at, park_at = _relevant(_median(low), _median(high), held_out, r_max)
-    study = np.minimum(bounds.high.min(-1), _upper_middle(high)[..., None])
+    study = np.minimum(fastest, _upper_middle(high)[..., None])
     stop, park = (
         np.minimum(study, _of_studies(limit, low)[..., None]) for limit in (stop_at, park_at)
     )
@@ -286,8 +287,11 @@ def holds(bounds: Bounds, facts: list[Place], place: Place, second: float, rules
 def _holds(
     bounds: Bounds, facts: npt.NDArray[np.intp], place: Place, second: float, rules: Rules
 ) -> bool:
-    alone, places = Bounds.unknown(bounds.low.shape), tuple(facts.T)
-    alone.low[places], alone.high[places] = bounds.low[places], bounds.high[places]
+    """As `holds`; of submissions that no fact is about nothing is known, so they are left out."""
+    rows, numbers = np.unique(np.append(facts[:, 0], place[0]), return_inverse=True)
+    there, here = tuple(facts.T), (numbers[:-1], *facts.T[1:])
+    alone, own = Bounds.unknown((len(rows), *bounds.low.shape[1:])), (numbers[-1], *place[1:])
+    alone.low[here], alone.high[here] = bounds.low[there], bounds.high[there]
     if second > 0:
-        alone.low[place] = after(second)
-    return bool(deadlines(alone, rules.held_out, rules.r_max).stop[place] <= second)
+        alone.low[own] = after(second)
+    return bool(deadlines(alone, rules.held_out, rules.r_max).stop[own] <= second)

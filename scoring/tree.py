@@ -155,12 +155,15 @@ def _read_csv(path: Path) -> list[EvalRow]:
     if not text.endswith("\n"):
         raise ValueError(f"{path.name} ends in the middle of a line")
     rows = []
-    for cells in csv.DictReader(io.StringIO(text, newline="")):
-        if None in cells or None in cells.values():
+    head, *lines = csv.reader(io.StringIO(text, newline=""))
+    metrics = [(name, head.index(name)) for name in head if "/" in name]
+    times = [(name, head.index(column)) for column, name in _TIMES.items()]
+    step, work = head.index("global_step"), head.index(WORK) if WORK in head else None
+    for cells in filter(None, lines):
+        if len(cells) != len(head):
             raise ValueError(f"{path.name}: a line has too many or too few cells")
-        metrics = {name: float(cell) for name, cell in cells.items() if "/" in name and cell}
-        times = {name: float(cells[column]) for column, name in _TIMES.items()}
-        work = float(cells[WORK]) if cells.get(WORK) else None
-        step = int(cells["global_step"])
-        rows.append(EvalRow(global_step=step, work=work, metrics=metrics, **times))
+        values = {name: float(cells[place]) for name, place in metrics if cells[place]}
+        seconds = {name: float(cells[place]) for name, place in times}
+        done = float(cells[work]) if work is not None and cells[work] else None
+        rows.append(EvalRow(global_step=int(cells[step]), work=done, metrics=values, **seconds))
     return rows

@@ -42,6 +42,8 @@ def status(
             _follow(state)
     else:
         console.print(draw(state, console))
+    for line in state.notices:
+        say(line, style="yellow")
     for line in state.failures:
         say(line, style="red")
     if not state.alive and not all(trial.done for trial in state.trials.values()):

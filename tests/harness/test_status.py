@@ -293,3 +293,37 @@ def test_watching_writes_no_json(mid_sweep, chronograd):
     code, _, err = chronograd("status", mid_sweep, "--watch", "--json")
     assert code == 2
     assert "written once" in err
+
+
+def test_a_damaged_ledger_is_mentioned_also_once_it_was_set_aside(tmp_path, chronograd):
+    run_sweep(plan_toys("a"), tmp_path, Script(end(Status.REACHED, 600.0)), Quiet())
+    assert read_status(tmp_path).notices == []
+    path = tmp_path / ledger.FILE
+    path.write_bytes(path.read_bytes().replace(b'"attempt_started"', b'"attempt_ztarted"'))
+    code, output, _ = chronograd("status", tmp_path)
+    assert (code, "ledger.jsonl is damaged (1 lines hold no event" in output) == (0, True)
+    with Ledger(tmp_path):
+        pass
+    code, output, _ = chronograd("status", tmp_path)
+    assert (code, "ledger.jsonl is damaged" in output) == (0, False)
+    assert "ledger.damaged-1.jsonl is a damaged ledger that was set aside" in output
+    _, output, _ = chronograd("status", tmp_path, "--json")
+    assert [line.split()[0] for line in json.loads(output)["notices"]] == ["ledger.damaged-1.jsonl"]
+
+
+def test_status_is_that_of_every_row_though_it_reads_the_latest_alone(tmp_path):
+    """As of a ledger without sums, of which every line is parsed."""
+    acts = (*MID_SWEEP[:2], lose, hang)
+    with pytest.raises(ZeroDivisionError):
+        run_sweep(
+            plan_toys("a", "b", "c", "d"), tmp_path,
+            Script(*acts[:3], lambda driver, spec: hang(driver, spec) or 1 / 0), Quiet(),
+        )  # fmt: skip
+    found = read_status(tmp_path)
+    path = tmp_path / ledger.FILE
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["crc32"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_status(tmp_path).trials == found.trials
+    assert read_status(tmp_path).hours_spent == pytest.approx(found.hours_spent)
