@@ -16,13 +16,17 @@ import hashlib
 import json
 import keyword
 import math
+import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scoring.files import load_json
 from scoring.records import UserError
 
 Point = dict[str, Any]
+MOST_NAMES = 1000  # hyperparameters: a larger number is a slip, and its points take minutes
 
 
 class SearchSpaceError(UserError):
@@ -77,16 +81,19 @@ def load(path: Path) -> SearchSpace:
     """Reads and validates a search space.
 
     Raises:
-        SearchSpaceError: The file is missing, is no JSON, or breaks one of the three forms.
+        SearchSpaceError: The file is missing, cannot be read, is not JSON as `scoring.files` takes
+            it, or breaks one of the three forms.
     """
     try:
-        space = json.loads(path.read_text(encoding="utf-8"))
+        space = load_json(path)
     except FileNotFoundError:
         raise SearchSpaceError(
             f"{path}: no such file; external tuning needs one, or pass --tuning self"
         ) from None
-    except (OSError, ValueError) as error:
+    except json.JSONDecodeError as error:
         raise SearchSpaceError(f"{path}: not valid JSON ({error})") from None
+    except (OSError, ValueError) as error:
+        raise SearchSpaceError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if not isinstance(space, (list, dict)) or not space:
         raise SearchSpaceError(
             f"{path}: must be a non-empty list of points or object of ranges; "
@@ -95,6 +102,7 @@ def load(path: Path) -> SearchSpace:
     if isinstance(space, list):
         _check_points(path, space)
     else:
+        _check_number(str(path), space)
         for name, domain in space.items():
             _check_name(str(path), name)
             _check_domain(f"{path}: {name}", domain)
@@ -106,17 +114,26 @@ def _check_points(path: Path, points: list[Any]) -> None:
         if not isinstance(point, dict) or not point:
             raise SearchSpaceError(f"{path}: point {index} must be a non-empty object")
         if point.keys() != points[0].keys():
-            odd = ", ".join(sorted(point.keys() ^ points[0].keys()))
-            raise SearchSpaceError(f"{path}: point {index} and point 0 differ in the keys: {odd}")
+            odd = sorted(point.keys() ^ points[0].keys())
+            shown = ", ".join(odd[:5]) + (", ..." if len(odd) > 5 else "")
+            raise SearchSpaceError(f"{path}: point {index} and point 0 differ in the keys: {shown}")
         check_point(f"{path}: point {index}", point)
 
 
 def check_point(where: str, point: Point) -> None:
     """Raises SearchSpaceError unless `point` maps names to finite plain values."""
+    _check_number(where, point)
     for name, value in point.items():
         _check_name(where, name)
         for item in value if isinstance(value, list) else [value]:  # such as Adam's two betas
             _check_value(f"{where}: {name}", item)
+
+
+def _check_number(where: str, names: Collection[str]) -> None:
+    if len(names) > MOST_NAMES:
+        raise SearchSpaceError(
+            f"{where}: has {len(names):,} hyperparameters, at most {MOST_NAMES:,} are taken"
+        )
 
 
 def _check_domain(where: str, domain: Any) -> None:
@@ -151,15 +168,19 @@ def _check_domain(where: str, domain: Any) -> None:
 
 def _check_name(where: str, name: str) -> None:
     """Hyperparameters become the fields of a namedtuple."""
-    if not name.isidentifier() or name.startswith("_") or keyword.iskeyword(name):
-        raise SearchSpaceError(f"{where}: {name!r} is no name for a hyperparameter; use a-z and _")
+    fits = name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
+    if not fits or unicodedata.normalize("NFKC", name) != name:  # code would have another name
+        raise SearchSpaceError(
+            f"{where}: {name[:40]!a} cannot be the name of a hyperparameter; use a-z, 0-9 and _"
+        )
 
 
 def _check_value(where: str, value: Any) -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise SearchSpaceError(f"{where}: must be finite, got {value}")
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise SearchSpaceError(f"{where}: must be a number, string or boolean, got {value!r}")
+        shown = repr(value)[:40]
+        raise SearchSpaceError(f"{where}: must be a number, string or boolean, got {shown}")
 
 
 def _scale(domain: dict[str, Any], unit: float) -> Any:

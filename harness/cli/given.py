@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import typer
 
 from harness.cli.options import ClockKind, Device, Until
+from scoring.files import load_json, parse_json
 
 
 def refuse_beside_resume(context: typer.Context) -> None:
@@ -53,12 +53,13 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
     if given is None:
         return None
     try:
-        text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
-        point = json.loads(text)
+        inline = given.lstrip().startswith("{")
+        point = parse_json(given) if inline else load_json(Path(given))
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"--hparams {given}: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise typer.BadParameter(f"--hparams {given[:200]}: {why}") from None
     if not isinstance(point, dict):
-        raise typer.BadParameter(f"--hparams must be a JSON object, got {text}")
+        raise typer.BadParameter(f"--hparams must be a JSON object, got {str(point)[:40]}")
     return point
 
 

@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from scoring.files import check_depth, read_text
 from scoring.records import Goal, UserError
 
 MOST_REPEATS = 1000  # studies, or trials of one: a larger number is a slip, and fills the memory
@@ -135,11 +136,13 @@ def load(name: str) -> Ruleset:
             f"no ruleset {name!r}.{hint} There are: {', '.join(names())}; or give a .toml file"
         )
     try:
-        return Ruleset(**{"name": path.stem, **tomllib.loads(path.read_text(encoding="utf-8"))})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise RulesetError(f"{path}: cannot be read as TOML ({error})") from None
+        data = tomllib.loads(read_text(path))
+        check_depth(data)
+        return Ruleset(**{"name": path.stem, **data})
     except ValidationError as error:
         raise RulesetError(f"{path}: {first_fault(error)}") from None
+    except (ValueError, RecursionError, OverflowError, OSError) as error:
+        raise RulesetError(f"{path}: cannot be read as TOML ({error})") from None
 
 
 def first_fault(error: ValidationError) -> str:

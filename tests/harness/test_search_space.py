@@ -93,9 +93,9 @@ def test_points_fill_the_space_evenly():
         ("3", "must be a non-empty list"),
         ('[{"a": 1}, {"b": 1}]', "point 1 and point 0 differ in the keys: a, b"),
         ('[{"a": [[1]]}]', "point 0: a: must be a number"),
-        ('[{"a": NaN}]', "point 0: a: must be finite"),
-        ('[{"learning rate": 1}]', "'learning rate' is no name"),
-        ('{"lambda": {"feasible_points": [1]}}', "'lambda' is no name"),
+        ('[{"a": NaN}]', "has NaN, which is not a finite number"),
+        ('[{"learning rate": 1}]', "'learning rate' cannot be the name"),
+        ('{"lambda": {"feasible_points": [1]}}', "'lambda' cannot be the name"),
         ('{"a": 3}', "a: must be an object"),
         ('{"a": {"feasible_points": []}}', "a: feasible_points must be a non-empty list"),
         ('{"a": {"feasible_points": 0.5}}', "a: feasible_points must be a non-empty list"),
@@ -106,20 +106,63 @@ def test_points_fill_the_space_evenly():
         ('{"a": {"min": 0, "max": 1, "scaling": "log"}}', "min must be positive on a log scale"),
         ('{"a": {"min": -1, "max": 1, "scaling": "log"}}', "min must be positive"),
         ('{"a": {"min": "x", "max": 1, "scaling": "log"}}', "min must be a finite number"),
-        ('{"a": {"min": 0, "max": Infinity, "scaling": "linear"}}', "max must be a finite"),
-        ('{"a": {"min": NaN, "max": 1, "scaling": "linear"}}', "greater than max"),
+        ('{"a": {"min": 0, "max": Infinity, "scaling": "linear"}}', "has Infinity, which is not"),
+        ('{"a": {"min": NaN, "max": 1, "scaling": "linear"}}', "has NaN, which is not"),
+        ('{"a": {"min": 1, "max": 1e400, "scaling": "log"}}', "has the number 1e400, more than"),
+        ('{"a": {"min": 1, "max": 1%s, "scaling": "log"}}' % (400 * "0"), "number of 401 digits"),
+        ('{"a": 1, "b": 2, "a": 3}', "gives the key 'a' twice"),
+        ('{"a": {"min": 1, "max": 2, "max": 3, "scaling": "log"}}', "gives the key 'max' twice"),
+        ('[{"a": 1, "a": 1}]', "gives the key 'a' twice"),
+        ('{"µ": {"feasible_points": [1]}}', r"'\xb5' cannot be the name of a hyperparameter"),
+        ('{"a.b": {"feasible_points": [1]}}', "'a.b' cannot be the name"),
+        (json.dumps({10**6 * "x" + ".": 1}), "xxx' cannot be the name of a hyperparameter"),
+        (5000 * "[" + 5000 * "]", "is nested more than 100 deep"),
+        ('{"a":' * 5000 + "1" + "}" * 5000, "is nested more than 100 deep"),
+        ('[{"a": %s}]' % (200 * "[" + 200 * "]"), "is nested more than 100 deep"),
+        (json.dumps({f"x{n}": RANGES["decay"] for n in range(20_000)}), "has 20,000 hyperpar"),
+        (json.dumps([{f"x{n}": 1 for n in range(20_000)}]), "point 0: has 20,000 hyperparameters"),
+        (b"\xff{}", "is not UTF-8 text"),
     ],
+    ids=lambda text: str(text)[:30],
 )
 def test_bad_search_spaces_are_refused_in_one_line_that_names_the_file(tmp_path, content, message):
     path = tmp_path / "tuning_search_space.json"
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(SearchSpaceError) as caught:
         load(path)
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200 + len(str(path))
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(SearchSpaceError, match="pass --tuning self"):
         load(tmp_path / "tuning_search_space.json")
+
+
+def test_a_byte_order_mark_is_none_of_the_content(tmp_path):
+    path = tmp_path / "space.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(RANGES).encode())
+    assert load(path).space == RANGES
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ('{"lr": 1, "lr": 2}', "gives the key 'lr' twice"),
+        ('{"lr": 1e999}', "has the number 1e999"),
+        ('{"lr": NaN}', "has NaN, which is not a finite number"),
+        ("nowhere.json", "--hparams nowhere.json: No such file or directory"),
+        (".", "--hparams .: is not a regular file"),
+        ("list.json", "--hparams must be a JSON object, got [1]"),
+        ("twice.json", "gives the key 'a' twice"),
+        ('{"\u00b5": 1}', "cannot be the name of a hyperparameter"),
+    ],
+)
+def test_bad_points_are_refused_by_name(chronograd, tmp_path, given, message):
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "twice.json").write_text('{"a": 1, "a": 1}')
+    code, _, err = chronograd("run", "nadamw", "--workload", "diabetes", "--hparams", given)
+    assert code == 2
+    assert message in " ".join(err.replace("\u2502", " ").split())

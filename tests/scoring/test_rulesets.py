@@ -165,8 +165,12 @@ def test_an_unknown_name_is_refused_with_those_that_there_are():
     ("text", "says"),
     [
         ("studies = ", "cannot be read as TOML"),
-        (b"\xff\xfe", "cannot be read as TOML"),
+        (b"\xff{", "cannot be read as TOML"),
         ("a = " + 5000 * "[", "cannot be read as TOML"),
+        (".".join(50_000 * "a") + " = 1", "is nested more than 100 deep"),
+        (TOY.replace("studies = 1", "studies = 1\nstudies = 2"), "Cannot overwrite a value"),
+        (TOY.replace("= 0.5", "= 1" + 400 * "0"), "workloads.w.validation_target: "),
+        (TOY.replace("= 0.5", "= 1" + 5000 * "0"), "cannot be read as TOML"),
         (TOY.replace("studies = 1", "studies = 0"), "studies: "),
         (TOY.replace("studies = 1\n", ""), "studies: "),
         (TOY.replace("studies = 1", "studies = 1000000000"), "studies: "),
@@ -185,6 +189,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are():
         (TOY + '[held_out]\nw = "w"', "held_out.w = 'w'"),
         (TOY + "[suites]\nnone = []", "suites.none is empty"),
     ],
+    ids=lambda text: str(text)[-30:],
 )
 def test_a_malformed_file_is_one_line_with_file_and_key(toml, text, says):
     path = toml(text)
