@@ -14,7 +14,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scoring.files import check_depth, read_text
+from scoring.files import MOST_DEPTH, check_depth, read_text
 from scoring.records import Goal, UserError
 
 MOST_REPEATS = 1000  # studies, or trials of one: a larger number is a slip, and fills the memory
@@ -136,7 +136,10 @@ def load(name: str) -> Ruleset:
             f"no ruleset {name!r}.{hint} There are: {', '.join(names())}; or give a .toml file"
         )
     try:
-        data = tomllib.loads(read_text(path))
+        text = read_text(path)
+        if any(line.count(".") > MOST_DEPTH for line in text.splitlines()):
+            raise ValueError(f"a line has more than {MOST_DEPTH} dots")  # takes tomllib minutes
+        data = tomllib.loads(text)
         check_depth(data)
         return Ruleset(**{"name": path.stem, **data})
     except ValidationError as error:
