@@ -15,6 +15,7 @@ from scoring.read_own import read_own
 from scoring.records import RecordError
 from scoring.results import Judged, Results, Scope, Submission, Trial
 from scoring.rulesets import Ruleset
+from scoring.verification import remark
 
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ def read(
         trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
         missing=_missing(submissions, trials, scope),
         warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
-        remarks=[*_mixed(experiments, overrides, logs, scope), *remarks],
+        remarks=[*_mixed(experiments, overrides, logs, scope), *remarks, *remark(trials)],
         environments={
             name: {"seed": experiment.seed, "clock": experiment.clock, **experiment.environment}
             for name, experiment in experiments.items()

@@ -12,6 +12,7 @@ from scoring.integrity import findings, goal_words
 from scoring.records import RecordError, TrialResult, TrialSpec
 from scoring.results import Judged, Scope, Submission, Trial
 from scoring.tree import read_ending, trial_folders
+from scoring.verification import read_verification
 
 
 def read_own(
@@ -115,6 +116,9 @@ def _trial(
     met = None
     if (spec.goal.metric, spec.goal.direction) == (judged.goal.metric, judged.goal.direction):
         met = read.first_hit(spec.goal) is not None
+    found = findings(spec, ending, met)
+    again = read_verification(folder, ending.global_step)
+    contradictions = again.contradictions(spec) if again else []
     trial = Trial(
         submission=spec.submission,
         workload=spec.workload,
@@ -128,7 +132,8 @@ def _trial(
         submission_seconds=seconds,
         evaluations=held,
         hit=read.first_hit(judged.goal),
-        findings=tuple(findings(spec, ending, met)),
+        findings=(*found, *contradictions),
+        verified=(again and ("contradicted" if contradictions else "confirmed")) or "",
         work=ending.work,
     )
     return trial, faults

@@ -93,6 +93,7 @@ class Trial:
         hit: The first evaluation that meets the goal, within the budget or not.
         extra: More than the plan holds: the written rule leaves it out.
         findings: What its integrity record and its numbers give a reviewer reason to look at.
+        verified: "confirmed" or "contradicted" by a second evaluation of its weights, else "".
         work: Its training work; None in other logs and in trees from before it was counted.
     """
 
@@ -110,6 +111,7 @@ class Trial:
     hit: Hit | None
     extra: bool = False
     findings: tuple[str, ...] = ()
+    verified: str = ""
     work: float | None = None
 
     @property

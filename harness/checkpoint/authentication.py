@@ -77,8 +77,7 @@ class Place:
 
 def key_of_tree(out: Path) -> bytes:
     """The key of a results tree; a new one where there is none that only its owner can read."""
-    path = out / KEY_FILE
-    if (key := _read(path)) is not None:
+    if (key := read_key(out)) is not None:
         return key
     key = secrets.token_bytes(_KEY_BYTES)
     handle, aside = tempfile.mkstemp(dir=out, prefix=".key_")  # mode 0600
@@ -86,13 +85,14 @@ def key_of_tree(out: Path) -> bytes:
         file.write(key)
         file.flush()
         os.fsync(file.fileno())
-    Path(aside).rename(path)
+    Path(aside).rename(out / KEY_FILE)
     return key
 
 
-def _read(path: Path) -> bytes | None:
+def read_key(out: Path) -> bytes | None:
+    """The key of a results tree; None where there is none that only its owner can read."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(out / KEY_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     with os.fdopen(handle, "rb") as file:

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from harness.cli import calibrate, check, data, doctor, listings, replay, results, status, trials
+from harness.cli import (
+    calibrate,
+    check,
+    data,
+    doctor,
+    listings,
+    replay,
+    results,
+    status,
+    trials,
+    verify,
+)
 from harness.cli.options import INTERRUPTED, console
 from harness.cli.output import unfailing
 from harness.signals import stoppable
@@ -26,6 +37,7 @@ for command in (
     results.score,
     results.explain,
     results.compare,
+    verify.verify,
     replay.replay,
     check.new,
     check.check,

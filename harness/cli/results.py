@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import JsonOption, Method, Resample, Tuning, console, print_json, say
+from harness.cli.verify import evaluate_deciding
 
 if TYPE_CHECKING:
     from scoring.leaderboard import Leaderboard
@@ -41,6 +42,9 @@ BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="of the resamples"
 StrictOption = Annotated[
     bool,
     typer.Option(help="exit with 1 if anything is missing; rank nothing with integrity findings"),
+]
+VerifyOption = Annotated[
+    bool, typer.Option(help="evaluate again the weights of the trials that decide")
 ]
 SpeedupOption = Annotated[
     str | None, typer.Option(metavar="SUBMISSION", help="mean time ratios to this one")
@@ -78,6 +82,7 @@ def score(
     resample: ResampleOption = Resample.STUDIES,
     seed: BootstrapSeedOption = 0,
     strict: StrictOption = False,
+    verify: VerifyOption = False,
     speedup: SpeedupOption = None,
     reference: ReferenceOption = None,
     save_reference: SaveReferenceOption = None,
@@ -102,6 +107,9 @@ def score(
     from scoring.times import METHODS
 
     results = read_results(directories, ruleset, tuning, suite)
+    if verify:
+        evaluate_deciding(results)
+        results = read_results(directories, ruleset, tuning, suite)
     if strict and results.findings:
         _say_findings(results)
         say("--strict: nothing is ranked; docs/integrity.md explains the findings", style="red")

@@ -1,0 +1,101 @@
+"""The command verify: are the evaluations of a results tree what its weights give?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import CheckpointsOption, DataDirOption, JsonOption, print_json, say
+
+if TYPE_CHECKING:
+    from scoring.results import Results, Trial
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="a results tree")],
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="at most so many; the deciding ones come first")
+    ] = None,
+    checkpoint_dir: CheckpointsOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluates the weights of trials that reached their goals again, in a clean process.
+
+    That process never loads a submission. Exit code 1 if weights do not give what was recorded.
+
+    Example: chronograd verify results/demo
+    """
+    from scoring.read import read
+    from scoring.records import UserError
+    from scoring.verification import deciding
+
+    results = read([directory])
+    reached = [trial for trial in results.trials if trial.status == "reached"]
+    first = deciding(reached)
+    asked = [*first, *(trial for trial in reached if trial not in first)][:trials]
+    if not asked:
+        raise UserError(f"{directory}: no trial has reached its goal; there is nothing to verify")
+    outcomes = evaluate(directory, asked, checkpoint_dir, data_dir, quiet=as_json)
+    if as_json:
+        print_json({"trials": outcomes})
+    count = {kind: sum(o["outcome"] == kind for o in outcomes) for kind in _MARKS}
+    if not as_json:
+        say(", ".join(f"{number} {kind}" for kind, number in count.items() if number))
+    if count["contradicted"]:
+        raise typer.Exit(1)
+    if not count["confirmed"]:
+        raise typer.Exit(2)
+
+
+def evaluate_deciding(results: Results) -> None:
+    """Evaluates the trials that decide a leaderboard and were not verified yet, tree by tree."""
+    from scoring.experiment import EXPERIMENT_FILE
+    from scoring.verification import deciding
+
+    trees: dict[str, list[Trial]] = {}
+    for trial in deciding(results.trials):
+        tree = results.submissions[trial.submission].tree
+        if not trial.verified and (Path(tree) / EXPERIMENT_FILE).is_file():
+            trees.setdefault(tree, []).append(trial)
+    for tree, trials in trees.items():
+        evaluate(Path(tree), trials, None, None, quiet=False)
+
+
+_MARKS = {"confirmed": "", "contradicted": "red", "not verified": "yellow"}
+
+
+def evaluate(
+    directory: Path,
+    trials: Sequence[Trial],
+    checkpoint_dir: str | None,
+    data_dir: Path | None,
+    *,
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """Evaluates trials of a results tree, records what was found, and says it."""
+    import workloads
+    from harness.verify import evaluate_again
+    from scoring.tree import read_ending
+    from scoring.verification import Verification
+
+    outcomes = []
+    where = None if data_dir is None else str(data_dir.resolve())
+    folders = [trial.folder for trial in trials]
+    for done in evaluate_again(directory, folders, workloads.get, checkpoint_dir, where):
+        outcome, said = "not verified", done.reason
+        if done.found is not None:
+            record = Verification(
+                global_step=done.global_step, recorded=done.recorded, found=done.found
+            )
+            record.write(done.folder)
+            wrong = record.contradictions(read_ending(done.folder)[0])
+            outcome = "contradicted" if wrong else "confirmed"
+            said = "; ".join(wrong) or ", ".join(f"{n} {v:g}" for n, v in done.found.items())
+        outcomes.append({"folder": str(done.folder), "outcome": outcome, "what": said})
+        if not quiet:
+            say(f"{outcome}: {done.folder}: {said}", style=_MARKS[outcome])
+    return outcomes
