@@ -28,10 +28,10 @@ from torch.storage import TypedStorage, UntypedStorage
 from torch.utils.hooks import RemovableHandle
 
 from harness.checkpoint import reducers
-from harness.checkpoint.walking import shown, walk
+from harness.checkpoint.walking import is_leaf, shown, walk
 from scoring.records import error_message
 
-_LAST_SEEN = 100  # objects among which the one that cannot be pickled is looked for
+_LAST_SEEN = 10_000  # objects among which the one that cannot be pickled is looked for
 _CLASS_MAKERS = ("_make_skeleton_class", "_make_skeleton_enum")  # of cloudpickle
 _GENERATORS = {
     "torch.default_generator": torch.default_generator,
@@ -53,7 +53,9 @@ class Known:
     """
 
     def __init__(self, fixed: Mapping[str, Any], model: nn.Module) -> None:
-        self._modules = {f"model.{name}": module for name, module in model.named_modules()}
+        self._modules = {
+            f"model.{name}".rstrip("."): module for name, module in model.named_modules()
+        }
         tensors = [*model.named_parameters(), *model.named_buffers()]
         self._tensors = {f"model.{name}": tensor for name, tensor in tensors}
         self.objects = {**fixed, **_GENERATORS, **self._modules, **self._tensors}
@@ -140,8 +142,9 @@ def put_back(loaded: Mapping[str, Any], known: Known) -> Any:
 
 def _blame(seen: Iterable[Any], places: Iterable[tuple[str, Any]], error: Exception) -> str:
     """Which object could not be pickled: the last one seen whose place can be named."""
-    by_id = {id(thing): place for place, thing in reversed([*places])}
-    held = [thing for thing in seen if id(thing) in by_id]
+    empty: tuple[Any, ...] = ()  # one object, wherever it is
+    by_id = {id(thing): place for place, thing in reversed([*places]) if not is_leaf(thing)}
+    held = [thing for thing in seen if id(thing) in by_id and thing is not empty]
     reason = error_message(error)
     if not held:
         return f"the state cannot be pickled: {reason}"
@@ -181,13 +184,19 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         by_value = super().reducer_override(thing)
         if by_value is not NotImplemented and isinstance(thing, types.FunctionType):
             return reducers.function(thing) if self._known.has_globals_of(thing) else by_value
+        if by_value is not NotImplemented and isinstance(thing, type):
+            reducers.keep_qualified_name(thing, by_value)
         return by_value
 
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, pickled: bytes, storages: list[torch.Tensor], known: Known) -> None:
         super().__init__(io.BytesIO(pickled))
-        self._storages, self._known = [s.untyped_storage() for s in storages], known
+        self._known = known
+        # cloned, as those of a file cannot be resized
+        self._storages = [
+            (s.clone() if s.device.type == "cpu" else s).untyped_storage() for s in storages
+        ]
 
     def persistent_load(self, name: Any) -> Any:
         """What a reference stands for."""

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import UninitializedBuffer, UninitializedParameter
 from torch.nn.modules.module import _WrappedHook
 from torch.optim import Optimizer
+from torch.storage import TypedStorage, UntypedStorage
 from torch.utils.hooks import RemovableHandle
 
 Reduced = tuple[Any, ...] | None
@@ -35,6 +37,14 @@ def _set_function(thing: types.FunctionType, state: tuple[dict[str, Any], dict[s
     vars(thing).update(state[1])
 
 
+def keep_qualified_name(thing: type, reduced: tuple[Any, ...]) -> None:
+    """Adds to what cloudpickle makes of a class that has no name in a module."""
+    made_of = reduced[1]
+    namespace = next((part for part in made_of if type(part) is dict), None)
+    if reduced[0].__name__ == "_make_skeleton_class" and namespace is not None:
+        namespace["__qualname__"] = thing.__qualname__
+
+
 def _cell(thing: types.CellType) -> Reduced:
     """What a function closes over; filled after it was made, as it may hold that function."""
     try:
@@ -51,11 +61,15 @@ def _set_cell(thing: types.CellType, content: tuple[Any]) -> None:
 def _tensor(thing: torch.Tensor) -> Reduced:
     if thing.grad_fn is not None:
         raise TypeError("it has an autograd graph; keep tensor.detach() instead")
-    if type(thing).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        return None  # it wraps other tensors
+    wraps_others = type(thing).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    if wraps_others or isinstance(thing, (UninitializedParameter, UninitializedBuffer)):
+        return None
     made: Callable[..., Any]
     if type(thing) is torch.Tensor:
         made, made_of = thing.data._reduce_ex_internal(2)  # type: ignore[no-untyped-call]
+        if isinstance(made_of[0], UntypedStorage):  # of newer types, which are made of typed ones
+            typed = TypedStorage(wrap_storage=made_of[0], dtype=torch.uint8, _internal=True)  # type: ignore[no-untyped-call]
+            made_of = (typed, *made_of[1:])
     else:
         with torch._C.DisableTorchFunctionSubclass():
             plain = thing.data.as_subclass(torch.Tensor)
@@ -100,8 +114,12 @@ def _weak_reference(thing: weakref.ref[Any]) -> Reduced:
     return type(thing), (target,) if callback is None else (target, callback)
 
 
+class _Gone:
+    """What nothing refers to any more."""
+
+
 def _dead_reference() -> weakref.ref[Any]:
-    return weakref.ref(types.SimpleNamespace())
+    return weakref.ref(_Gone())
 
 
 def _weak_dict(thing: Any) -> Reduced:
@@ -109,8 +127,16 @@ def _weak_dict(thing: Any) -> Reduced:
 
 
 def _array(thing: np.ndarray) -> Reduced:
-    """An array that is a view of another array's or a tensor's memory stays one."""
+    """An array that is a view of another array's or a tensor's memory stays one.
+
+    Others own their memory, so that they can be resized.
+    """
+    if type(thing).__reduce__ is not np.ndarray.__reduce__ or not thing.dtype.isnative:
+        return None
     memory: Any = thing.base
+    if memory is None:
+        reduced: Any = thing.__reduce__()
+        return tuple(reduced)
     if isinstance(memory, torch.Tensor):
         memory = memory.untyped_storage()
         start = memory.data_ptr()
@@ -146,7 +172,7 @@ _VIEWS = tuple(type(getattr({}, name)()) for name in ("keys", "values", "items")
 REDUCERS: list[tuple[Any, Callable[[Any], Reduced]]] = [
     (torch.Tensor, _tensor),
     (types.CellType, _cell),
-    ((Optimizer, RemovableHandle, _WrappedHook), _attributes),
+    ((Optimizer, torch.amp.GradScaler, RemovableHandle, _WrappedHook), _attributes),
     (weakref.ref, _weak_reference),
     ((weakref.WeakKeyDictionary, weakref.WeakValueDictionary), _weak_dict),
     (np.ndarray, _array),

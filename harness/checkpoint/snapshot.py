@@ -47,10 +47,12 @@ class Snapshot:
         """
         try:
             back = load(file, self.known, device="cpu")
+            here = {**self.state, **self.known.contents()}
+            there = {**back["state"], **back["contents"]}
+            found = differences(here, there, self.known.names)
         except Exception as error:
             raise UnsavableError(f"it cannot be read back: {error_message(error)}") from error
-        here, there = {**self.state, **self.known.contents()}, {**back["state"], **back["contents"]}
-        if found := differences(here, there, self.known.names):
+        if found:
             more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             places = ", ".join(found[:_MOST_NAMED]) + more
             raise UnsavableError(f"it is not the same when it is read back: {places}")

@@ -6,6 +6,7 @@ import copyreg
 import enum
 import hashlib
 import logging
+import pathlib
 import types
 import weakref
 from collections import deque
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import UninitializedBuffer, UninitializedParameter
 from torch.storage import TypedStorage, UntypedStorage
 
 from harness.checkpoint import reducers
@@ -23,6 +25,7 @@ _VALUES = (type(None), bool, int, float, complex, str, bytes)
 _BY_NAME = (
     type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, enum.Enum, logging.Logger,
     torch.dtype, torch.device, torch.layout, torch.memory_format, TypedStorage, UntypedStorage,
+    pathlib.PurePath,
 )  # fmt: skip
 _OF_FUNCTIONS = ("__self__", "__func__", "__defaults__", "__kwdefaults__")
 _HASHED_BY_ADDRESS: tuple[Any, ...] = (object.__hash__, torch.Tensor.__hash__)
@@ -42,7 +45,7 @@ def walk(roots: Mapping[str, Any], known: Container[int]) -> Iterator[tuple[str,
     while waiting:
         place, thing = waiting.popleft()
         yield place, thing
-        if not (_is_leaf(thing) or id(thing) in known or id(thing) in seen):
+        if not (is_leaf(thing) or id(thing) in known or id(thing) in seen):
             seen[id(thing)] = thing
             waiting.extend((place + label, part) for label, part in _parts(thing))
 
@@ -79,7 +82,8 @@ class _Address:
         self.why = why
 
 
-def _is_leaf(thing: Any) -> bool:
+def is_leaf(thing: Any) -> bool:
+    """Whether it holds nothing that is looked at."""
     return type(thing) in _VALUES or isinstance(thing, _BY_NAME)
 
 
@@ -127,7 +131,13 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_strided(thing: Any) -> bool:
-    return isinstance(thing, torch.Tensor) and thing.layout is torch.strided
+    """Whether it is a tensor whose numbers are in one storage."""
+    return (
+        isinstance(thing, torch.Tensor)
+        and not isinstance(thing, (UninitializedParameter, UninitializedBuffer))
+        and thing.layout is torch.strided
+        and not (thing.is_nested or thing.is_meta)
+    )
 
 
 def _describe(roots: Mapping[str, Any], known: Container[int]) -> dict[str, list[Any]]:
@@ -152,7 +162,7 @@ def _describe(roots: Mapping[str, Any], known: Container[int]) -> dict[str, list
             what += _content(thing, place, first)
         found.setdefault(place, []).extend(what)
     for place, number in numbers:
-        if number in first:
+        if number in first or number in known:
             found[place].append(_Address("an address, which is another one in another process"))
     return found
 
@@ -166,16 +176,19 @@ def _content(thing: Any, place: str, first: dict[int, str]) -> list[Any]:
     if _is_strided(thing):
         plain = thing.detach().resolve_conj().resolve_neg()
         plain = plain.int_repr() if thing.is_quantized else plain
-        content = plain.cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+        copied = plain.detach().to("cpu", copy=True).contiguous()  # numpy() fixes a storage's size
+        content = copied.reshape(-1).view(torch.uint8).numpy().tobytes()
         size = thing.element_size()
         layout = [thing.dtype, thing.shape, thing.stride(), size * thing.storage_offset()]
         start = thing.untyped_storage().data_ptr()
     elif isinstance(thing, np.ndarray):
         content = b"" if thing.dtype.hasobject else thing.tobytes()
         base: Any = thing if thing.base is None else thing.base
-        start = base.ctypes.data if type(base) is np.ndarray else thing.ctypes.data
+        start = base.ctypes.data if isinstance(base, np.ndarray) else thing.ctypes.data
         if isinstance(base, torch.Tensor):
             start = base.untyped_storage().data_ptr()
+        elif not isinstance(base, np.ndarray) and thing.flags.writeable:
+            return [_Address(f"an array over the memory of a {type(base).__name__}")]
         layout = [thing.dtype, thing.shape, thing.strides, thing.ctypes.data - start]
     else:
         return []
