@@ -13,6 +13,8 @@ import os
 import stat
 import zlib
 from collections import Counter
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,6 +50,37 @@ def private_folder(path: Path) -> Path:
     if found.st_mode & 0o077:
         path.chmod(0o700)
     return path
+
+
+def entries(folder: Path, pattern: str = "*") -> list[Path]:
+    """What a folder holds that fits a pattern, in order of name, but nothing that `is_hidden`.
+
+    Raises:
+        OSError: There is no such folder, or it cannot be read.
+    """
+    found = (path for path in folder.iterdir() if fnmatchcase(path.name, pattern))
+    return sorted(path for path in found if not is_hidden(path.name))
+
+
+def without_links(paths: Iterable[Path]) -> list[Path]:
+    """Paths without those that are the same place as another one by way of a symbolic link.
+
+    Such as `latest`, a link to the folder beside it.
+    """
+    same: dict[Path, list[Path]] = {}
+    for path in paths:
+        same.setdefault(path.resolve(), []).append(path)
+    return [
+        path
+        for group in same.values()
+        for path in group
+        if len(group) == 1 or _links(path) == min(map(_links, group))
+    ]
+
+
+def _links(path: Path) -> int:
+    """How many parts of a path are symbolic links."""
+    return sum(part.is_symlink() for part in (path, *path.parents))
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:

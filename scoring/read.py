@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from scoring.experiment import EXPERIMENT_FILE, MOST_PLANNED, Experiment
+from scoring.files import without_links
 from scoring.read_official import read_logs, tuning_of
 from scoring.read_own import read_own
 from scoring.records import RecordError
@@ -39,6 +40,7 @@ def read(
         RecordError: One of them is no results, or they cannot be ranked together, or what they are
             judged by is not known.
     """
+    directories = without_links(directories)
     if len({path.resolve() for path in directories}) < len(directories):
         raise RecordError(f"{', '.join(map(str, directories))}: the same folder stands twice")
     experiments = {

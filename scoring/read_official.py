@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoring.evaluations import FILE, Evaluations, read_evaluations
-from scoring.files import is_hidden
+from scoring.files import is_hidden, without_links
 from scoring.records import RecordError
 from scoring.results import Judged, Scope, Submission, Trial
 
@@ -257,7 +257,7 @@ def _folders(folder: Path, warnings: list[str]) -> list[Path]:
     """The folders in `folder`, hidden ones aside, sorted by name."""
     try:
         children = sorted(folder.iterdir(), key=lambda child: child.name)
-        found = [c for c in children if c.is_dir() and not is_hidden(c.name)]
+        found = without_links(c for c in children if c.is_dir() and not is_hidden(c.name))
     except OSError as error:
         warnings.append(f"{folder}: cannot be listed ({error}); all that it holds is missing")
         return []

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scoring.files import is_hidden, read_text
+from scoring.files import is_hidden, read_text, without_links
 from scoring.records import (
     EvalRow,
     RecordError,
@@ -106,7 +106,7 @@ def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
 def trial_folders(out: Path) -> Iterator[Path]:
     """Every trial folder of the results tree, in a fixed order; hidden folders are nobody's."""
     root = out / "submissions"
-    for folder in sorted(root.glob("*/study_*/*_pytorch/trial_*/")):
+    for folder in without_links(sorted(root.glob("*/study_*/*_pytorch/trial_*/"))):
         if not any(map(is_hidden, folder.relative_to(root).parts)):
             yield folder
 

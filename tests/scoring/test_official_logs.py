@@ -213,6 +213,18 @@ def test_hidden_folders_files_and_links_to_nowhere_are_passed_over(logs):
     assert board_of(logs).warnings == []
 
 
+@pytest.mark.parametrize("kept", ["a", "study_1", "trial_2"])
+def test_a_link_to_the_folder_beside_it_counts_once(logs, kept):
+    before = to_json(board_of(logs))
+    for folder in [path for path in logs.rglob(kept) if path.is_dir()]:
+        (folder.parent / "study_9").symlink_to(folder.name)
+        (folder.parent / "latest").symlink_to(folder.name)
+    assert to_json(board_of(logs)) == before
+    (logs.parent / "latest").symlink_to(logs)
+    twice = read([logs, logs.parent / "latest"], PLAIN_RULES, "external")
+    assert to_json(make_leaderboard(twice, RULES, resamples=5)) == before
+
+
 def test_a_folder_that_cannot_be_listed_is_named(logs, monkeypatch):
     locked, iterdir = logs / "external_tuning/a/study_1", Path.iterdir
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import fft
 
 from harness.spec import DataError
+from scoring.files import entries
 
 if TYPE_CHECKING:
     import h5py
@@ -41,7 +42,7 @@ def files_of(data_dir: Path | None, split: str) -> list[Path]:
     if data_dir is None:
         raise DataError("fastmri needs --data-dir, the folder that holds knee_singlecoil_train")
     folder = data_dir / (TRAIN_FOLDER if split == "train" else VAL_FOLDER)
-    found = sorted(folder.glob("*.h5"))
+    found = entries(folder, "*.h5") if folder.is_dir() else []
     if len(found) < (1 if split == "train" else 2):
         raise DataError(
             f"{folder}: holds {len(found)} .h5 files; get them from fastmri.med.nyu.edu"

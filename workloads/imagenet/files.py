@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from harness.spec import DataError
+from scoring.files import is_hidden
 from workloads.imagenet.loading import workers
 from workloads.prepared import Part
 
@@ -81,7 +82,7 @@ def class_folders(data_dir: Path | None, split: str) -> dict[str, int]:
 def _subfolders(folder: Path) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+            names = sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
     except OSError:
         names = []
     if not names:
@@ -106,7 +107,8 @@ def listed(folder: Path, numbers: dict[str, int]) -> dict[str, np.ndarray]:
     paths, labels = [], []
     for name, number in sorted(numbers.items(), key=lambda item: item[1]):
         with os.scandir(folder / name) as entries:
-            files = sorted(e.name for e in entries if e.name.lower().endswith(_SUFFIXES))
+            names = [e.name for e in entries if not is_hidden(e.name)]
+        files = sorted(file for file in names if file.lower().endswith(_SUFFIXES))
         if not files:
             raise DataError(f"{folder / name}: holds no images; fetch this class anew")
         paths += [os.fsencode(f"{name}/{file}") for file in files]

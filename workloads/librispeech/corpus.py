@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from scoring.files import read_bytes
+from scoring.files import entries, read_bytes
 from workloads.librispeech.data import Utterance
 from workloads.librispeech.frontend import FRAME, SAMPLE_RATE
 
@@ -45,7 +45,7 @@ def recordings(data_dir: Path) -> dict[str, list[Path]]:
 
 def files(speakers: Sequence[Path]) -> list[Path]:
     """All files of some speakers."""
-    return [f for speaker in speakers for c in _folders(speaker) for f in sorted(c.iterdir())]
+    return [f for speaker in speakers for c in _folders(speaker) for f in entries(c)]
 
 
 def transcripts(speakers: Sequence[Path]) -> list[str]:
@@ -80,7 +80,7 @@ def faults(speakers: Sequence[Path]) -> list[str]:
 
 def _folders(folder: Path) -> list[Path]:
     """The folders in a folder, in order of name; raises DataError where there are none."""
-    inside = sorted(f for f in folder.iterdir() if f.is_dir()) if folder.is_dir() else []
+    inside = [f for f in entries(folder) if f.is_dir()] if folder.is_dir() else []
     if not inside:
         state = "holds no folders" if folder.is_dir() else "no such folder"
         raise DataError(f"{folder}: {state}; --data-dir must hold {SOURCE}")
@@ -112,7 +112,7 @@ def _spoken(chapter: Path) -> dict[Path, str]:
         if audio in lines:
             raise DataError(f"{file}:{number}: {name} is there twice; unpack the archive again")
         lines[audio] = text.strip()
-    there = set(chapter.glob("*.flac"))
+    there = set(entries(chapter, "*.flac"))
     for audio in sorted(lines.keys() - there):
         raise DataError(f"{audio}: no such file, but {file} has its transcript; unpack it again")
     for audio in sorted(there - lines.keys()):

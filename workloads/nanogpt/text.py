@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.spec import DataError
+from scoring.files import entries
 from workloads import prepared
 from workloads.nanogpt.shards import shard
 from workloads.prepared import Arrays, Part
@@ -38,7 +39,7 @@ def parts(files: Path, folder: Path, vocabulary_size: int) -> list[Part]:
         folder: Where the parts lie.
         vocabulary_size: The largest.
     """
-    texts = sorted([*files.glob("train*.txt"), *files.glob("val*.txt")])
+    texts = [*entries(files, "train*.txt"), *entries(files, "val*.txt")] if files.is_dir() else []
     given = _given(files)
     origin = given or [text for text in texts if text.name.startswith("train")]
     recipe = f"nanogpt 1, {vocabulary_size} tokens"

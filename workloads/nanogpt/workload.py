@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError, Progress
+from scoring.files import entries
 from workloads import prepared
 from workloads.arrays import Columns, Splits
 from workloads.base import read_targets
@@ -109,7 +110,7 @@ class Nanogpt(LanguageModelling):
 
     def _shards(self, split: str) -> list[np.ndarray]:
         """The tokens of a split's shards: those given, or those made of texts."""
-        files = sorted(self._files.glob(f"*{split}*.bin"))
+        files = entries(self._files, f"*{split}*.bin") if self._files.is_dir() else []
         if not files:
             made = [part.name for part in self._parts() if part.name.startswith(split)]
             files = [self._folder / name / text.SHARD for name in made]
