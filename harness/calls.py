@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.checkpoint.module_globals import ModuleGlobals
 from harness.checkpoint.pickling import Known, put_back
 from harness.checkpoint.snapshot import Snapshot
 from harness.ranks import Ranks, bare
@@ -146,6 +147,7 @@ class SubmissionCalls:
             "training work's hook": self.work.hook,
         }
         self.known = Known(fixed, params)
+        self._globals = ModuleGlobals(self._submission.folder, self.known.names)
 
     def snapshot(self, **others: Any) -> Snapshot:
         """Everything that later steps depend on, and what else is to be saved."""
@@ -158,7 +160,8 @@ class SubmissionCalls:
             "step": self.step,
             "position": self._input_queue.position,
         }
-        return Snapshot({**state, **others}, self.known, bare(self.params), self.model_state)
+        model, model_state = bare(self.params), self.model_state
+        return Snapshot({**state, **others}, self.known, model, model_state, self._globals)
 
     def restore(self, loaded: dict[str, Any]) -> dict[str, Any]:
         """Resumes from what was loaded of a snapshot, after `initialise`; returns its state."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.checkpoint.authentication import Place
+from harness.checkpoint.module_globals import ModuleGlobals
 from harness.checkpoint.pickling import Known, UnsavableError, dump, load
 from harness.checkpoint.store import Store
 from harness.checkpoint.walking import differences
@@ -28,12 +29,14 @@ class Snapshot:
         known: What a resumed process has again.
         model: The model as it is evaluated, without wrappers.
         model_state: The workload's.
+        module_globals: Those of the submission, as they are without this state.
     """
 
     state: Mapping[str, Any]
     known: Known
     model: nn.Module
     model_state: Any
+    module_globals: ModuleGlobals | None = None
 
     def write(self, file: IO[bytes]) -> None:
         """Writes the state; raises UnsavableError."""
@@ -50,12 +53,13 @@ class Snapshot:
             here = {**self.state, **self.known.contents()}
             there = {**back["state"], **back["contents"]}
             found = differences(here, there, self.known.names)
+            outside = self.module_globals.changed() if self.module_globals else []
         except Exception as error:
             raise UnsavableError(f"it cannot be read back: {error_message(error)}") from error
         if found:
-            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-            places = ", ".join(found[:_MOST_NAMED]) + more
-            raise UnsavableError(f"it is not the same when it is read back: {places}")
+            raise UnsavableError(f"it is not the same when it is read back: {_named(found)}")
+        if outside:
+            raise UnsavableError(f"it leaves out variables of modules: {_named(outside)}")
 
     def write_weights(self, file: IO[bytes]) -> None:
         """Writes parameters, buffers and model state, which are read without unpickling."""
@@ -114,6 +118,11 @@ def read_weights(place: Place, part: str = "final", device: str = "cpu") -> Weig
         return Weights(found["parameters"], found["buffers"], found["state"])
 
     return Store(place).load(part, read)
+
+
+def _named(places: list[str]) -> str:
+    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
+    return ", ".join(places[:_MOST_NAMED]) + more
 
 
 def _shapes(tensors: Tensors) -> dict[str, torch.Size]:

@@ -27,6 +27,8 @@ _BY_NAME = (
     torch.dtype, torch.device, torch.layout, torch.memory_format, TypedStorage, UntypedStorage,
     pathlib.PurePath,
 )  # fmt: skip
+_COMPILERS = ("triton", "torch._dynamo", "torch._inductor", "torch.jit")
+_COMPILED_FROM = "_torchdynamo_orig_callable"  # an attribute of what torch.compile returns
 _OF_FUNCTIONS = ("__self__", "__func__", "__defaults__", "__kwdefaults__")
 _HASHED_BY_ADDRESS: tuple[Any, ...] = (object.__hash__, torch.Tensor.__hash__)
 _REDUCE = ("__reduce__", "__reduce_ex__")
@@ -63,11 +65,40 @@ def differences(
     ours, theirs = _describe(here, known), _describe(there, known)
     differ = [place for place in ours if ours[place] != theirs.get(place)]
     found: list[str] = []
-    for place in differ:
-        if not any(place.startswith(other) for other in differ if other != place):
-            why = next((f" ({d.why})" for d in ours[place] if isinstance(d, _Address)), "")
-            found.append(shown(place) + why)
+    for place in _outermost(differ):
+        why = next((f" ({d.why})" for d in ours[place] if isinstance(d, _Address)), "")
+        found.append(shown(place) + why)
     return found
+
+
+def fingerprint(roots: Mapping[str, Any], known: Container[int]) -> dict[str, list[Any]]:
+    """What `changes` compares with what is there later; holds no object.
+
+    Args:
+        roots: By name.
+        known: Ids of objects that are looked at no further.
+    """
+    described = _describe(roots, known)
+    return {
+        place: [part for part in parts if not isinstance(part, _Address)]
+        for place, parts in described.items()
+    }
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The places where two fingerprints differ, without those inside other such places."""
+    places = dict.fromkeys([*before, *after])
+    differ = [place for place in places if before.get(place) != after.get(place)]
+    return [shown(place) for place in _outermost(differ)]
+
+
+def _outermost(places: list[str]) -> list[str]:
+    """Places that are in no other of them."""
+    return [
+        place
+        for place in places
+        if not any(place != other and place.startswith(other) for other in places)
+    ]
 
 
 def shown(place: str) -> str:
@@ -84,7 +115,13 @@ class _Address:
 
 def is_leaf(thing: Any) -> bool:
     """Whether it holds nothing that is looked at."""
-    return type(thing) in _VALUES or isinstance(thing, _BY_NAME)
+    return type(thing) in _VALUES or isinstance(thing, _BY_NAME) or _is_compiled(thing)
+
+
+def _is_compiled(thing: Any) -> bool:
+    """Whether a compiler made it: it holds what was compiled, which can be made again."""
+    compiled = isinstance(thing, types.FunctionType) and _COMPILED_FROM in vars(thing)
+    return compiled or type(thing).__module__.startswith(_COMPILERS)
 
 
 def _parts(thing: Any) -> Iterator[tuple[str, Any]]:
@@ -153,6 +190,8 @@ def _describe(roots: Mapping[str, Any], known: Container[int]) -> dict[str, list
             what.append(repr(thing))
             if type(thing) is int:
                 numbers.append((place, thing))
+        elif _is_compiled(thing):
+            pass
         elif isinstance(thing, _BY_NAME) or id(thing) in known:
             what.append(getattr(thing, "__qualname__", None) or str(thing))
         elif id(thing) in first:

@@ -194,3 +194,116 @@ def test_the_weights_of_a_trial_that_reached_its_goal_are_kept(tmp_path):
     ours = {f"validation/{name}": value for name, value in metrics.items()}
     assert ours.items() <= result.rows[-1].metrics.items()
     assert read_weights(place_of(tmp_path, key=bytes(32))) is None
+
+
+SUBMISSION = """
+import collections, functools, logging, random
+import numpy as np
+import torch
+from torch import nn
+
+{before}
+
+def get_batch_size(workload_name):
+    return 32
+
+def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
+    optimizer = torch.optim.SGD(model_params.parameters(), lr=0.01)
+    return {{"optimizer": optimizer, "n": 0}}
+
+def data_selection(workload, input_queue, optimizer_state, current_param_container, model_state,
+                   hyperparameters, global_step, rng):
+    return next(input_queue)
+
+def update_params(workload, current_param_container, current_params_types, model_state,
+                  hyperparameters, batch, loss_type, optimizer_state, eval_results, global_step,
+                  rng):
+    from harness.spec import ForwardPassMode
+    optimizer = optimizer_state["optimizer"]
+    optimizer.zero_grad()
+    logits, model_state = workload.model_fn(
+        current_param_container, batch, model_state, ForwardPassMode.TRAIN, rng, True)
+    loss = workload.loss_fn(batch["targets"], logits, batch.get("weights"))
+    (loss["summed"] / loss["n_valid_examples"]).backward()
+    {inside}
+    optimizer.step()
+    return optimizer_state, current_param_container, model_state
+"""
+
+OUTSIDE = {  # what keeps the variable, what changes it, the place that is named
+    "number": ("COUNT = 0", "global COUNT; COUNT += 1", "submission.COUNT"),
+    "list": ("SEEN = []", "SEEN.append(1)", "submission.SEEN"),
+    "tensor": ("M = torch.zeros(2)", "M.add_(1)", "submission.M"),
+    "array": ("M = np.zeros(2)", "M.__iadd__(1)", "submission.M"),
+    "new": ("pass", "globals().setdefault('LATER', 1)", "submission.LATER"),
+    "object": ("class Box: pass\nBOX = Box()", "BOX.a = 1", "submission.BOX.a"),
+    "class": ("class Box:\n    n = 0", "Box.n += 1", "submission.Box.n"),
+    "default": ("def f(x, seen=[]):\n    seen.append(x)", "f(1)", "submission.f.__defaults__[0]"),
+    "attribute": ("def f(): pass\nf.n = 0", "f.n += 1", "submission.f.n"),
+    "generator": ("G = torch.Generator()", "torch.rand(1, generator=G)", "submission.G"),
+    "random": ("G = random.Random(1)", "G.random()", "submission.G"),
+    "optimizer": (
+        "OPT = []",
+        "OPT or OPT.append(torch.optim.Adam(current_param_container.parameters())); OPT[0].step()",
+        "submission.OPT[0]",
+    ),
+    "closure": (
+        "def make():\n    n = [0]\n    def tick(): n[0] += 1\n    return tick\nTICK = make()",
+        "TICK()", "submission.TICK.n[0]",
+    ),
+}  # fmt: skip
+INSIDE = {
+    "constant": ("LR = 0.1\nNAMES = ['a']", "assert LR"),
+    "class": ("class Box:\n    def f(self): return 1", "optimizer_state['box'] = Box()"),
+    "logger": ("LOG = logging.getLogger('mine')", "LOG.debug('step')"),
+    "cache": ("@functools.lru_cache\ndef f(x): return x", "f(global_step)"),
+    "compiled": (
+        "@functools.partial(torch.compile, backend='eager')\ndef f(x): return x + 1",
+        "f(torch.ones(global_step % 3 + 1))",
+    ),
+    "late EMA": ("import copy", "optimizer_state['ema'] = copy.deepcopy(current_param_container)"),
+    "late partial": ("def f(x): return x", "optimizer_state['p'] = functools.partial(f, 1)"),
+    "sparse": ("pass", "optimizer_state['s'] = torch.eye(3).to_sparse() * global_step"),
+    "ordered": (
+        "pass",
+        "o = optimizer_state.setdefault('o', collections.OrderedDict()); "
+        "o[global_step] = 1; assert len(list(o)) == global_step + 1, (list(o), global_step)",
+    ),
+    "step hook": (
+        "def hook(o, *_): o.param_groups[0]['lr'] *= 0.9",
+        "optimizer._optimizer_step_post_hooks or optimizer.register_step_post_hook(hook)",
+    ),
+    "attribute of a parameter": (
+        "def use(p):\n    p.m = getattr(p, 'm', 0) + 1\n    p.grad.mul_(p.m)",
+        "[use(p) for p in current_param_container.parameters()]",
+    ),
+}  # fmt: skip
+
+
+def spec_with(folder, before, inside):
+    folder.mkdir()
+    code = SUBMISSION.format(before=before, inside=inside)
+    (folder / "submission.py").write_text(code)
+    return replace(spec_of("adamw", "diabetes"), submission_path=str(folder), tuning="self",
+                   hyperparameters=None)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_is_kept_in_modules_is_named(tmp_path, name):
+    before, inside, place = OUTSIDE[name]
+    said, result = run(spec_with(tmp_path / "mine", before, inside), place_of(tmp_path / "kept"))
+    assert result.status == "step_limit", result.traceback
+    ((kind, what),) = said
+    assert kind == "not_resumable"
+    assert f"it leaves out variables of modules: {place}" in what
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_a_resumed_process_has_again_or_is_saved_is_no_obstacle(tmp_path, name):
+    spec = spec_with(tmp_path / "mine", *INSIDE[name])
+    said, whole = run(spec, place_of(tmp_path / "whole"))
+    assert (said, whole.status) == ([], "step_limit"), whole.traceback
+    interrupt(spec, place_of(tmp_path / "kept"))
+    said, pieces = run(spec, place_of(tmp_path / "kept", attempt=2))
+    assert [kind for kind, _ in said] == ["resumed"]
+    assert_same_rows(whole, pieces)
