@@ -20,7 +20,12 @@ export RAY_AUTH_TOKEN RAY_AUTH_MODE=token
 
 # The same on every node: one Ray, all its CPUs and GPUs. The head runs the command after `--`.
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+code=0
 srun --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_ON_NODE" \
     ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_JOB_NUM_NODES" -- \
     chronograd sweep nadamw adamw --suite demo --ruleset demo \
-    --address auto --out results/slurm
+    --address auto --out results/slurm || code=$?
+if [ "$code" -eq 75 ]; then # Ray's head was lost
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"

@@ -1,15 +1,13 @@
 """Runs trials on Ray, each attempt in fresh processes.
 
-This file, `team.py` and `nodes.py` alone import ray. Imports no torch: a trial's process sets its
-threads and devices first.
+This file, `team.py` and `nodes.py` alone import ray. Imports no torch: a trial's
+process sets its threads and devices first.
 """
 
 from __future__ import annotations
 
-import enum
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +16,17 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from harness import timers
 from harness.attempt import LoadWorkload
-from harness.nodes import ClusterError, LivingNodes, cause, connect, living_nodes
+from harness.head import Head
+from harness.nodes import (
+    ClusterError,
+    LivingNodes,
+    cause,
+    connect,
+    head_address,
+    living_nodes,
+)
 from harness.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
+from harness.running import Outcome, Running
 from harness.signals import noted
 from harness.team import Room, Team
 from scoring.records import Failure, Status, TrialSpec
@@ -29,26 +36,6 @@ if TYPE_CHECKING:
 
 _ROOM = Room()
 TURN_SECONDS = 1.0  # at most, before signals and silent processes are looked at
-
-
-class _Outcome(enum.Enum):
-    """What becomes of an attempt after an event."""
-
-    GOES_ON = enum.auto()
-    DONE = enum.auto()
-    AGAIN = enum.auto()  # its process was lost
-
-
-@dataclass(slots=True)
-class _Running:
-    """An attempt under way: its processes, its trial, and when its last event came."""
-
-    team: Team
-    spec: TrialSpec
-    deadline: float
-    began: bool = False
-    loaded: bool = False  # workload and submission are imported
-    heard: float = 0.0
 
 
 class Cluster:
@@ -79,6 +66,7 @@ class Cluster:
         self._connected = False
         self._code: dict[str, Any] = {}  # packed submissions, by folder
         self._nodes = LivingNodes(TURN_SECONDS)
+        self._head = Head("", int)  # while trials run, the cluster's
 
     def connect(self) -> None:
         """Joins or starts the cluster, once.
@@ -129,30 +117,39 @@ class Cluster:
         return {node_type: statistics.median(all_) for node_type, all_ in by_type.items()}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
-        """Runs every trial, all slots filled; a process that dies harms its own trial alone."""
-        if specs:
-            self.connect()
+        """Runs every trial, all slots filled; a process that dies harms its own trial alone.
+
+        Raises:
+            HeadLostError: The cluster is gone.
+        """
+        if not specs:
+            return
+        self.connect()
         waiting = list(specs)
-        running: dict[Any, _Running] = {}  # by stream of events
+        running: dict[Any, Running] = {}  # by stream of events
+        self._head = Head(head_address(), lambda: driver.summary().left)
         try:
-            with noted() as raise_if_interrupted:
+            with noted() as raise_if_interrupted, self._head:
                 while waiting or running:
                     self._fill(waiting, running, driver)
                     self._listen(waiting, running, driver)
                     raise_if_interrupted()
+                    self._head.raise_if_lost()
         finally:
-            for attempt in running.values():
+            for attempt in running.values() if not self._head.is_lost else ():
                 attempt.team.kill()
 
-    def _fill(self, waiting: list[TrialSpec], running: dict[Any, _Running], driver: Driver) -> None:
+    def _fill(self, waiting: list[TrialSpec], running: dict[Any, Running], driver: Driver) -> None:
         """Begins trials while there is room; where no node is left, waits for one to join."""
+        if not waiting or not self._head.answers():
+            return
         slots = self._slots(nodes := self._nodes())
         while waiting and len(running) < slots:
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
             team = self._team(spec, nodes, [attempt.team for attempt in running.values()])
-            attempt = _Running(team, spec, driver.deadline(spec))
+            attempt = Running(team, spec, driver.deadline(spec))
             code = self._packed(spec)
             arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
             running[team.run(*arguments, deadline=attempt.deadline)] = attempt
@@ -183,7 +180,7 @@ class Cluster:
         return self._code[folder]
 
     def _listen(
-        self, waiting: list[TrialSpec], running: dict[Any, _Running], driver: Driver
+        self, waiting: list[TrialSpec], running: dict[Any, Running], driver: Driver
     ) -> None:
         """Waits until something happens, and takes in what did."""
         if not running:
@@ -195,35 +192,35 @@ class Cluster:
         heard, _ = ray.wait(everybody, num_returns=1, timeout=TURN_SECONDS)
         if heard:  # then all that have something to say
             heard, _ = ray.wait(everybody, num_returns=len(everybody), timeout=0)
-        outcomes: dict[Any, _Outcome] = {}
+        outcomes: dict[Any, Outcome] = {}
         for ref in heard:
             stream = followers.get(ref, ref)
             take = self._take if ref is stream else self._take_follower
             outcomes[stream] = take(ref, running[stream], driver)
-            if outcomes[stream] is not _Outcome.GOES_ON:
+            if outcomes[stream] is not Outcome.GOES_ON:
                 break  # its processes end, and its place is filled, before others are listened to
         listened = {followers.get(ref, ref) for ref in heard}
         for stream, attempt in running.items():
             if stream in listened:
                 continue
-            if silent := self._hangs(attempt):
+            if silent := attempt.hangs(self._hang_timeout):
                 driver.failed(attempt.spec, Failure.TIMEOUT, silent)
-                outcomes[stream] = _Outcome.DONE
-            elif not attempt.began and (node := attempt.team.node) and node not in self._nodes():
+                outcomes[stream] = Outcome.DONE
+            elif not attempt.began and (node := attempt.team.node) and self._is_gone(node):
                 gone = ClusterError("the node that it was to have for itself went away")
                 outcomes[stream] = _lost(attempt.spec, gone, driver)
         for stream, outcome in outcomes.items():
-            if outcome is _Outcome.GOES_ON:
+            if outcome is Outcome.GOES_ON:
                 self._hand_out_deadlines([running[stream]], driver)
                 continue
             attempt = running.pop(stream)
             attempt.team.kill()
-            if outcome is _Outcome.AGAIN:
+            if outcome is Outcome.AGAIN:
                 waiting.append(attempt.spec)
-        if _Outcome.DONE in outcomes.values() or not heard:
+        if Outcome.DONE in outcomes.values() or not heard:
             self._hand_out_deadlines(running.values(), driver)
 
-    def _take(self, stream: Any, attempt: _Running, driver: Driver) -> _Outcome:
+    def _take(self, stream: Any, attempt: Running, driver: Driver) -> Outcome:
         """Takes one event off a stream."""
         spec = attempt.spec
         try:
@@ -241,23 +238,23 @@ class Cluster:
             driver.ended(spec, payload)
             forgotten = attempt.team.leader.forget.remote(driver.checkpoints(spec))
             ray.wait([forgotten], timeout=BEAT_SECONDS)
-            return _Outcome.DONE
+            return Outcome.DONE
         elif kind == "broken":  # not by the trial: what it runs on fails every time
             last_line = payload.strip().splitlines()[-1]
             driver.failed(spec, Failure.WORKER_LOST, last_line, payload)
-            return _Outcome.DONE
+            return Outcome.DONE
         else:
             driver.take(spec, kind, payload)
-        return _Outcome.GOES_ON
+        return Outcome.GOES_ON
 
-    def _take_follower(self, follower: Any, attempt: _Running, driver: Driver) -> _Outcome:
+    def _take_follower(self, follower: Any, attempt: Running, driver: Driver) -> Outcome:
         """Takes the end of another rank than 0; where it failed, rank 0 waits for it in vain."""
         spec = attempt.spec
         try:
             result = ray.get(follower)
         except RayTaskError as error:
             driver.failed(spec, Failure.WORKER_LOST, cause(error), str(error))
-            return _Outcome.DONE
+            return Outcome.DONE
         except RayError as error:
             return _lost(spec, error, driver)
         attempt.team.followers.remove(follower)
@@ -265,20 +262,13 @@ class Cluster:
             if gone := attempt.team.dead():
                 return _lost(spec, gone, driver)
             driver.failed(spec, result.failure, result.message, result.traceback)
-            return _Outcome.DONE
-        return _Outcome.GOES_ON
+            return Outcome.DONE
+        return Outcome.GOES_ON
 
-    def _hangs(self, attempt: _Running) -> str:
-        """Why an attempt is to be ended, "" where it is not."""
-        silent = timers.monotonic() - attempt.heard if attempt.began else 0.0
-        if not attempt.loaded:
-            late = silent > max(HANG_TIMEOUT, self._hang_timeout)
-            return f"its imports did not end within {silent:.0f} s" if late else ""
-        if silent <= self._hang_timeout:
-            return ""
-        return f"no step and no evaluation for {self._hang_timeout:g} s (--hang-timeout)"
+    def _is_gone(self, node: str) -> bool:
+        return self._head.answers() and node not in self._nodes()
 
-    def _hand_out_deadlines(self, running: Iterable[_Running], driver: Driver) -> None:
+    def _hand_out_deadlines(self, running: Iterable[Running], driver: Driver) -> None:
         """Tells trials under way where theirs has come nearer."""
         for attempt in running:
             deadline = driver.deadline(attempt.spec)
@@ -288,13 +278,13 @@ class Cluster:
 
     def close(self) -> None:
         """Disconnects; a cluster that was started here stops."""
-        if self._connected:
+        if self._connected and not self._head.is_lost:
             ray.shutdown()
-            self._connected = False
+        self._connected = False
 
 
-def _lost(spec: TrialSpec, error: Exception, driver: Driver) -> _Outcome:
+def _lost(spec: TrialSpec, error: Exception, driver: Driver) -> Outcome:
     """An attempt's process died."""
     failure = Failure.OOM if isinstance(error, OutOfMemoryError) else Failure.WORKER_LOST
     again = driver.lost(spec, failure, cause(error), str(error))
-    return _Outcome.AGAIN if again else _Outcome.DONE
+    return Outcome.AGAIN if again else Outcome.DONE

@@ -107,6 +107,11 @@ def _name(node: Mapping[str, Any]) -> str:
     return str(node["NodeID"])
 
 
+def head_address() -> str:
+    """Host and port of the head."""
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def node_id() -> str:
     """Ray's name of the node that a process runs on."""
     return str(ray.get_runtime_context().get_node_id())

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.driver import MAX_ATTEMPTS, Driver, Summary
+from harness.head import HeadLostError
 from harness.ledger import Ledger, writing
 from harness.restore import restore_folders
 from harness.trial_queue import Order
@@ -63,6 +64,7 @@ def run_sweep(
 
     Raises:
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
+        HeadLostError: So are those of a cluster that is gone.
         LedgerError: Another driver works on `out`.
     """
     watcher = Watchers([watcher])
@@ -88,4 +90,7 @@ def run_sweep(
         except KeyboardInterrupt:
             driver.interrupt()
             raise InterruptedSweepError(driver.summary()) from None
+        except HeadLostError:
+            driver.interrupt()
+            raise
         return driver.summary()

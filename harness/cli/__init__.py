@@ -22,6 +22,7 @@ from harness.cli import (
 )
 from harness.cli.options import INTERRUPTED, console
 from harness.cli.output import unfailing
+from harness.head import HeadLostError, leave
 from harness.signals import stoppable
 
 app = typer.Typer(
@@ -65,6 +66,8 @@ def main() -> None:
             app()
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
+        except HeadLostError as error:
+            leave(str(error))
         except ModuleNotFoundError as error:
             if debug or error.name is None:
                 raise

@@ -409,7 +409,7 @@ def test_all_that_have_something_to_say_are_listened_to_in_one_turn(tmp_path, mo
     monkeypatch.setattr(cluster, "ray", SimpleNamespace(wait=wait, get=lambda ref: ref))
     team = SimpleNamespace(followers=[], node=None)
     running = {
-        iter([("row", make_row(1))]): cluster._Running(team, spec, float("inf"), began=True)
+        iter([("row", make_row(1))]): cluster.Running(team, spec, float("inf"), began=True)
         for spec in experiment.specs()
     }
     Cluster(workloads.get)._listen([], running, Driver())
