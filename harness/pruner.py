@@ -34,6 +34,7 @@ class _Part:
     Attributes:
         columns: Of these workloads in the plan.
         rules: For these columns alone, numbered from 0.
+        worth: Of each column its budget over r_max, for `likely_winners_first`.
         stale: Whether something was learned since what follows was computed.
         version: Changes whenever what follows does.
         stop: Deadlines, equal for all trials of a study; `park`: as in `scoring.pruning.Deadlines`.
@@ -42,6 +43,7 @@ class _Part:
 
     columns: list[int]
     rules: Rules
+    worth: list[float]
     stale: bool = True
     version: int = 0
     stop: _OfStudies = field(default_factory=list)
@@ -51,7 +53,7 @@ class _Part:
     def update(self, bounds: Bounds) -> None:
         """Computes what follows from what is known of the part's trials."""
         limits = deadlines(bounds, self.rules.held_out, self.rules.r_max)
-        ranks = likely_winners_first(bounds, self.rules.held_out)
+        ranks = likely_winners_first(bounds, self.rules.held_out, self.worth)
         found = limits.stop[..., 0].tolist(), limits.park[..., 0].tolist(), ranks.tolist()
         if found != (self.stop, self.park, self.ranks):
             self.stop, self.park, self.ranks = found
@@ -79,12 +81,14 @@ class Pruner:
             for variant, workload in experiment.ruleset.held_out.items()
             if variant in self._columns and workload in self._columns
         }
+        factor = experiment.ruleset.budget_factor(experiment.tuning) / experiment.ruleset.r_max
+        worth = [factor * rules.budget_seconds for rules in experiment.workloads.values()]
         self._parts: dict[int, tuple[int, _Part]] = {}  # by column: its number in its part
         for column in self._columns.values():
             if column not in self._parts:
                 columns = connected(column, self._held_out)
                 rules = _rules_of(columns, self._held_out, experiment.ruleset.r_max)
-                part = _Part(columns, rules)
+                part = _Part(columns, rules, [worth[c] for c in columns])
                 self._parts |= {c: (number, part) for number, c in enumerate(columns)}
         sizes = len(self._rows), len(self._columns), experiment.studies, experiment.trials
         self._bounds = Bounds.unknown(sizes)

@@ -107,8 +107,12 @@ def replay(results: Results) -> tuple[Logs, list[Replayed]]:
         "oracle", which knows how every study ends and so is out of reach.
     """
     found = logs(results)
-    never = np.full(found.met.shape, np.inf)
-    return found, [_replayed(found, "exact", order, never) for order in ORDERS]
+    return found, [replay_order(found, order) for order in ORDERS]
+
+
+def replay_order(found: Logs, order: str) -> Replayed:
+    """Replays logs under exact pruning, in one of `ORDERS`."""
+    return _replayed(found, "exact", order, np.full(found.met.shape, np.inf))
 
 
 def replay_predictions(results: Results, found: Logs) -> list[Replayed]:
@@ -243,9 +247,10 @@ def _latency(run: _Run) -> Iterator[Group]:
 
 
 def _cost(run: _Run) -> Iterator[Group]:
-    begun = np.zeros(run.shape[:3], bool)
+    scope, begun = run.logs.scope, np.zeros(run.shape[:3], bool)
+    worth = [judged.budget_seconds / scope.ruleset.r_max for judged in scope.workloads.values()]
     while not begun.all():
-        ranks = likely_winners_first(run.bounds, run.logs.held_out)
+        ranks = likely_winners_first(run.bounds, run.logs.held_out, worth)
         chosen = np.unravel_index(np.where(begun, ranks.size, ranks).argmin(), ranks.shape)
         begun[chosen] = True
         yield _study(run, *map(int, chosen))

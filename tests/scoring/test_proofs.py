@@ -186,7 +186,8 @@ def test_proofs_deadlines_and_ranks_of_a_part_of_the_plan_are_those_of_the_whole
     forgotten = rng.random(bounds.low.shape) < known  # in the middle of a sweep
     bounds.low[forgotten], bounds.high[forgotten] = 0, INF
     limits = deadlines(bounds, rules.held_out, rules.r_max)
-    ranks = likely_winners_first(bounds, rules.held_out)
+    worth = rng.uniform(0, drawn.budget, bounds.low.shape[1])
+    ranks = likely_winners_first(bounds, rules.held_out, worth)
     for place, second in sweep.stops[:6]:
         columns, part, own, own_rules = part_of(bounds, place, rules)
         facts = literal_proof(bounds, place, second, rules)
@@ -197,7 +198,7 @@ def test_proofs_deadlines_and_ranks_of_a_part_of_the_plan_are_those_of_the_whole
         of_part = deadlines(part, own_rules.held_out, rules.r_max)
         np.testing.assert_array_equal(of_part.stop, limits.stop[:, columns])
         np.testing.assert_array_equal(of_part.park, limits.park[:, columns])
-        of_part = likely_winners_first(part, own_rules.held_out).ravel()
+        of_part = likely_winners_first(part, own_rules.held_out, worth[columns]).ravel()
         np.testing.assert_array_equal(np.argsort(of_part), np.argsort(ranks[:, columns].ravel()))
 
 

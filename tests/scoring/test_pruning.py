@@ -234,16 +234,31 @@ def test_a_workload_over_r_max_waits_for_its_variant():
 
 def test_likely_winners_come_first():
     bounds = Bounds.unknown((3, 3, 2, 1))
-    held_out = {2: 0}
-    ranks = likely_winners_first(bounds, held_out)
+    held_out, worth = {2: 0}, [1.0] * 3
+    ranks = likely_winners_first(bounds, held_out, worth)
     assert sorted(ranks.ravel()) == list(range(18))
     assert [ranks[s, 0, 0] for s in range(3)] == [0, 1, 2]  # a first study of each
     assert ranks[:, 0].max() < ranks[:, 1].min()  # workload after workload
     for submission, time in ((0, INF), (1, 9.0), (2, 3.0)):
         bounds.low[submission, 0, 0] = bounds.high[submission, 0, 0] = time
-    ranks = likely_winners_first(bounds, held_out)
+    ranks = likely_winners_first(bounds, held_out, worth)
     assert ranks[2, 0, 1] < ranks[1, 0, 1] < ranks[0, 0, 1]
     assert ranks[2, 2, 0] < ranks[2, 0, 1] < ranks[2, 2, 1]  # one of the variant, then as usual
     bounds.low[2, 2, 0] = INF
-    ranks = likely_winners_first(bounds, held_out)
+    ranks = likely_winners_first(bounds, held_out, worth)
     assert ranks[2, 2, 1] < ranks[2, 0, 1]  # what is missed decides
+
+
+def test_where_the_fastest_would_stop_others_early_all_its_studies_come_first():
+    bounds, held_out = Bounds.unknown((3, 3, 3, 2)), {2: 0}
+    budgets, r_max = np.array([40.0, 8.0, 1000.0]), 4.0
+    worth = budgets / r_max
+    for column, time in ((0, 9.0), (1, 3.0)):  # four times 9 is less than 40, of 3 more than 8
+        bounds.low[1, column, 0] = bounds.high[1, column, 0] = time
+    ranks = likely_winners_first(bounds, held_out, worth)
+    assert sorted(ranks.ravel()) == list(range(27))
+    assert ranks[1, 0, 1:].max() < ranks[[0, 2], 0, 0].min()  # before others have begun
+    assert ranks[[0, 2], 1, 0].max() < ranks[1, 1, 1:].min()  # there first one of each
+    bounds.low[2, 0, 0] = bounds.high[2, 0, 0] = 8.0  # a faster one
+    ranks = likely_winners_first(bounds, held_out, worth)
+    assert ranks[2, 0, 1:].max() < ranks[0, 0, 0] < ranks[1, 0, 1:].min()

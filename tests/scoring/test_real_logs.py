@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scoring import rulesets
@@ -23,7 +24,7 @@ from scoring.explain import explain
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read
 from scoring.reference import load_reference, save_reference
-from scoring.replay import RISKS, replay, replay_predictions
+from scoring.replay import RISKS, Logs, replay, replay_order, replay_predictions
 from scoring.replay import logs as logs_of
 from scoring.speedup import speedups
 from scoring.tables import to_csv, to_json
@@ -274,6 +275,24 @@ def test_replay_saves_what_the_issue_asks_for_and_moves_no_score(results):
     assert saved["side by side"] >= 36.6
     assert saved["side by side"] < saved["cost"] < saved["oracle"]
     assert all(policy.largest_change == 0 for policy in policies)
+
+
+@pytest.mark.parametrize("shift", [0, 3, 7])
+def test_likely_winners_first_saves_no_less_than_trials_by_name_where_studies_have_one_trial(
+    results, shift
+):
+    found = logs_of(results)
+    names = [(number + shift) % 11 for number in range(11)]
+    scored = found.scope.scored
+    columns = [list(found.scope.workloads).index(name) for name in scored]
+    scope = replace(
+        found.scope, studies=3, trials=1, held_out={},
+        workloads={name: found.scope.workloads[name] for name in scored},
+    )  # fmt: skip
+    part = np.ix_(names, columns, range(3), range(1))
+    board = Logs(scope=scope, logged=found.logged[part], met=found.met[part])
+    saved = {order: replay_order(board, order).saved_percent for order in ("sequential", "cost")}
+    assert saved["cost"] >= saved["sequential"] - 0.005
 
 
 def test_prediction_moves_no_more_scores_than_its_risk_says(results):

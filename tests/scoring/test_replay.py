@@ -25,13 +25,21 @@ def test_hours_are_those_counted_by_hand():
     logged, spent = seconds_by_order(trials)
     assert logged == pytest.approx(90 + 300)
     # a: in each study the second trial stops with the first. b: two studies up to 4 x 10, then the
-    # median is over it. Where the first studies of both come first, that of b runs to its end;
-    # where all run at once, the third study of b too.
+    # median is over it. Likely winners first: 4 x 10 is less than the budget, so that all of a runs
+    # before b begins. Where all run at once, the third study of b does too.
     expected = {
-        "sequential": 60 + 4 * 40, "side by side": 60 + 4 * 40, "cost": 60 + 2 * 50 + 2 * 40,
+        "sequential": 60 + 4 * 40, "side by side": 60 + 4 * 40, "cost": 60 + 4 * 40,
         "latency": 60 + 6 * 40, "oracle": 60 + 4 * 40,
     }  # fmt: skip
     assert spent == pytest.approx(expected)
+
+
+def test_where_the_fastest_would_stop_nobody_early_first_studies_come_first():
+    trials = {("a", "v", study, 1): 30.0 for study in range(3)}  # 4 x 30 is over the budget of 100
+    trials |= {("b", "v", study, 1): 6.0 for study in range(3)}
+    _, spent = seconds_by_order(trials)
+    assert spent["sequential"] == 3 * 30 + 3 * 6
+    assert spent["cost"] == 30 + 3 * 6 + 24  # of a one study, and another up to 4 x 6
 
 
 def test_a_missed_median_needs_no_more_studies():
