@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.plan import Experiment, will_run_again
+from scoring.order import likely_winners_first
 from scoring.pruning import (
     Bounds,
     Place,
@@ -18,7 +19,6 @@ from scoring.pruning import (
     after,
     connected,
     deadlines,
-    likely_winners_first,
     prove,
 )
 from scoring.records import Status, TrialResult, TrialSpec

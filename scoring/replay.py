@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring import records
+from scoring.order import likely_winners_first
 from scoring.prediction import MOVED, curves, stops
 from scoring.profiles import apply_rules, scores
-from scoring.pruning import Bounds, Floats, after, deadlines, likely_winners_first
+from scoring.pruning import Bounds, Floats, after, deadlines
 from scoring.results import Results, Scope
 from scoring.times import RULES, medians
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scoring import pruning
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
+from scoring.order import likely_winners_first
 from scoring.proofs import bounds_of, check, rules_of
 from scoring.pruning import (
     MEDIANS,
@@ -19,7 +20,6 @@ from scoring.pruning import (
     connected,
     deadlines,
     holds,
-    likely_winners_first,
     prove,
 )
 from scoring.records import RecordError

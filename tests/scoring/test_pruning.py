@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.pruning import Bounds, after, deadlines, likely_winners_first
+from scoring.order import likely_winners_first
+from scoring.pruning import Bounds, after, deadlines
 from tests.scoring import oracle
 
 INF = np.inf
