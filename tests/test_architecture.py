@@ -15,8 +15,8 @@ FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")
 ALLOWED = {
     "scoring": (),
     "harness": (
-        "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.pruning", "scoring.order", "scoring.files",
-        "scoring.escaping",
+        "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.pruning", "scoring.order",
+        "scoring.files", "scoring.escaping",
         "scoring.experiment",
     ),
     "workloads": ("harness.spec", "scoring.files"),
