@@ -109,6 +109,7 @@ class Workload(abc.ABC):
     target_metric_name: str
     target_direction: str  # "min" or "max"
     validation_target_value: float
+    target_remark: str = ""  # one phrase, shown wherever the target is listed
     test_target_value: float | None = None
 
     max_allowed_runtime_sec: float | None = None

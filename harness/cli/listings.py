@@ -19,7 +19,8 @@ def workloads(as_json: JsonOption = False) -> None:
         facts = ("summary", "suites", "budget_steps", "max_allowed_runtime_sec", "step_hint")
         print_json(
             {
-                name: {"goal": to_plain(w.goal), "loss_type": w.loss_type.name}
+                name: {"goal": to_plain(w.goal), "target_remark": w.target_remark}
+                | {"loss_type": w.loss_type.name}
                 | {fact: getattr(w, fact) for fact in facts}
                 for name, w in found.items()
             }
@@ -34,6 +35,7 @@ def workloads(as_json: JsonOption = False) -> None:
             else (f"{w.budget_steps:,} baseline steps")
         )
         target = f"{w.target_metric_name} {sign} {w.validation_target_value:.5g}"
+        target += f" ({w.target_remark})" if w.target_remark else ""
         table.add_row(name, w.summary, target, budget, ", ".join(w.suites))
     console.print(table)
 

@@ -1,6 +1,7 @@
 """The command line as a user meets it, in this process."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -94,7 +95,15 @@ def test_score_writes_every_form(chronograd, tmp_path):
 def test_listings(chronograd):
     code, out, _ = chronograd("workloads", "--json")
     assert code == 0
-    assert json.loads(out)["mnist"]["goal"]["target"] == 0.97
+    listed = json.loads(out)
+    assert listed["mnist"]["goal"]["target"] == 0.97
+    remark = listed["mnist"]["target_remark"]
+    assert remark.startswith("no optimizer tried reaches it")
+    assert {name for name, facts in listed.items() if facts["target_remark"]} == {"mnist"}
+    table = "".join(chronograd("workloads")[1].split())  # cells are wrapped at any place
+    assert all(word in table for word in ("optimizer", "reaches", "constants"))
+    for page in ("README.md", "docs/differences.md"):
+        assert remark in (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     code, out, _ = chronograd("submissions", "--json")
     listed = json.loads(out)
     assert listed["external_tuning/nadamw"]["title"] == "NadamW"
