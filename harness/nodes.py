@@ -7,17 +7,23 @@ import math
 import os
 import signal
 import socket
+import sys
 import threading
-import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.job_config import JobConfig
 
+from harness import timers
+from scoring.files import private_folder
 from scoring.records import UserError, first_line
+
+MOST_BYTES_OF_A_FOLDER = 40  # the path of a socket has 107, of which Ray's own names need 67
 
 
 class ClusterError(UserError):
@@ -58,6 +64,10 @@ def connect(address: str | None) -> None:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
+    if "://" in (address or ""):
+        raise ClusterError(
+            f"--address {address}: give host:port, as `ray start` prints it, or auto"
+        )
     host, _, port = (address or "").rpartition(":")
     on_sigterm = signal.getsignal(signal.SIGTERM)
     clusters = ray_constants.ENABLE_RAY_CLUSTER
@@ -73,7 +83,10 @@ def connect(address: str | None) -> None:
             log_to_driver=False,
             logging_level=logging.ERROR,
             job_config=_Installed(),
+            _temp_dir=None if address else _short_folder(),
         )
+    except ClusterError:
+        raise
     except Exception as error:  # noqa: BLE001 - Ray raises that class itself
         where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
         raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
@@ -81,6 +94,35 @@ def connect(address: str | None) -> None:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _short_folder() -> str | None:
+    """Where a cluster that starts here keeps its files; None for Ray's own choice.
+
+    Raises:
+        ClusterError: There is no home directory, which Ray needs, or no folder whose name is short
+            enough for its sockets.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise ClusterError("Ray needs a home directory; set HOME to a folder of yours") from None
+    if not (os.access(home, os.W_OK) or os.access(home / ".ray", os.W_OK)):
+        raise ClusterError(f"Ray writes into HOME, and {home} cannot be written; set HOME to yours")
+    chosen = str(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
+    if len(os.fsencode(chosen)) <= MOST_BYTES_OF_A_FOLDER:
+        return None
+    for parent in ("/tmp", "/var/tmp", "/dev/shm"):
+        try:
+            short = private_folder(Path(parent) / f"ray-{os.geteuid()}")
+        except OSError:
+            continue
+        sys.stderr.write(f"chronograd: {chosen} is too long for Ray's sockets; it uses {short}\n")
+        return str(short)
+    raise ClusterError(
+        f"{chosen} is too long for Ray's sockets; set RAY_TMPDIR to a folder of at most "
+        f"{MOST_BYTES_OF_A_FOLDER - 4} characters"
+    )
 
 
 def living_nodes() -> dict[str, dict[str, float]]:
@@ -98,8 +140,8 @@ class LivingNodes:
 
     def __call__(self) -> dict[str, dict[str, float]]:
         """As `living_nodes`."""
-        if time.monotonic() > self._until:
-            self._nodes, self._until = living_nodes(), time.monotonic() + self._seconds
+        if timers.monotonic() > self._until:
+            self._nodes, self._until = living_nodes(), timers.monotonic() + self._seconds
         return self._nodes
 
 

@@ -29,13 +29,21 @@ def cache_folder() -> Path:
     """Where data goes that the project makes itself: $CHRONOGRAD_CACHE or ~/.cache/chronograd.
 
     Raises:
-        DataError: The latter cannot be made, or another user may have put something into it.
+        DataError: There is no home directory, the folder cannot be made, or another user may have
+            put something into the one in the home directory.
     """
-    if given := os.environ.get("CHRONOGRAD_CACHE"):
-        return Path(given).expanduser()
-    folder = Path("~/.cache/chronograd").expanduser()
+    given = os.environ.get("CHRONOGRAD_CACHE")
     try:
-        return private_folder(folder)
+        folder = Path(given or "~/.cache/chronograd").expanduser().absolute()
+    except RuntimeError:
+        raise DataError(
+            "there is no home directory; set HOME, or CHRONOGRAD_CACHE to a folder of yours"
+        ) from None
+    try:
+        if not given:
+            return private_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
     except OSError as error:
         reason = error.strerror or error
         raise DataError(

@@ -73,6 +73,11 @@ def main() -> None:
                 raise
             package = error.name.partition(".")[0]
             _fail(f"this needs the Python package {package}, which is not installed", 2)
+        except OSError as error:
+            if debug:
+                raise
+            where = f"{error.filename}: " if error.filename is not None else ""
+            _fail(f"{where}{error.strerror or error} (--debug shows where)", 2)
         except Exception as error:
             if debug or not isinstance(error, _user_errors()):
                 raise

@@ -126,13 +126,19 @@ def _checks(
     """Everything that is looked at; workloads named, or else all of them."""
     import workloads
     from harness import doctor, machine
+    from harness.doctor import Check, State
+    from harness.spec import DataError
     from workloads.prepared import cache_folder
 
     temporary = Path(tempfile.gettempdir())
     checks = [*doctor.versions(), machine.processor(), machine.memory(), *machine.gpus()]
     if data_dir is not None:
         checks.append(machine.disk("data", data_dir, made=False))
-    checks.append(machine.disk("data that is made", cache_folder()))
+    try:
+        checks.append(machine.disk("data that is made", cache_folder()))
+    except DataError as error:
+        found, _, advice = str(error).partition("; ")
+        checks.append(Check("disk: data that is made", State.PROBLEM, found, advice))
     checks.append(machine.disk("temporary files, checkpoints", temporary))
     if checkpoint_dir is not None:
         checks.append(machine.disk("checkpoints", checkpoint_dir))

@@ -1,12 +1,15 @@
-"""What a submission changes in its process - clocks, the working directory - harms no record."""
+"""What is around a trial: clocks and folders that a submission changes, or that are not there."""
 
 import json
 import os
+import pwd
 import time
+from pathlib import Path
 
 import pytest
 
-from harness import submission, timers
+from harness import nodes, submission, timers
+from harness.nodes import ClusterError
 from tests.fixtures.faults import write_submission
 
 QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--max-steps", "5", "--out", "out")
@@ -65,3 +68,76 @@ def test_relative_paths_are_from_where_the_command_was_given(chronograd, tmp_pat
     assert code == 0, err
     assert record(tmp_path / "out")["result"]["status"] == "step_limit"
     assert "Records in out" in out.splitlines()
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without HOME and without an entry in the password file, as in a container."""
+
+    def unknown(user):
+        raise KeyError(f"getpwuid(): uid not found: {user}")
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("CHRONOGRAD_CACHE", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+def test_without_a_home_directory_one_line_names_the_variable(chronograd, homeless):
+    for command in (("data", "check", "criteo1tb_mini"), ("run", "sgd", "-w", "criteo1tb_mini")):
+        code, _, err = chronograd(*command)
+        assert code == 2
+        (line,) = err.strip().splitlines()
+        assert "there is no home directory; set HOME, or CHRONOGRAD_CACHE to a folder" in line
+    with pytest.raises(ClusterError, match="Ray needs a home directory; set HOME"):
+        nodes.connect(None)
+
+
+@pytest.mark.parametrize("variable", ["HOME", "CHRONOGRAD_CACHE"])
+def test_a_folder_that_cannot_be_made_is_one_line(chronograd, monkeypatch, variable):
+    monkeypatch.delenv("CHRONOGRAD_CACHE", raising=False)
+    monkeypatch.setenv(variable, "/proc/none")
+    code, _, err = chronograd("run", "sgd", "--workload", "criteo1tb_mini")
+    assert code == 2
+    assert "cannot be used (No such file or directory); set CHRONOGRAD_CACHE" in err
+    if variable == "HOME":
+        with pytest.raises(ClusterError, match="/proc/none cannot be written; set HOME"):
+            nodes.connect(None)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("new", "/proc/none"),
+        ("run", "torch.optim.SGD", "--workload", "diabetes", "--out", "/proc/none"),
+        ("run", "nadamw", "--workload", "diabetes", "--out", "/proc/none"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line(chronograd, command):
+    code, _, err = chronograd(*command)
+    assert code == 2
+    (line,) = err.strip().splitlines()
+    assert "/proc/none: " in line
+    assert "No such file or directory" in line
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265"])
+def test_an_address_of_another_kind_says_which_is_meant(address):
+    with pytest.raises(ClusterError, match=f"--address {address}: give host:port"):
+        nodes.connect(address)
+
+
+@pytest.mark.parametrize("variable", ["TMPDIR", "RAY_TMPDIR"])
+def test_ray_gets_a_folder_whose_name_is_short_enough(monkeypatch, tmp_path, capsys, variable):
+    given = []
+    monkeypatch.setattr("ray.init", lambda **options: given.append(options["_temp_dir"]))
+    monkeypatch.setenv(variable, str(tmp_path / ("x" * 60)))
+    nodes.connect(None)
+    (short,) = given
+    assert (
+        len(short) + len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store") < 107
+    )
+    assert Path(short).stat().st_mode & 0o777 == 0o700
+    assert f"is too long for Ray's sockets; it uses {short}" in capsys.readouterr().err
+    monkeypatch.setenv(variable, "/tmp")
+    nodes.connect(None)
+    assert given[1] is None
