@@ -14,7 +14,15 @@ from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
 from scoring.records import RecordError
 from scoring.reference import Reference
-from scoring.remarks import differences, heavy_steps, missing, predicted, ties, unrepeated
+from scoring.remarks import (
+    PRUNED_LEAVES_OPEN,
+    differences,
+    heavy_steps,
+    missing,
+    predicted,
+    ties,
+    unrepeated,
+)
 from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap, repeated
@@ -26,6 +34,8 @@ class Cell:
 
     Attributes:
         seconds: Median time to target over the studies, infinite for a miss.
+        at_least: What it is at least: less than `seconds` only where trials were pruned, and
+            infinite for a miss.
         steps: Median steps to target, likewise; a step is a call of `update_params`.
         work: Median training work to target, likewise; in batches of the workload's size.
         ratio: Time over the fastest, infinite where it does not count; NaN for a held-out variant.
@@ -36,6 +46,7 @@ class Cell:
     """
 
     seconds: float
+    at_least: float
     steps: float
     work: float
     ratio: float
@@ -43,6 +54,11 @@ class Cell:
     studies: int
     reason: str
     counted: list[Trial | None]
+
+    @property
+    def pruned(self) -> bool:
+        """Whether the time is only known to be more than `at_least`."""
+        return math.isinf(self.seconds) and math.isfinite(self.at_least)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +71,10 @@ class Standing:
         score: From 0 to 1.
         low: Lower end of the score's 95% interval.
         high: Upper end.
-        ranks: The probability of rank 1, 2, ...
+        sampling: Both ends where pruned trials are taken for misses.
+        ranks: The probability of rank 1, 2, ...; pruned trials are taken for misses.
+        ranks_low: What these probabilities are at least, whatever pruned trials would have given.
+        ranks_high: And at most.
         beats: By name the probability of scoring above it.
         reference_score: Against the frozen reference, None without one.
         hours: On the submission clock over all trials read, failed ones included.
@@ -69,7 +88,10 @@ class Standing:
     score: float
     low: float
     high: float
+    sampling: tuple[float, float]
     ranks: list[float]
+    ranks_low: list[float]
+    ranks_high: list[float]
     beats: dict[str, float]
     reference_score: float | None
     hours: float
@@ -157,7 +179,10 @@ def make_leaderboard(
                 score=float(score_s[s]),
                 low=float(uncertainty.low[s]),
                 high=float(uncertainty.high[s]),
+                sampling=(float(uncertainty.sampling_low[s]), float(uncertainty.sampling_high[s])),
                 ranks=uncertainty.ranks[s].tolist(),
+                ranks_low=uncertainty.ranks_low[s].tolist(),
+                ranks_high=uncertainty.ranks_high[s].tolist(),
                 beats=dict(zip(studies.submissions, uncertainty.beats[s].tolist(), strict=True)),
                 reference_score=None if frozen_s is None else float(frozen_s[s]),
                 hours=hours,
@@ -177,13 +202,17 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=[*results.remarks, *_remarks(scope, studies, method, resampled)],
+        remarks=[*results.remarks, *_remarks(scope, studies, method, resampled, uncertainty)],
     )
 
 
-def _remarks(scope: Scope, studies: StudyTimes, method: Method, resampled: str) -> list[str]:
+def _remarks(
+    scope: Scope, studies: StudyTimes, method: Method, resampled: str, uncertainty: Uncertainty
+) -> list[str]:
     """What else readers of the scores must know."""
     lines = [*unrepeated(scope, resampled), *heavy_steps(studies, scope)]
+    if repeated(scope, resampled) and uncertainty.is_open:
+        lines.append(PRUNED_LEAVES_OPEN)
     return lines + ties(studies, method, scope)
 
 
@@ -218,6 +247,7 @@ def _cells(
         present = int(np.count_nonzero(~np.isnan(seconds_k)))
         cells[workload] = Cell(
             seconds=float(stages.median[s, w]),
+            at_least=float(np.nan_to_num(least_w[w], nan=np.inf, posinf=np.inf)),
             steps=float(np.nan_to_num(steps_w[w], nan=np.inf, posinf=np.inf)),
             work=float(np.nan_to_num(work_w[w], nan=np.inf, posinf=np.inf)),
             ratio=float(stages.ratios[s, w]) if w < len(scope.scored) else math.nan,

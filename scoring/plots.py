@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scoring.leaderboard import Leaderboard
+from scoring.leaderboard import Cell, Leaderboard
 from scoring.profiles import Floats, profile
 from scoring.results import Trial
 
@@ -176,11 +176,14 @@ def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
     scope = board.results.scope
     names = [standing.name for standing in board.standings]
     rows = [[standing.cells[w] for w in scope.scored] for standing in board.standings]
-    texts = [[_in_cell(cell.seconds, bool(cell.reason)) for cell in row] for row in rows]
+    texts = [[_in_cell(cell) for cell in row] for row in rows]
     _heat(ax, [[cell.ratio for cell in row] for row in rows], texts, 1, scope.ruleset.r_max)
     _name_rows(ax, names)
     _name_columns(ax, scope.scored)
-    ax.set_title("seconds to target; darker is closer to the fastest; † does not count", fontsize=9)
+    ax.set_title(
+        "seconds to target; darker is closer to the fastest; † does not count; > stopped",
+        fontsize=9,
+    )
     return ax
 
 
@@ -196,11 +199,12 @@ def rank_probabilities(board: Leaderboard, ax: Axes) -> Axes:
     return ax
 
 
-def _in_cell(seconds: float, left_out: bool) -> str:
+def _in_cell(cell: Cell) -> str:
+    seconds = cell.at_least if cell.pruned else cell.seconds
     if not math.isfinite(seconds):
         return "∞"
     number = f"{seconds:,.4g}" if seconds < 1000 else f"{seconds:,.0f}"
-    return number + "†" * left_out
+    return f">{number}" if cell.pruned else number + "†" * bool(cell.reason)
 
 
 def _heat(

@@ -31,7 +31,7 @@ from scoring.plots import (
 from scoring.profiles import profile
 from scoring.records import to_plain, write_text
 from scoring.results import Results
-from scoring.terminal import format_number
+from scoring.terminal import format_number, format_odds, format_seconds
 
 _POINTS = 72  # an SVG's unit, per inch
 
@@ -48,7 +48,9 @@ def write_html(board: Leaderboard, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=format_number, plain=_plain)
+    environment.filters.update(
+        number=format_number, seconds=format_seconds, odds=format_odds, plain=_plain
+    )
     results, scope = board.results, board.results.scope
     profiles, geometry = _profiles(board)
     names = sorted(results.submissions)

@@ -53,12 +53,16 @@ def _standing(
         "score": standing.score,
         "score_low": standing.low,
         "score_high": standing.high,
+        "score_sampling": list(standing.sampling),
         "rank": standing.rank,
         "rank_probabilities": standing.ranks,
+        "rank_probabilities_low": standing.ranks_low,
+        "rank_probabilities_high": standing.ranks_high,
         "beats": standing.beats,
         "reference_score": standing.reference_score,
         "speedup": faster and {"ratio": faster.ratio, "official_ratio": _finite(faster.official)},
         "times": {name: _finite(cell.seconds) for name, cell in scored.items()},
+        "times_at_least": {name: _finite(cell.at_least) for name, cell in scored.items()},
         "ratios": {name: _finite(cell.ratio) for name, cell in scored.items()},
         "steps": {name: _finite(cell.steps) for name, cell in scored.items()},
         "training_work": {name: _finite(cell.work) for name, cell in scored.items()},
@@ -85,14 +89,16 @@ def _finite(value: float) -> float | None:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """A row per submission, with five columns per workload; inf is a miss.
+    """A row per submission, with six columns per workload; inf is a miss.
+
+    Of a pruned time `seconds` is inf, and `at_least` what it is more than.
 
     A name that a spreadsheet would compute, such as =A1, begins with an apostrophe.
     """
     scope = board.results.scope
     fixed = ("rank", "name", "score", "low", "high", "reference_score", "hours")
     outcomes = sorted({key for standing in board.standings for key in standing.trials})
-    columns = ("seconds", "steps", "work", "ratio", "reason")
+    columns = ("seconds", "at_least", "steps", "work", "ratio", "reason")
     rows: list[list[Any]] = []
     rows.append(
         [
@@ -148,12 +154,14 @@ def to_markdown(board: Leaderboard) -> str:
     note = (
         f"Ruleset {scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}. "
         f"Seconds to target, median over {scope.repeats}, and ratio to the fastest; "
-        "– does not count."
+        "– does not count; > stopped early, since it could not count."
     )
     return f"{table}\n\n{markdown(note)}\n"
 
 
 def _markdown_cell(cell: Cell) -> str:
+    if cell.pruned:
+        return f"> {cell.at_least:,.6g}"
     if not math.isfinite(cell.seconds):
         return "–"
     ratio = f"{cell.ratio:.2f}×" if math.isfinite(cell.ratio) else "–"

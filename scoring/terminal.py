@@ -12,7 +12,7 @@ from rich.tree import Tree
 from scoring.compare import Comparison
 from scoring.escaping import one_line
 from scoring.explain import Reason
-from scoring.leaderboard import Cell, Leaderboard
+from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.speedup import Speedup
 
 
@@ -38,16 +38,22 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
     table = _table(title)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("submission", overflow="fold")
-    columns = ["score", *(["95% interval", "P(rank)"] if board.repeated else [])]
+    is_open = board.uncertainty.is_open
+    intervals = ["95% interval", *["sampling alone"] * is_open, "P(rank)"]
+    columns = ["score", *(intervals if board.repeated else [])]
     columns += ["frozen"] * (board.reference is not None)
     columns += ["time ratio", "official"] * (speedups is not None)
     for name in (*columns, "hours"):
         table.add_column(name, justify="right", no_wrap=True)
+    if board.repeated:
+        resampled = board.uncertainty.resampled
+        table.caption = f"P(rank): the share of boards resampled from {resampled} with this rank"
     for standing in board.standings:
         cells = [f"{standing.score:.4f}"]
         if board.repeated:
-            odds = _percent(standing.ranks[standing.rank - 1])
-            cells += [f"{standing.low:.3f} to {standing.high:.3f}", odds]
+            cells.append(_interval(standing.low, standing.high))
+            cells += [_interval(*standing.sampling)] * is_open
+            cells.append(format_odds(standing, standing.rank))
         if standing.reference_score is not None:
             cells.append(f"{standing.reference_score:.4f}")
         if speedups is not None:
@@ -56,6 +62,23 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
         cells.append(format_number(standing.hours))
         table.add_row(str(standing.rank), Text(one_line(standing.name)), *cells)
     return table
+
+
+def format_odds(standing: Standing, rank: int) -> str:
+    """The probability of a rank, as a range where pruned trials leave it open."""
+    low, high = standing.ranks_low[rank - 1], standing.ranks_high[rank - 1]
+    if _percent(low) == _percent(high):
+        return _percent(standing.ranks[rank - 1])
+    return f"{100 * low:.0f}–{_percent(high)}"
+
+
+def format_seconds(cell: Cell) -> str:
+    """A time to target; of a pruned one what it is more than."""
+    return f"> {format_number(cell.at_least)}" if cell.pruned else format_number(cell.seconds)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}"
 
 
 def _ratio(value: float) -> str:
@@ -70,7 +93,8 @@ def times_table(board: Leaderboard) -> Table:
         unit = f"seconds on the step clock, which charges {board.results.charged}"
     table = _table(None)
     table.caption = (
-        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; † does not count "
+        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; "
+        "> stopped early, since it could not count with this time or more; † does not count "
         f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
         "reached the target"
     )
@@ -87,7 +111,7 @@ def _time(cell: Cell) -> Text:
     """Time, mark of the fastest or of one that does not count, studies if not all reached."""
     mark = "*" if cell.ratio == 1 else "†" if cell.reason and math.isfinite(cell.seconds) else ""
     reached = "" if cell.reached == cell.studies else f" {cell.reached}/{cell.studies}"
-    return Text(format_number(cell.seconds) + mark + reached, style="bold" if mark == "*" else "")
+    return Text(format_seconds(cell) + mark + reached, style="bold" if mark == "*" else "")
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -33,8 +33,13 @@ class Uncertainty:
         seed: Of the draws.
         low: Lower end of each score's 95% interval: (S,).
         high: Upper end.
+        sampling_low: Lower end where pruned trials are taken for misses, so that only sampling
+            makes the interval wide.
+        sampling_high: Upper end, likewise.
         ranks: How often the row's submission had rank 1, 2, ...: (S, S). Submissions that tie share
-            the best of their ranks.
+            the best of their ranks. Pruned trials are taken for misses.
+        ranks_low: How often it had that rank whatever the times of pruned trials were.
+        ranks_high: How often it may have had that rank.
         beats: How often the row's submission scored above the column's, a tie counting half:
             (S, S).
     """
@@ -44,8 +49,21 @@ class Uncertainty:
     seed: int
     low: Floats
     high: Floats
+    sampling_low: Floats
+    sampling_high: Floats
     ranks: Floats
+    ranks_low: Floats
+    ranks_high: Floats
     beats: Floats
+
+    @property
+    def is_open(self) -> bool:
+        """Whether pruned trials leave more open than sampling does."""
+        return bool(
+            (self.low < self.sampling_low).any()
+            or (self.high > self.sampling_high).any()
+            or (self.ranks_low < self.ranks_high).any()
+        )
 
 
 def bootstrap(
@@ -74,7 +92,9 @@ def bootstrap(
     The time of a pruned trial lies somewhere between the second at which it stopped and infinity.
     The score is surely what it is, but resamples without the studies that decided it are not: the
     ends of an interval are those of the worst and the best times that the submission may have had,
-    beside the best and the worst of the others. Ranks and `beats` take a pruned trial for a miss.
+    beside the best and the worst of the others. So are the bounds of a rank's probability: in each
+    resample a submission is at best behind those that surely score higher, and at worst behind
+    those that may. `beats` takes a pruned trial for a miss. A failed trial is a miss.
 
     Args:
         studies: Time to target of every study.
@@ -87,19 +107,53 @@ def bootstrap(
     options = (studies.workloads, scope, method, resampled, seed, resamples)
     sampled = resampled_scores(studies.seconds_swk, *options)
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(sampled, [tail, 1 - tail], axis=0)
+    sampling_low, sampling_high = np.quantile(sampled, [tail, 1 - tail], axis=0)
+    least_rs, most_rs = sampled, sampled
     if not np.array_equal(studies.floor_swk, studies.seconds_swk, equal_nan=True):
-        for s in range(len(low)):
+        least_rs, most_rs = sampled.copy(), sampled.copy()
+        for s in range(sampled.shape[1]):
             least, most = extremes(studies, s)
-            low[s] = np.quantile(resampled_scores(least, *options)[:, s], tail)
-            high[s] = np.quantile(resampled_scores(most, *options)[:, s], 1 - tail)
+            least_rs[:, s] = resampled_scores(least, *options)[:, s]
+            most_rs[:, s] = resampled_scores(most, *options)[:, s]
     rank_sr = np.ascontiguousarray(_ranks(sampled).T)
     count = len(rank_sr)
-    ranks = np.stack([np.bincount(rank_r, minlength=count) for rank_r in rank_sr]) / resamples
     above = [np.count_nonzero(rank_r < rank_sr, axis=1) for rank_r in rank_sr]
     level = [np.count_nonzero(rank_r == rank_sr, axis=1) for rank_r in rank_sr]
-    beats = (np.stack(above) + np.stack(level) / 2) / resamples
-    return Uncertainty(resampled, resamples, seed, low, high, ranks, beats)
+    surely, possibly = _rank_bounds(least_rs, most_rs)
+    return Uncertainty(
+        resampled=resampled,
+        resamples=resamples,
+        seed=seed,
+        low=np.quantile(least_rs, tail, axis=0),
+        high=np.quantile(most_rs, 1 - tail, axis=0),
+        sampling_low=sampling_low,
+        sampling_high=sampling_high,
+        ranks=np.stack([np.bincount(rank_r, minlength=count) for rank_r in rank_sr]) / resamples,
+        ranks_low=surely,
+        ranks_high=possibly,
+        beats=(np.stack(above) + np.stack(level) / 2) / resamples,
+    )
+
+
+def _rank_bounds(least_rs: Floats, most_rs: Floats) -> tuple[Floats, Floats]:
+    """How often each submission surely had each rank, and how often it may have had it: (S, S).
+
+    Args:
+        least_rs: The least score of each submission in each resample.
+        most_rs: The greatest.
+    """
+    resamples, count = least_rs.shape
+    surely, possibly = np.zeros((count, count)), np.zeros((count, count))
+    places = np.arange(count)
+    for s in range(count):
+        best_r = np.count_nonzero(least_rs > most_rs[:, s, None], axis=1)
+        may_be_above_rs = most_rs > least_rs[:, s, None]
+        may_be_above_rs[:, s] = False
+        worst_r = np.count_nonzero(may_be_above_rs, axis=1)
+        within_rs = (best_r[:, None] <= places) & (places <= worst_r[:, None])
+        surely[s] = np.count_nonzero(within_rs & (best_r == worst_r)[:, None], axis=0)
+        possibly[s] = np.count_nonzero(within_rs, axis=0)
+    return surely / resamples, possibly / resamples
 
 
 def repeated(scope: Scope, resampled: str) -> bool:

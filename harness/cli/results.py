@@ -232,13 +232,15 @@ def _say_findings(results: Results) -> None:
 
 def _say_remarks(board: Leaderboard) -> None:
     """What the tables do not show."""
+    from scoring.remarks import difference_lines
+
     _say_findings(board.results)
     for warning in board.warnings:
         say(f"warning: {warning}", style="yellow")
     for remark in board.remarks:
         say(f"warning: {remark}", style="yellow")
-    for name, difference in board.differences.items():
-        say(f"{name}: {difference}")
+    for line in difference_lines(board.differences):
+        say(line)
 
 
 def _write_parquet(board: Leaderboard, folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Pruned trials: proofs that hold are short and accepted, false ones are refused by name."""
 
+import csv
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +13,7 @@ from scoring import pruning
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
 from scoring.order import likely_winners_first
+from scoring.plots import figure, time_to_target
 from scoring.proofs import bounds_of, check, rules_of
 from scoring.pruning import (
     MEDIANS,
@@ -24,8 +27,11 @@ from scoring.pruning import (
 )
 from scoring.records import RecordError
 from scoring.speedup import speedups
-from scoring.times import OFFICIAL
+from scoring.tables import to_csv, to_json, to_markdown
+from scoring.terminal import times_table
+from scoring.times import OFFICIAL, study_times
 from scoring.times import RULES as METHOD
+from scoring.uncertainty import bootstrap
 from tests.scoring.boards import INF, make_results, single
 from tests.scoring.test_pruning import Sweep, boards
 
@@ -252,6 +258,12 @@ def test_intervals_of_a_pruned_board_hold_those_of_the_full_one(drawn, seed, res
         assert (standing.rank, standing.score) == (expected.rank, expected.score)
         assert standing.low <= expected.low + 1e-12
         assert standing.high >= expected.high - 1e-12
+        assert standing.low <= standing.sampling[0] <= standing.sampling[1] <= standing.high
+        assert expected.ranks_low == expected.ranks == expected.ranks_high
+        for least, true, most in zip(
+            standing.ranks_low, expected.ranks, standing.ranks_high, strict=True
+        ):
+            assert least - 1e-12 <= true <= most + 1e-12
 
 
 @settings(max_examples=30, deadline=None)
@@ -268,6 +280,58 @@ def test_a_comparison_on_a_pruned_board_holds_that_on_the_full_one(drawn, seed):
             assert np.isnan(value) or value == whole
         assert np.isnan(mine.faster) or mine.faster == expected.faster
     assert np.isnan(pruned.above) or pruned.above == full.above
+
+
+def test_a_pruned_time_is_a_bound_wherever_it_is_shown(tmp_path):
+    """b's trials on v were stopped at 41 s, where they could not count any more."""
+    made = make_leaderboard(board({("b", "v", k, t): 41.0 for k in range(3) for t in (1, 2)}))
+    cell = made.standings[1].cells["v"]
+    assert (cell.seconds, cell.at_least, cell.pruned) == (INF, 41.0, True)
+    (column,) = (c for c in times_table(made).columns if str(c.header) == "v")
+    assert [str(text) for text in column.cells] == ["10.0*", "> 41.0 0/3"]
+    assert r"| \> 41 |" in to_markdown(made)
+    header, _, second = csv.reader(io.StringIO(to_csv(made)))
+    row = dict(zip(header, second, strict=True))
+    assert (row["v/seconds"], row["v/at_least"]) == ("inf", "41.0")
+    (second,) = (s for s in to_json(made)["submissions"] if s["name"] == "b")
+    assert (second["times"]["v"], second["times_at_least"]["v"]) == (None, 41.0)
+    drawn = time_to_target(made, figure(2, 2).add_subplot())
+    assert ">41" in [text.get_text() for text in drawn.texts]
+
+
+def test_a_rank_that_pruned_trials_leave_open_is_a_range():
+    """In resamples without a's fast study b may be first, with what its pruned trials hid."""
+    changes = {("b", "v", k, t): 41.0 for k in range(3) for t in (1, 2)}
+    whole, pruned = make_leaderboard(board()), make_leaderboard(board(changes))
+    assert not whole.uncertainty.is_open
+    assert not any("pruned" in remark for remark in whole.remarks)
+    results = board({("b", "v", 1, t): 12.0 for t in (1, 2)})
+    studies = study_times(results, METHOD)
+    found = bootstrap(studies, results.scope, METHOD, resamples=400)
+    assert found.is_open
+    assert (found.ranks_low <= found.ranks).all()
+    assert (found.ranks <= found.ranks_high).all()
+    assert pruned.uncertainty.is_open == bool(
+        any(s.low < s.sampling[0] or s.high > s.sampling[1] for s in pruned.standings)
+    )
+
+
+def test_a_submission_whose_trials_all_failed_is_surely_last():
+    results = board({("b", "v", 1, t): 12.0 for t in (1, 2)})
+    failed = [
+        replace(t, submission="c", status="failed", failure="submission_error", hit=None)
+        for t in results.trials
+        if t.submission == "a"
+    ]
+    results = replace(
+        results,
+        trials=[*results.trials, *failed],
+        submissions={**results.submissions, "c": results.submissions["a"]},
+    )
+    studies = study_times(results, METHOD)
+    found = bootstrap(studies, results.scope, METHOD, resamples=100)
+    assert (found.low[2], found.high[2]) == (0, 0)
+    assert found.ranks_low[2].tolist() == found.ranks_high[2].tolist() == [0, 0, 1]
 
 
 def test_what_a_pruned_board_says_of_a_time_that_it_does_not_know():

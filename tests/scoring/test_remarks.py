@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from scoring.leaderboard import make_leaderboard
-from scoring.remarks import differences, missing, ties
+from scoring.remarks import difference_lines, differences, missing, ties
 from scoring.times import OFFICIAL, RULES, study_times
 from tests.scoring import oracle
 from tests.scoring.boards import INF, drawn_boards, make_board, make_results, one_trial, single
@@ -148,3 +148,17 @@ def test_the_rules_know_no_ties():
     results = make_results(single("w", trials=5), {("a", "w", 0, n): [(9.0, 0.5)] for n in (1, 2)})
     assert ties(study_times(results, RULES), RULES, results.scope) == []
     assert len(ties(study_times(results, OFFICIAL), OFFICIAL, results.scope)) == 1
+
+
+def test_differences_by_the_exact_area_alone_share_a_line():
+    area = "0.9 by the rules, 0.8 by the official method: +0.100000 as the area is exact, not 100 "
+    other = "0.9 by the rules, 0.8 by the official method: +0.05 as a target met after the budget"
+    found = {"a": f"{area}trapezoids", "b": f"{other} is a miss (on w)", "c": f"{area}trapezoids"}
+    found["d"] = f"{area}trapezoids, +0.01 as a study's fastest trial counts"
+    lines = difference_lines(found)
+    assert lines == [
+        f"b: {found['b']}",
+        f"d: {found['d']}",
+        "the area is exact, not 100 trapezoids: a, c differ from the official method by this alone",
+    ]
+    assert difference_lines({}) == []
