@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from scoring.escaping import one_line
 from scoring.evaluations import FILE
 from scoring.files import load_json
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.profiles import credit
-from scoring.records import Goal, RecordError, to_plain
+from scoring.records import Goal, RecordError, Status, to_plain
 from scoring.results import Trial
 
 
@@ -135,9 +136,8 @@ def _study(
         return Reason(f"study {study}: no trial was read: {effect}", facts)
     read = f"{len(trials)} of {board.results.scope.trials} trials read"
     if counted is None or counted.hit is None:
-        return Reason(
-            f"study {study}: a miss; {read}", facts, _closest(trials, goal) + _found(trials)
-        )
+        because = [*_closest(trials, goal), *_endings(trials), *_found(trials)]
+        return Reason(f"study {study}: a miss; {read}", facts, because)
     how = "fastest" if board.method.fastest_by_time else "earliest evaluation"
     hit = counted.hit
     facts |= {"seconds": hit.submission_seconds, "trial": counted.trial}
@@ -146,6 +146,28 @@ def _study(
     text = f"study {study}: {seconds} by trial {counted.trial} ({how}){hit.effort}; {read}"
     row = _row(counted, hit.line, hit.submission_seconds, hit.value, goal)
     return Reason(text, facts, [row, *_found(trials)])
+
+
+def _endings(trials: list[Trial]) -> list[Reason]:
+    """How each trial of a missed study ended, where its records say so."""
+    return [_ending(trial) for trial in trials if trial.status != "missed"]
+
+
+def _ending(trial: Trial) -> Reason:
+    """How a trial of a missed study ended."""
+    facts = {"trial": trial.trial, "status": trial.status, "failure": trial.failure}
+    facts |= {"message": trial.message, "hyperparameters": _hyperparameters(trial)}
+    if trial.status == Status.PRUNED:
+        how = (
+            f"stopped after {_seconds(trial.submission_seconds)}, when it could not count any more"
+            if trial.submission_seconds
+            else "never began, since it could not count any more"
+        )
+    else:
+        failure = f" ({trial.failure})" if trial.failure else ""
+        message = f": {one_line(trial.message)}" if trial.message else ""
+        how = f"{trial.status}{failure} after {_seconds(trial.submission_seconds)}{message}"
+    return Reason(f"trial {trial.trial}: {how}", facts)
 
 
 def _found(trials: list[Trial]) -> list[Reason]:

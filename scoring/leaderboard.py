@@ -17,6 +17,7 @@ from scoring.reference import Reference
 from scoring.remarks import (
     PRUNED_LEAVES_OPEN,
     differences,
+    failed,
     heavy_steps,
     missing,
     predicted,
@@ -202,7 +203,11 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=[*results.remarks, *_remarks(scope, studies, method, resampled, uncertainty)],
+        remarks=[
+            *results.remarks,
+            *failed(results),
+            *_remarks(scope, studies, method, resampled, uncertainty),
+        ],
     )
 
 

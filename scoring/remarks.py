@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from scoring.escaping import one_line
 from scoring.profiles import Floats, apply_rules, scores
 from scoring.proofs import refused_by
 from scoring.records import Status
@@ -48,6 +49,32 @@ def missing(results: Results, method: Method) -> list[str]:
         effects = [f"a missing study is {whole_effect}"] if every in studies else []
         effects += ["a missing trial is a miss"] if studies.keys() - {every} else []
         lines.append(f"{submission} on {workload}: no {'; no '.join(parts)}: {', '.join(effects)}")
+    return lines
+
+
+def failed(results: Results) -> list[str]:
+    """A line for each submission, or workload of one, on which every trial that began failed."""
+    began: dict[tuple[str, str], list[Trial]] = {}
+    for trial in results.trials:
+        if trial.status != Status.PRUNED:
+            began.setdefault((trial.submission, trial.workload), []).append(trial)
+    broken = {place: found for place, found in began.items() if all(t.failure for t in found)}
+    lines = []
+    for name in results.submissions:
+        everywhere = [found for place, found in began.items() if place[0] == name]
+        mine = {place[1]: found for place, found in broken.items() if place[0] == name}
+        if everywhere and len(mine) == len(everywhere):
+            mine = {"": [trial for found in everywhere for trial in found]}
+        for workload, found in mine.items():
+            where = f"{name} on {workload}" if workload else name
+            ((failure, message), count), *_ = Counter(
+                (trial.failure, one_line(trial.message)) for trial in found
+            ).most_common()
+            share = "all" if count == len(found) else f"{count} of them"
+            lines.append(
+                f"{where}: every trial that began failed ({len(found)}), {share} with {failure}: "
+                f"{message}"
+            )
     return lines
 
 

@@ -5,6 +5,7 @@ import json
 import math
 import statistics
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import assume, given, settings
 from scoring.explain import explain
 from scoring.leaderboard import make_leaderboard
 from scoring.read import read
-from scoring.records import RecordError
+from scoring.records import Failure, RecordError, Status
 from scoring.times import METHODS, RULES
+from scoring.tree import write_trial
 from tests.scoring.boards import INF, NAN, curve_of, drawn_boards, one_trial, single
 from tests.scoring.logs import log_folder, write_logs
-from tests.scoring.trees import write_tree
+from tests.scoring.trees import make_result, make_row, make_spec, write_tree
 
 BOTH = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
@@ -191,7 +193,7 @@ def test_an_own_trial_without_evaluation_names_no_line(tmp_path):
     tree = write_tree(tmp_path, {("a", "w", 0, 1): [], ("b", "w", 0, 1): 5.0})
     board = make_leaderboard(read([tree]), resamples=5)
     (study,) = explain(board, "a", "w").because[0].because
-    assert study.because == []
+    assert [reason.text for reason in study.because] == ["trial 1: out_of_time after 0.000 s"]
     assert study.facts["trials"] == 1
 
 
@@ -229,3 +231,47 @@ def test_what_is_not_on_the_board_is_refused(tmp_path, names, told):
     board = board_of(tmp_path, single(), one_trial({("a", "v"): 3.0}))
     with pytest.raises(RecordError, match=told):
         explain(board, *names)
+
+
+def test_a_miss_says_how_its_trials_ended(tmp_path):
+    """Study 0: one trial crashed, one was stopped, one never began, one ran out of time."""
+    rows = [make_row(5.0, 1.0)]
+    write_tree(tmp_path, {("a", "w", 0, n): rows for n in (1, 2, 3, 4)} | {("b", "w", 0, 1): 9.0})
+    endings = {
+        1: make_result([], Status.FAILED, failure=Failure.SUBMISSION_ERROR, message="boom: lr < 0"),
+        2: make_result(rows, Status.PRUNED),
+        3: make_result([], Status.PRUNED),
+        4: make_result(rows, Status.OUT_OF_TIME),
+    }
+    for number, result in endings.items():
+        write_trial(tmp_path, make_spec("a", "w", 0, number), result)
+    results = read([tmp_path])
+    board = make_leaderboard(
+        replace(results, trials=[t for t in results.trials if t.status != "pruned"]), resamples=5
+    )
+    everything = replace(board, results=results)
+    (study,) = explain(everything, "a", "w").because[0].because
+    said = [reason.text for reason in study.because]
+    assert said[1:] == [
+        "trial 1: failed (submission_error) after 0.000 s: boom: lr < 0",
+        "trial 2: stopped after 5.000 s, when it could not count any more",
+        "trial 3: never began, since it could not count any more",
+        "trial 4: out_of_time after 5.000 s",
+    ]
+
+
+def test_a_submission_that_fails_everywhere_or_on_a_workload_is_named(tmp_path):
+    trials = {("a", w, k, 1): 9.0 for w in "vw" for k in (0, 1)}
+    write_tree(tmp_path, {**trials, **{("b", *key[1:]): 9.0 for key in trials}})
+    broken = {"failure": Failure.SUBMISSION_ERROR}
+    for workload, study, message in (("v", 0, "boom"), ("v", 1, "bang"), ("w", 0, "boom")):
+        spec = make_spec("b", workload, study, 1)
+        write_trial(tmp_path, spec, make_result([], Status.FAILED, message=message, **broken))
+    (line,) = (r for r in make_leaderboard(read([tmp_path])).remarks if "every trial" in r)
+    assert line == (
+        "b on v: every trial that began failed (2), 1 of them with submission_error: boom"
+    )
+    spec = make_spec("b", "w", 1, 1)
+    write_trial(tmp_path, spec, make_result([], Status.FAILED, message="boom", **broken))
+    (line,) = (r for r in make_leaderboard(read([tmp_path])).remarks if "every trial" in r)
+    assert line == ("b: every trial that began failed (4), 3 of them with submission_error: boom")
