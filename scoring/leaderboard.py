@@ -203,19 +203,17 @@ def make_leaderboard(
         reference=reference,
         differences=differences(results) if method is RULES else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=[
-            *results.remarks,
-            *failed(results),
-            *_remarks(scope, studies, method, resampled, uncertainty),
-        ],
+        remarks=_remarks(results, studies, method, uncertainty),
     )
 
 
 def _remarks(
-    scope: Scope, studies: StudyTimes, method: Method, resampled: str, uncertainty: Uncertainty
+    results: Results, studies: StudyTimes, method: Method, uncertainty: Uncertainty
 ) -> list[str]:
     """What else readers of the scores must know."""
-    lines = [*unrepeated(scope, resampled), *heavy_steps(studies, scope)]
+    scope, resampled = results.scope, uncertainty.resampled
+    lines = [*results.remarks, *failed(results), *unrepeated(scope, resampled)]
+    lines += heavy_steps(studies, scope)
     if repeated(scope, resampled) and uncertainty.is_open:
         lines.append(PRUNED_LEAVES_OPEN)
     return lines + ties(studies, method, scope)
