@@ -84,7 +84,7 @@ class ModelWorkload(Workload):
         if dropout_rate is not None or aux_dropout_rate is not None:
             self._set_dropout(dropout_rate, aux_dropout_rate)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(rng))
+            torch.default_generator.manual_seed(seed_of(rng))  # the CPU's: ranks seed their GPU's
             model = self.build_model()
         return model.to(self.device), None
 
@@ -151,8 +151,7 @@ class ModelWorkload(Workload):
         """The loss by `self.loss_type`: its sum [] over the batch, and that of each example [B].
 
         The sum does not depend on the losses of the examples: it is part of the loss's own kernel,
-        so that a step that differentiates it has one node less to go through, which is a thirtieth
-        of a small model's step.
+        so that a step that differentiates it has one node less to go through.
 
         Args:
             labels: [B] classes or [B, classes] their weights; or [B, ...] outputs, over which the

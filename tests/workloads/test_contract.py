@@ -123,10 +123,13 @@ def test_one_seed_repeats_and_two_differ(workload):
     assert not torch.equal(*weights)
 
 
-def test_initialisation_leaves_the_global_generator_alone(workload):
+def test_initialisation_leaves_the_global_generators_alone(workload, monkeypatch):
+    on_gpus = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", on_gpus.append)
     before = torch.random.get_rng_state()
     workload.init_model_fn(0)
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert on_gpus == []  # they are seeded by rank, so that ranks drop out other units
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_index(workload):
