@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
+from harness.exits import end_fork, recorded
 from harness.ranks import Meeting, Ranks, join
 from harness.signals import interrupted
 from scoring.records import (
@@ -63,11 +64,13 @@ class Attempt:
         self._compared = self._unsavable = False
         self._saved = 0  # the step of the last checkpoint
         self._said: set[str] = set()
+        self._owner = os.getpid()
         self.steps = 0
         self.deadline = math.inf
 
     def report(self, row: EvalRow) -> None:
         """Hands over an evaluation."""
+        end_fork(self._owner)
         self._send("row", row)
 
     def loaded(self) -> None:
@@ -76,6 +79,7 @@ class Attempt:
 
     def beat(self) -> float:
         """Counts a step; returns the deadline."""
+        end_fork(self._owner)
         self.steps += 1
         if interrupted():  # the submission caught the KeyboardInterrupt
             raise KeyboardInterrupt
@@ -225,7 +229,8 @@ def _run(
             return TrialResult(status=Status.INTERRUPTED, environment=facts)
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
     control.loaded()
-    result = run_trial(spec, workload, loaded, clock, control, ranks, record)
+    with recorded():
+        result = run_trial(spec, workload, loaded, clock, control, ranks, record)
     return replace(result, environment=facts)
 
 

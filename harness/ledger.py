@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from harness import timers
+from harness.exits import end_fork
 from harness.ledger_lines import DAMAGED_FILES, FILE, LedgerError, Reader, line_of, read
 
 __all__ = ["DAMAGED_FILES", "FILE", "Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
@@ -36,7 +37,7 @@ class Ledger:
     """
 
     def __init__(self, out: Path) -> None:
-        self.path = out / FILE
+        self.path, self._owner = out / FILE, os.getpid()
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
@@ -74,6 +75,7 @@ class Ledger:
             LedgerError: The disk is full, or the ledger is no longer where it was; what was
                 written before stays as it is.
         """
+        end_fork(self._owner)
         record = {"sequence": self._sequence, "time": timers.time(), "event": event, **data}
         line = line_of(record)
         descriptor = self._file.fileno()

@@ -44,6 +44,7 @@ from harness.code import library as library
 from harness.code import name_of as name_of
 from harness.code import search_space_of as search_space_of
 from harness.compat import forget_submission, import_submission
+from harness.exits import recorded
 from harness.signals import interrupted
 from harness.spec import Workload
 from scoring.records import TrialSpec, error_message
@@ -189,7 +190,8 @@ def validate(place: Path) -> None:
 
 def _import(file: Path) -> ModuleType:
     try:
-        return import_submission(file)
+        with recorded():
+            return import_submission(file)
     except BaseException as error:
         if interrupted():
             raise

@@ -15,6 +15,8 @@ from scoring.explain import Reason
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.speedup import Speedup
 
+NARROWEST = 8  # characters of a column of names: a narrow terminal breaks or cuts the others first
+
 
 def format_number(value: float) -> str:
     """About three digits: 1,234, 56.7, 8.90, 0.0123; the infinity sign for a miss."""
@@ -37,7 +39,7 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
     title = f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}"
     table = _table(title)
     table.add_column("rank", justify="right", no_wrap=True)
-    table.add_column("submission", overflow="fold")
+    table.add_column("submission", overflow="fold", min_width=NARROWEST)
     is_open = board.uncertainty.is_open
     intervals = ["95% interval", *["sampling alone"] * is_open, "P(rank)"]
     columns = ["score", *(intervals if board.repeated else [])]
@@ -98,7 +100,7 @@ def times_table(board: Leaderboard) -> Table:
         f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
         "reached the target"
     )
-    table.add_column("submission", overflow="fold")
+    table.add_column("submission", overflow="fold", min_width=NARROWEST)
     for workload in scope.scored:
         table.add_column(Text(one_line(workload)), justify="right", overflow="fold", min_width=5)
     for standing in board.standings:
@@ -118,7 +120,7 @@ def comparison_table(comparison: Comparison) -> Table:
     """Two submissions, workload by workload."""
     first, second = comparison.names
     table = _table(f"{first} against {second}, paired by study")
-    table.add_column("workload", overflow="fold")
+    table.add_column("workload", overflow="fold", min_width=NARROWEST)
     table.add_column(Text(one_line(first)), justify="right", overflow="fold")
     table.add_column(Text(one_line(second)), justify="right", overflow="fold")
     for name in ("difference", "95% interval", "P(faster)"):

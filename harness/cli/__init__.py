@@ -22,6 +22,7 @@ from harness.cli import (
 )
 from harness.cli.options import INTERRUPTED, console
 from harness.cli.output import unfailing
+from harness.exits import end_soon
 from harness.head import HeadLostError, leave
 from harness.signals import stoppable
 
@@ -60,6 +61,14 @@ def _options(
 
 def main() -> None:
     """Runs the command; an error is one line on stderr, with --debug a traceback."""
+    try:
+        _run()
+    except SystemExit as end:
+        end_soon(end.code if isinstance(end.code, int) else 0)
+        raise
+
+
+def _run() -> None:
     debug = "--debug" in sys.argv
     with unfailing(console), stoppable():
         try:

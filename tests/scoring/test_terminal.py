@@ -44,6 +44,17 @@ def rows_of(renderable):
     return [line.split() for line in shown(renderable).splitlines()]
 
 
+@pytest.mark.parametrize("width", [24, 30, 40, 47, 60])
+@pytest.mark.parametrize("table", [standings_table, times_table])
+def test_names_stay_in_a_narrow_terminal(table, width):
+    board = example()
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(table(board))
+    names = {standing.name for standing in board.standings}
+    assert names <= {*capture.get().split()}
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

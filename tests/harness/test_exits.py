@@ -1,0 +1,80 @@
+"""A submission that ends its process, or keeps it alive, still leaves one record, and it ends."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.fixtures.faults import RULESET, write_submission
+
+QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--max-steps", "30", "--out", "out")
+LEAVES = {
+    "thread": "if global_step == 3: import threading;"
+    " threading.Thread(target=time.sleep, args=(600,)).start()",
+    "process": "if global_step == 3: import multiprocessing as m;"
+    " m.get_context('fork').Process(target=time.sleep, args=(600,)).start()",
+}
+
+
+def command(folder, *arguments):
+    (folder / "quick.toml").write_text(RULESET)
+    return subprocess.run(
+        [sys.executable, "-m", "harness.cli", "run", *arguments, *QUICK, "--clock", "steps"],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def events(folder):
+    lines = (folder / "out/ledger.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("kind", LEAVES)
+def test_what_a_submission_leaves_running_does_not_keep_the_command_alive(tmp_path, kind):
+    write_submission(tmp_path, LEAVES[kind], "leaves")
+    done = command(tmp_path, "./leaves")
+    assert done.returncode == 0, done.stderr
+    assert "Records in out" in done.stdout
+    assert "ended threads or processes that were left running" in done.stderr
+
+
+def test_os_exit_is_a_recorded_failure_and_has_an_exit_code(chronograd, tmp_path):
+    write_submission(tmp_path, "if global_step == 15: os._exit(0)", "leaves")
+    real = os._exit
+    code, out, _ = chronograd("run", "./leaves", *QUICK, "--clock", "steps")
+    assert code == 1
+    assert "failed (submission_error: ExitError: os._exit(0) was called) at step" in out
+    assert os._exit is real
+    ending = events(tmp_path)[-1]
+    assert (ending["event"], ending["failure"]) == ("attempt_ended", "submission_error")
+
+
+def test_os_exit_at_import_is_one_line(chronograd, tmp_path):
+    file = write_submission(tmp_path, "pass", "leaves") / "submission.py"
+    file.write_text("import os\nos._exit(0)\n")
+    code, _, err = chronograd("run", "./leaves", *QUICK)
+    assert code == 2
+    assert "import failed: ExitError: os._exit(0) was called" in err
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if global_step == 15: os.fork()",
+        "if global_step == 15 and not os.fork(): raise ValueError('the child')",
+        "if global_step == 15 and not os.fork(): os._exit(0)",
+    ],
+)
+def test_a_fork_that_goes_on_records_nothing(tmp_path, body):
+    write_submission(tmp_path, body, "leaves")
+    done = command(tmp_path, "./leaves")
+    assert done.returncode == 0, done.stderr
+    found = events(tmp_path)
+    assert [event["sequence"] for event in found] == [*range(len(found))]
+    assert len({event["row"]["global_step"] for event in found if event["event"] == "row"}) == sum(
+        event["event"] == "row" for event in found
+    )
+    assert [event["event"] for event in found].count("attempt_ended") == 1
+    assert done.stdout.count("Records in out") == 1
