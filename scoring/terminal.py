@@ -38,15 +38,15 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
     scope = board.results.scope
     title = f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}"
     table = _table(title)
-    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("rank", justify="right", overflow="fold")
     table.add_column("submission", overflow="fold", min_width=NARROWEST)
     is_open = board.uncertainty.is_open
     intervals = ["95% interval", *["sampling alone"] * is_open, "P(rank)"]
     columns = ["score", *(intervals if board.repeated else [])]
     columns += ["frozen"] * (board.reference is not None)
     columns += ["time ratio", "official"] * (speedups is not None)
-    for name in (*columns, "hours"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in (*columns, "hours"):  # folded where the terminal is narrow, so that names stay
+        table.add_column(name, justify="right", overflow="fold")
     if board.repeated:
         resampled = board.uncertainty.resampled
         table.caption = f"P(rank): the share of boards resampled from {resampled} with this rank"
