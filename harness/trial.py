@@ -150,7 +150,8 @@ class _Trial:
             if clock.seconds > deadline:
                 return Status.PRUNED
             if self._evaluate(last):
-                self.control.save_final(calls.step, calls.snapshot())
+                if self.ranks.rank == 0:
+                    self.control.save_final(calls.step, calls.snapshot())
                 return Status.REACHED
             if not self._finite_lately():
                 return Status.DIVERGED

@@ -127,9 +127,14 @@ def load(file: IO[bytes], known: Known, device: str | None = None) -> dict[str, 
 
     Returns:
         What `put_back` takes; its "state" and "contents" are those of `dump`.
+
+    Raises:
+        ValueError: The model has other modules or tensors than the one that was saved.
     """
     content = torch.load(file, map_location=device, weights_only=True)
     loaded: dict[str, Any] = _Unpickler(content["objects"], content["storages"], known).load()
+    if different := loaded["contents"].keys() ^ known.contents().keys():
+        raise ValueError(f"the model is another one: {', '.join(sorted(different)[:3])}")
     return loaded
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import pickle
 import shutil
 import stat
 from dataclasses import replace
@@ -11,8 +12,11 @@ import torch
 
 import workloads
 from harness.attempt import Attempt, run_attempt
+from harness.checkpoint import pickling
 from harness.checkpoint.authentication import KEY_FILE, Place, key_of_tree
-from harness.checkpoint.snapshot import read_weights
+from harness.checkpoint.snapshot import Snapshot, read_weights
+from harness.checkpoint.storage import storage
+from harness.checkpoint.store import Store
 from tests.harness.test_resume import CutOffError, assert_same_rows, cut_off_after, spec_of
 
 KEY = bytes(range(32))
@@ -194,6 +198,52 @@ def test_the_weights_of_a_trial_that_reached_its_goal_are_kept(tmp_path):
     ours = {f"validation/{name}": value for name, value in metrics.items()}
     assert ours.items() <= result.rows[-1].metrics.items()
     assert read_weights(place_of(tmp_path, key=bytes(32))) is None
+
+
+class CannotComeBack:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+@pytest.mark.parametrize("fault", ["other model", "class", "memory"])
+def test_a_checkpoint_that_cannot_be_read_is_not_the_submissions_fault(
+    tmp_path, spec, whole, monkeypatch, fault
+):
+    place = place_of(tmp_path)
+    interrupt(spec, place)
+    if fault == "other model":
+        held = pickling.Known.contents
+        monkeypatch.setattr(pickling.Known, "contents", lambda known: {**held(known), "x": 1})
+    elif fault == "class":
+        broken = {"objects": pickle.dumps(CannotComeBack()), "storages": []}
+        for step in (19, 20):
+            Store(place).save(step, "state", lambda file: torch.save(broken, file))
+    else:
+
+        def out_of_memory(*_args, **_keywords):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        monkeypatch.setattr(torch, "load", out_of_memory)
+    said = []
+    control = Attempt(lambda *event: said.append(event), place_of(tmp_path, attempt=2))
+    result = run_attempt(workloads.get, spec, control)
+    reasons = [what for kind, what in said if kind == "not_restored"]
+    assert len(reasons) == 2
+    assert all("cannot be read: " in what and "\n" not in what for what in reasons)
+    assert_same_rows(whole, result)
+
+
+@pytest.mark.parametrize("where", ["write", "compare", "put"])
+def test_whatever_fails_at_a_save_is_said_once(tmp_path, spec, whole, monkeypatch, where):
+    def fail(*_args, **_keywords):
+        raise MemoryError
+
+    owner = type(storage(str(tmp_path))) if where == "put" else Snapshot
+    monkeypatch.setattr(owner, where, fail)
+    said, result = run(spec, place_of(tmp_path))
+    assert [kind for kind, _ in said] == ["not_resumable"]
+    assert_same_rows(whole, result)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 SUBMISSION = """
