@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
-from harness.exits import end_fork, recorded
+from harness.exits import end_fork
 from harness.ranks import Meeting, Ranks, join
 from harness.signals import interrupted
 from scoring.records import (
@@ -229,8 +229,7 @@ def _run(
             return TrialResult(status=Status.INTERRUPTED, environment=facts)
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
     control.loaded()
-    with recorded():
-        result = run_trial(spec, workload, loaded, clock, control, ranks, record)
+    result = run_trial(spec, workload, loaded, clock, control, ranks, record)
     return replace(result, environment=facts)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import queue
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness import timers
 from harness.check import MakeWorkloads, findings
 from harness.finding import Finding
 from harness.ranks import Meeting, join
@@ -47,7 +47,7 @@ def findings_of(
     ended: set[int] = set()
     shown, deadline = 0, float("inf")
     try:
-        while len(ended) < processes and time.monotonic() < deadline:
+        while len(ended) < processes and timers.monotonic() < deadline:
             try:
                 rank, finding = channel.get(timeout=0.2)
             except queue.Empty:
@@ -57,14 +57,14 @@ def findings_of(
                     found[rank].append(Finding("trains", str(place), False, what, "see its output"))
                 ended |= dead
                 if dead:
-                    deadline = min(deadline, time.monotonic() + GRACE)
+                    deadline = min(deadline, timers.monotonic() + GRACE)
                 continue
             if finding is None:
                 ended.add(rank)
                 continue
             found[rank].append(finding)
             if not finding.passed:
-                deadline = min(deadline, time.monotonic() + GRACE)
+                deadline = min(deadline, timers.monotonic() + GRACE)
             elif shown < min(map(len, found)):
                 yield _worst([of_rank[shown] for of_rank in found])
                 shown += 1

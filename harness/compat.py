@@ -25,6 +25,7 @@ from types import ModuleType
 
 from harness import timers as timers  # before any submission is imported
 from harness.standins.absent import AbsentModule
+from scoring.files import is_hidden
 
 PACKAGE = "_submission"
 FILE_VARIABLE = "CHRONOGRAD_SUBMISSION"  # where processes that it starts read which file it is
@@ -240,7 +241,11 @@ def _place(folder: Path, name: str, *, namespaces: bool = True) -> Path | None:
 
 def _folders_below(folder: Path) -> list[Path]:
     """Every folder in a folder: those near it first, else by name."""
-    found = [place for place in folder.rglob("*") if place.is_dir()]
+    found = [
+        place
+        for place in folder.rglob("*")
+        if place.is_dir() and not any(map(is_hidden, place.relative_to(folder).parts))
+    ]
     return sorted(found, key=lambda place: (len(place.parts), place))
 
 

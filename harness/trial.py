@@ -29,6 +29,7 @@ from harness.calls import InputQueue, SubmissionCalls
 from harness.checkpoint.pickling import load
 from harness.clock import Clock
 from harness.control import Control, ControlError
+from harness.exits import recorded
 from harness.integrity import Unrecorded
 from harness.outcome import describe_error, failure_of, peak_memory
 from harness.ranks import Ranks, bare
@@ -68,7 +69,8 @@ def run_trial(
     """
     trial = _Trial(spec, workload, submission, clock, control, ranks, record)
     try:
-        with cudnn_benchmark(workload.cudnn_benchmark), contextlib.closing(trial.calls):
+        settings = cudnn_benchmark(workload.cudnn_benchmark)
+        with recorded(), settings, contextlib.closing(trial.calls):
             trial.set_up()
             return trial.result(trial.train())
     except BaseException as error:

@@ -5,17 +5,16 @@ import os
 import subprocess
 import sys
 
-import pytest
-
 from tests.fixtures.faults import RULESET, write_submission
 
 QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--max-steps", "30", "--out", "out")
-LEAVES = {
-    "thread": "if global_step == 3: import threading;"
-    " threading.Thread(target=time.sleep, args=(600,)).start()",
-    "process": "if global_step == 3: import multiprocessing as m;"
-    " m.get_context('fork').Process(target=time.sleep, args=(600,)).start()",
-}
+LEAVES = """if global_step == 3:
+        import multiprocessing, threading
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,)).start()"""
+FORKS = """if global_step == 5 and not os.fork(): os._exit(0)
+    if global_step == 10 and not os.fork(): raise ValueError('the child')
+    if global_step == 15: os.fork()"""
 
 
 def command(folder, *arguments):
@@ -31,9 +30,8 @@ def events(folder):
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize("kind", LEAVES)
-def test_what_a_submission_leaves_running_does_not_keep_the_command_alive(tmp_path, kind):
-    write_submission(tmp_path, LEAVES[kind], "leaves")
+def test_what_a_submission_leaves_running_does_not_keep_the_command_alive(tmp_path):
+    write_submission(tmp_path, LEAVES, "leaves")
     done = command(tmp_path, "./leaves")
     assert done.returncode == 0, done.stderr
     assert "Records in out" in done.stdout
@@ -51,6 +49,13 @@ def test_os_exit_is_a_recorded_failure_and_has_an_exit_code(chronograd, tmp_path
     assert (ending["event"], ending["failure"]) == ("attempt_ended", "submission_error")
 
 
+def test_a_check_says_that_os_exit_was_called(chronograd, tmp_path):
+    write_submission(tmp_path, "if global_step == 1: os._exit(0)", "leaves")
+    code, out, _ = chronograd("check", "./leaves")
+    assert code == 1
+    assert "os._exit(0) was called" in out
+
+
 def test_os_exit_at_import_is_one_line(chronograd, tmp_path):
     file = write_submission(tmp_path, "pass", "leaves") / "submission.py"
     file.write_text("import os\nos._exit(0)\n")
@@ -59,16 +64,8 @@ def test_os_exit_at_import_is_one_line(chronograd, tmp_path):
     assert "import failed: ExitError: os._exit(0) was called" in err
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "if global_step == 15: os.fork()",
-        "if global_step == 15 and not os.fork(): raise ValueError('the child')",
-        "if global_step == 15 and not os.fork(): os._exit(0)",
-    ],
-)
-def test_a_fork_that_goes_on_records_nothing(tmp_path, body):
-    write_submission(tmp_path, body, "leaves")
+def test_a_fork_that_goes_on_records_nothing(tmp_path):
+    write_submission(tmp_path, FORKS, "leaves")
     done = command(tmp_path, "./leaves")
     assert done.returncode == 0, done.stderr
     found = events(tmp_path)
