@@ -198,10 +198,12 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, pickled: bytes, storages: list[torch.Tensor], known: Known) -> None:
         super().__init__(io.BytesIO(pickled))
         self._known = known
-        # cloned, as those of a file cannot be resized
-        self._storages = [
-            (s.clone() if s.device.type == "cpu" else s).untyped_storage() for s in storages
-        ]
+        self._storages: list[UntypedStorage] = []
+        while storages:  # one by one, as they are large
+            loaded = storages.pop(0)
+            if loaded.device.type == "cpu":
+                loaded = loaded.clone()  # those of a file cannot be resized
+            self._storages.append(loaded.untyped_storage())
 
     def persistent_load(self, name: Any) -> Any:
         """What a reference stands for."""

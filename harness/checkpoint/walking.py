@@ -27,7 +27,7 @@ _BY_NAME = (
     torch.dtype, torch.device, torch.layout, torch.memory_format, TypedStorage, UntypedStorage,
     pathlib.PurePath,
 )  # fmt: skip
-_COMPILERS = ("triton", "torch._dynamo", "torch._inductor", "torch.jit")
+_COMPILERS = ("triton", "torch._dynamo", "torch._inductor")
 _COMPILED_FROM = "_torchdynamo_orig_callable"  # an attribute of what torch.compile returns
 _OF_FUNCTIONS = ("__self__", "__func__", "__defaults__", "__kwdefaults__")
 _HASHED_BY_ADDRESS: tuple[Any, ...] = (object.__hash__, torch.Tensor.__hash__)
