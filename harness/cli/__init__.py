@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,6 +71,9 @@ def main() -> None:
 
 
 def _run() -> None:
+    cache = os.environ.get("CHRONOGRAD_CACHE", "~")
+    if not cache.startswith("~"):  # a submission may change the working directory
+        os.environ["CHRONOGRAD_CACHE"] = str(Path(cache).absolute())
     debug = "--debug" in sys.argv
     with unfailing(console), stoppable():
         try:

@@ -70,6 +70,12 @@ def test_relative_paths_are_from_where_the_command_was_given(chronograd, tmp_pat
     assert "Records in out" in out.splitlines()
 
 
+def test_a_relative_cache_is_from_where_the_command_was_given(chronograd, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHRONOGRAD_CACHE", "cache")
+    chronograd("workloads")
+    assert os.environ["CHRONOGRAD_CACHE"] == str(tmp_path / "cache")
+
+
 @pytest.fixture
 def homeless(monkeypatch):
     """A user without HOME and without an entry in the password file, as in a container."""
