@@ -1,5 +1,7 @@
 """Checkpoints: only a trial's own are opened, and one that cannot be kept never harms a trial."""
 
+import io
+import json
 import math
 import os
 import pickle
@@ -9,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rich.console import Console
 
 import workloads
 from harness.attempt import Attempt, run_attempt
@@ -17,7 +20,12 @@ from harness.checkpoint.authentication import KEY_FILE, Place, key_of_tree
 from harness.checkpoint.snapshot import Snapshot, read_weights
 from harness.checkpoint.storage import storage
 from harness.checkpoint.store import Store
+from harness.progress import PlainProgress
+from harness.sweep import run_sweep
+from scoring.records import Failure, Status, TrialResult
+from tests.fixtures.sweeps import Script, make_row, plan_toys
 from tests.harness.test_resume import CutOffError, assert_same_rows, cut_off_after, spec_of
+from tests.harness.test_track import WHERE
 
 KEY = bytes(range(32))
 
@@ -244,6 +252,34 @@ def test_whatever_fails_at_a_save_is_said_once(tmp_path, spec, whole, monkeypatc
     assert [kind for kind, _ in said] == ["not_resumable"]
     assert_same_rows(whole, result)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def forge_and_try_again(driver, spec):
+    """The first attempt is lost; somebody changes its checkpoints before the second one."""
+    driver.started(spec, WHERE)
+    driver.measured(spec, make_row(10))
+    first = driver.checkpoints(spec)
+    driver.lost(spec, Failure.WORKER_LOST, "gone", "")
+    driver.started(spec, WHERE)
+    assert driver.checkpoints(spec) == replace(first, attempt=first.attempt + 1)
+    driver.take(spec, "not_restored", "the checkpoint of step 10 does not verify")
+    driver.take(spec, "not_resumable", "no space is left")
+    driver.measured(spec, make_row(10))
+    driver.ended(spec, TrialResult(status=Status.OUT_OF_TIME, submission_seconds=25.0))
+
+
+def test_a_restart_from_scratch_is_recorded_and_said(tmp_path):
+    console = Console(file=io.StringIO(), soft_wrap=True)
+    script = Script(forge_and_try_again)
+    run_sweep(plan_toys("a"), tmp_path, script, PlainProgress(console, rows=True))
+    events = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
+    reasons = {event["event"]: event["reason"] for event in events if "reason" in event}
+    assert reasons["attempt_not_restored"] == "the checkpoint of step 10 does not verify"
+    assert reasons["attempt_not_resumable"] == "no space is left"
+    said = console.file.getvalue()
+    assert "does not resume from a checkpoint: the checkpoint of step 10 does not verify" in said
+    assert "cannot be checkpointed: no space is left" in said
+    assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
 
 
 SUBMISSION = """
