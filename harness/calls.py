@@ -71,7 +71,7 @@ class SubmissionCalls:
         step: The number of calls of `update_params`.
         eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
         train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
-        work: The training work of the last call.
+        work: Counts the training work of each call.
         known: What a resumed process has again; once initialised.
     """
 

@@ -32,14 +32,16 @@ class TrainingWork:
 
     Attributes:
         hook: What watches the model.
+        in_model_fn: Whether a pass through the model is part of `model_fn`, which counts it.
     """
 
     def __init__(self, workload: Workload, spec: TrialSpec, ranks: Ranks) -> None:
-        self._workload, self._ranks = workload, ranks
+        self._workload_fn, self._ranks = workload.model_fn, ranks
+        self._padding = workload.padding_rows
         self._unit = spec.batch_size or workload.train_batch_size
         self._is_charged = spec.clock == "steps"
         self._examples = 0  # in the current call, in this process
-        self._in_model_fn = False
+        self.in_model_fn = False
         self.hook = ForwardHook(self)
 
     def begin(self) -> None:
@@ -64,14 +66,13 @@ class TrainingWork:
 
     def model_fn(self, *args: Any, **kwargs: Any) -> Any:
         """The workload's `model_fn`, which returns logits [B, ...]; counts their examples."""
-        self._in_model_fn = True
+        self.in_model_fn = True
         try:
-            returned = self._workload.model_fn(*args, **kwargs)
+            returned = self._workload_fn(*args, **kwargs)
         finally:
-            self._in_model_fn = False
-        mode = kwargs["mode"] if "mode" in kwargs else next(iter(args[3:4]), None)
-        if mode is ForwardPassMode.TRAIN:
-            self._add(_first_tensor(returned))
+            self.in_model_fn = False
+        if (args[3] if len(args) > 3 else kwargs.get("mode")) is ForwardPassMode.TRAIN:
+            self._add(_first_tensor(returned[0]))
         return returned
 
     def watch(self, model: nn.Module) -> None:
@@ -80,15 +81,13 @@ class TrainingWork:
 
     def forward(self, module: nn.Module, output: Any) -> None:
         """Counts one forward pass that did not go through `model_fn`."""
-        if self._in_model_fn:
-            return
         logits = _first_tensor(output)
         if module.training or (logits is not None and logits.requires_grad):
             self._add(logits)
 
     def _add(self, logits: torch.Tensor | None) -> None:
         if logits is not None:
-            self._examples += max(0, logits.shape[0] - self._workload.padding_rows)
+            self._examples += max(0, len(logits) - self._padding)
 
 
 class ForwardHook:
@@ -99,7 +98,7 @@ class ForwardHook:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         """Counts the pass."""
-        if self._work is not None:
+        if self._work is not None and not self._work.in_model_fn:
             self._work.forward(module, output)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ForwardHook:
@@ -111,6 +110,8 @@ class ForwardHook:
 
 def _first_tensor(output: Any) -> torch.Tensor | None:
     """The first tensor [B, ...] in what a model returned."""
-    while isinstance(output, (tuple, list, Mapping)) and output:
+    while not isinstance(output, torch.Tensor):
+        if not (isinstance(output, (tuple, list, Mapping)) and output):
+            return None
         output = next(iter(output.values() if isinstance(output, Mapping) else output))
-    return output if isinstance(output, torch.Tensor) and output.dim() else None
+    return output if output.dim() else None

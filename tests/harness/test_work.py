@@ -2,14 +2,13 @@
 
 import copy
 import threading
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import workloads
-from harness.attempt import Attempt, run_attempt
+from harness.attempt import run_attempt
 from harness.clock import StepClock
 from harness.ranks import Ranks
 from harness.spec import ForwardPassMode
@@ -348,33 +347,3 @@ def test_the_examples_of_nested_outputs_are_counted():
         model(next(queue)["inputs"])
 
     assert run_steps(training(step), Nested(FakeTime()), max_steps=5).work == 10
-
-
-def test_a_checkpoint_from_before_work_was_counted_continues_by_its_steps(tmp_path):
-    spec = spec_of("adamw", "diabetes")
-    whole = run_attempt(workloads.get, spec)
-
-    class Old(Attempt):
-        def restore(self, until):
-            state = super().restore(until)
-            if state is not None:
-                del state["work"]
-                for row in state["rows"]:
-                    del row["work"]
-            return state
-
-    class Cut(BaseException):
-        pass
-
-    def cut(kind, payload):
-        if kind == "row" and payload.global_step > 12:
-            raise Cut
-
-    with pytest.raises(Cut):
-        run_attempt(workloads.get, spec, Attempt(cut, str(tmp_path)))
-    again = run_attempt(workloads.get, spec, Old(checkpoints=str(tmp_path)))
-    assert [row.work for row in again.rows] == [None, None, 13, 19, 24]
-    assert [replace(row, work=None) for row in again.rows] == [
-        replace(row, work=None) for row in whole.rows
-    ]
-    assert again.work == whole.work == 24
