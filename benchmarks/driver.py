@@ -34,9 +34,8 @@ from harness.driver import Driver
 from harness.ledger import FILE, Ledger
 from harness.plan import Experiment, PlannedSubmission, PlannedWorkload
 from harness.pruner import Pruner
-from harness.restore import restore_folders
 from harness.status import read_status
-from harness.sweep import run_sweep
+from harness.sweep import _read_what_is_left, run_sweep
 from harness.watchers import Watchers
 from scoring import rulesets
 from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec
@@ -214,13 +213,11 @@ def resume(out: Path) -> None:
         with Ledger(out):
             pass
 
-    def left() -> None:
-        experiment.left(out, Pruner(experiment, out))
-
     steps: dict[str, Callable[[], object]] = {
-        "Ledger()": driver, "restore_folders()": lambda: restore_folders(out, experiment),
-        "Pruner() + left": left, "status": lambda: read_status(out).to_plain(),
-    }  # fmt: skip
+        "Ledger()": driver,
+        "what is left": lambda: _read_what_is_left(experiment, out, Pruner(experiment)),
+        "status": lambda: read_status(out).to_plain(),
+    }
     for name, step in steps.items():
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins again at VmRSS

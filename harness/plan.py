@@ -257,7 +257,11 @@ def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
 def _is_done(folder: Path) -> bool:
     if not (folder / "trial.json").is_file():
         return False
-    _, result = read_trial(folder)
+    return has_ended(read_trial(folder)[1])
+
+
+def has_ended(result: TrialResult) -> bool:
+    """Whether a trial ended by itself: it was neither pruned nor cut off."""
     return result.status is not Status.PRUNED and not will_run_again(result)
 
 

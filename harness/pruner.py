@@ -70,10 +70,10 @@ class Pruner:
 
     Args:
         experiment: The plan; scores are over its workloads and submissions.
-        out: Its results tree: what has ended there is known.
+        out: Its results tree: what has ended there is known. None where it is learned later.
     """
 
-    def __init__(self, experiment: Experiment, out: Path) -> None:
+    def __init__(self, experiment: Experiment, out: Path | None = None) -> None:
         self._rows = {name: number for number, name in enumerate(experiment.submissions)}
         self._columns = {name: number for number, name in enumerate(experiment.workloads)}
         self._held_out = {
@@ -95,7 +95,7 @@ class Pruner:
         self._done: set[str] = set()  # trials that ended by themselves
         self._pruned: dict[str, float] = {}  # at this second
         for spec in experiment.specs():
-            if (trial_folder(out, spec) / "trial.json").is_file():
+            if out is not None and (trial_folder(out, spec) / "trial.json").is_file():
                 self.learn(*read_trial(trial_folder(out, spec)))
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:

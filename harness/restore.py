@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.ledger import Reader
-from scoring.records import EvalRow, RecordError, TrialResult, result_from_plain, row_from_plain
-from scoring.tree import read_ending, trial_folder, write_trial
+from scoring.records import (
+    EvalRow,
+    RecordError,
+    TrialResult,
+    TrialSpec,
+    result_from_plain,
+    row_from_plain,
+)
+from scoring.tree import read_trial, trial_folder, write_trial
 
 if TYPE_CHECKING:
     from harness.plan import Experiment
@@ -17,39 +24,57 @@ if TYPE_CHECKING:
 _FIELDS = {field.name for field in fields(TrialResult)}
 
 
-def restore_folders(out: Path, experiment: Experiment) -> list[str]:
-    """Writes the folder of every trial of the plan whose end only the ledger has.
+def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, TrialResult, bool]]:
+    """The results of all trials of the plan that have ended, each read once.
 
-    Returns:
-        The names of these trials.
+    Where a trial's folder is missing, damaged, or of an earlier attempt than the ledger has an end
+    of, it is written again from the ledger.
+
+    Yields:
+        The trial, its result, and whether its folder was written again.
+
+    Raises:
+        RecordError: A folder is damaged, and the ledger has no end of its trial.
     """
-    specs = {spec.name: spec for spec in experiment.specs()}
-    ends: dict[str, int] = {}  # the attempt that ended, of trials that did not begin again
+    ends = _ends(out)
+    late: dict[str, TrialSpec] = {}
+    for spec in experiment.specs():
+        found = _read(trial_folder(out, spec), may_be_damaged=spec.name in ends)
+        if (found.attempts if found else 0) < ends.get(spec.name, 0):
+            late[spec.name] = spec
+        elif found:
+            yield spec, found, False
+    for name, result in _results(out, {name: ends[name] for name in late}) if late else ():
+        spec = late.pop(name)
+        write_trial(out, spec, result)
+        yield spec, result, True
+    for spec in late.values():  # the ledger lacks some of their rows
+        found = _read(trial_folder(out, spec), may_be_damaged=False)
+        if found:
+            yield spec, found, False
+
+
+def _ends(out: Path) -> dict[str, int]:
+    """The attempt that ended, of every trial that did not begin again afterwards."""
+    ends: dict[str, int] = {}
     for event in Reader(out).news(kinds=("attempt_ended", "attempt_started")):
         if event["event"] == "attempt_ended" and "rows" in event:
             ends[event["trial"]] = event["attempt"]
         elif event["event"] == "attempt_started":
             ends.pop(event["trial"], None)
-    needed = {
-        name: attempt
-        for name, attempt in ends.items()
-        if name in specs and _attempts(trial_folder(out, specs[name])) < attempt
-    }
-    restored = []
-    for name, result in _results(out, needed) if needed else ():
-        write_trial(out, specs[name], result)
-        restored.append(name)
-    return restored
+    return ends
 
 
-def _attempts(folder: Path) -> int:
-    """How many attempts the records in a trial's folder count; 0 where there are none."""
+def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:
+    """The result in a trial's folder; None where there is none, or a damaged one."""
     if not (folder / "trial.json").is_file():
-        return 0
+        return None
     try:
-        return read_ending(folder)[1].attempts
+        return read_trial(folder)[1]
     except RecordError:
-        return 0
+        if not may_be_damaged:
+            raise
+        return None
 
 
 def _results(out: Path, needed: dict[str, int]) -> Iterator[tuple[str, TrialResult]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness.driver import MAX_ATTEMPTS, Driver, Summary
 from harness.head import HeadLostError
 from harness.ledger import Ledger, writing
-from harness.restore import restore_folders
+from harness.restore import read_back
 from harness.trial_queue import Order
 from harness.watchers import Watcher, Watchers
 from scoring.records import TrialSpec
@@ -18,6 +18,7 @@ from scoring.tree import remove_half_written
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.limits import Limits
     from harness.plan import Experiment
+    from harness.pruner import Pruner
 
 
 class Executor(Protocol):
@@ -70,19 +71,18 @@ def run_sweep(
     watcher = Watchers([watcher])
     with Ledger(out) as book:
         remove_half_written(out)
-        with writing(out):
-            experiment.write(out)
-            restored = restore_folders(out, experiment)
         if book.notice:
             watcher.told(None, book.notice)
-        if restored:
-            watcher.told(None, f"{len(restored)} trials' folders were written from the ledger")
         pruner = None
         if pruning:
             from harness.pruner import Pruner
 
-            pruner = Pruner(experiment, out)
-        left = experiment.left(out, pruner)
+            pruner = Pruner(experiment)
+        with writing(out):
+            experiment.write(out)
+            left, restored = _read_what_is_left(experiment, out, pruner)
+        if restored:
+            watcher.told(None, f"{restored} trials' folders were written from the ledger")
         driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order, limits)
         watcher.planned(experiment, out, left)
         try:
@@ -94,3 +94,23 @@ def run_sweep(
             driver.interrupt()
             raise
         return driver.summary()
+
+
+def _read_what_is_left(
+    experiment: Experiment, out: Path, pruner: Pruner | None
+) -> tuple[list[TrialSpec], int]:
+    """The trials that are left, and how many folders were written again from the ledger.
+
+    Tells the pruner of all others.
+    """
+    from harness.plan import has_ended
+
+    done, restored = set(), 0
+    for spec, result, again in read_back(out, experiment):
+        restored += again
+        if pruner is not None:
+            pruner.learn(spec, result)
+        if has_ended(result):
+            done.add(spec.name)
+    is_done = pruner.is_done if pruner is not None else lambda spec: spec.name in done
+    return [spec for spec in experiment.specs() if not is_done(spec)], restored
