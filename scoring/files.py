@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import os
 import stat
 import zlib
@@ -185,19 +186,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _MOST_DIGITS + 1 or _overflows(digits):
+    if len(digits) >= _MOST_DIGITS and (len(digits) > _MOST_DIGITS + 1 or _overflows(digits)):
         raise ValueError(f"has a number of {len(digits)} digits, more than a 64-bit float holds")
     return int(digits)
 
 
 def _float(digits: str) -> float:
-    if _overflows(digits):
+    value = float(digits)
+    if math.isinf(value):
         raise ValueError(f"has the number {digits[:20]}, more than a 64-bit float holds")
-    return float(digits)
+    return value
 
 
 def _overflows(digits: str) -> bool:
-    return float(digits) in (float("inf"), float("-inf"))
+    return math.isinf(float(digits))
 
 
 def _no_number(constant: str) -> NoReturn:
