@@ -1,13 +1,10 @@
 """What the driver of a large sweep costs: each operation, resuming, and `chronograd status`.
 
     python -m benchmarks.driver [--trials 1000 5000 20000] [--concurrent 1000] [--rows 10]
-    python -m benchmarks.driver --stream 2000 [--minutes 2]
 
-The first form runs whole sweeps with exact pruning, in simulated time: trials are played from a
-list of their times, everything else is the real driver, with its ledger synced to the disk. Plans
-are those of AlgoPerf's v0.5 competition (14 workloads, 5 studies of 5 trials) with more
-submissions. The second form measures what one driver takes in from Ray: as many streams as trials,
-a row per minute and a sign of life every 5 s in each.
+It runs whole sweeps with exact pruning, in simulated time: trials are played from a list of their
+times, everything else is the real driver, with its ledger synced to the disk. Plans are those of
+AlgoPerf's v0.5 competition (14 workloads, 5 studies of 5 trials) with more submissions.
 """
 
 from __future__ import annotations
