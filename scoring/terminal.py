@@ -94,9 +94,10 @@ def times_table(board: Leaderboard) -> Table:
     if scope.clock == "steps":
         unit = f"seconds on the step clock, which charges {board.results.charged}"
     table = _table(None)
+    pruned = any(s.cells[w].pruned for s in board.standings for w in scope.scored)
+    stopped = "> stopped early, since it could not count any more; " if pruned else ""
     table.caption = (
-        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; "
-        "> stopped early, since it could not count with this time or more; † does not count "
+        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; {stopped}† does not count "
         f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
         "reached the target"
     )
