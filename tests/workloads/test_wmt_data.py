@@ -280,8 +280,9 @@ lengths_of_pairs = st.lists(
 def test_rows_are_filled_greedily(lengths):
     counts = fill_rows(np.array(lengths), 12).tolist()
     expected, used = [0], [0, 0]
-    for pair in lengths:
-        if used[0] + pair[0] > 12 or used[1] + pair[1] > 12:
+    for number, pair in enumerate(lengths):
+        starts_group = number > 0 and number % 12 == 0
+        if starts_group or used[0] + pair[0] > 12 or used[1] + pair[1] > 12:
             expected.append(0)
             used = [0, 0]
         expected[-1] += 1
