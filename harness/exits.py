@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-GRACE_SECONDS = 5.0  # for what runs at the end of a process
+GRACE_SECONDS = 10.0  # for what runs at the end of a process
 
 _exit_now = os._exit
 
