@@ -1,0 +1,118 @@
+"""How many trials one driver listens to: streams of Ray that say what trials say, and nothing else.
+
+    python -m benchmarks.streams [--trials 2000] [--seconds 100]
+
+Each sends a sign of life every 5 s and a row per minute. Printed is what came in the second half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import numpy as np
+import ray
+
+import workloads
+from benchmarks.driver import plan
+from harness.cluster import Cluster
+from harness.driver import Driver
+from harness.ledger import Ledger
+from harness.running import Running
+from harness.watchers import Watchers
+from scoring.records import EvalRow, TrialSpec
+
+PROCESSES = 4
+
+
+class Talkers:
+    """Many trials in one process."""
+
+    async def run(self, number: int) -> AsyncIterator[tuple[str, Any]]:
+        """What one of them says; the total time of a row is when it was sent."""
+        rng = random.Random(number)
+        yield ("started", {"node": "n", "host": "h", "pid": 1})
+        yield ("loaded", None)
+        await asyncio.sleep(rng.uniform(0, 5))
+        due = rng.uniform(0, 60)
+        for second in itertools.count(5, 5):
+            await asyncio.sleep(5)
+            if second < due:
+                yield ("beat", second)
+                continue
+            due += 60
+            times = {"cpu_seconds": 1.0, "eval_seconds": 0.0, "logging_seconds": 0.0}
+            yield (
+                "row",
+                EvalRow(
+                    global_step=second, submission_seconds=float(second), **times,
+                    total_seconds=time.time(), metrics={"validation/loss": 1.5},
+                ),
+            )  # fmt: skip
+
+
+class Late:
+    """A watcher that notes how long rows were under way."""
+
+    def __init__(self) -> None:
+        self.delays: list[float] = []
+
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A row was recorded."""
+        self.delays.append(time.time() - row.total_seconds)
+
+    def started(self, spec: TrialSpec) -> None:
+        """Nothing to note."""
+
+
+def main() -> None:
+    """Prints rows per second, their delay, and the driver's share of a core."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=100.0)
+    options = parser.parse_args()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    kind: Any = ray.remote(Talkers)
+    actors = [kind.options(max_concurrency=options.trials).remote() for _ in range(PROCESSES)]
+    stream = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
+    team: Any = SimpleNamespace(followers=[], node=None)
+    specs = list(itertools.islice(plan(2 * options.trials + 1000).specs(), options.trials))
+    late = Late()
+    with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder)) as book:
+        driver = Driver(book, Path(folder), Watchers([late]), specs, None, 3)  # type: ignore[list-item]
+        cluster = Cluster(workloads.get)
+        running = {
+            actors[number % PROCESSES].run.options(**stream).remote(number): Running(
+                team, spec, float("inf")
+            )
+            for number, spec in enumerate(specs)
+        }
+        for _ in range(2):
+            late.delays.clear()
+            began, used = time.monotonic(), time.process_time()
+            while time.monotonic() - began < options.seconds / 2:
+                cluster._listen([], running, driver)
+        seconds, cpu = time.monotonic() - began, time.process_time() - used
+        rows = np.array(late.delays or [np.nan])
+        print(
+            f"{options.trials} trials: {len(rows) / seconds:.1f} rows per second (due "
+            f"{options.trials / 60:.1f}), recorded {np.median(rows):.2f} s after they were sent "
+            f"(median; 99% {np.percentile(rows, 99):.2f}, slowest {rows.max():.2f}); the driver "
+            f"used {cpu / seconds:.0%} of a core"
+        )
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
