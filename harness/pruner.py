@@ -22,7 +22,7 @@ from scoring.pruning import (
     prove,
 )
 from scoring.records import Status, TrialResult, TrialSpec
-from scoring.tree import read_trial, trial_folder
+from scoring.tree import read_ending, read_trial, trial_folder
 
 _OfStudies = list[list[list[float]]]  # by submission, column of the part, and study
 
@@ -96,18 +96,14 @@ class Pruner:
         self._pruned: dict[str, float] = {}  # at this second
         for spec in experiment.specs():
             if out is not None and (trial_folder(out, spec) / "trial.json").is_file():
-                self.learn(*read_trial(trial_folder(out, spec)))
+                self.learn(*_read(trial_folder(out, spec)))
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:
         """A trial has ended, unless it was cut off and will run again when the sweep is resumed."""
         place = self._place(spec)
-        met = [
-            row.submission_seconds
-            for row in result.rows
-            if spec.goal.met_by(row.metrics.get(spec.goal_column, math.nan))
-        ]
-        if met:
-            self._bounds.low[place] = self._bounds.high[place] = met[0]
+        met = _met_at(spec, result)
+        if met is not None:
+            self._bounds.low[place] = self._bounds.high[place] = met
         elif result.status is Status.PRUNED:
             if result.submission_seconds > 0:
                 self._bounds.low[place] = after(result.submission_seconds)
@@ -192,3 +188,21 @@ def _rules_of(columns: list[int], held_out: Mapping[int, int], r_max: float) -> 
     number = {column: n for n, column in enumerate(columns)}
     own = {number[v]: number[w] for v, w in held_out.items() if v in number}
     return Rules(own, r_max)
+
+
+def _read(folder: Path) -> tuple[TrialSpec, TrialResult]:
+    """A trial that has ended, without its evaluations where the goal ends it: 20,000 take long."""
+    spec, ending, _ = read_ending(folder)
+    return (spec, ending) if spec.until == "validation" else read_trial(folder)
+
+
+def _met_at(spec: TrialSpec, result: TrialResult) -> float | None:
+    """The second at which a trial met its validation goal; None where it did not."""
+    if spec.until == "validation":  # it ended there and then
+        return result.submission_seconds if result.status is Status.REACHED else None
+    met = (
+        row.submission_seconds
+        for row in result.rows
+        if spec.goal.met_by(row.metrics.get(spec.goal_column, math.nan))
+    )
+    return next(met, None)
