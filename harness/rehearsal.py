@@ -68,12 +68,13 @@ class Recorder(Attempt):
             raise CutOffError
 
     def save(self, step: int, snapshot: Snapshot) -> None:
-        """Keeps a checkpoint, once it was read back and compared, and its size."""
+        """Keeps a checkpoint and its size; reads it back where the trial is to be cut off."""
         file = io.BytesIO()
         try:
             snapshot.write(file)
-            file.seek(0)
-            snapshot.compare(file)
+            if self._cut_at is not None:  # it is what the trial resumes from
+                file.seek(0)
+                snapshot.compare(file)
             if self._measures:  # without what grows with the trial's records
                 own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
                 dump(own, submission_part := io.BytesIO(), snapshot.known)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scoring.records import Goal, RecordError, read_json
 from scoring.results import Judged
@@ -47,7 +47,7 @@ class Experiment(BaseModel):
         clock: "wall", or "steps" where training work was charged and nothing was measured.
         seed: The one that all others come from.
         studies: How many of each submission and workload.
-        trials: How many of each study; 1 under self-tuning.
+        trials: How many of each study under external tuning.
         submissions: By name.
         workloads: By name.
         environment: Where it ran; empty in trees of early versions.
@@ -80,7 +80,7 @@ class Experiment(BaseModel):
                 f"{path}: damaged ({first_fault(error)}); restore it or run the sweep again"
             ) from None
         sizes = (len(experiment.submissions), len(experiment.workloads))
-        planned = math.prod((*sizes, experiment.studies, experiment.trials))
+        planned = math.prod((*sizes, experiment.studies, experiment.trials_per_study))
         if not planned:
             raise RecordError(
                 f"{path}: plans no trials; name submissions and workloads in the sweep"
@@ -91,12 +91,10 @@ class Experiment(BaseModel):
             )
         return experiment
 
-    @model_validator(mode="before")
-    @classmethod
-    def _self_tuning_has_one_trial(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("tuning") == "self":
-            return {**data, "trials": 1}
-        return data
+    @property
+    def trials_per_study(self) -> int:
+        """How many trials a study has; 1 under self-tuning."""
+        return 1 if self.tuning == "self" else self.trials
 
     @cached_property
     def judged(self) -> dict[str, Judged]:

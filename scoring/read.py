@@ -103,7 +103,9 @@ def _scope(
     clock = _agreed("clock", clocks)
     if ruleset is None:
         studies = _agreed("number of studies", {n: e.studies for n, e in experiments.items()})
-        trials = _agreed("number of trials", {n: e.trials for n, e in experiments.items()})
+        trials = _agreed(
+            "number of trials", {n: e.trials_per_study for n, e in experiments.items()}
+        )
     else:
         studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
     planned = _planned(experiments, rules if ruleset else None)

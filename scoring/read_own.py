@@ -87,7 +87,7 @@ def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
         and spec.submission in experiment.submissions
         and spec.workload in experiment.workloads
         and spec.study in range(experiment.studies)
-        and spec.trial in range(1, experiment.trials + 1)
+        and spec.trial in range(1, experiment.trials_per_study + 1)
     )
 
 

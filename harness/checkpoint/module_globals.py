@@ -6,6 +6,7 @@ be kept where they changed since.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Container
 from pathlib import Path
@@ -49,4 +50,4 @@ class ModuleGlobals:
 
 def _is_of(module: ModuleType | None, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
-    return isinstance(file, str) and Path(file).is_relative_to(folder)
+    return isinstance(file, str) and file.startswith(f"{folder}{os.sep}")

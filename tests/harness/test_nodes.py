@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import workloads
+from harness import timers
 from harness.cluster import Cluster
 from harness.ledger import read
 from harness.local import ThisProcess
@@ -132,7 +133,8 @@ def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatc
         if not added:
             added.append(nodes.add())
 
-    monkeypatch.setattr("harness.cluster.time", SimpleNamespace(**{**vars(time), "sleep": sleep}))
+    patched = SimpleNamespace(**{**vars(timers), "sleep": sleep})
+    monkeypatch.setattr("harness.cluster.timers", patched)
     out = tmp_path / "out"
     with closing(Cluster(workloads.get, nodes.address, Room(exclusive=True))) as executor:
         watcher = Onlooker({2: lambda: nodes.kill(node)})
