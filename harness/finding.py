@@ -1,4 +1,4 @@
-"""What a check of a submission found: kept, broken, or not to be told here."""
+"""What a check of a submission found: kept, broken, or undecided on this machine."""
 
 from __future__ import annotations
 

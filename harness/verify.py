@@ -28,6 +28,7 @@ class Evaluated:
     """A trial whose weights were evaluated again.
 
     Attributes:
+        spec: The trial.
         folder: The trial's.
         global_step: Of its last evaluation, which reached the goal.
         recorded: The metrics of that evaluation.
@@ -35,6 +36,7 @@ class Evaluated:
         reason: Why not, else "".
     """
 
+    spec: TrialSpec
     folder: Path
     global_step: int
     recorded: dict[str, float]
@@ -85,7 +87,7 @@ def evaluate_again(
                 reason = str(error)
             except BrokenProcessPool:
                 raise UserError(f"{folder}: the process that evaluated its weights died") from None
-            yield Evaluated(folder, row.global_step, dict(row.metrics), found, reason)
+            yield Evaluated(spec, folder, row.global_step, dict(row.metrics), found, reason)
 
 
 _loaded: dict[tuple[str, str | None, str], Workload] = {}  # of the evaluating process

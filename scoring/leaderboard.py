@@ -37,8 +37,9 @@ class Cell:
         seconds: Median time to target over the studies, infinite for a miss.
         at_least: What it is at least: less than `seconds` only where trials were pruned, and
             infinite for a miss.
-        steps: Median steps to target, likewise; a step is a call of `update_params`.
-        work: Median training work to target, likewise; in batches of the workload's size.
+        steps: Median steps to target, infinite for a miss; a step is a call of `update_params`.
+        work: Median training work to target, infinite for a miss, in batches of the workload's
+            size.
         ratio: Time over the fastest, infinite where it does not count; NaN for a held-out variant.
         reached: In how many studies the target was reached.
         studies: Of how many.

@@ -35,7 +35,7 @@ class Uncertainty:
         high: Upper end.
         sampling_low: Lower end where pruned trials are taken for misses, so that only sampling
             makes the interval wide.
-        sampling_high: Upper end, likewise.
+        sampling_high: Upper end, with the same assumption.
         ranks: How often the row's submission had rank 1, 2, ...: (S, S). Submissions that tie share
             the best of their ranks. Pruned trials are taken for misses.
         ranks_low: How often it had that rank whatever the times of pruned trials were.

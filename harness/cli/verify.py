@@ -79,7 +79,6 @@ def evaluate(
     """Evaluates trials of a results tree, records what was found, and says it."""
     import workloads
     from harness.verify import evaluate_again
-    from scoring.tree import read_ending
     from scoring.verification import Verification
 
     outcomes = []
@@ -92,7 +91,7 @@ def evaluate(
                 global_step=done.global_step, recorded=done.recorded, found=done.found
             )
             record.write(done.folder)
-            wrong = record.contradictions(read_ending(done.folder)[0])
+            wrong = record.contradictions(done.spec)
             outcome = "contradicted" if wrong else "confirmed"
             said = "; ".join(wrong) or ", ".join(f"{n} {v:g}" for n, v in done.found.items())
         outcomes.append({"folder": str(done.folder), "outcome": outcome, "what": said})
