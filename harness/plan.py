@@ -23,7 +23,7 @@ from scoring.records import (
     write_json,
 )
 from scoring.rulesets import Ruleset
-from scoring.tree import read_trial, trial_folder
+from scoring.tree import read_ending, trial_folder
 
 if TYPE_CHECKING:
     from harness.pruner import Pruner
@@ -257,7 +257,7 @@ def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
 def _is_done(folder: Path) -> bool:
     if not (folder / "trial.json").is_file():
         return False
-    return has_ended(read_trial(folder)[1])
+    return has_ended(read_ending(folder)[1])
 
 
 def has_ended(result: TrialResult) -> bool:
