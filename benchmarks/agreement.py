@@ -20,7 +20,7 @@ from scipy import stats
 
 from scoring import rulesets
 from scoring.leaderboard import Leaderboard, make_leaderboard
-from scoring.read import read
+from scoring.reading.read import read
 from scoring.times import RULES, medians
 from scoring.uncertainty import resampled_medians, resampled_scores, study_draws
 

@@ -27,13 +27,13 @@ import numpy as np
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
-from harness.driver import Driver
-from harness.ledger import FILE, Ledger
-from harness.plan import Experiment, PlannedSubmission, PlannedWorkload
-from harness.pruner import Pruner
-from harness.status import read_status
-from harness.sweep import _read_what_is_left, run_sweep
-from harness.watchers import Watchers
+from harness.progress.status import read_status
+from harness.sweep.callback import Watchers
+from harness.sweep.driver import Driver
+from harness.sweep.ledger import FILE, Ledger
+from harness.sweep.plan import Experiment, PlannedSubmission, PlannedWorkload
+from harness.sweep.pruner import Pruner
+from harness.sweep.run import _read_what_is_left, run_sweep
 from scoring import rulesets
 from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec
 

@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import submission
-from harness.search_space import load as load_search_space
 from harness.spec import LossType, ParameterType
+from harness.submission import loading
+from harness.submission.search_space import load as load_search_space
 from submissions import recipe, schedules
 
 MEMORY = "state_bytes_per_parameter"  # the key in submission_info.json
@@ -104,10 +104,10 @@ def functions_of(name: str) -> tuple[Any, Any]:
     """A submission's functions and its first point; or those of one of the bases."""
     if name in BASES:
         return recipe.submission(BASES[name], schedules.none, fixed={}), None
-    folder = submission.find(name)
-    space = folder / submission.SEARCH_SPACE_FILE
+    folder = loading.find(name)
+    space = folder / loading.SEARCH_SPACE_FILE
     point = load_search_space(space).points(0, 1, 1)[0][0] if space.is_file() else None
-    return submission.load(folder), point and SimpleNamespace(**point)
+    return loading.load(folder), point and SimpleNamespace(**point)
 
 
 def train(name: str, width: int, steps: int, device: str) -> tuple[float, float]:
@@ -181,8 +181,8 @@ def measured_memory(name: str) -> float:
 
 def write_memory() -> None:
     """Measures every submission's state and writes it into its submission_info.json."""
-    for name in submission.available():
-        file = submission.library() / name / "submission_info.json"
+    for name in loading.available():
+        file = loading.library() / name / "submission_info.json"
         info = json.loads(file.read_text(encoding="utf-8")) | {MEMORY: measured_memory(name)}
         file.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         print(f"{name:45} {info[MEMORY]:8.2f} bytes a parameter", flush=True)
@@ -191,7 +191,7 @@ def write_memory() -> None:
 def main() -> None:
     """Rounds of all submissions; prints medians."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("submissions", nargs="*", default=submission.available())
+    parser.add_argument("submissions", nargs="*", default=loading.available())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--width", type=int, default=256)
@@ -201,7 +201,7 @@ def main() -> None:
     if arguments.write_memory:
         write_memory()
         return
-    names = [*BASES, *(arguments.submissions or submission.available())]
+    names = [*BASES, *(arguments.submissions or loading.available())]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     memory = {}
     for _ in range(arguments.rounds):

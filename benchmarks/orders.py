@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from scoring import rulesets
-from scoring.read import read
+from scoring.reading.read import read
 from scoring.replay import Logs, logs, replay_order
 
 ORDERS = ("sequential", "side by side", "cost", "oracle")

@@ -27,10 +27,10 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 import workloads
-from harness import submission
-from harness.attempt import Attempt, run_attempt
 from harness.spec import Workload
-from harness.streams import Streams
+from harness.submission import loading
+from harness.trial.attempt import Attempt, run_attempt
+from harness.trial.seeds import Streams
 from scoring.records import TrialSpec
 from tests.fixtures.mnist import write_mnist
 
@@ -47,7 +47,7 @@ def make_spec(workload: Workload, steps: int) -> TrialSpec:
     """A trial of `steps` steps that evaluates after the first and the last."""
     return TrialSpec(
         submission="nadamw",
-        submission_path=str(submission.find("nadamw")),
+        submission_path=str(loading.find("nadamw")),
         submission_hash="",
         tuning="external",
         workload="mnist",

@@ -26,11 +26,11 @@ import ray
 
 import workloads
 from benchmarks.driver import plan
-from harness.cluster import Cluster
-from harness.driver import Driver
-from harness.ledger import Ledger
-from harness.running import Running
-from harness.watchers import Watchers
+from harness.executors.cluster import Cluster
+from harness.executors.running import Running
+from harness.sweep.callback import Watchers
+from harness.sweep.driver import Driver
+from harness.sweep.ledger import Ledger
 from scoring.records import EvalRow, TrialSpec
 
 PROCESSES = 4

@@ -27,11 +27,11 @@ import ray
 from rich.console import Console
 
 import workloads
-from harness import cluster
-from harness.plan import Experiment, PlannedSubmission, PlannedWorkload
-from harness.process import TrialProcess
-from harness.progress import PlainProgress
-from harness.sweep import run_sweep
+from harness.executors import cluster
+from harness.executors.process import TrialProcess
+from harness.progress.live import PlainProgress
+from harness.sweep.plan import Experiment, PlannedSubmission, PlannedWorkload
+from harness.sweep.run import run_sweep
 from scoring import rulesets
 from scoring.records import Goal, Status, TrialResult
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import workloads
-from harness import submission
-from harness.attempt import run_attempt
+from harness.submission import loading
+from harness.trial.attempt import run_attempt
 from scoring.records import TrialSpec
 
 WORKLOAD = "nanogpt_mini"
@@ -34,7 +34,7 @@ def losses(name: str, point: dict[str, Any]) -> list[float]:
     workload = workloads.get(WORKLOAD)
     assert workload.budget_steps is not None
     assert workload.eval_period_steps is not None
-    steps, folder = 3 * workload.budget_steps // 4, submission.find(name)
+    steps, folder = 3 * workload.budget_steps // 4, loading.find(name)
     spec = TrialSpec(
         submission=name, submission_path=str(folder), submission_hash="", tuning="external",
         workload=WORKLOAD, study=0, trial=1, seed=0, hyperparameters={**SHARED, **point},

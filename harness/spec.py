@@ -1,7 +1,7 @@
 """The contract between workloads, submissions and the harness, under AlgoPerf v0.6's names.
 
-A workload subclasses `Workload`; a submission is five functions (see `harness.submission`). Both
-import this module and nothing else of the harness.
+A workload subclasses `Workload`; a submission is five functions (see
+`harness.submission.loading`). Both import this module and nothing else of the harness.
 
 *Timed* means: while the submission clock runs. It runs during `data_selection`, `update_params` and
 `prepare_for_eval`, hence during whatever they call.

@@ -9,8 +9,8 @@ import numpy as np
 
 from scoring.profiles import Floats, apply_rules, scores
 from scoring.proofs import refused_by
+from scoring.reading.results import Results
 from scoring.records import RecordError
-from scoring.results import Results
 from scoring.times import Method, medians, study_times
 from scoring.uncertainty import (
     LEVEL,

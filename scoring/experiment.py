@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scoring.reading.results import Judged
 from scoring.records import Goal, RecordError, read_json
-from scoring.results import Judged
 from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
 
 EXPERIMENT_FILE = "experiment.json"
@@ -39,7 +39,7 @@ class PlannedWorkload(BaseModel):
 class Experiment(BaseModel):
     """What scoring needs to know of a results tree's plan.
 
-    `harness.plan.Experiment` adds how trials are run.
+    `harness.sweep.plan.Experiment` adds how trials are run.
 
     Attributes:
         ruleset: As applied.

@@ -1,8 +1,8 @@
 """What a trial's integrity record says: findings, a phrase each, that a reviewer should look at.
 
-`harness.integrity` and the driver record facts; here they are judged. Thresholds on times leave
-room for a busy machine: it lengthens what is observed of both clocks alike, never the CPU time.
-docs/integrity.md explains every finding.
+`harness.trial.integrity` and the driver record facts; here they are judged. Thresholds on times
+leave room for a busy machine: it lengthens what is observed of both clocks alike, never the CPU
+time. docs/integrity.md explains every finding.
 """
 
 from __future__ import annotations

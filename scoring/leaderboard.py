@@ -12,6 +12,7 @@ import numpy as np
 from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
+from scoring.reading.results import Results, Scope, Submission, Trial
 from scoring.records import RecordError
 from scoring.reference import Reference
 from scoring.remarks import (
@@ -24,7 +25,6 @@ from scoring.remarks import (
     ties,
     unrepeated,
 )
-from scoring.results import Results, Scope, Submission, Trial
 from scoring.times import RULES, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap, repeated
 
@@ -148,7 +148,7 @@ def make_leaderboard(
     """Scores and ranks the submissions against each other, and against a reference if given.
 
     Args:
-        results: From `scoring.read.read`.
+        results: From `scoring.reading.read.read`.
         method: How.
         reference: Best times that a second score is relative to.
         resampled: What the intervals come from: "studies", or "workloads" for both.

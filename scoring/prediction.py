@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.pruning import Floats
-from scoring.results import Results
+from scoring.reading.results import Results
 
 MOVED = 0.01  # what a score may change by unnoticed
 FRACTIONS = np.arange(2, 20) / 20  # of the budget, where curves are looked at

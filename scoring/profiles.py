@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scoring.results import Scope
+from scoring.reading.results import Scope
 
 Floats = npt.NDArray[np.float64]
 GRID = 100  # points of the official integral

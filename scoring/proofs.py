@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from scoring.pruning import Bounds, Place, Rules, after, deadlines
+from scoring.reading.results import Results, Trial
 from scoring.records import RecordError, Status
-from scoring.results import Results, Trial
 from scoring.times import RULES, Method
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from scoring.profiles import Floats, Stages, apply_rules, scores
+from scoring.reading.results import Scope
 from scoring.records import RecordError, read_json, to_plain, write_json
-from scoring.results import Scope
 from scoring.times import Method
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from scoring.escaping import one_line
 from scoring.profiles import Floats, apply_rules, scores
 from scoring.proofs import refused_by
+from scoring.reading.results import Results, Scope, Trial
 from scoring.records import Status
-from scoring.results import Results, Scope, Trial
 from scoring.times import OFFICIAL, Method, StudyTimes, medians, study_times
 from scoring.uncertainty import repeated
 

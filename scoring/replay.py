@@ -18,7 +18,7 @@ from scoring.order import likely_winners_first
 from scoring.prediction import MOVED, curves, stops
 from scoring.profiles import apply_rules, scores
 from scoring.pruning import Bounds, Floats, after, deadlines
-from scoring.results import Results, Scope
+from scoring.reading.results import Results, Scope
 from scoring.times import RULES, medians
 
 RISKS = (0.1, 0.2, 0.3, 0.5)

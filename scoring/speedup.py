@@ -10,8 +10,8 @@ from scoring import rulesets
 from scoring.profiles import Floats
 from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
+from scoring.reading.results import Results, Scope
 from scoring.records import RecordError
-from scoring.results import Results, Scope
 from scoring.times import OFFICIAL, Method, medians, study_times
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scoring.evaluations import Hit
+from scoring.reading.evaluations import Hit
+from scoring.reading.results import Results, Trial
 from scoring.records import Status
-from scoring.results import Results, Trial
 
 Floats = npt.NDArray[np.float64]
 Study = tuple[str, str, int]  # submission, workload, number

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.profiles import Floats, apply_rules, credit
-from scoring.results import Scope
+from scoring.reading.results import Scope
 from scoring.times import Method, StudyTimes, medians
 
 RESAMPLES = 10_000

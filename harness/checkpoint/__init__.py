@@ -1,1 +1,1 @@
-"""A process's state as files: written, authenticated, stored and read back; knows no trial."""
+"""A process's state as files: written, authenticated, read back. Imports `harness.system`."""

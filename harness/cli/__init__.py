@@ -24,9 +24,9 @@ from harness.cli import (
 )
 from harness.cli.options import INTERRUPTED, console
 from harness.cli.output import unfailing
-from harness.exits import end_soon
-from harness.head import HeadLostError, leave
-from harness.signals import stoppable
+from harness.executors.head import HeadLostError, leave
+from harness.system.exits import end_soon
+from harness.system.signals import stoppable
 
 app = typer.Typer(
     help="Measures how fast training algorithms bring neural networks to a target.",

@@ -33,11 +33,11 @@ def calibrate(
 ) -> None:
     """Finds a workload's targets by the target-setting procedure; goes on where it was stopped."""
     import workloads
-    from harness.calibrate import Calibration
-    from harness.cluster import Cluster
-    from harness.progress import watch
-    from harness.sweep import InterruptedSweepError
-    from harness.team import Room
+    from harness.commands.calibrate import Calibration
+    from harness.executors.cluster import Cluster
+    from harness.executors.team import Room
+    from harness.progress.live import watch
+    from harness.sweep.run import InterruptedSweepError
 
     out = out or Path("results/calibrate") / workload
     options = {

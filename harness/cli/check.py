@@ -26,8 +26,8 @@ def new(
 
     Example: chronograd new my_optimizer && chronograd check ./my_optimizer
     """
-    from harness.new import write
-    from harness.submission import find
+    from harness.commands.new import write
+    from harness.submission.loading import find
 
     place = write(name, tuning.value)
     path = name if find(str(name)) == place.resolve() else f"./{name}"
@@ -48,10 +48,10 @@ def check(
     Exit code 0 if it does, 1 if not, 2 if this machine or call cannot tell: the submission needs
     CUDA, or several processes (--processes).
     """
-    from harness.check import findings
-    from harness.check_processes import findings_of
     from harness.cli.given import hyperparameters, say_which
-    from harness.submission import find, name_of
+    from harness.commands.check import findings
+    from harness.commands.check_processes import findings_of
+    from harness.submission.loading import find, name_of
     from workloads import names, tiny
 
     say_which([submission], tuning)

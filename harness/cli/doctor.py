@@ -25,7 +25,7 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from harness.doctor import Check
+    from harness.commands.doctor import Check
 
 _PROBED = "digits"  # small, and its data comes with scikit-learn
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -70,7 +70,7 @@ def doctor(
     and: chronograd doctor --estimate results/mine
     """
     import workloads
-    from harness.prepare import Request
+    from harness.sweep.request import Request
     from scoring import rulesets
     from scoring.experiment import EXPERIMENT_FILE
 
@@ -125,8 +125,8 @@ def _checks(
 ) -> list[Check]:
     """Everything that is looked at; workloads named, or else all of them."""
     import workloads
-    from harness import doctor, machine
-    from harness.doctor import Check, State
+    from harness.commands import doctor, machine
+    from harness.commands.doctor import Check, State
     from harness.spec import DataError
     from workloads.prepared import cache_folder
 
@@ -156,9 +156,9 @@ def _step_time() -> Check:
     import torch
 
     import workloads
-    from harness.doctor import Check, State, steps
-    from harness.local import ThisProcess
-    from harness.prepare import Request, check
+    from harness.commands.doctor import Check, State, steps
+    from harness.executors.local import ThisProcess
+    from harness.sweep.request import Request, check
     from scoring import rulesets
 
     ruleset = rulesets.load("demo")

@@ -14,11 +14,11 @@ from rich.table import Table
 from harness.cli.options import console, preparing, print_json, say
 
 if TYPE_CHECKING:
-    from harness.estimate import Estimate, Record
-    from harness.plan import Experiment
-    from harness.prepare import Request
+    from harness.commands.estimate import Estimate, Record
+    from harness.sweep.plan import Experiment
+    from harness.sweep.request import Request
+    from scoring.reading.results import Results, Trial
     from scoring.records import TrialSpec
-    from scoring.results import Results, Trial
     from scoring.rulesets import Ruleset
 
 _UNKNOWN = (
@@ -32,8 +32,8 @@ def estimate_request(
 ) -> tuple[Estimate, list[str]]:
     """The hours of a sweep that is not begun, and what to know of them."""
     import workloads
-    from harness.estimate import RecordedSteps, estimate
-    from harness.prepare import plan
+    from harness.commands.estimate import RecordedSteps, estimate
+    from harness.sweep.request import plan
 
     draft = plan(request, workloads.get)
     known = _read(trees, draft.ruleset, draft.fields["tuning"], _hardware(draft.fields))
@@ -64,9 +64,9 @@ def estimate_left(
     out: Path, trees: Sequence[Path], slots: int | None
 ) -> tuple[Estimate, list[str]]:
     """The hours of what is left of the sweep in `out`, and what to know of them."""
-    from harness.estimate import estimate
-    from harness.plan import read_experiment
-    from harness.pruner import Pruner
+    from harness.commands.estimate import estimate
+    from harness.sweep.plan import read_experiment
+    from harness.sweep.pruner import Pruner
 
     experiment = read_experiment(out)
     hardware = _hardware(dict(experiment))
@@ -141,9 +141,9 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
     Raises:
         UserError: A tree was measured on other hardware, or not measured at all.
     """
-    from harness.plan import read_experiment
+    from harness.sweep.plan import read_experiment
     from scoring.experiment import EXPERIMENT_FILE
-    from scoring.read import read
+    from scoring.reading.read import read
     from scoring.records import UserError
 
     steps: dict[str, float] = {}
@@ -174,7 +174,7 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
 
 
 def _record(trial: Trial, steps: Mapping[str, float]) -> Record:
-    from harness.estimate import Record
+    from harness.commands.estimate import Record
 
     read = trial.read()
     totals = read.column("total_duration")
@@ -221,8 +221,8 @@ def _slots_here(experiment: Experiment) -> int:
     """How many trials this machine runs at once."""
     import torch
 
-    from harness.machine import usable_cores
-    from harness.team import Room
+    from harness.commands.machine import usable_cores
+    from harness.executors.team import Room
 
     here = {"CPU": usable_cores(), "GPU": torch.cuda.device_count()}
     return max(1, Room.of(dict(experiment)).fits(here))
@@ -240,6 +240,6 @@ def _notes(found: Estimate) -> list[str]:
 
 def _shown(hours: float | None) -> str:
     """About three digits; a question mark for what is not known."""
-    from scoring.terminal import format_number
+    from scoring.report.terminal import format_number
 
     return "?" if hours is None else format_number(hours)

@@ -30,8 +30,8 @@ def refuse_beside_resume(context: typer.Context) -> None:
 
 def say_which(names: Sequence[str], tuning: str | None) -> None:
     """Says on stderr which submission is taken where a name means more than one."""
-    from harness.cli.dotted import looks_dotted
-    from harness.submission import candidates, library
+    from harness.commands.dotted import looks_dotted
+    from harness.submission.loading import candidates, library
 
     root = library().resolve()
     for name in names:

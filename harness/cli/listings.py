@@ -42,7 +42,7 @@ def workloads(as_json: JsonOption = False) -> None:
 
 def submissions(as_json: JsonOption = False) -> None:
     """Lists the submissions, with the bytes of state that each keeps per parameter."""
-    from harness.submission import available, library
+    from harness.submission.loading import available, library
 
     found = {
         name: json.loads((library() / name / "submission_info.json").read_text(encoding="utf-8"))

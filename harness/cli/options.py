@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import make_console
-from harness.trial_queue import Order
+from harness.sweep.trial_queue import Order
 from scoring.records import printable
 
 console = make_console()
@@ -161,7 +161,7 @@ class Track(StrEnum):
 def _installed(names: list[Track] | None) -> list[Track] | None:
     """Refuses a tracker whose package is missing, before anything runs."""
     if names:
-        from harness.track import require
+        from harness.progress.track import require
 
         require(names)
     return names

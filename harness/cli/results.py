@@ -13,7 +13,7 @@ from harness.cli.verify import evaluate_deciding
 
 if TYPE_CHECKING:
     from scoring.leaderboard import Leaderboard
-    from scoring.results import Results
+    from scoring.reading.results import Results
 
 DirectoriesArgument = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="results trees, or logs in AlgoPerf's layout")
@@ -101,9 +101,9 @@ def score(
     from scoring import reference as references
     from scoring.leaderboard import make_leaderboard
     from scoring.records import UserError, write_json, write_text
+    from scoring.report.tables import to_csv, to_json, to_markdown
+    from scoring.report.terminal import standings_table, times_table
     from scoring.speedup import speedups
-    from scoring.tables import to_csv, to_json, to_markdown
-    from scoring.terminal import standings_table, times_table
     from scoring.times import METHODS
 
     results = read_results(directories, ruleset, tuning, suite)
@@ -158,9 +158,9 @@ def explain(
 
     Example: chronograd explain results/demo nadamw digits
     """
-    from scoring.explain import explain as explained
     from scoring.leaderboard import make_leaderboard
-    from scoring.terminal import reason_tree
+    from scoring.report.explain import explain as explained
+    from scoring.report.terminal import reason_tree
     from scoring.times import METHODS
 
     results = read_results([directory], ruleset, tuning, suite)
@@ -189,7 +189,7 @@ def compare(
     """
     from scoring.compare import compare as compared
     from scoring.records import to_plain
-    from scoring.terminal import comparison_table
+    from scoring.report.terminal import comparison_table
     from scoring.times import METHODS
 
     results = read_results([directory], ruleset, tuning, suite)
@@ -207,7 +207,7 @@ def read_results(
 ) -> Results:
     """What the options of a command ask for."""
     from scoring import rulesets
-    from scoring.read import read
+    from scoring.reading.read import read
 
     rules = None if ruleset is None else rulesets.load(ruleset)
     return read(directories, rules, tuning, suite)
@@ -244,18 +244,18 @@ def _say_remarks(board: Leaderboard) -> None:
 
 
 def _write_parquet(board: Leaderboard, folder: Path) -> None:
-    from scoring.parquet import write_parquet
+    from scoring.report.parquet import write_parquet
 
     write_parquet(board.results, folder)
 
 
 def _write_html(board: Leaderboard, path: Path) -> None:
-    from scoring.report import write_html
+    from scoring.report.page import write_html
 
     write_html(board, path)
 
 
 def _write_plots(board: Leaderboard, folder: Path) -> None:
-    from scoring.plots import save_plots
+    from scoring.report.plots import save_plots
 
     save_plots(board, folder)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness import timers
 from harness.cli.options import JsonOption, console, print_json, say
+from harness.system import timers
 
 if TYPE_CHECKING:
-    from harness.status import SweepStatus
+    from harness.progress.status import SweepStatus
 
 REFRESH_SECONDS = 2.0
 
@@ -28,8 +28,8 @@ def status(
 
     Example: chronograd status results/demo --watch
     """
-    from harness.board import draw
-    from harness.status import read_status
+    from harness.progress.board import draw
+    from harness.progress.status import read_status
 
     if watch and as_json:
         raise typer.BadParameter("--watch draws a table; --json is written once")
@@ -54,7 +54,7 @@ def _follow(state: SweepStatus) -> None:
     """Draws it anew until its driver is gone; where there is no terminal, once, at the end."""
     from rich.live import Live
 
-    from harness.board import draw
+    from harness.progress.board import draw
 
     with Live(draw(state, console), console=console, auto_refresh=False) as live:
         while state.alive:

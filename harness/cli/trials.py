@@ -60,13 +60,13 @@ from harness.cli.options import (
     preparing,
     say,
 )
-from harness.driver import MAX_ATTEMPTS
-from harness.process import HANG_TIMEOUT
-from harness.trial_queue import Order
+from harness.executors.process import HANG_TIMEOUT
+from harness.sweep.driver import MAX_ATTEMPTS
+from harness.sweep.trial_queue import Order
 
 if TYPE_CHECKING:
-    from harness.driver import Summary
-    from harness.watchers import Watcher
+    from harness.sweep.callback import Watcher
+    from harness.sweep.driver import Summary
 
 TRACKER_PATIENCE = 60.0  # seconds an evaluation; the trial's clock stands still meanwhile
 
@@ -105,13 +105,13 @@ def run(
       chronograd run torch.optim.AdamW --workload digits --hparams '{"lr": 1e-3}'
     """
     import workloads
-    from harness.cli import dotted
-    from harness.local import ThisProcess
-    from harness.plan import OPTIMIZERS
-    from harness.prepare import Request, single_trial
-    from harness.progress import PlainProgress
-    from harness.sweep import run_sweep
-    from harness.track import tracking
+    from harness.commands import dotted
+    from harness.executors.local import ThisProcess
+    from harness.progress.live import PlainProgress
+    from harness.progress.track import tracking
+    from harness.sweep.plan import OPTIMIZERS
+    from harness.sweep.request import Request, single_trial
+    from harness.sweep.run import run_sweep
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -190,11 +190,11 @@ def sweep(
     Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
     """
     import workloads
-    from harness.cli import dotted
-    from harness.cli.history import limits_from
-    from harness.plan import OPTIMIZERS
-    from harness.prepare import Request, check, resumed
-    from harness.sweep import run_sweep
+    from harness.commands import dotted
+    from harness.commands.history import limits_from
+    from harness.sweep.plan import OPTIMIZERS
+    from harness.sweep.request import Request, check, resumed
+    from harness.sweep.run import run_sweep
     from scoring import rulesets
 
     history = history and [path.absolute() for path in history]
@@ -229,8 +229,8 @@ def sweep(
     if dry_run:
         say(draft.describe())
         return
-    from harness.cluster import Cluster
-    from harness.team import Room
+    from harness.executors.cluster import Cluster
+    from harness.executors.team import Room
 
     room = Room.of(draft.fields, exclusive_nodes)
     cluster = Cluster(workloads.get, address, room, hang_timeout, max_concurrent)
@@ -246,8 +246,8 @@ def sweep(
 @contextmanager
 def _onlookers(track: list[Track] | None, out: Path) -> Iterator[Watcher]:
     """Progress on the console, and the trackers."""
-    from harness.progress import watch
-    from harness.track import tracking
+    from harness.progress.live import watch
+    from harness.progress.track import tracking
 
     with watch(console) as board, tracking(board, track, out, say) as everybody:
         yield everybody
@@ -255,7 +255,7 @@ def _onlookers(track: list[Track] | None, out: Path) -> Iterator[Watcher]:
 
 def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
     """How a sweep stands at its end, or when it was interrupted."""
-    from harness.sweep import InterruptedSweepError
+    from harness.sweep.run import InterruptedSweepError
 
     try:
         return sweep(*arguments)

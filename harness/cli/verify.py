@@ -11,7 +11,7 @@ import typer
 from harness.cli.options import CheckpointsOption, DataDirOption, JsonOption, print_json, say
 
 if TYPE_CHECKING:
-    from scoring.results import Results, Trial
+    from scoring.reading.results import Results, Trial
 
 
 def verify(
@@ -29,7 +29,7 @@ def verify(
 
     Example: chronograd verify results/demo
     """
-    from scoring.read import read
+    from scoring.reading.read import read
     from scoring.records import UserError
     from scoring.verification import deciding
 
@@ -78,7 +78,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Evaluates trials of a results tree, records what was found, and says it."""
     import workloads
-    from harness.verify import evaluate_again
+    from harness.commands.verify import evaluate_again
     from scoring.verification import Verification
 
     outcomes = []

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import workloads
-from harness.attempt import run_attempt
 from harness.spec import ForwardPassMode
+from harness.trial.attempt import run_attempt
 from scoring.records import Status
-from tests.harness.test_resume import spec_of
+from tests.harness.checkpoint.test_resume import spec_of
 from workloads.librispeech.frontend import SpecAugment
 
 NAMES = ["mnist", *workloads.suite("mini")]

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import workloads
-from harness import submission
-from harness.attempt import Attempt, prepare_process, run_attempt
-from harness.clock import WallClock
-from harness.ranks import Meeting
-from harness.trial import run_trial
+from harness.submission import loading
+from harness.trial.attempt import Attempt, prepare_process, run_attempt
+from harness.trial.clock import WallClock
+from harness.trial.loop import run_trial
+from harness.trial.process_group import Meeting
 from scoring.records import Status
 from tests import test_benchmarks
-from tests.harness.test_resume import spec_of
+from tests.harness.checkpoint.test_resume import spec_of
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from harness.cli import main; main()"]
@@ -67,7 +67,7 @@ class ObservedClock(WallClock):
 def test_the_clock_charges_what_the_device_worked(device, queued):
     spec = spec_of("nadamw", "nanogpt_mini", steps=60, device=device)
     workload = workloads.get("nanogpt_mini", None, device)
-    loaded = submission.load(Path(spec.submission_path))
+    loaded = loading.load(Path(spec.submission_path))
     matrix = torch.rand(*(2 * [2048 if device == "cuda" else 128]), device=device)
 
     def update_params(**arguments):
@@ -87,7 +87,7 @@ def test_the_clock_charges_what_the_device_worked(device, queued):
 
 def test_peak_memory_is_the_devices(device):
     spec = spec_of("nadamw", "digits", steps=4, device=device)
-    loaded = submission.load(Path(spec.submission_path))
+    loaded = loading.load(Path(spec.submission_path))
     ballast = 2**29
 
     def update_params(**arguments):

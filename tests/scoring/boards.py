@@ -4,9 +4,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from scoring.evaluations import SECONDS, STEP, Evaluations
 from scoring.leaderboard import make_leaderboard
-from scoring.results import Judged, Results, Scope, Submission, Trial
+from scoring.reading.evaluations import SECONDS, STEP, Evaluations
+from scoring.reading.results import Judged, Results, Scope, Submission, Trial
 from scoring.times import RULES
 from tests.scoring.logs import WORKLOAD, make_rules
 

@@ -21,12 +21,13 @@ def run(code: str) -> None:
 
 def test_every_module_imports_without_torch_ray_and_pandas():
     modules = [m.name for m in pkgutil.walk_packages(scoring.__path__, "scoring.")]
-    assert "scoring.read" in modules
+    assert "scoring.reading.read" in modules
     run("import importlib\n" + "\n".join(f"importlib.import_module({m!r})" for m in modules))
 
 
 def test_a_leaderboard_in_the_terminal_needs_neither_matplotlib_nor_jinja():
     run(
-        "import scoring.compare, scoring.explain, scoring.read, scoring.tables, scoring.terminal\n"
+        "import scoring.compare, scoring.reading.read\n"
+        "import scoring.report.explain, scoring.report.tables, scoring.report.terminal\n"
         "assert not {'matplotlib', 'jinja2', 'pyarrow'} & set(sys.modules)\n"
     )

@@ -14,8 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard
-from scoring.read import read
-from scoring.tables import to_csv, to_json
+from scoring.reading.read import read
+from scoring.report.tables import to_csv, to_json
 from scoring.times import METHODS, OFFICIAL, RULES
 from tests.scoring import oracle
 from tests.scoring.boards import INF, drawn_boards, make_board, make_results, one_trial, single

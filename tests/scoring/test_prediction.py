@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scoring.prediction import FRACTIONS, MOVED, Curves, curves, stops
-from scoring.read import read
+from scoring.reading.read import read
 from scoring.replay import logs
 from tests.scoring.boards import INF, single
 from tests.scoring.logs import BUDGET, write_logs

@@ -13,7 +13,6 @@ from scoring import pruning
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
 from scoring.order import likely_winners_first
-from scoring.plots import figure, time_to_target
 from scoring.proofs import bounds_of, check, rules_of
 from scoring.pruning import (
     MEDIANS,
@@ -26,9 +25,10 @@ from scoring.pruning import (
     prove,
 )
 from scoring.records import RecordError
+from scoring.report.plots import figure, time_to_target
+from scoring.report.tables import to_csv, to_json, to_markdown
+from scoring.report.terminal import times_table
 from scoring.speedup import speedups
-from scoring.tables import to_csv, to_json, to_markdown
-from scoring.terminal import times_table
 from scoring.times import OFFICIAL, study_times
 from scoring.times import RULES as METHOD
 from scoring.uncertainty import bootstrap

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scoring import rulesets
 from scoring.leaderboard import make_leaderboard
-from scoring.read import read
+from scoring.reading.read import read
 from scoring.records import to_plain
 from scoring.rulesets import Ruleset, RulesetError
 from scoring.times import METHODS

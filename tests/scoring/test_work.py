@@ -9,14 +9,14 @@ import pyarrow.parquet
 import pytest
 
 from scoring.compare import compare
-from scoring.evaluations import FILE
-from scoring.explain import explain
 from scoring.leaderboard import make_leaderboard
-from scoring.parquet import write_parquet
-from scoring.read import read
+from scoring.reading.evaluations import FILE
+from scoring.reading.read import read
 from scoring.records import result_from_plain, row_from_plain, to_plain
-from scoring.report import write_html
-from scoring.tables import to_csv, to_json
+from scoring.report.explain import explain
+from scoring.report.page import write_html
+from scoring.report.parquet import write_parquet
+from scoring.report.tables import to_csv, to_json
 from scoring.times import RULES
 from scoring.tree import read_trial, write_trial
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment

@@ -13,17 +13,17 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 import workloads
-from harness import submission
-from harness.search_space import load
+from harness.submission import loading
+from harness.submission.search_space import load
 
 STEPS = 12
 
 
 def hyperparameters(folder):
     """The first point of the search space, with roots from the third step on; None without one."""
-    if not (folder / submission.SEARCH_SPACE_FILE).is_file():
+    if not (folder / loading.SEARCH_SPACE_FILE).is_file():
         return None
-    point = load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     if "precondition_frequency" in point:
         point["precondition_frequency"] = 3
     return namedtuple("Hyperparameters", point)(**point)
@@ -33,8 +33,8 @@ def train(name, processes, rank):
     """The parameters after some steps, and the learning rate of the optimizer."""
     workload = workloads.get("diabetes")
     workload.step_hint = STEPS
-    folder = submission.find(name)
-    loaded, point = submission.load(folder), hyperparameters(folder)
+    folder = loading.find(name)
+    loaded, point = loading.load(folder), hyperparameters(folder)
     model, _ = workload.init_model_fn(0)
     model.double()  # a root of a matrix of low rank magnifies the last bit
     wrapped = DistributedDataParallel(model) if processes > 1 else model

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from harness import submission
 from harness.spec import ParameterType
+from harness.submission import loading
 
 STEPS = 12
 STEP_HINT = 20
@@ -87,13 +87,13 @@ def learning_rate(step, point, horizon=HORIZON):
 
 def points(name):
     """The points of a submission's search space, as it is handed them."""
-    text = (submission.find(name) / submission.SEARCH_SPACE_FILE).read_text()
+    text = (loading.find(name) / loading.SEARCH_SPACE_FILE).read_text()
     return [SimpleNamespace(**point) for point in json.loads(text)]
 
 
 def trained(name, point, steps=STEPS, step_hint=STEP_HINT):
     """The weights after so many steps of a submission, by name, as an evaluation sees them."""
-    functions = submission.load(submission.find(name))
+    functions = loading.load(loading.find(name))
     network, view = model(), workload(step_hint)
     state = functions.init_optimizer_state(view, network, None, point, None)
     fixed = {

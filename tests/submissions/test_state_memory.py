@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from benchmarks import optimizers
-from harness import submission
+from harness.submission import loading
 
 
-@pytest.mark.parametrize("name", submission.available())
+@pytest.mark.parametrize("name", loading.available())
 def test_a_submissions_state_is_as_its_info_says(name):
-    info = json.loads((submission.library() / name / "submission_info.json").read_text())
+    info = json.loads((loading.library() / name / "submission_info.json").read_text())
     # python -m benchmarks.optimizers --write-memory writes it
     assert info[optimizers.MEMORY] == optimizers.measured_memory(name)
 

@@ -11,11 +11,11 @@ from schedulefree import AdamWScheduleFree
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 import workloads
-from harness import search_space, submission
-from harness.attempt import run_attempt
-from harness.clock import StepClock
-from harness.streams import Streams
-from harness.trial import run_trial
+from harness.submission import loading, search_space
+from harness.trial.attempt import run_attempt
+from harness.trial.clock import StepClock
+from harness.trial.loop import run_trial
+from harness.trial.seeds import Streams
 from scoring.records import Status
 from submissions import recipe
 from tests.fixtures.toy import Rows, make_spec
@@ -29,7 +29,7 @@ ADAM_POINT = {**SGD_POINT, "beta2": 0.99}
 
 
 def spec_of(name, point, workload="digits", **changes):
-    folder = submission.find(name)
+    folder = loading.find(name)
     library = workloads.get(workload)
     fields = {
         "submission": folder.name, "submission_path": str(folder), "workload": workload,
@@ -51,7 +51,7 @@ def final_parameters(spec):
         return evaluate(params, model_state, split)
 
     workload.eval_model = eval_model
-    loaded = submission.load(submission.find(spec.submission))
+    loaded = loading.load(loading.find(spec.submission))
     result = run_trial(spec, workload, loaded, StepClock(spec.step_seconds), Rows())
     assert result.status is Status.STEP_LIMIT, result.traceback
     return seen
@@ -110,13 +110,13 @@ def test_schedule_free_equals_its_own_package_and_evaluates_the_average():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", submission.available())
+@pytest.mark.parametrize("name", loading.available())
 @pytest.mark.parametrize("workload", workloads.suite("demo"))
 def test_every_submission_trains_every_demo_workload(name, workload):
-    folder = submission.find(name)
+    folder = loading.find(name)
     point = None
     if name.startswith("external_tuning"):
-        point = search_space.load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+        point = search_space.load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     spec = spec_of(
         name, point, workload, tuning=name.split("_")[0], submission_path=str(folder),
         step_hint=ENOUGH, max_steps=ENOUGH,
@@ -127,13 +127,13 @@ def test_every_submission_trains_every_demo_workload(name, workload):
     assert last < first
 
 
-@pytest.mark.parametrize("name", submission.available())
+@pytest.mark.parametrize("name", loading.available())
 def test_every_submission_says_what_it_is(name):
-    folder = submission.library() / name
+    folder = loading.library() / name
     info = json.loads((folder / "submission_info.json").read_text())
     assert {"title", "authors", "paper", "description", "differs"} <= info.keys()
     if name.startswith("external_tuning"):
-        points = search_space.load(folder / submission.SEARCH_SPACE_FILE).points(0, 3, 5)
+        points = search_space.load(folder / loading.SEARCH_SPACE_FILE).points(0, 3, 5)
         assert len(points[0]) == 5
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from harness import submission
-from harness.compat import PACKAGE
+from harness.submission import loading
+from harness.submission.imports import PACKAGE
 
 
 class Toy:
@@ -35,7 +35,7 @@ class Toy:
 
 def module_of(name):
     """The module of a submission, freshly loaded."""
-    submission.load(submission.find(name))
+    loading.load(loading.find(name))
     return sys.modules[f"{PACKAGE}.submission"]
 
 

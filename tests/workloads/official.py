@@ -1,16 +1,16 @@
 """An official workload's first steps, from files to records."""
 
 import workloads
-from harness import submission
-from harness.attempt import run_attempt
-from harness.search_space import load
+from harness.submission import loading
+from harness.submission.search_space import load
+from harness.trial.attempt import run_attempt
 from tests.fixtures.toy import make_spec
 
 
 def two_steps(name, files, **options):
     """The evaluations of nadamw's first two steps, by the trial loop and on the step clock."""
-    folder = submission.find("nadamw")
-    point = load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    folder = loading.find("nadamw")
+    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     workload = workloads.get(name, files)
     workload.prepare_data()
     spec = make_spec(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import workloads
-from harness import submission
-from harness.attempt import run_attempt
-from harness.search_space import load
 from harness.spec import DataError
+from harness.submission import loading
+from harness.submission.search_space import load
+from harness.trial.attempt import run_attempt
 from tests.fixtures.mnist import write_mnist
 from tests.fixtures.toy import make_spec
 from workloads.mnist.data import SHAPES, read
@@ -72,8 +72,8 @@ def test_missing_files_are_named_with_where_to_put_them(tmp_path):
 
 
 def test_it_trains_from_its_files(mnist_dir):
-    folder = submission.find("nadamw")
-    point = load(folder / submission.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    folder = loading.find("nadamw")
+    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     workload = workloads.get("mnist", data_dir=mnist_dir)
     spec = make_spec(
         submission="nadamw", submission_path=str(folder), workload="mnist", hyperparameters=point,

@@ -11,12 +11,12 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import workloads
-from harness import submission
-from harness.attempt import run_attempt
 from harness.spec import DataError
+from harness.submission import loading
+from harness.trial.attempt import run_attempt
 from scoring.records import Failure, Status
 from tests.fixtures import criteo1tb, fastmri
-from tests.harness.test_resume import assert_same_rows, run_in_pieces, spec_of
+from tests.harness.checkpoint.test_resume import assert_same_rows, run_in_pieces, spec_of
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.click_through import ClickThroughRates
 from workloads.prefetch import on_device, read_ahead
@@ -182,7 +182,7 @@ def test_the_thread_ends_with_a_trial_whose_submission_fails_and_keeps_the_queue
     reading_ahead, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(sys, "kept", [], raising=False)
-    text = (submission.find("nadamw") / "submission.py").read_text()
+    text = (loading.find("nadamw") / "submission.py").read_text()
     text += """
 import sys
 select, update = data_selection, update_params

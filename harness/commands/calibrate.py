@@ -1,0 +1,178 @@
+"""The target-setting procedure (Dahl et al. 2023, section 4.3), at the size of a laptop.
+
+Tunes every submission that brings `target_setting_search_space.json` with quasi-random search, each
+trial for 75% of the step budget to its end; reruns the best point with 20 seeds; the target is the
+median of the best validation values, so that most seeds meet it before the budget ends. On the step
+clock, so that the outcome does not depend on the machine's speed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import environment
+from harness.spec import Workload
+from harness.submission import loading
+from harness.sweep.callback import Watcher
+from harness.sweep.plan import Experiment, PlanError
+from harness.sweep.request import Request, check
+from harness.sweep.run import Executor, run_sweep
+from harness.trial.attempt import LoadWorkload
+from scoring import rulesets
+from scoring.records import EvalRow, TrialResult, TrialSpec, write_json
+from scoring.tree import read_trial, trial_folder
+
+SEARCH_SPACE_FILE = "target_setting_search_space.json"
+BUDGET_FRACTION = 0.75
+SEEDS = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """Finds the targets of one workload.
+
+    Attributes:
+        load_workload: Gives the workload of a name, data directory and device.
+        name: The workload.
+        trials: Of the search, for each submission.
+        out: Receives two results trees, `search` and `seeds`, and NAME.target.json; what is
+            there already is not run again.
+        executor: Where trials run.
+        watcher: Who looks on.
+        options: seed, data_dir, cpus_per_trial and gpus_per_trial, as in Experiment.
+    """
+
+    load_workload: LoadWorkload
+    name: str
+    trials: int
+    out: Path
+    executor: Executor
+    watcher: Watcher
+    options: Mapping[str, Any]
+
+    def run(self) -> dict[str, Any]:
+        """Writes OUT/NAME.target.json and returns it: the targets, and how they came about."""
+        workload = self.load_workload(self.name, self.options.get("data_dir"), "cpu")
+        optimum = workload.optimum()
+        if optimum is None:
+            found = self._tune(workload)
+        else:
+            found = {
+                "validation_target": optimum.pop("validation"),
+                "test_target": optimum.pop("test"),
+                "method": "exact optimum",
+                **optimum,
+            }
+        targets = {
+            "workload": self.name,
+            "metric": workload.target_metric_name,
+            "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+            **found,
+            "versions": environment.describe("cpu", 1)["versions"],
+        }
+        write_json(self.out / f"{self.name}.target.json", targets)
+        return targets
+
+    def _tune(self, workload: Workload) -> dict[str, Any]:
+        """The search, the reruns of its best point, and what came of them."""
+        search = self._search(workload)
+        run_sweep(search, self.out / "search", self.executor, self.watcher)
+        best = _best_trials(workload, search, self.out / "search")
+        winner, _ = max(best.values(), key=lambda found: _rank(workload, found[1]))
+        point = search.submissions[winner.submission].model_copy(
+            update={"points": [[winner.hyperparameters]] * SEEDS}
+        )
+        seeds = search.model_copy(
+            update={"studies": SEEDS, "trials": 1, "submissions": {winner.submission: point}}
+        )
+        run_sweep(seeds, self.out / "seeds", self.executor, self.watcher)
+        results = [result for _, result in _trials(seeds, self.out / "seeds")]
+        rows = [_best_row(workload, result) for result in results if result.rows]
+        if len(rows) < SEEDS:
+            raise PlanError(
+                f"{self.out / 'seeds'}: {SEEDS - len(rows)} of the {SEEDS} reruns of the best "
+                "point have no evaluation; see `chronograd status`, and remove the folder to run "
+                "them again"
+            )
+        validation = [row.metrics[winner.goal_column] for row in rows]
+        test = [row.metrics[f"test/{workload.target_metric_name}"] for row in rows]
+        return {
+            "validation_target": statistics.median(validation),
+            "test_target": statistics.median(test),
+            "method": "median over seeds of the best point of a quasi-random search",
+            "max_steps": search.max_steps,
+            "trials_per_submission": self.trials,
+            "seed": search.seed,
+            "best_of_each_submission": {
+                name: {"validation": row.metrics[spec.goal_column], **(spec.hyperparameters or {})}
+                for name, (spec, row) in best.items()
+            },
+            "winner": winner.submission,
+            "validation_by_seed": validation,
+            "test_by_seed": test,
+        }
+
+    def _search(self, workload: Workload) -> Experiment:
+        """The plan of the search: one study of many trials of each target setter."""
+        steps = workload.budget_steps or workload.step_hint
+        request = Request(
+            submissions=[folder.name for folder in _target_setters()],
+            workloads=[workload.name],
+            ruleset=rulesets.load("mini"),
+            tuning="external",
+            studies=1,
+            trials=self.trials,
+            search_space=Path(SEARCH_SPACE_FILE),
+            options={
+                **self.options,
+                "clock": "steps",
+                "until": "budget",
+                "max_steps": math.ceil(BUDGET_FRACTION * steps),
+            },
+        )
+        return check(request, self.load_workload).complete(self.out / "search", self.executor)
+
+
+def _target_setters() -> list[Path]:
+    """The submissions that bring a search space for target setting."""
+    return sorted(
+        file.parent for file in loading.library().glob(f"external_tuning/*/{SEARCH_SPACE_FILE}")
+    )
+
+
+def _best_trials(
+    workload: Workload, experiment: Experiment, out: Path
+) -> dict[str, tuple[TrialSpec, EvalRow]]:
+    """Of each submission the trial with the best validation value at any evaluation."""
+    best: dict[str, tuple[TrialSpec, EvalRow]] = {}
+    for spec, result in _trials(experiment, out):
+        if result.rows:
+            found = (spec, _best_row(workload, result))
+            best[spec.submission] = max(
+                best.get(spec.submission, found), found, key=lambda f: _rank(workload, f[1])
+            )
+    if not best:
+        raise PlanError(f"{out}: no trial was evaluated; see `chronograd status {out}`")
+    return best
+
+
+def _trials(experiment: Experiment, out: Path) -> Iterable[tuple[TrialSpec, TrialResult]]:
+    return (read_trial(trial_folder(out, spec)) for spec in experiment.specs())
+
+
+def _best_row(workload: Workload, result: TrialResult) -> EvalRow:
+    return max(result.rows, key=lambda row: _rank(workload, row))
+
+
+def _rank(workload: Workload, row: EvalRow) -> float:
+    """Larger is better; NaN is worst."""
+    value = row.metrics[f"validation/{workload.target_metric_name}"]
+    if math.isnan(value):
+        return -math.inf
+    return -value if workload.target_direction == "min" else value

@@ -1,0 +1,101 @@
+"""Checks a submission in several processes that train together, for `check --processes N`."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.commands.check import MakeWorkloads, findings
+from harness.commands.finding import Finding
+from harness.system import timers
+from harness.trial.process_group import Meeting, join
+
+GRACE = 5.0  # seconds that the others have to say what they found, once a process has ended early
+
+
+def findings_of(
+    processes: int,
+    place: Path,
+    make_workloads: MakeWorkloads,
+    names: Sequence[str],
+    point: Mapping[str, Any] | None = None,
+) -> Iterator[Finding]:
+    """What `commands.check.findings` gives in `processes` processes, by gloo on this machine.
+
+    Each finding is the worst of those of all processes. A process whose trial fails leaves the
+    others waiting for it, so that the check ends there.
+    """
+    context = torch.multiprocessing.get_context("spawn")
+    channel = context.Queue()
+    meeting = Meeting.called([""] * processes)
+    workers = [
+        context.Process(
+            target=_check,
+            args=(rank, meeting, channel, place, make_workloads, names, point),
+            daemon=True,
+        )
+        for rank in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    found: list[list[Finding]] = [[] for _ in workers]
+    ended: set[int] = set()
+    shown, deadline = 0, float("inf")
+    try:
+        while len(ended) < processes and timers.monotonic() < deadline:
+            try:
+                rank, finding = channel.get(timeout=0.2)
+            except queue.Empty:
+                dead = {r for r, worker in enumerate(workers) if not worker.is_alive()} - ended
+                for rank in dead:
+                    what = f"process {rank} died with exit code {workers[rank].exitcode}"
+                    found[rank].append(Finding("trains", str(place), False, what, "see its output"))
+                ended |= dead
+                if dead:
+                    deadline = min(deadline, timers.monotonic() + GRACE)
+                continue
+            if finding is None:
+                ended.add(rank)
+                continue
+            found[rank].append(finding)
+            if not finding.passed:
+                deadline = min(deadline, timers.monotonic() + GRACE)
+            elif shown < min(map(len, found)):
+                yield _worst([of_rank[shown] for of_rank in found])
+                shown += 1
+    finally:
+        for worker in workers:
+            worker.terminate()
+    for same in itertools.zip_longest(*(of_rank[shown:] for of_rank in found)):
+        yield _worst([finding for finding in same if finding is not None])
+
+
+def _worst(same: Sequence[Finding]) -> Finding:
+    """The most important of several findings of one check: a breach, a need, a remark."""
+    order = {False: 0, None: 1, True: 2}
+    return min(same, key=lambda finding: (order[finding.passed], not finding.what))
+
+
+def _check(
+    rank: int,
+    meeting: Meeting,
+    channel: Any,
+    place: Path,
+    make_workloads: MakeWorkloads,
+    names: Sequence[str],
+    point: Mapping[str, Any] | None,
+) -> None:
+    """The body of a process."""
+    ranks = join(rank, meeting, "cpu")
+    for finding in findings(place, make_workloads, names, point, ranks):
+        channel.put((rank, finding))
+        if not finding.passed:  # the others may be waiting for this one
+            break
+    channel.put((rank, None))
+    channel.close()
+    channel.join_thread()

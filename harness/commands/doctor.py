@@ -1,0 +1,206 @@
+"""Whether trials will run, and run well, here: versions, data, the cluster, the time of a step.
+
+`harness.commands.machine` looks at the hardware.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from harness.spec import DataError
+from harness.sweep.request import NODES_DIFFER_BY
+from harness.trial.attempt import LoadWorkload
+
+GIB = 2.0**30
+ANSWER_SECONDS = 60.0  # of what is asked from outside
+_SHOWN = ("chronograd", "torch", "ray", "numpy")
+_ASK_RAY = (
+    "import json, sys; from harness.executors.nodes import resources; "
+    "print(json.dumps(resources(sys.argv[1])))"
+)
+
+
+class State(StrEnum):
+    """How a check came out; a problem keeps trials from running, a warning does not."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What.
+        state: How it is.
+        found: What is there.
+        advice: What to do about it; "" where all is well.
+    """
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+def versions() -> list[Check]:
+    """Python and the packages that matter, and what of chronograd's requirements is not met."""
+    import torch
+
+    shown = [f"python {platform.python_version()}"]
+    shown += [f"{name} {_installed(name) or 'missing'}" for name in _SHOWN]
+    shown.append(f"CUDA of torch {torch.version.cuda or 'none'}")
+    found = [Check("versions", State.OK, ", ".join(shown))]
+    try:
+        needed = requires("chronograd") or []
+    except PackageNotFoundError:
+        advice = "pip install it, so that its requirements can be checked"
+        return [*found, Check("chronograd", State.WARNING, "runs without being installed", advice)]
+    return found + unmet(map(Requirement, needed))
+
+
+def unmet(needed: Iterable[Requirement]) -> list[Check]:
+    """A problem for each requirement, extras aside, that is missing or of another version."""
+    checks = []
+    for requirement in needed:
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            has = _installed(requirement.name)
+            if has is None or not requirement.specifier.contains(has, prereleases=True):
+                wanted = f"{requirement.name}{requirement.specifier}"
+                advice = f"pip install '{wanted}'"
+                checks.append(
+                    Check(
+                        requirement.name, State.PROBLEM, f"{has or 'missing'}, not {wanted}", advice
+                    )
+                )
+    return checks
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def datasets(
+    load_workload: LoadWorkload, names: Sequence[str], data_dir: Path | None, *, needed: bool
+) -> list[Check]:
+    """Whether workloads' data is there; `chronograd data check` reads all of it.
+
+    Args:
+        load_workload: Gives the workload of a name, data directory and device.
+        names: Of the workloads.
+        data_dir: Where their files lie.
+        needed: Whether missing data is a problem: the workloads were asked for by name.
+    """
+    made: list[str] = []
+    not_looked_for: list[str] = []
+    checks = []
+    for name in names:
+        if _lacks(load_workload, name, None) is None:
+            made.append(name)
+        elif data_dir is None and not needed:
+            not_looked_for.append(name)
+        elif (missing := _lacks(load_workload, name, data_dir)) is None:
+            checks.append(Check(f"data: {name}", State.OK, f"found in {data_dir}"))
+        else:
+            state = State.PROBLEM if needed else State.WARNING
+            advice = f"`chronograd data check {name}` says where to get it; pass --data-dir"
+            checks.append(Check(f"data: {name}", state, missing, advice))
+    if made:
+        found = f"{', '.join(made)}: need no files; what is not there is made when needed"
+        checks.insert(0, Check("data", State.OK, found))
+    if not_looked_for:
+        found = f"{', '.join(not_looked_for)}: read files, not looked for without --data-dir"
+        checks.append(Check("data", State.OK, found))
+    return checks
+
+
+def _lacks(load_workload: LoadWorkload, name: str, data_dir: Path | None) -> str | None:
+    """What is wrong with a workload's data, None where it is there."""
+    try:
+        load_workload(name, None if data_dir is None else str(data_dir), "cpu").check_data()
+    except DataError as error:
+        return f"missing: {error}"
+    except Exception as error:  # noqa: BLE001 - a workload's import may raise anything
+        return f"cannot be checked: {type(error).__name__}: {error}"
+    return None
+
+
+def cluster(address: str) -> list[Check]:
+    """The nodes of the Ray cluster at `address`; asked in a process that cannot hang this one."""
+    command = [sys.executable, "-c", _ASK_RAY, address]
+    advice = "see `ray status` there, and --address"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        found = f"{address}: no answer in {ANSWER_SECONDS:g} s"
+        return [Check("Ray", State.PROBLEM, found, advice)]
+    if done.returncode:
+        cause = last_line(done.stderr).removeprefix("harness.executors.nodes.ClusterError: ")
+        return [Check("Ray", State.PROBLEM, cause, advice)]
+    return nodes(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def nodes(
+    living: Sequence[tuple[str, Mapping[str, float]]], free: Mapping[str, float]
+) -> list[Check]:
+    """What a cluster has.
+
+    Args:
+        living: Its nodes: name and resources.
+        free: What nobody uses of them all.
+    """
+    checks: list[Check] = []
+    models: set[str] = set()
+    for name, has in living:
+        model = [key.removeprefix("accelerator_type:") for key in has if "accelerator_type:" in key]
+        models.update(model)
+        cpus, gpus_, size = (has.get(key, 0.0) for key in ("CPU", "GPU", "memory"))
+        found = f"{cpus:g} CPUs, {gpus_:g} GPUs {''.join(model)}".rstrip()
+        checks.append(Check(f"Ray: {name}", State.OK, f"{found}, {size / GIB:.1f} GiB"))
+    for key in ("CPU", "GPU"):
+        total = sum(has.get(key, 0.0) for _, has in living)
+        if (taken := total - free.get(key, 0.0)) > 0:
+            found = f"{taken:g} of {total:g} {key}s are in use"
+            advice = "other work disturbs step times: wait for it"
+            checks.append(Check("Ray", State.WARNING, found, advice))
+    if len(models) > 1:
+        found = f"GPUs differ: {', '.join(sorted(models))}"
+        advice = "sweep on nodes of one type, or step times do not compare"
+        checks.append(Check("Ray", State.WARNING, found, advice))
+    return checks
+
+
+def steps(what: str, seconds: Sequence[float]) -> Check:
+    """Whether a step takes the same time in every process.
+
+    Args:
+        what: Whose step.
+        seconds: The median step of each of several processes, one after the other.
+    """
+    times = " and ".join(f"{1000 * second:.3g} ms" for second in seconds)
+    found = f"{what}: {times} a step"
+    if max(seconds) > NODES_DIFFER_BY * min(seconds):
+        advice = "the machine is not quiet: end other work before you measure"
+        return Check("step time", State.WARNING, found, advice)
+    return Check("step time", State.OK, found)
+
+
+def last_line(text: str) -> str:
+    """The last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"

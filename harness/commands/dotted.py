@@ -1,0 +1,87 @@
+"""Optimizers given by their dotted names: each is written as the folder of a submission.
+
+So it is a submission as any other: it has a content hash, which covers the class's name, the
+version of its package and the options; it is there when a sweep is resumed; it can be read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from harness.submission.loading import FILE, SubmissionError, candidates
+from harness.system.signals import interrupted
+from scoring.records import error_message, write_text
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_TEMPLATE = '''"""{name} ({made_of}), made a submission of by chronograd."""
+
+from submissions import dotted
+
+get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for_eval = (
+    dotted.submission(
+        {name!r},
+        made_of={made_of!r},
+        schedule={schedule!r},
+        defaults={defaults!r},
+    )
+)
+'''
+
+
+def is_dotted(name: str) -> bool:
+    """Whether it is the dotted name of a class, rather than a submission's name or path."""
+    return looks_dotted(name) and not candidates(name)
+
+
+def looks_dotted(name: str) -> bool:
+    """Whether it can be the dotted name of a class."""
+    return _DOTTED.fullmatch(name) is not None and not name.endswith(".py")
+
+
+def write(names: Sequence[str], folder: Path, schedule: str, **defaults: float | None) -> list[str]:
+    """Writes those of `names` that are dotted into `folder`; returns all, those as paths.
+
+    Args:
+        names: Of submissions.
+        folder: Receives a folder a class.
+        schedule: As in `submissions.schedules`.
+        defaults: Hyperparameters that points need not give; None where they are not set.
+
+    Raises:
+        SubmissionError: A class cannot be used, or the folder holds one with other options.
+    """
+    if not any(map(is_dotted, names)):
+        if schedule != "none" or any(value is not None for value in defaults.values()):
+            raise SubmissionError(
+                "--schedule, --warmup and --grad-clip are for optimizers given by dotted names"
+            )
+        return [*names]
+    return [
+        _written(name, folder, schedule, defaults) if is_dotted(name) else name for name in names
+    ]
+
+
+def _written(name: str, folder: Path, schedule: str, defaults: Mapping[str, float | None]) -> str:
+    from submissions import dotted
+
+    try:
+        dotted.optimizer_class(name)
+    except ValueError as error:
+        raise SubmissionError(str(error)) from None
+    except BaseException as error:
+        if interrupted():
+            raise
+        raise SubmissionError(f"{name}: cannot be imported ({error_message(error)})") from None
+    given = {key: value for key, value in defaults.items() if value is not None}
+    text = _TEMPLATE.format(
+        name=name, made_of=dotted.version(name), schedule=str(schedule), defaults=given
+    )
+    file = folder / name / FILE
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        raise SubmissionError(
+            f"{file}: was made with other options, or of another version; choose another --out"
+        )
+    write_text(file, text)
+    return str(file.parent)

@@ -1,0 +1,199 @@
+"""Short trials in this process, whose every detail is kept: what checks of a submission compare."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.checkpoint.pickling import UnsavableError, dump
+from harness.checkpoint.snapshot import Snapshot
+from harness.spec import ForwardPassMode, Workload
+from harness.submission.loading import Submission, name_of
+from harness.trial.attempt import Attempt, prepare_process
+from harness.trial.clock import Clock, StepClock
+from harness.trial.control import Read
+from harness.trial.loop import run_trial
+from harness.trial.process_group import Ranks
+from scoring.records import EvalRow, TrialResult, TrialSpec
+
+PERIODS = 100  # evaluations in a budget
+STEP_HINT = 75  # of them are before the step hint
+
+
+class CallClock(StepClock):
+    """Charges calls of `update_params`, whatever their work: evaluations follow the same calls."""
+
+    def add_work(self, work: float) -> None:
+        """Adds training work, at no charge."""
+        self.work += work
+
+    def step(self, limit: float, work: float = 1.0) -> float:
+        """Charges one second for a call."""
+        self.work += work
+        self.seconds += 1.0
+        return self.seconds
+
+
+class CutOffError(BaseException):
+    """Ends a trial as the loss of its process would."""
+
+
+class Recorder(Attempt):
+    """Keeps rows, checkpoints and sizes; cuts a trial off where it is told to."""
+
+    def __init__(
+        self, cut_at: int | None = None, resume: bytes | None = None, *, measures: bool = False
+    ) -> None:
+        super().__init__()
+        self.rows: list[EvalRow] = []
+        self.unsaved = ""
+        self.state = resume
+        self._cut_at, self._resume = cut_at, resume
+        self._size, self._measures = 0, measures
+        self.sizes: list[tuple[int, int]] = []  # bytes of a checkpoint, number of tensors
+
+    def report(self, row: EvalRow) -> None:
+        """Keeps an evaluation."""
+        self.rows.append(row)
+        if self._measures:  # looking through all objects takes a second
+            gc.collect()
+            tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+            self.sizes.append((self._size, tensors))
+        if row.global_step == self._cut_at:
+            raise CutOffError
+
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps a checkpoint and its size; reads it back where the trial is to be cut off."""
+        file = io.BytesIO()
+        try:
+            snapshot.write(file)
+            if self._cut_at is not None:  # it is what the trial resumes from
+                file.seek(0)
+                snapshot.compare(file)
+            if self._measures:  # without what grows with the trial's records
+                own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
+                dump(own, submission_part := io.BytesIO(), snapshot.known)
+                self._size = len(submission_part.getvalue())
+        except UnsavableError as error:
+            self.unsaved = self.unsaved or str(error)
+        self.state = file.getvalue()
+
+    def restore(self, until: float, read: Read) -> dict[str, Any] | None:
+        """The checkpoint to resume from."""
+        if self._resume is None:
+            return None
+        self.rows = []
+        return read(io.BytesIO(self._resume))
+
+
+def train(
+    loaded: Submission,
+    workload: Workload,
+    spec: TrialSpec,
+    clock: Clock,
+    recorder: Recorder,
+    ranks: Ranks,
+) -> tuple[TrialResult, list[torch.Tensor]]:
+    """One trial: its result, and the parameters as they were evaluated last."""
+    last: list[torch.Tensor] = []
+    evaluate = workload.eval_model
+
+    def eval_model(params: Any, model_state: Any, split: str) -> dict[str, float]:
+        last[:] = [p.detach().clone() for p in params.parameters()]
+        return evaluate(params, model_state, split)
+
+    workload.eval_model = eval_model  # type: ignore[method-assign]
+    prepare_process(spec)
+    return run_trial(spec, workload, loaded, clock, recorder, ranks), last
+
+
+def make_spec(
+    place: Path,
+    workload: Workload,
+    point: dict[str, Any] | None,
+    seed: int,
+    steps: int,
+    period: int,
+) -> TrialSpec:
+    """A trial of `steps` steps with an evaluation every `period`, a second each.
+
+    It is the beginning of a training run with the proportions of the official workloads: the budget
+    is PERIODS evaluation periods, and the step hint what fits into STEP_HINT of them.
+    """
+    budget = PERIODS * period
+    return TrialSpec(
+        submission=name_of(place),
+        submission_path=str(place),
+        submission_hash="",
+        tuning="self" if point is None else "external",
+        workload=workload.name,
+        study=0,
+        trial=1,
+        seed=seed,
+        hyperparameters=point,
+        goal=workload.goal,
+        test_goal=workload.test_goal,
+        budget_seconds=float("inf"),
+        max_allowed_runtime_sec=float(budget),
+        eval_period_seconds=float(period),
+        step_hint=STEP_HINT * period,
+        max_steps=steps,
+        until="budget",
+    )
+
+
+def equal(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> bool:
+    """Whether rows of metrics are equal; NaN equals NaN."""
+    return repr(ours) == repr(theirs)
+
+
+def same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
+    """Whether tensors are equal; NaN equals NaN."""
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def plain_sgd() -> Submission:
+    """The submission that others' steps are compared with."""
+
+    def init_optimizer_state(workload: Any, params: Any, *_: Any) -> dict[str, Any]:
+        return {"optimizer": torch.optim.SGD(params.parameters(), lr=1e-3)}
+
+    def update_params(**given: Any) -> Any:
+        sgd, batch = given["optimizer_state"]["optimizer"], given["batch"]
+        sgd.zero_grad()
+        logits, model_state = given["workload"].model_fn(
+            params=given["current_param_container"],
+            augmented_and_preprocessed_input_batch=batch,
+            model_state=given["model_state"],
+            mode=ForwardPassMode.TRAIN,
+            rng=given["rng"],
+            update_batch_norm=True,
+        )
+        loss = given["workload"].loss_fn(
+            label_batch=batch["targets"], logits_batch=logits, mask_batch=batch.get("weights")
+        )
+        (loss["summed"] / loss["n_valid_examples"]).backward()
+        sgd.step()
+        return given["optimizer_state"], given["current_param_container"], model_state
+
+    def get_batch_size(workload_name: str) -> int:
+        raise ValueError(workload_name)
+
+    return Submission(
+        name="plain",
+        folder=Path(),
+        get_batch_size=get_batch_size,
+        init_optimizer_state=init_optimizer_state,
+        data_selection=lambda workload, input_queue, *_: next(input_queue),
+        update_params=update_params,
+        prepare_for_eval=None,
+        wants_train_state=False,
+    )

@@ -1,0 +1,237 @@
+"""Remarks for people who review a submission: what is legal, and worth a look.
+
+`chronograd check` shows them. None is a breach: plain AdamW under its own name is a fair baseline,
+and a submission may have reasons to import `gc`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.submission.dependencies import imports, nodes
+from harness.submission.loading import Submission
+
+MODULES = ("ctypes", "gc", "inspect", "multiprocessing", "socket", "subprocess", "threading")
+TOLERANCE = 1e-3  # relative difference of updates that count as equal
+SMALLEST = 16  # elements of a parameter whose updates are compared
+COMPARED = 10  # steps that must have been compared
+
+Losses = Sequence[Mapping[str, float]]
+
+
+def of_sources(folder: Path) -> Iterator[str]:
+    """Modules and calls that reach beyond training, and files under /tmp, with their lines."""
+    for file, line, name in imports(folder):
+        if name.split(".")[0] in MODULES:
+            yield f"{file.name}:{line} imports {name}"
+    for file, node in nodes(folder):
+        line = getattr(node, "lineno", 0)
+        if isinstance(node, ast.Attribute) and node.attr == "_getframe":
+            yield f"{file.name}:{line} uses _getframe"
+        if isinstance(node, ast.Constant) and str(node.value).startswith(("/tmp", "/var/tmp")):
+            yield f"{file.name}:{line} names {node.value!r}"
+
+
+def of_losses(losses: Sequence[Losses]) -> Iterator[str]:
+    """Gradient ascent: the training loss fell on no workload.
+
+    Args:
+        losses: Per workload, the metrics of its evaluations; of one workload alone nothing follows.
+    """
+    fell = [rows[-1]["train/loss"] <= rows[0]["train/loss"] for rows in losses]  # not if NaN
+    if len(fell) > 1 and not any(fell):
+        yield f"the training loss fell on none of {len(fell)} workloads"
+
+
+class Watch:
+    """A submission whose updates are recorded while it trains.
+
+    Attributes:
+        submission: The one to train with.
+    """
+
+    def __init__(self, submission: Submission, hyperparameters: Mapping[str, Any] | None) -> None:
+        self.submission = replace(submission, update_params=self._update_params)
+        self._name = submission.name.lower()
+        self._original = submission.update_params
+        self._hyperparameters = hyperparameters or {}
+        self._rates: list[tuple[float, ...]] = []
+        self._rules: list[_Rule] | None = None
+        self._changed = False
+
+    def _update_params(self, **given: Any) -> Any:
+        """Calls the submission's function and compares what it changes with known rules."""
+        model = given["current_param_container"]
+        parameters = list(model.parameters())
+        before = [p.detach().clone() for p in parameters]
+        gradients: dict[int, Tensor] = {}
+        hooks = [
+            p.register_post_accumulate_grad_hook(
+                lambda p, at=at: gradients.__setitem__(at, p.grad.detach().clone())
+            )
+            for at, p in enumerate(parameters)
+            if p.requires_grad
+        ]
+        try:
+            returned = self._original(**given)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        optimizers = _optimizers(given["optimizer_state"])
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        self._rates.append(tuple(float(group["lr"]) for group in groups if "lr" in group))
+        if self._rules is None:
+            self._rules = _known_rules(groups, self._hyperparameters)
+        for at, (p, old) in enumerate(zip(parameters, before, strict=True)):
+            change = p.detach() - old
+            self._changed |= bool(change.any())
+            gradient = p.grad.detach() if p.grad is not None else gradients.get(at)
+            if gradient is not None and p.numel() >= SMALLEST:
+                for rule in self._rules:
+                    rule.compare(at, old.double(), gradient.double(), change.double())
+        return returned
+
+    def remarks(self, step_hint: int) -> Iterator[str]:
+        """What a whole training run showed.
+
+        Args:
+            step_hint: That the workload gave; the run went beyond it.
+        """
+        if self._rates and not self._changed:
+            yield "the parameters never change"
+        after = self._rates[step_hint + 1 :]
+        if len(set(after)) > 1:
+            yield "the learning rate still changes after the step hint"
+        for rule in self._rules or []:
+            if rule.equal and not rule.names.search(self._name):
+                yield f"its updates equal those of {rule.text}"
+                break
+
+
+class _Rule:
+    """A known update rule: its direction is followed with the submission's own gradients.
+
+    Updates equal it where, for every parameter and step, they are a multiple of its direction plus
+    a multiple of the parameter (decoupled weight decay), to TOLERANCE.
+    """
+
+    names: re.Pattern[str]  # of submissions that say so
+    text: str
+
+    def __init__(self) -> None:
+        self._steps: dict[int, int] = {}
+        self._differs = False
+
+    @property
+    def equal(self) -> bool:
+        """Whether enough steps were compared, and none differed."""
+        return not self._differs and max(self._steps.values(), default=0) >= COMPARED
+
+    def compare(self, at: int, old: Tensor, gradient: Tensor, change: Tensor) -> None:
+        """Compares one parameter's change, given its value and gradient before."""
+        if self._differs:
+            return
+        direction = self.direction(at, old, gradient)
+        if not change.any():  # a learning rate of 0
+            return
+        basis = torch.stack([direction.flatten(), old.flatten()], 1)
+        if not basis.isfinite().all() or not change.isfinite().all():
+            self._differs = True
+            return
+        target = change.flatten()
+        fit = torch.linalg.lstsq(basis, target[:, None], driver="gelsd").solution
+        residual = (basis @ fit).flatten() - target
+        rounding = torch.finfo(torch.float32).eps * old.norm()
+        self._differs = bool(residual.norm() > TOLERANCE * target.norm() + rounding)
+        self._steps[at] = self._steps.get(at, 0) + 1
+
+    def direction(self, at: int, old: Tensor, gradient: Tensor) -> Tensor:
+        """The rule's direction; called once per step and parameter."""
+        raise NotImplementedError
+
+
+class _Sgd(_Rule):
+    """torch.optim.SGD."""
+
+    names = re.compile(r"sgd|momentum|nesterov|heavy_?ball")
+
+    def __init__(self, momentum: float, decay: float, *, nesterov: bool) -> None:
+        super().__init__()
+        self._momentum, self._decay, self._nesterov = momentum, decay, nesterov
+        self._buffers: dict[int, Tensor] = {}
+        self.text = "SGD" + (
+            f" with {'Nesterov ' * nesterov}momentum {momentum:.4g}" * bool(momentum)
+        )
+
+    def direction(self, at: int, old: Tensor, gradient: Tensor) -> Tensor:
+        gradient = gradient + self._decay * old
+        buffer = self._buffers.get(at)
+        buffer = gradient if buffer is None else self._momentum * buffer + gradient
+        self._buffers[at] = buffer
+        return gradient + self._momentum * buffer if self._nesterov else buffer
+
+
+class _Adam(_Rule):
+    """torch.optim.AdamW, and Adam."""
+
+    names = re.compile(r"adamw?")
+
+    def __init__(self, beta1: float, beta2: float, eps: float, decay: float) -> None:
+        super().__init__()
+        self._betas, self._eps, self._decay = (beta1, beta2), eps, decay
+        self._moments: dict[int, tuple[Tensor, Tensor, int]] = {}
+        self.text = f"AdamW with betas {beta1:.4g} and {beta2:.4g}"
+
+    def direction(self, at: int, old: Tensor, gradient: Tensor) -> Tensor:
+        gradient = gradient + self._decay * old
+        zero = torch.zeros_like(gradient)
+        first, second, steps = self._moments.get(at, (zero, zero, 0))
+        beta1, beta2 = self._betas
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        self._moments[at] = first, second, steps + 1
+        corrected = (second / (1 - beta2 ** (steps + 1))).sqrt() + self._eps
+        return first / (1 - beta1 ** (steps + 1)) / corrected
+
+
+def _known_rules(
+    groups: Sequence[Mapping[str, Any]], hyperparameters: Mapping[str, Any]
+) -> list[_Rule]:
+    """SGD and AdamW with usual constants, and with those of the submission."""
+    given = {k: v for k, v in hyperparameters.items() if isinstance(v, float | int)}
+    pairs = {(0.9, 0.999), (0.9, 0.95), (0.9, 0.99)}
+    pairs |= {tuple(g["betas"]) for g in groups if len(g.get("betas", ())) == 2}
+    own = [
+        given.get(f"beta{i}", 1 - given.get(f"one_minus_beta{i}", 1 - usual))
+        for i, usual in ((1, 0.9), (2, 0.999))
+    ]
+    pairs |= {(own[0], own[1])}
+    momenta = {0.0, 0.9, 0.95, 0.99, own[0], float(given.get("momentum", 0.0))}
+    momenta |= {float(g["momentum"]) for g in groups if "momentum" in g}
+    decays = {0.0, *(float(g["weight_decay"]) for g in groups if g.get("weight_decay"))}
+    epsilons = {1e-8, *(float(g["eps"]) for g in groups if isinstance(g.get("eps"), float))}
+    rules: list[_Rule] = [
+        _Sgd(momentum, decay, nesterov=nesterov)
+        for momentum, decay, nesterov in product(sorted(momenta), sorted(decays), (False, True))
+        if momentum or not nesterov
+    ]
+    adam = product(sorted(pairs), sorted(epsilons), sorted(decays))
+    return [*rules, *(_Adam(*betas, eps, decay) for betas, eps, decay in adam)]
+
+
+def _optimizers(state: Any) -> list[Any]:
+    """The optimizers that a submission keeps, as far as its state shows them."""
+    if isinstance(state, Mapping):
+        return [found for value in state.values() for found in _optimizers(value)]
+    if isinstance(state, list | tuple):
+        return [found for value in state for found in _optimizers(value)]
+    return [state] if isinstance(getattr(state, "param_groups", None), list) else []

@@ -1,0 +1,129 @@
+"""Evaluates the weights of trials again, in a process that never loads a submission."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.checkpoint.authentication import Place, read_key
+from harness.environment import scratch
+from harness.sweep.ledger import Reader
+from harness.trial.attempt import LoadWorkload, prepare_process
+from scoring.records import TrialSpec, UserError
+from scoring.tree import read_trial
+
+if TYPE_CHECKING:
+    from harness.spec import Workload
+
+_SPLITS = {"validation": ("validation",), "test": ("validation", "test")}  # that `until` needs
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A trial whose weights were evaluated again.
+
+    Attributes:
+        spec: The trial.
+        folder: The trial's.
+        global_step: Of its last evaluation, which reached the goal.
+        recorded: The metrics of that evaluation.
+        found: What its weights give; None where they cannot be evaluated.
+        reason: Why not, else "".
+    """
+
+    spec: TrialSpec
+    folder: Path
+    global_step: int
+    recorded: dict[str, float]
+    found: dict[str, float] | None
+    reason: str = ""
+
+
+def evaluate_again(
+    out: Path,
+    folders: Sequence[Path],
+    load_workload: LoadWorkload,
+    checkpoints: str | None = None,
+    data_dir: str | None = None,
+) -> Iterator[Evaluated]:
+    """Evaluates the final weights of trials that reached their goals.
+
+    Args:
+        out: The results tree.
+        folders: Of the trials.
+        load_workload: Gives the workload of a name, data directory and device; is sent to another
+            process.
+        checkpoints: The path or URI where trials kept checkpoints; None: this machine's own folder.
+        data_dir: Where datasets are; None: where they were.
+    """
+    key = read_key(out)
+    trees = dict.fromkeys(
+        event["tree"]
+        for event in Reader(out).news(kinds=("driver_started",))
+        if isinstance(event.get("tree"), str)
+    )
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        for folder in folders:
+            spec, result = read_trial(folder)
+            if not result.rows:
+                continue
+            row = result.rows[-1]
+            places = [
+                Place.of_trial(checkpoints or str(scratch()), tree, spec.name, key, 1)
+                for tree in reversed(trees)
+                if key is not None
+            ]
+            found, reason = None, ""
+            try:
+                asked = pool.submit(_evaluate, load_workload, spec, places, data_dir)
+                found = asked.result()
+            except UserError as error:
+                reason = str(error)
+            except BrokenProcessPool:
+                raise UserError(f"{folder}: the process that evaluated its weights died") from None
+            yield Evaluated(spec, folder, row.global_step, dict(row.metrics), found, reason)
+
+
+_loaded: dict[tuple[str, str | None, str], Workload] = {}  # of the evaluating process
+
+
+def _evaluate(
+    load_workload: LoadWorkload, spec: TrialSpec, places: Sequence[Place], data_dir: str | None
+) -> dict[str, float]:
+    """The metrics of a trial's weights; raises UserError where they cannot be evaluated."""
+    prepare_process(spec)
+    import torch
+
+    from harness.checkpoint.snapshot import read_weights
+    from harness.trial.seeds import Streams
+
+    device = "cuda" if spec.device == "cuda" and torch.cuda.is_available() else "cpu"
+    weights = next((w for place in places if (w := read_weights(place, device=device))), None)
+    if weights is None:
+        raise UserError(
+            "no weights of it are here: trials keep them in --checkpoint-dir, or on the machine "
+            "that trained them"
+        )
+    asked = (spec.workload, data_dir or spec.data_dir, device)
+    if asked not in _loaded:
+        _loaded.clear()
+        _loaded[asked] = load_workload(*asked)
+    workload = _loaded[asked]
+    model, _ = workload.init_model_fn(Streams.of(spec).model, **spec.dropout)
+    try:
+        weights.put_into(model)
+    except ValueError as error:
+        raise UserError(f"its weights are not of this workload: {error}") from None
+    model.eval()
+    splits = _SPLITS.get(spec.until, ("validation",))
+    with torch.no_grad():
+        metrics = [
+            (split, workload.eval_model(model, weights.model_state, split)) for split in splits
+        ]
+    return {f"{split}/{name}": float(v) for split, found in metrics for name, v in found.items()}

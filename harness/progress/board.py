@@ -1,0 +1,181 @@
+"""How a sweep stands, drawn for a terminal of any width."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from harness.progress.status import SweepStatus, TrialState
+from harness.sweep.plan import PlannedWorkload
+from harness.system import timers
+from scoring.records import Goal, Status, printable
+
+MOST_RUNNING = 12  # lines; a cluster may run hundreds of trials
+_SHARES = "▁▂▃▄▅▆▇"
+
+
+class _Cell:
+    """The trials of a submission on a workload."""
+
+    def __init__(self) -> None:
+        self.planned = self.done = self.reached = self.failed = 0
+
+    def add(self, trial: TrialState) -> None:
+        self.planned += 1
+        self.done += trial.done
+        self.reached += trial.state == Status.REACHED
+        self.failed += trial.state == Status.FAILED
+
+    @property
+    def style(self) -> str:
+        if self.failed:
+            return "red"
+        return "green" if self.done == self.planned else ""
+
+    def fraction(self) -> str:
+        return f"{self.done}/{self.planned}"
+
+    def reaching(self) -> str:
+        return self.fraction() + (f" {self.reached} reached" if self.reached else "")
+
+    def bar(self) -> str:
+        """One character: none, a share, all."""
+        if self.done == 0 or self.done == self.planned:
+            return "█" if self.done else "·"
+        return _SHARES[len(_SHARES) * self.done // self.planned]
+
+
+def draw(status: SweepStatus, console: Console) -> Group:
+    """The sums, what runs, and workloads by submissions, as wide as the console has room for."""
+    sums = (describe_trials(status), describe_hours(status), describe_driver(status))
+    return Group(Text("\n".join(sums)), _under_way(status), _grid(status, console))
+
+
+def describe_trials(status: SweepStatus) -> str:
+    """One line: how many trials are done, how they ended, and how many are not."""
+    trials = status.trials.values()
+    done = sum(trial.done for trial in trials)
+    states = Counter(trial.state for trial in trials)
+    parts = [f"{states[how]:,} {how}" for how in Status if states[how]]
+    running = len(status.running)
+    left = len(trials) - done - running
+    parts += [f"{running:,} running"] * (running > 0) + [f"{left:,} left"] * (left > 0)
+    return f"{done:,} of {len(trials):,} trials done: {', '.join(parts)}"
+
+
+def describe_hours(status: SweepStatus) -> str:
+    """One line: the hours spent and saved on the submission clock, and the time left."""
+    gpus = status.experiment.gpus_per_trial
+    unit = "GPU hours" if gpus else "CPU trial hours"
+    spent = status.hours_spent * max(1, gpus)
+    parts = [f"{spent:,.3f} {unit} spent on the submission clock"]
+    saved = status.hours_saved_at_most * max(1, gpus)
+    if saved:
+        parts.append(f"up to {saved:,.3f} saved by pruning")
+    left = status.seconds_left()
+    if left is not None:
+        parts.append(f"about {describe_seconds(left)} to go")
+    return ", ".join(parts)
+
+
+def describe_driver(status: SweepStatus) -> str:
+    """One line: who runs the sweep, and for how long, or that nobody does."""
+    if not status.driver:
+        return "It has not begun."
+    who = f"process {status.driver['pid']} on {status.driver['host']}"
+    if not status.alive:
+        return f"No driver is at work; the latest was {who}."
+    at_work = describe_seconds(max(0.0, timers.time() - status.driver["time"]))
+    return f"The driver, {who}, has been at work for {at_work}."
+
+
+def describe_seconds(seconds: float) -> str:
+    """In the two units that matter: 40 s, 3 min, 2 h 05 min, 3 d 4 h."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def describe_goal(goal: Goal, column: str, value: float) -> str:
+    """A measured value beside its target."""
+    sign = "<=" if goal.direction == "min" else ">="
+    return f"{column} {value:.5g} (target {sign} {goal.target:.5g})"
+
+
+def _under_way(status: SweepStatus) -> Table:
+    """A line for each of the trials that run."""
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(overflow="fold")
+    lines.add_column(justify="right", no_wrap=True)
+    lines.add_column(justify="right", no_wrap=True)
+    lines.add_column(overflow="fold")
+    running = status.running
+    for name, trial in list(running.items())[:MOST_RUNNING]:
+        rules = status.experiment.workloads[trial.workload]
+        clock = f"{trial.seconds:,.0f}/{status.budget(trial.workload):,.0f} s"
+        lines.add_row(Text(printable(name)), *_latest(trial.row, rules, clock))
+    if len(running) > MOST_RUNNING:
+        lines.add_row(f"and {len(running) - MOST_RUNNING} more")
+    return lines
+
+
+def _latest(row: Any, rules: PlannedWorkload, clock: str) -> tuple[str, str, str]:
+    """Step, clock and metric of a trial's latest evaluation."""
+    if row is None:
+        return "", "starting", ""
+    value = float(row["metrics"].get(f"validation/{rules.goal.metric}", "nan"))
+    return (
+        f"step {row['global_step']:,}",
+        clock,
+        describe_goal(rules.goal, rules.goal.metric, value),
+    )
+
+
+def _grid(status: SweepStatus, console: Console) -> Group | Table:
+    """The widest form that fits: with names, with numbers for them, with a character a cell."""
+    cells: dict[tuple[str, str], _Cell] = {}
+    for trial in status.trials.values():
+        for submission in (trial.submission, ""):
+            cells.setdefault((submission, trial.workload), _Cell()).add(trial)
+    names = list(status.experiment.submissions)
+    legend = Text("   ".join(f"{number} {name}" for number, name in enumerate(names, start=1)))
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    unbounded = console.options.update(max_width=10_000)
+    for heads, show in ((names, _Cell.reaching), (names, _Cell.fraction)):
+        table = _table(status, cells, heads, show)
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            return table
+    table = _table(status, cells, numbers, _Cell.fraction)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        table = _table(status, cells, numbers, _Cell.bar)
+    return Group(table, legend)
+
+
+def _table(
+    status: SweepStatus,
+    cells: dict[tuple[str, str], _Cell],
+    heads: list[str],
+    show: Callable[[_Cell], str],
+) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
+    table.add_column("workload", overflow="fold", max_width=28)
+    for head in heads:
+        table.add_column(Text(printable(head)), justify="right", no_wrap=True)
+    table.add_column("all", justify="right", no_wrap=True)
+    for workload in status.experiment.workloads:
+        row = [cells.get((name, workload), _Cell()) for name in status.experiment.submissions]
+        total = cells.get(("", workload), _Cell())
+        texts = [Text(show(cell), style=cell.style) for cell in row]
+        table.add_row(Text(printable(workload)), *texts, Text(total.fraction(), style=total.style))
+    return table

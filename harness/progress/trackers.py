@@ -1,0 +1,204 @@
+"""Experiment trackers that a sweep's evaluations can be written to. Their packages are extras."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.progress.live import describe_end
+from scoring.records import EvalRow, Status, TrialResult, TrialSpec
+
+
+class Tracker(Protocol):
+    """Receives the trials that began; every method may raise, and may hang."""
+
+    def begin(self, spec: TrialSpec) -> None:
+        """A trial begins; an earlier attempt of it may be open still."""
+
+    def write(self, spec: TrialSpec, row: EvalRow) -> None:
+        """An evaluation. After a lost attempt, steps may come again."""
+
+    def end(self, spec: TrialSpec, result: TrialResult) -> None:
+        """A trial has ended."""
+
+    def close(self) -> None:
+        """Nothing more will come; some trials may be open still."""
+
+
+class TensorBoard:
+    """Event files in OUT/tensorboard, a folder a trial; its relative axis is the submission clock.
+
+    Args:
+        out: The results tree.
+    """
+
+    def __init__(self, out: Path) -> None:
+        from torch.utils import tensorboard
+
+        self._tensorboard: Any = tensorboard
+        self._out = out / "tensorboard"
+        self._writers: dict[str, Any] = {}
+
+    def begin(self, spec: TrialSpec) -> None:
+        """Closes the file of an earlier attempt."""
+        if spec.name in self._writers:
+            self._writers.pop(spec.name).close()
+
+    def write(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A point on every curve; the first one hides what an earlier attempt had from there on."""
+        writer = self._writer(spec, row.global_step)
+        for name, value in _figures(row).items():
+            writer.add_scalar(name, value, row.global_step, walltime=row.submission_seconds)
+        writer.flush()
+
+    def end(self, spec: TrialSpec, result: TrialResult) -> None:
+        """A text: how it ended."""
+        writer = self._writer(spec, None)
+        writer.add_text("end", describe_end(spec, result))
+        self._writers.pop(spec.name).close()
+
+    def close(self) -> None:
+        """Closes what is open."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, spec: TrialSpec, first_step: int | None) -> Any:
+        if spec.name not in self._writers:
+            folder = self._out / spec.name
+            writer = self._tensorboard.SummaryWriter(folder, purge_step=first_step)
+            point = {name: _scalar(value) for name, value in (spec.hyperparameters or {}).items()}
+            for summary in self._tensorboard.summary.hparams(point, {spec.goal_column: 0.0}):
+                writer.file_writer.add_summary(summary)
+            self._writers[spec.name] = writer
+        return self._writers[spec.name]
+
+
+class MLflow:
+    """Runs at MLFLOW_TRACKING_URI, or else in OUT/mlflow.db; a run an attempt.
+
+    The time of a metric is milliseconds of the submission clock.
+
+    Args:
+        out: The results tree; its name is the experiment's.
+    """
+
+    def __init__(self, out: Path) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import entities
+        from mlflow.tracking import MlflowClient
+
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        here = f"sqlite:///{out.resolve() / 'mlflow.db'}"
+        self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI", here))
+        name = f"chronograd {out.resolve().name}"
+        known = self._client.get_experiment_by_name(name)
+        self._experiment = known.experiment_id if known else self._client.create_experiment(name)
+        self._entities = entities
+        self._runs: dict[str, str] = {}
+
+    def begin(self, spec: TrialSpec) -> None:
+        """A new run with its hyperparameters; an earlier attempt's is marked as killed."""
+        if spec.name in self._runs:
+            self._client.set_terminated(self._runs[spec.name], status="KILLED")
+        run = self._client.create_run(
+            self._experiment,
+            run_name=spec.name,
+            tags={name: str(value) for name, value in _place(spec).items()},
+        )
+        self._runs[spec.name] = run.info.run_id
+        point = (spec.hyperparameters or {}).items()
+        parameters = [self._entities.Param(name, str(value)) for name, value in point]
+        self._client.log_batch(run.info.run_id, params=parameters)
+
+    def write(self, spec: TrialSpec, row: EvalRow) -> None:
+        """All metrics of a row in one call."""
+        time, step = round(1000 * row.submission_seconds), row.global_step
+        figures = _figures(row).items()
+        metrics = [self._entities.Metric(name, value, time, step) for name, value in figures]
+        self._client.log_batch(self._runs[spec.name], metrics=metrics)
+
+    def end(self, spec: TrialSpec, result: TrialResult) -> None:
+        """How it ended, as a tag, and MLflow's own word for it."""
+        run = self._runs.pop(spec.name)
+        self._client.set_tag(run, "end", describe_end(spec, result))
+        words = {Status.FAILED: "FAILED", Status.INTERRUPTED: "KILLED"}
+        self._client.set_terminated(run, status=words.get(result.status, "FINISHED"))
+
+    def close(self) -> None:
+        """Marks what is open as killed."""
+        for run in self._runs.values():
+            self._client.set_terminated(run, status="KILLED")
+
+
+class WeightsAndBiases:
+    """Runs in project `chronograd`, a run an attempt, their files in OUT/wandb.
+
+    Offline unless WANDB_MODE says otherwise or an account is known.
+
+    Args:
+        out: The results tree.
+    """
+
+    def __init__(self, out: Path) -> None:
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
+
+        self._wandb, self._out = wandb, out
+        known = os.environ.get("WANDB_MODE") or wandb.login(prompt=False)
+        self._settings = wandb.Settings(
+            mode=os.environ.get("WANDB_MODE") or ("online" if known else "offline"),
+            silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True,
+        )  # fmt: skip
+        self._runs: dict[str, Any] = {}
+
+    def begin(self, spec: TrialSpec) -> None:
+        """A new run; an earlier attempt's ends as crashed."""
+        if spec.name in self._runs:
+            self._runs.pop(spec.name).finish(exit_code=1)
+        run = self._wandb.init(
+            project="chronograd",
+            dir=str(self._out),
+            name=spec.name,
+            group=f"{spec.submission}/{spec.workload}",
+            config={**_place(spec), **(spec.hyperparameters or {})},
+            reinit="create_new",
+            settings=self._settings,
+        )
+        run.define_metric("*", step_metric="submission_seconds")
+        self._runs[spec.name] = run
+
+    def write(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A row of its history."""
+        self._runs[spec.name].log(_figures(row), step=row.global_step)
+
+    def end(self, spec: TrialSpec, result: TrialResult) -> None:
+        """How it ended, in its summary."""
+        run = self._runs.pop(spec.name)
+        run.summary["end"] = describe_end(spec, result)
+        run.finish(exit_code=int(result.status in (Status.FAILED, Status.INTERRUPTED)))
+
+    def close(self) -> None:
+        """Ends what is open as crashed."""
+        for run in self._runs.values():
+            run.finish(exit_code=1)
+
+
+def _figures(row: EvalRow) -> dict[str, float]:
+    figures = {**row.metrics, "submission_seconds": row.submission_seconds}
+    return figures if row.work is None else {**figures, "training_work": row.work}
+
+
+def _place(spec: TrialSpec) -> dict[str, str | int]:
+    return {name: getattr(spec, name) for name in ("submission", "workload", "study", "trial")}
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
+    "tensorboard": TensorBoard, "mlflow": MLflow, "wandb": WeightsAndBiases,
+}  # fmt: skip

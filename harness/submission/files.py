@@ -1,0 +1,154 @@
+"""The files of a submission: its code, and where AlgoPerf's layouts have the rest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from harness.sweep import ledger
+from scoring.files import is_hidden
+from scoring.records import UserError
+
+FILE = "submission.py"
+SEARCH_SPACE_FILE = "tuning_search_space.json"
+FRAMEWORK = "pytorch"  # the folder of submission.py in NAME/pytorch/, as in AlgoPerf's baselines
+MOST_BYTES = 64 * 2**20  # of a submission's folder
+IMPORTED = (".py", ".so", ".pyd", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp")
+_NO_INPUT = (  # what runs leave behind and people write for one another
+    "*.out", "*.err", "*.log", "*.log.*", "*log.txt", "stdout*", "stderr*", "events.out.tfevents.*",
+    "*.pid", "*.lock", "*.tmp", "*.bak", "*.orig", "*.swp", "*~", "core", "core.*",
+    "*.md", "*.rst", "*.html", "*.htm", "*.pdf", "*.tex", "*.bib", "*.png", "*.jpg", "*.jpeg",
+    "*.gif", "*.svg", "*.ipynb", "*.sh", "*.sbatch", "README*", "LICENSE*", "NOTICE*", "CHANGELOG*",
+)  # fmt: skip
+_SHARED = "submissions/"
+
+
+class SubmissionError(UserError):
+    """A submission cannot be found or breaks the contract; the message says where and how."""
+
+
+def file_of(place: Path) -> Path:
+    """The file that defines the submission at a place."""
+    return place if place.suffix == ".py" else place / FILE
+
+
+def name_of(place: Path) -> str:
+    """The name of the submission at a place: that of its folder or file, NAME in NAME/pytorch."""
+    return place.parent.name if place.name == FRAMEWORK else place.name.removesuffix(".py")
+
+
+def search_space_of(place: Path, search_space: str = SEARCH_SPACE_FILE) -> Path:
+    """The search-space file of the submission at a place, which need not exist.
+
+    It is beside the code or, in AlgoPerf's layout NAME/pytorch/submission.py, one folder up.
+
+    Args:
+        place: The submission.
+        search_space: The name of the file, or its path.
+    """
+    folder = file_of(place).parent
+    beside, above = folder / search_space, folder.parent / search_space
+    in_layout = folder.name == FRAMEWORK and not beside.is_file() and above.is_file()
+    return above if in_layout else beside
+
+
+def library() -> Path:
+    """The folder of the submissions that come with chronograd."""
+    found = importlib.util.find_spec("submissions")
+    if found is None or not found.submodule_search_locations:
+        raise SubmissionError("the package 'submissions' is not installed; reinstall chronograd")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def files_of(folder: Path) -> list[Path]:
+    """A submission's files, in a fixed order: none that is hidden or compiled, no results tree.
+
+    Symbolic links are followed.
+
+    Raises:
+        SubmissionError: A link leads nowhere or back to a folder above it, or the files are too
+            large for code that every node is sent.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if _holds_code(Path(place, name))]
+        found += [Path(place, name) for name in names if not is_hidden(name)]
+        for link in (Path(place, name) for name in (*folders, *names) if not is_hidden(name)):
+            if link.is_symlink():
+                _check_link(link)
+    found = sorted(path for path in found if path.is_file())
+    size = sum(path.stat().st_size for path in found)
+    if size > MOST_BYTES:
+        raise SubmissionError(
+            f"{folder}: all that is in a submission's folder is sent to every node, and this one "
+            f"has {size / 1e6:,.0f} MB; give the submission a folder of its own"
+        )
+    return found
+
+
+def _holds_code(folder: Path) -> bool:
+    skipped = is_hidden(folder.name) or folder.name == "__pycache__"
+    return not skipped and not (folder / ledger.FILE).is_file()
+
+
+def _check_link(link: Path) -> None:
+    """Raises SubmissionError for a symbolic link that nothing can follow to an end."""
+    try:
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise SubmissionError(f"{link}: a symbolic link that leads nowhere ({error})") from None
+    if link.parent.resolve().is_relative_to(target):
+        raise SubmissionError(f"{link}: a symbolic link to a folder that it is in; remove it")
+
+
+def digests(place: Path) -> dict[str, str]:
+    """SHA-256 of every file that decides what a submission does, by its path in the folder.
+
+    That is code, and whatever code may read; not what runs leave behind and what people write for
+    one another, such as slurm-1.out, a log, a web page, a plot, README.md. For a submission of the
+    library also the code that it shares, as `submissions/recipe.py`.
+    """
+    return {label: hashlib.sha256(file.read_bytes()).hexdigest() for label, file in _hashed(place)}
+
+
+def content_hash(place: Path) -> str:
+    """SHA-256 over the names and bytes of all files of `digests`."""
+    return _hash(_hashed(place))
+
+
+def earlier_hash(place: Path) -> str:
+    """The `content_hash` of results trees that record no `digests`: over every file there is."""
+    return _hash(_labelled(place))
+
+
+def is_imported(label: str) -> bool:
+    """Whether a file of `digests` is code, so that it counts also where it appears later."""
+    return label.endswith(IMPORTED)
+
+
+def _hash(files: list[tuple[str, Path]]) -> str:
+    digest = hashlib.sha256()
+    for label, path in files:
+        content = path.read_bytes()
+        digest.update(f"{label.removeprefix(_SHARED)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def _hashed(place: Path) -> list[tuple[str, Path]]:
+    return [
+        (label, path)
+        for label, path in _labelled(place)
+        if is_imported(label) or not any(fnmatchcase(path.name, rule) for rule in _NO_INPUT)
+    ]
+
+
+def _labelled(place: Path) -> list[tuple[str, Path]]:
+    """Label and path of every file, in a fixed order."""
+    folder = file_of(place).parent
+    found = [(str(path.relative_to(folder)), path) for path in files_of(folder)]
+    if folder.is_relative_to(library()):
+        found += [(_SHARED + path.name, path) for path in sorted(library().glob("*.py"))]
+    return found

@@ -1,0 +1,277 @@
+"""Submissions: found by name or path, loaded, checked against the contract, and what they may see.
+
+A submission is a folder with `submission.py` or `pytorch/submission.py`, or another Python file
+that is named in full. It defines AlgoPerf v0.6's functions::
+
+    get_batch_size(workload_name) -> int         ValueError: the workload's own size is used
+    init_optimizer_state(workload, model_params, model_state, hyperparameters, rng) -> dict
+    data_selection(workload, input_queue, optimizer_state, current_param_container, model_state,
+                   hyperparameters, global_step, rng) -> batch                            # timed
+    update_params(*, workload, current_param_container, current_params_types, model_state,
+                  hyperparameters, batch, loss_type, optimizer_state, eval_results, global_step,
+                  rng[, train_state]) -> (optimizer_state, params, model_state)           # timed
+    prepare_for_eval(*, as update_params without batch and train_state)                   # optional
+    get_eval_batch_size(workload_name) -> int                                             # optional
+
+and, for external tuning, `tuning_search_space.json`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from harness.spec import Workload
+from harness.submission.closures import enable_gradients_in_closures
+from harness.submission.files import FILE as FILE
+from harness.submission.files import FRAMEWORK
+from harness.submission.files import MOST_BYTES as MOST_BYTES
+from harness.submission.files import SEARCH_SPACE_FILE as SEARCH_SPACE_FILE
+from harness.submission.files import SubmissionError as SubmissionError
+from harness.submission.files import content_hash as content_hash
+from harness.submission.files import digests as digests
+from harness.submission.files import file_of as file_of
+from harness.submission.files import files_of as files_of
+from harness.submission.files import library as library
+from harness.submission.files import name_of as name_of
+from harness.submission.files import search_space_of as search_space_of
+from harness.submission.imports import forget_submission, import_submission
+from harness.system import timers
+from harness.system.exits import recorded
+from harness.system.signals import interrupted
+from scoring.records import TrialSpec, error_message
+
+_FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
+
+_POSITIONAL = {
+    "get_batch_size": ("workload_name",),
+    "init_optimizer_state": (
+        "workload", "model_params", "model_state", "hyperparameters", "rng",
+    ),
+    "data_selection": (
+        "workload", "input_queue", "optimizer_state", "current_param_container", "model_state",
+        "hyperparameters", "global_step", "rng",
+    ),
+}  # fmt: skip
+_PREPARE_FOR_EVAL = (
+    "workload", "current_param_container", "current_params_types", "model_state",
+    "hyperparameters", "loss_type", "optimizer_state", "eval_results", "global_step", "rng",
+)  # fmt: skip
+_UPDATE_PARAMS = (*_PREPARE_FOR_EVAL, "batch")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """A loaded submission: its functions and where they came from."""
+
+    name: str
+    folder: Path
+    get_batch_size: Callable[[str], int]
+    get_eval_batch_size: Callable[[str], int] | None = None
+    init_optimizer_state: Callable[..., dict[str, Any]]
+    data_selection: Callable[..., Any]
+    update_params: Callable[..., Any]
+    prepare_for_eval: Callable[..., Any] | None
+    wants_train_state: bool  # AlgoPerf passes train_state only where the signature has it
+
+
+def find(name: str, tuning: str | None = None) -> Path:
+    """The place of a submission given by name or path: its folder, or its file.
+
+    See `candidates` for what a name means.
+
+    Raises:
+        SubmissionError: There is no such submission.
+    """
+    found = candidates(name, tuning)
+    if found:
+        return found[0]
+    if _is_path(name):
+        raise SubmissionError(
+            f"no submission at {name}: give the path of a folder that holds {FILE}, or of a Python "
+            "file; `chronograd submissions` lists those of the library"
+        )
+    known = available()
+    near = difflib.get_close_matches(name, [*known, *(n.split("/")[1] for n in known)], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    where = f" for {tuning} tuning" if tuning else ""
+    raise SubmissionError(
+        f"no submission {name!r}{where}.{hint} There are: {', '.join(known)}; "
+        f"or give the path of a folder that holds {FILE}"
+    )
+
+
+def candidates(name: str, tuning: str | None = None) -> list[Path]:
+    """The places that a name can mean; the first is the one that it does.
+
+    What looks like a path, by a separator, a leading dot or `.py` at its end, is one; where nothing
+    is there, "external_tuning/NAME" and "self_tuning/NAME" are the library's. A bare name is the
+    library's, external tuning first, and else a folder here.
+    """
+    root, path = library(), Path(name)
+    here = path.parent if path.name == FILE else path
+    if _is_path(name):
+        qualified = len(path.parts) == 2 and path.parts[0] in _FOLDER_OF.values()
+        places = [here, *([root / name] if qualified else [])]
+    else:
+        kinds = [_FOLDER_OF[tuning]] if tuning else _FOLDER_OF.values()
+        places = [*(root / kind / name for kind in kinds), here]
+    places = [p for place in places for p in (place, place / FRAMEWORK)]
+    found = [_resolved(place) for place in places if file_of(place).is_file()]
+    return [*dict.fromkeys(found)]
+
+
+def _is_path(name: str) -> bool:
+    separated = os.sep in name or (os.altsep is not None and os.altsep in name)
+    return separated or name.startswith(".") or name.endswith(".py")
+
+
+def _resolved(place: Path) -> Path:
+    """The absolute path; a file keeps its name and its neighbours where it is a symbolic link."""
+    return place.parent.resolve() / place.name if place.suffix == ".py" else place.resolve()
+
+
+def available() -> list[str]:
+    """The submissions that come with chronograd, as "external_tuning/NAME"."""
+    root = library()
+    files = root.glob("*_tuning/*/submission.py")
+    return sorted(str(file.parent.relative_to(root)) for file in files)
+
+
+def load(place: Path) -> Submission:
+    """Imports a submission and checks its functions against the contract.
+
+    What an earlier submission imported of its own is forgotten; see `harness.submission.imports`.
+
+    Raises:
+        SubmissionError: It cannot be imported, or a function is missing or takes other arguments.
+    """
+    file = file_of(place)
+    enable_gradients_in_closures()
+    module = _import(file)
+    functions = {name: _function(module, file, name) for name in (*_POSITIONAL, "update_params")}
+    prepare = getattr(module, "prepare_for_eval", None)
+    for name, arguments in _POSITIONAL.items():
+        _check_call(file, name, functions[name], arguments, {})
+    update = inspect.signature(functions["update_params"]).parameters
+    train_state = ("train_state",) if "train_state" in update else ()
+    keywords = dict.fromkeys((*_UPDATE_PARAMS, *train_state))
+    _check_call(file, "update_params", functions["update_params"], (), keywords)
+    if prepare is not None:
+        _check_call(file, "prepare_for_eval", prepare, (), dict.fromkeys(_PREPARE_FOR_EVAL))
+    return Submission(
+        name=name_of(place),
+        folder=file.parent,
+        get_eval_batch_size=getattr(module, "get_eval_batch_size", None),
+        prepare_for_eval=prepare,
+        wants_train_state=bool(train_state),
+        **functions,
+    )
+
+
+def validate(place: Path) -> None:
+    """Loads a submission as `load` does, and leaves this process as it was; raises as `load`."""
+    working_directory = Path.cwd()
+    try:
+        load(place)
+    finally:
+        forget_submission()
+        timers.put_back()
+        os.chdir(working_directory)
+
+
+def _import(file: Path) -> ModuleType:
+    try:
+        with recorded():
+            return import_submission(file)
+    except BaseException as error:
+        if interrupted():
+            raise
+        where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise SubmissionError(f"{file}:{where} import failed: {error_message(error)}") from error
+
+
+def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise SubmissionError(f"{file}: must define {name}(); see harness/submission/loading.py")
+    return function  # type: ignore[no-any-return]
+
+
+def _check_call(
+    file: Path,
+    name: str,
+    function: Callable[..., Any],
+    positional: tuple[str, ...],
+    keywords: dict[str, None],
+) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*positional, **keywords)
+    except TypeError as error:
+        style = "keyword" if keywords else "positional"
+        raise SubmissionError(
+            f"{file}: {name} must accept the {style} arguments "
+            f"({', '.join(keywords or positional)}); it takes {signature} ({error})"
+        ) from None
+
+
+class WorkloadView:
+    """What a submission sees of a workload: fixed functions and facts, read-only.
+
+    No input pipeline, no evaluation data, no clock, no goal bookkeeping.
+    """
+
+    __slots__ = (
+        "eval_period_time_sec",
+        "is_output_params",
+        "loss_fn",
+        "loss_type",
+        "max_allowed_runtime_sec",
+        "metrics_logger",
+        "model_fn",
+        "model_params_types",
+        "num_train_examples",
+        "step_hint",
+        "target_metric_name",
+    )
+
+    def __init__(
+        self, workload: Workload, spec: TrialSpec, model_fn: Callable[..., Any] | None = None
+    ) -> None:
+        loss_fn: Callable[..., Any] = workload.loss_fn
+        if workload.compile_loss and spec.compile and spec.device != "cpu":
+            loss_fn = torch.compile(loss_fn)
+        facts = {
+            "model_fn": model_fn or (lambda *args, **kwargs: workload.model_fn(*args, **kwargs)),
+            "loss_fn": lambda *args, **kwargs: loss_fn(*args, **kwargs),
+            "is_output_params": lambda key: workload.is_output_params(key),
+            "loss_type": workload.loss_type,
+            "model_params_types": dict(workload.model_params_types),
+            "num_train_examples": workload.num_train_examples,
+            "target_metric_name": workload.target_metric_name,
+            "step_hint": spec.step_hint,
+            "max_allowed_runtime_sec": spec.max_allowed_runtime_sec,
+            "eval_period_time_sec": spec.eval_period_seconds,
+            "metrics_logger": None,
+        }
+        for name, value in facts.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a submission may not set workload.{name}: the workload is read-only")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a submission may not delete workload.{name}")
+
+    def __getattr__(self, name: str) -> Any:
+        offered = ", ".join(self.__slots__)
+        raise AttributeError(f"workload.{name} is off limits to a submission; it has {offered}")

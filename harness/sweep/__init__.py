@@ -1,0 +1,1 @@
+"""A sweep: planned, scheduled, recorded, resumed. Imports `submission`, `spec`, `system`."""

@@ -1,0 +1,89 @@
+"""Who looks on at a sweep: the progress display and the trackers, none of which can harm it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from scoring.records import EvalRow, TrialResult, TrialSpec, error_message, first_line
+
+if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.sweep.plan import Experiment
+
+WITHOUT_CHECKPOINT = {  # how an attempt's words are shown
+    "not_resumable": "cannot be checkpointed",
+    "not_restored": "does not resume from a checkpoint",
+}
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: a live table, plain lines, a tracker."""
+
+    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+        """Called once, before the first trial; `out` has the plan and a ledger."""
+
+    def started(self, spec: TrialSpec) -> None:
+        """A trial began."""
+
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """A trial was evaluated."""
+
+    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+        """A trial ended, and its records are on the disk."""
+
+    def told(self, spec: TrialSpec | None, message: str) -> None:
+        """Something that a user should know of a trial, or of the sweep."""
+
+
+class Watchers:
+    """Several watchers as one, called one after another.
+
+    What one of them raises reaches neither the others nor the sweep: a console that cannot be
+    written, or a table that cannot be drawn, costs no trial. The first time, a line on stderr says
+    so.
+    """
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        self._watchers = watchers
+        self._failed: set[int] = set()  # of which it was said
+
+    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+        """Passed on."""
+        self._call("planned", experiment, out, left)
+
+    def started(self, spec: TrialSpec) -> None:
+        """Passed on."""
+        self._call("started", spec)
+
+    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+        """Passed on."""
+        self._call("measured", spec, row)
+
+    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+        """Passed on."""
+        self._call("ended", spec, result)
+
+    def told(self, spec: TrialSpec | None, message: str) -> None:
+        """Passed on, as one printable line."""
+        self._call("told", spec, first_line(message))
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        for number, watcher in enumerate(self._watchers):
+            try:
+                getattr(watcher, method)(*arguments)
+            except Exception as error:  # noqa: BLE001 - whatever a display raises
+                if number not in self._failed:
+                    self._failed.add(number)
+                    warn_of_display(error)
+
+
+def warn_of_display(error: Exception) -> None:
+    """Says on stderr, if that can be written, that progress was not shown."""
+    with suppress(Exception):
+        sys.stderr.write(
+            f"warning: progress cannot be shown ({error_message(error)}); the sweep continues\n"
+        )
+        sys.stderr.flush()

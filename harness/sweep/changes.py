@@ -1,0 +1,125 @@
+"""What may differ between a results tree's plan and what is asked for or found now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.submission import loading
+from harness.submission.files import earlier_hash, is_imported
+from harness.sweep.plan import Experiment, PlanError, PlannedSubmission
+
+
+def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] = ()) -> Experiment:
+    """The plan of `out` with what `new` adds: submissions, workloads, studies.
+
+    Args:
+        old: The plan of `out`.
+        new: What is asked for.
+        out: The results tree.
+        accepted: Files of submissions that may have changed, which trials do not depend on.
+
+    Raises:
+        PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
+            code or search space changed since.
+    """
+    may_differ = {"submissions", "workloads", "studies", "environment", "only"}
+    fixed = set(Experiment.model_fields) - may_differ
+    for name in sorted(fixed):
+        before, now = getattr(old, name), getattr(new, name)
+        if before != now:
+            shown = ("its rules", "other rules") if name == "ruleset" else (before, now)
+            raise PlanError(
+                f"{out}: was planned with {name} {shown[0]}, not {shown[1]}; choose another --out"
+            )
+    submissions = {**old.submissions, **new.submissions}
+    if new.studies <= old.studies:
+        submissions = {**new.submissions, **old.submissions}
+    for name in sorted(old.submissions.keys() & new.submissions.keys()):
+        before, now = old.submissions[name], new.submissions[name]
+        found = _unchanged(name, before, now, out, accepted)
+        submissions[name] = found.model_copy(
+            update={"points": submissions[name].points, "path": submissions[name].path}
+        )
+    return old.model_copy(
+        update={
+            "submissions": submissions,
+            "workloads": {**new.workloads, **old.workloads},
+            "studies": max(old.studies, new.studies),
+            "only": new.only,
+        }
+    )
+
+
+def _unchanged(
+    name: str,
+    old: PlannedSubmission,
+    new: PlannedSubmission,
+    out: Path,
+    accepted: Sequence[str],
+) -> PlannedSubmission:
+    """The plan of a submission that `out` has already, its accepted changes noted.
+
+    Raises:
+        PlanError: It is no longer what `out` was planned with.
+    """
+    in_both = zip(old.points or [], new.points or [], strict=False)  # one may have more studies
+    if any(before != now for before, now in in_both):
+        raise PlanError(
+            f"{out}: was planned with other hyperparameter points of {name}; choose another --out"
+        )
+    if old.hash == new.hash or (not old.files and _hash_was(old, new)):
+        return old.model_copy(update={"files": new.files})
+    changed = [
+        file
+        for file in sorted(old.files.keys() | new.files.keys())
+        if old.files.get(file) != new.files.get(file) and (file in old.files or is_imported(file))
+    ]
+    refused = [file for file in changed if file not in accepted or is_imported(file)]
+    if refused or not old.files:
+        raise PlanError(f"{out}: {_what_changed(name, refused)}")
+    notes = [f"{file}: {old.files[file]}, now {new.files.get(file, 'gone')}" for file in changed]
+    return old.model_copy(update={"files": new.files, "accepted": (*old.accepted, *notes)})
+
+
+def _hash_was(old: PlannedSubmission, new: PlannedSubmission) -> bool:
+    return old.hash == earlier_hash(Path(new.path))
+
+
+def _what_changed(name: str, files: Sequence[str]) -> str:
+    """What is wrong, and what to do; no files where the tree has no digests to compare with."""
+    if not files:
+        return f"the code of submission {name} changed since; restore it, or choose another --out"
+    code = any(map(is_imported, files))
+    shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
+    advice = "restore them, or choose another --out"
+    if not code:
+        options = " ".join(f"--accept-change {file}" for file in files[:5])
+        advice += f"; where no trial depends on them, pass {options}"
+    what = "the code" if code else "files"
+    return f"{what} of submission {name} changed since: {shown}; {advice}"
+
+
+def refuse_foreign_code(planned: Experiment, out: Path, accepted: Sequence[str] = ()) -> None:
+    """Refuses code that a tree names by its path, where only the tree says that it is meant.
+
+    Raises:
+        PlanError: A submission is neither in `out` nor in the working directory nor the library's,
+            or its code is not that which was planned.
+    """
+    known = (out.resolve(), Path.cwd(), loading.library().resolve())
+    foreign = [p.path for p in planned.submissions.values() if not _is_in(Path(p.path), known)]
+    if foreign:
+        raise PlanError(
+            f"{out}: names code outside it and the working directory ({', '.join(foreign)}); if "
+            "you want to run that, add --trust"
+        )
+    for name, old in planned.submissions.items():
+        place = Path(old.path)
+        if loading.file_of(place).is_file():  # else it is said which is missing
+            found = {"hash": loading.content_hash(place), "files": loading.digests(place)}
+            _unchanged(name, old, old.model_copy(update=found), out, accepted)
+
+
+def _is_in(place: Path, roots: Sequence[Path]) -> bool:
+    return any(place.resolve().is_relative_to(root) for root in roots)

@@ -1,0 +1,268 @@
+"""From what the user asks for to an Experiment: all is checked before anything is started."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import environment
+from harness.spec import Progress, Workload
+from harness.submission import loading
+from harness.submission.search_space import check_point
+from harness.sweep.changes import extend, refuse_foreign_code
+from harness.sweep.plan import (
+    Experiment,
+    PlanError,
+    PlannedSubmission,
+    PlannedWorkload,
+    needs_baseline,
+    plan_submission,
+    plan_workload,
+    read_experiment,
+)
+from harness.sweep.run import Executor
+from harness.trial.attempt import LoadWorkload
+from scoring.experiment import EXPERIMENT_FILE
+from scoring.rulesets import Ruleset
+
+NODES_DIFFER_BY = 1.10  # step times of node types within one sweep
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asks for; None stands for the ruleset's or the natural choice."""
+
+    submissions: Sequence[str]
+    workloads: Sequence[str]
+    ruleset: Ruleset
+    tuning: str | None = None
+    studies: int | None = None
+    trials: int | None = None
+    search_space: Path | None = None  # for every submission; None: each one's own
+    point: dict[str, Any] | None = None  # instead of the search space's points
+    known: Mapping[str, PlannedSubmission] = field(default_factory=dict)  # as planned before
+    options: Mapping[str, Any]  # fields of Experiment, as they are
+
+
+def check(
+    request: Request, load_workload: LoadWorkload, progress: Progress = lambda *_: None
+) -> Draft:
+    """Loads and checks every submission, search space, workload and data file of a request.
+
+    Data that is not ready for training yet is made so, which `progress` hears of.
+
+    Raises:
+        UserError: Something is wrong with one of them.
+    """
+    draft = plan(request, load_workload)
+    for workload in draft.workloads.values():
+        workload.check_data()
+        workload.prepare_data(progress)
+    return draft
+
+
+def plan(request: Request, load_workload: LoadWorkload) -> Draft:
+    """As `check`, but for the data, which need not be here."""
+    ruleset = request.ruleset
+    places = _places(request.submissions, request.tuning)
+    search_space = str(request.search_space or loading.SEARCH_SPACE_FILE)
+    natural = "external" if request.point else _natural_tuning(places, search_space)
+    tuning = request.tuning or natural
+    studies = request.studies or ruleset.studies
+    trials = 1 if tuning == "self" else request.trials or ruleset.trials
+    seed = request.options["seed"]
+    points = None
+    if request.point is not None:
+        check_point("--hparams", request.point)
+        points = [[request.point] * trials] * studies
+    planned = {
+        name: plan_submission(
+            place, tuning, seed, studies, trials, search_space, points, request.known.get(name)
+        )
+        for name, place in places.items()
+    }
+    data_dir = request.options.get("data_dir")
+    loaded = {name: load_workload(name, data_dir, "cpu") for name in request.workloads}
+    fields = {
+        "tuning": tuning,
+        "studies": studies,
+        "trials": trials,
+        "search_space": search_space,
+        "cpus_per_trial": 1,
+        "gpus_per_trial": 0,
+        "processes_per_trial": 1,
+        **request.options,
+    }
+    return Draft(ruleset, planned, loaded, fields)
+
+
+def resumed(
+    out: Path,
+    studies: int | None,
+    load_workload: LoadWorkload,
+    progress: Progress = lambda *_: None,
+    *,
+    trust: bool = False,
+    accepted: Sequence[str] = (),
+) -> Draft:
+    """The draft of what is planned in `out`, with `studies` of them where that is more.
+
+    Args:
+        out: The results tree.
+        studies: None: as many as are planned.
+        load_workload: Gives the workload of a name, data directory and device.
+        progress: Hears of data that is made ready.
+        trust: Import code from wherever the plan names it.
+        accepted: Files of submissions that may have changed.
+
+    Raises:
+        UserError: There is no plan, or what it needs is gone or changed, or is not to be trusted.
+    """
+    old = read_experiment(out)
+    if not trust:
+        refuse_foreign_code(old, out, accepted)
+    options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "batch_size"}
+    options |= {"data_dir", "cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
+    request = Request(
+        submissions=[planned.path for planned in old.submissions.values()],
+        workloads=list(old.workloads),
+        ruleset=old.ruleset,
+        tuning=old.tuning,
+        studies=max(studies or 0, old.studies),
+        trials=old.trials,
+        search_space=Path(old.search_space),
+        known=old.submissions,
+        options={name: getattr(old, name) for name in options},
+    )
+    return check(request, load_workload, progress)
+
+
+def single_trial(
+    request: Request,
+    study: int,
+    trial: int,
+    load_workload: LoadWorkload,
+    progress: Progress = lambda *_: None,
+) -> Draft:
+    """The draft of one trial of what is requested: that of `study` and `trial`.
+
+    Args:
+        request: With one submission and one workload.
+        study: From 0; counts for the random streams and the point.
+        trial: From 1, likewise.
+        load_workload: Gives the workload of a name, data directory and device.
+        progress: Hears of data that is made ready.
+    """
+    draft = check(replace(request, studies=study + 1, trials=trial), load_workload, progress)
+    if trial > draft.fields["trials"]:
+        raise PlanError("self-tuning has one trial a study: --trial 1")
+    return replace(draft, fields={**draft.fields, "only": (study, trial)})
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A checked request, whose budgets are still to be measured."""
+
+    ruleset: Ruleset
+    submissions: dict[str, PlannedSubmission]
+    workloads: dict[str, Workload]
+    fields: Mapping[str, Any]
+
+    def complete(self, out: Path, executor: Executor, accepted: Sequence[str] = ()) -> Experiment:
+        """The experiment of `out`: what is planned there already, and this draft.
+
+        Where budgets are in baseline steps, the baseline's step is timed first, unless it stands
+        in OUT/experiment.json already.
+
+        Raises:
+            PlanError: The draft does not fit what is there, or the nodes differ too much.
+        """
+        old = read_experiment(out) if (out / EXPERIMENT_FILE).is_file() else None
+        known = {} if old is None else old.workloads
+        if old is not None:  # refuse before timing anything
+            self._experiment(known)
+            extend(old, self._experiment(known), out, accepted)
+        planned = {}
+        for name, workload in self.workloads.items():
+            step_seconds = None
+            if name not in known and needs_baseline(workload, self.ruleset, self.fields["clock"]):
+                step_seconds = self.baseline_step(workload, executor)
+            planned[name] = known.get(name) or self._rules(workload, step_seconds)
+        new = self._experiment(planned)
+        return new if old is None else extend(old, new, out, accepted)
+
+    def describe(self) -> str:
+        """One line: what would be run."""
+        fields = self.fields
+        sizes = (len(self.submissions), len(self.workloads), fields["studies"], fields["trials"])
+        return (
+            f"{sizes[0]} submissions ({', '.join(self.submissions)}) x {sizes[1]} workloads "
+            f"({', '.join(self.workloads)}) x {sizes[2]} studies x {sizes[3]} trials = "
+            f"{math.prod(sizes)} trials; ruleset {self.ruleset.name}, {fields['tuning']} tuning"
+        )
+
+    def _experiment(self, workloads: Mapping[str, PlannedWorkload]) -> Experiment:
+        return Experiment(
+            ruleset=self.ruleset,
+            submissions=self.submissions,
+            workloads=dict(workloads),
+            environment=environment.describe("cpu", self.fields["cpus_per_trial"]),
+            **self.fields,
+        )
+
+    def _rules(self, workload: Workload, step_seconds: float | None) -> PlannedWorkload:
+        return plan_workload(workload, self.ruleset, self.fields["clock"], step_seconds)
+
+    def baseline_step(self, workload: Workload, executor: Executor) -> float:
+        """Median seconds of a step of the ruleset's baseline."""
+        folder = loading.find(self.ruleset.baseline)
+        seed = self.fields["seed"]
+        baseline = plan_submission(folder, "external", seed, 1, 1, loading.SEARCH_SPACE_FILE)
+        nominal = plan_workload(workload, self.ruleset, "steps", None)  # replaced when timing
+        experiment = self._experiment({workload.name: nominal}).model_copy(
+            update={"submissions": {folder.name: baseline}, "tuning": "external"}
+        )
+        by_type = executor.time_baseline(experiment.spec(folder.name, workload.name, 0, 1))
+        slowest, fastest = max(by_type.values()), min(by_type.values())
+        if slowest > NODES_DIFFER_BY * fastest:
+            times = ", ".join(f"{kind}: {t * 1e3:.3g} ms" for kind, t in sorted(by_type.items()))
+            raise PlanError(
+                f"{workload.name}: node types differ by over 10% in the baseline's step ({times}); "
+                "sweep on nodes of one type"
+            )
+        return statistics.median(by_type.values())
+
+
+def _places(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
+    """Where submissions lie, by name; two of one name cannot share a results tree."""
+    places: dict[str, Path] = {}
+    for given in names:
+        place = loading.find(given, tuning)
+        name = loading.name_of(place)
+        other = places.setdefault(name, place)
+        if other != place:
+            raise PlanError(
+                f"two submissions are called {name}: {other} and {place}; rename one, or sweep "
+                "them into different --out"
+            )
+    return places
+
+
+def _natural_tuning(places: Mapping[str, Path], search_space: str) -> str:
+    """External where there is a search space, else self; a results tree holds one kind."""
+    has_space = {
+        name: loading.search_space_of(place, search_space).is_file()
+        for name, place in places.items()
+    }
+    if len(set(has_space.values())) > 1:
+        external = ", ".join(name for name, has in has_space.items() if has)
+        self_tuning = ", ".join(name for name, has in has_space.items() if not has)
+        raise PlanError(
+            f"{external} would be tuned externally, {self_tuning} tune themselves; sweep them "
+            "into different --out, or pass --tuning"
+        )
+    return "external" if all(has_space.values()) else "self"

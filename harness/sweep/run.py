@@ -1,0 +1,116 @@
+"""A sweep: hands trials to an executor, and what comes back to its driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.executors.head import HeadLostError
+from harness.sweep.callback import Watcher, Watchers
+from harness.sweep.driver import MAX_ATTEMPTS, Driver, Summary
+from harness.sweep.ledger import Ledger, writing
+from harness.sweep.restore import read_back
+from harness.sweep.trial_queue import Order
+from scoring.records import TrialSpec
+from scoring.tree import remove_half_written
+
+if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+    from harness.sweep.limits import Limits
+    from harness.sweep.plan import Experiment
+    from harness.sweep.pruner import Pruner
+
+
+class Executor(Protocol):
+    """Where trials run: in this process (`executors.local`) or on Ray (`executors.cluster`)."""
+
+    def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
+        """Median seconds of a step of `spec`, in fresh processes, by node type."""
+
+    def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
+        """Runs every trial and tells the driver what happens; raises KeyboardInterrupt."""
+
+
+class InterruptedSweepError(Exception):
+    """The sweep was interrupted; everything measured is recorded."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__("interrupted")
+        self.summary = summary
+
+
+def run_sweep(
+    experiment: Experiment,
+    out: Path,
+    executor: Executor,
+    watcher: Watcher,
+    checkpoints: str | None = None,
+    max_attempts: int = MAX_ATTEMPTS,
+    pruning: bool = False,
+    order: Order = Order.COST,
+    limits: Limits | None = None,
+) -> Summary:
+    """Runs what is left of an experiment, recording every event as it comes.
+
+    Args:
+        experiment: The plan.
+        out: The results tree.
+        executor: Where trials run.
+        watcher: Who looks on.
+        checkpoints: A path or a URI; None for the temporary folder of each machine.
+        max_attempts: How often a trial is begun before the loss of its machine counts.
+        pruning: Whether trials stop that cannot change the leaderboard any more.
+        order: In which trials begin.
+        limits: Where trials are given up on a prediction; None for nowhere.
+
+    Raises:
+        InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
+        HeadLostError: So are those of a cluster that is gone.
+        LedgerError: Another driver works on `out`.
+    """
+    watcher = Watchers([watcher])
+    with Ledger(out) as book:
+        remove_half_written(out)
+        if book.notice:
+            watcher.told(None, book.notice)
+        pruner = None
+        if pruning:
+            from harness.sweep.pruner import Pruner
+
+            pruner = Pruner(experiment)
+        with writing(out):
+            experiment.write(out)
+            left, restored = _read_what_is_left(experiment, out, pruner)
+        if restored:
+            watcher.told(None, f"{restored} trials' folders were written from the ledger")
+        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order, limits)
+        watcher.planned(experiment, out, left)
+        try:
+            executor.run(left, driver)
+        except KeyboardInterrupt:
+            driver.interrupt()
+            raise InterruptedSweepError(driver.summary()) from None
+        except HeadLostError:
+            driver.interrupt()
+            raise
+        return driver.summary()
+
+
+def _read_what_is_left(
+    experiment: Experiment, out: Path, pruner: Pruner | None
+) -> tuple[list[TrialSpec], int]:
+    """The trials that are left, and how many folders were written again from the ledger.
+
+    Tells the pruner of all others.
+    """
+    from harness.sweep.plan import has_ended
+
+    done, restored = set(), 0
+    for spec, result, again in read_back(out, experiment):
+        restored += again
+        if pruner is not None:
+            pruner.learn(spec, result)
+        if has_ended(result):
+            done.add(spec.name)
+    is_done = pruner.is_done if pruner is not None else lambda spec: spec.name in done
+    return [spec for spec in experiment.specs() if not is_done(spec)], restored

@@ -1,0 +1,1 @@
+"""One trial, in one process, without Ray. Imports `submission`, `checkpoint`, `spec`, `system`."""

@@ -1,0 +1,252 @@
+"""One attempt at a trial, in this process: threads, device, plugins, then `run_trial`."""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.checkpoint.authentication import Place
+from harness.checkpoint.store import Store
+from harness.system.exits import end_fork
+from harness.system.signals import interrupted
+from harness.trial.process_group import Meeting, Ranks, join
+from scoring.records import (
+    EvalRow,
+    Failure,
+    Status,
+    TrialResult,
+    TrialSpec,
+    UserError,
+    error_message,
+)
+
+if TYPE_CHECKING:  # torch is imported only once the process is set up for it
+    from harness.checkpoint.snapshot import Snapshot
+    from harness.spec import Workload
+    from harness.trial.clock import Clock
+    from harness.trial.control import Read
+
+LoadWorkload = Callable[[str, str | None, str], "Workload"]  # as workloads.get
+WARMUP_STEPS = 20
+TIMED_STEPS = 200
+
+
+Event = tuple[str, Any]  # what an attempt tells its driver: the kind, and what belongs to it
+
+
+class Attempt:
+    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints.
+
+    Args:
+        send: Takes events: ("loaded", None), ("resumed", the rows measured so far),
+            ("row", EvalRow), ("not_resumable", why), ("not_restored", why). It returns once the
+            driver has them on record.
+        checkpoints: Where those of this process are; None for a trial that keeps none.
+
+    Attributes:
+        steps: How many steps this attempt has made.
+        deadline: Past this second of its clock the trial matters no more; may be set at any time.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[str, Any], None] = lambda kind, payload: None,
+        checkpoints: Place | None = None,
+    ) -> None:
+        self._send, self._place = send, checkpoints
+        self._compared = self._unsavable = False
+        self._saved = 0  # the step of the last checkpoint
+        self._said: set[str] = set()
+        self._owner = os.getpid()
+        self.steps = 0
+        self.deadline = math.inf
+
+    def report(self, row: EvalRow) -> None:
+        """Hands over an evaluation."""
+        end_fork(self._owner)
+        self._send("row", row)
+
+    def loaded(self) -> None:
+        """Says that workload and submission are imported: from now on silence is a hang."""
+        self._send("loaded", None)
+
+    def beat(self) -> float:
+        """Counts a step; returns the deadline."""
+        end_fork(self._owner)
+        self.steps += 1
+        if interrupted():  # the submission caught the KeyboardInterrupt
+            raise KeyboardInterrupt
+        return self.deadline
+
+    def save(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps a checkpoint, the first one once it was read back and compared with memory.
+
+        Where that fails, the one before it stays.
+        """
+        from harness.checkpoint.pickling import UnsavableError
+
+        if self._place is None or self._unsavable:
+            return
+        try:
+            check = None if self._compared else snapshot.compare
+            Store(self._place).save(step, "state", snapshot.write, check)
+            self._compared, self._saved = True, step
+        except BaseException as error:
+            if interrupted():
+                raise
+            self._unsavable = isinstance(error, UnsavableError)
+            reason = str(error) if self._unsavable else error_message(error)
+            start = f"resumes from step {self._saved:,}" if self._saved else "starts from scratch"
+            self._say("not_resumable", f"{reason}; if interrupted, the trial {start}")
+
+    def save_final(self, step: int, snapshot: Snapshot) -> None:
+        """Keeps the weights with which the trial reached its goal; without them where it cannot."""
+        if self._place is not None:
+            with suppress(Exception):
+                Store(self._place).save(step, "final", snapshot.write_weights)
+
+    def restore(self, until: float, read: Read) -> dict[str, Any] | None:
+        """The last checkpoint that verifies and can be read, of step `until` at most."""
+        if self._place is None:
+            return None
+        try:
+            return Store(self._place).load("state", read, until, partial(self._say, "not_restored"))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the trial starts from scratch
+            self._say("not_restored", f"checkpoints cannot be read: {error_message(error)}")
+            return None
+
+    def resumed(self, rows: list[EvalRow]) -> None:
+        """Says that the trial resumes from a checkpoint, which holds these rows."""
+        self._saved = rows[-1].global_step
+        self._send("resumed", rows)
+
+    def _say(self, kind: str, reason: str) -> None:
+        """Tells the driver once what keeps a checkpoint from being saved or restored."""
+        if (kind == "not_resumable" and kind in self._said) or reason in self._said:
+            return
+        self._said |= {kind, reason}
+        self._send(kind, reason)
+
+
+def run_attempt(
+    load_workload: LoadWorkload,
+    spec: TrialSpec,
+    control: Attempt | None = None,
+    rank: int = 0,
+    meeting: Meeting | None = None,
+) -> TrialResult:
+    """Runs `spec` in this process, which must not have imported torch with other settings.
+
+    It goes on from the last checkpoint, if there is one.
+
+    Args:
+        load_workload: Gives the workload of a name, data directory and device.
+        spec: The trial.
+        control: What the trial talks to; None for nobody.
+        rank: Which of the processes that train together this is.
+        meeting: Where those meet; None where this one is alone.
+    """
+    prepare_process(spec, meeting)
+    from harness.trial.clock import StepClock, WallClock
+
+    clock: Clock = WallClock(_synchronise(spec.device))
+    if spec.clock == "steps":
+        clock = StepClock(spec.step_seconds)
+    ranks = join(rank, meeting, spec.device)
+    return _run(load_workload, spec, clock, control or Attempt(), ranks)
+
+
+def time_steps(
+    load_workload: LoadWorkload, spec: TrialSpec, rank: int = 0, meeting: Meeting | None = None
+) -> tuple[str, float]:
+    """The node type and the median seconds of a step of `spec`, warm-up left out.
+
+    Args:
+        load_workload: As for `run_attempt`, and so are the others.
+        spec: The trial.
+        rank: Which of the processes that train together this is.
+        meeting: Where those meet.
+
+    Raises:
+        UserError: The trial failed; the message says why.
+    """
+    prepare_process(spec, meeting)
+    from harness.environment import node_type
+    from harness.trial.clock import LapClock
+
+    clock = LapClock(_synchronise(spec.device))
+    steps = WARMUP_STEPS + TIMED_STEPS
+    endless = replace(
+        spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
+        until="budget",
+    )  # fmt: skip
+    ranks = join(rank, meeting, spec.device)
+    result = _run(load_workload, endless, clock, Attempt(), ranks)
+    if result.status is not Status.STEP_LIMIT:
+        raise UserError(f"{spec.name} cannot be timed: {result.status}: {result.message}")
+    return node_type(spec.device), statistics.median(clock.laps[WARMUP_STEPS:])
+
+
+def prepare_process(spec: TrialSpec, meeting: Meeting | None = None) -> None:
+    """Sets threads and visible devices; before torch is imported, since it reads them once."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(spec.threads)
+    if spec.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif meeting is not None:  # all of the trial's, as submissions find them under torchrun
+        os.environ["CUDA_VISIBLE_DEVICES"] = meeting.devices
+    import torch
+
+    torch.set_num_threads(spec.threads)
+
+
+def _run(
+    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Attempt, ranks: Ranks
+) -> TrialResult:
+    from harness import environment
+    from harness.spec import DataError
+    from harness.submission import loading
+    from harness.trial.integrity import Recorder
+    from harness.trial.loop import run_trial
+
+    facts = environment.describe(spec.device, spec.threads)
+    try:
+        workload = load_workload(spec.workload, spec.data_dir, spec.device)
+        place = Path(spec.submission_path)
+        record = Recorder(spec, workload, loading.file_of(place).parent, ranks.rank)
+        loaded = loading.load(place)
+    except loading.SubmissionError as error:
+        return _never_started(Failure.SUBMISSION_ERROR, error, facts)
+    except DataError as error:
+        return _never_started(Failure.DATA_ERROR, error, facts)
+    except BaseException as error:  # noqa: BLE001 - a workload's import may raise anything
+        if interrupted():
+            return TrialResult(status=Status.INTERRUPTED, environment=facts)
+        return _never_started(Failure.WORKLOAD_ERROR, error, facts)
+    control.loaded()
+    result = run_trial(spec, workload, loaded, clock, control, ranks, record)
+    return replace(result, environment=facts)
+
+
+def _never_started(failure: Failure, error: BaseException, facts: dict[str, Any]) -> TrialResult:
+    from harness.trial.outcome import describe_error
+
+    return TrialResult(
+        status=Status.FAILED,
+        failure=failure,
+        environment=facts,
+        **describe_error(error),
+    )
+
+
+def _synchronise(device: str) -> Callable[[], object]:
+    """Waits until the device has done its work; nothing to wait for on a CPU."""
+    import torch
+
+    return torch.cuda.synchronize if device == "cuda" else lambda: None

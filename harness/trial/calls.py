@@ -1,0 +1,300 @@
+"""Calls of a submission: AlgoPerf's functions and arguments, what they hand back checked."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterator
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.checkpoint.module_globals import ModuleGlobals
+from harness.checkpoint.pickling import Known, put_back
+from harness.checkpoint.snapshot import Snapshot
+from harness.spec import Batch, DataError, TrainingCompleteError, Workload
+from harness.submission.loading import Submission, SubmissionError, WorkloadView
+from harness.trial.process_group import Ranks, bare
+from harness.trial.seeds import Streams
+from harness.trial.work import TrainingWork
+from scoring.records import EvalRow, TrialSpec, error_message
+
+
+class InputQueue:
+    """A workload's batches; counts them, and tells the pipeline's faults from the submission's.
+
+    Attributes:
+        position: How many batches were taken.
+    """
+
+    def __init__(self, workload: Workload, rng: Any, batch_size: int) -> None:
+        self._build = partial(workload.build_input_queue, rng, "train", batch_size)
+        self._batches = self._build()
+        self.position = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        try:
+            batch = next(self._batches)
+        except (DataError, StopIteration):
+            raise
+        except Exception as error:
+            raise DataError(f"the input pipeline failed: {error_message(error)}") from error
+        self.position += 1
+        return batch
+
+    def go_to(self, position: int) -> None:
+        """Continues with the batch of this number."""
+        self.close()
+        self._batches = self._build(start=position)
+        self.position = position
+
+    def close(self) -> None:
+        """Ends what makes batches: no thread of it outlives the trial."""
+        close = getattr(self._batches, "close", None)  # generators have it
+        if close is not None:
+            close()
+
+
+class SubmissionCalls:
+    """One trial's model and optimizer state, and the calls that advance them.
+
+    What a submission hands back is validated; a violation names the function and the rule.
+
+    Attributes:
+        params: The model, as the submission handed it back last.
+        model_state: The workload's model state, likewise.
+        step: The number of calls of `update_params`.
+        eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
+        train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
+        work: Counts the training work of each call.
+        known: What a resumed process has again; once initialised.
+    """
+
+    def __init__(
+        self,
+        submission: Submission,
+        workload: Workload,
+        spec: TrialSpec,
+        streams: Streams,
+        ranks: Ranks,
+    ) -> None:
+        self._submission, self._workload, self._spec = submission, workload, spec
+        self._streams = streams
+        self._loop_words = streams.loop.tolist()
+        self.work = TrainingWork(workload, spec, ranks)
+        self._view = WorkloadView(workload, spec, self.work.model_fn)
+        self._hyperparameters = _named(spec.hyperparameters)
+        self.step = 0
+        self.eval_results: list[tuple[int, dict[str, float]]] = []
+        self.train_state: dict[str, Any] = {}
+        self._train_state_view = MappingProxyType(self.train_state)
+
+    @property
+    def wants_train_state(self) -> bool:
+        """Whether `train_state` must be kept up to date."""
+        return self._submission.wants_train_state
+
+    def batch_size(self) -> int:
+        """The global batch size: the spec's, else the submission's, else the workload's.
+
+        The submission is asked for the workload by its name and, where it has no number, by the
+        name of the workload that it varies. A number above that of the training examples is for
+        other data.
+        """
+        if self._spec.batch_size is not None:
+            return self._spec.batch_size
+        workload = self._workload
+        for name in dict.fromkeys((self._spec.workload, workload.base_name)):
+            try:
+                size = self._submission.get_batch_size(name)
+            except (ValueError, KeyError):  # "not for this workload": AlgoPerf's ways to say so
+                continue
+            _check_size("get_batch_size", size)
+            return size if size <= workload.num_train_examples else workload.train_batch_size
+        return workload.train_batch_size
+
+    def _eval_batch_size(self) -> int:
+        """How many examples are evaluated at once: the submission's number, else the workload's."""
+        if self._submission.get_eval_batch_size is None:
+            return self._workload.eval_batch_size
+        size = self._submission.get_eval_batch_size(self._spec.workload)
+        _check_size("get_eval_batch_size", size)
+        return size
+
+    def initialise(self, params: nn.Module, model_state: Any, input_queue: InputQueue) -> None:
+        """Calls `init_optimizer_state` for a new model."""
+        self._workload.eval_batch_size = self._eval_batch_size()
+        self.params, self.model_state, self._input_queue = params, model_state, input_queue
+        self._shapes = _shapes(params)
+        self._optimizer_state = self._submission.init_optimizer_state(
+            self._view, params, model_state, self._hyperparameters, self._streams.optimizer
+        )
+        if not isinstance(self._optimizer_state, dict):
+            raise _violation("init_optimizer_state", "a dict", self._optimizer_state)
+        fixed = {
+            "workload": self._workload,
+            "workload's view": self._view,
+            "input queue": input_queue,
+            "hyperparameters": self._hyperparameters,
+            "class of hyperparameters": type(self._hyperparameters),
+            "train_state": self._train_state_view,
+            "training work": self.work,
+            "training work's hook": self.work.hook,
+        }
+        self.known = Known(fixed, params)
+        self._globals = ModuleGlobals(self._submission.folder, self.known.names)
+
+    def snapshot(self, **others: Any) -> Snapshot:
+        """Everything that later steps depend on, and what else is to be saved."""
+        state = {
+            "params": self.params,
+            "model_state": self.model_state,
+            "optimizer_state": self._optimizer_state,
+            "eval_results": self.eval_results,
+            "train_state": self.train_state,
+            "step": self.step,
+            "position": self._input_queue.position,
+        }
+        model, model_state = bare(self.params), self.model_state
+        return Snapshot({**state, **others}, self.known, model, model_state, self._globals)
+
+    def restore(self, loaded: dict[str, Any]) -> dict[str, Any]:
+        """Resumes from what was loaded of a snapshot, after `initialise`; returns its state."""
+        state: dict[str, Any] = put_back(loaded, self.known)
+        self.params, self.model_state = state["params"], state["model_state"]
+        self._optimizer_state, self.eval_results = state["optimizer_state"], state["eval_results"]
+        self.train_state.clear()
+        self.train_state.update(state["train_state"])
+        self.step = state["step"]
+        self._input_queue.go_to(state["position"])
+        return state
+
+    def train_step(self) -> bool:
+        """Calls `data_selection` and `update_params`.
+
+        Returns:
+            Whether the submission declared its training complete.
+        """
+        step, rng = self.step, (self._loop_words[0], self.step)
+        self.step += 1
+        self.work.begin()
+        batch = self._submission.data_selection(
+            self._view, self._input_queue, self._optimizer_state, self.params, self.model_state,
+            self._hyperparameters, step, rng,
+        )  # fmt: skip
+        keywords = self._keywords(step, rng)
+        if self._submission.wants_train_state:
+            keywords["train_state"] = self._train_state_view
+        try:
+            returned = self._submission.update_params(batch=batch, **keywords)
+        except TrainingCompleteError:
+            return True
+        self._adopt("update_params", returned)
+        return False
+
+    def prepare_for_eval(self) -> None:
+        """Calls `prepare_for_eval` where the submission has it."""
+        self.work.begin()
+        if self._submission.prepare_for_eval is None:
+            return
+        rng = (self._loop_words[1], self.step)
+        returned = self._submission.prepare_for_eval(**self._keywords(self.step, rng))
+        self._adopt("prepare_for_eval", returned)
+
+    def close(self) -> None:
+        """Ends the input queue, where there is one."""
+        if hasattr(self, "_input_queue"):
+            self._input_queue.close()
+
+    def update_train_state(
+        self, goals_reached: dict[str, bool], seconds: float, complete: bool,
+        last_eval_seconds: float, eval_seconds: float, logging_seconds: float, now: float,
+    ) -> None:  # fmt: skip
+        """Brings AlgoPerf's view of the run up to date, after a step; `seconds` are charged."""
+        self.train_state.update(
+            validation_goal_reached=goals_reached["validation"],
+            test_goal_reached=goals_reached["test"],
+            is_time_remaining=seconds < self._spec.budget_seconds,
+            last_eval_time=last_eval_seconds,
+            training_complete=complete,
+            accumulated_submission_time=seconds,
+            accumulated_eval_time=eval_seconds,
+            accumulated_logging_time=logging_seconds,
+            last_step_end_time=now,
+        )
+
+    def remember(self, row: EvalRow) -> None:
+        """Adds an evaluation to what the submission may look at."""
+        self.eval_results.append((self.step, _algoperf_row(row)))
+
+    def check_params(self, function: str, params: Any) -> None:
+        """Raises SubmissionError unless `params` is a model with the initial names and shapes."""
+        if not isinstance(params, nn.Module) or _shapes(params) != self._shapes:
+            raise _violation(function, "the model, its parameters' names and shapes kept", params)
+
+    def params_are_finite(self) -> bool:
+        """Whether no parameter holds a NaN or an infinity."""
+        return all(bool(torch.isfinite(p).all()) for p in self.params.parameters())
+
+    def _keywords(self, step: int, rng: tuple[int, int]) -> dict[str, Any]:
+        return {
+            "workload": self._view,
+            "current_param_container": self.params,
+            "current_params_types": self._view.model_params_types,
+            "model_state": self.model_state,
+            "hyperparameters": self._hyperparameters,
+            "loss_type": self._view.loss_type,
+            "optimizer_state": self._optimizer_state,
+            "eval_results": self.eval_results,
+            "global_step": step,
+            "rng": rng,
+        }
+
+    def _adopt(self, function: str, returned: Any) -> None:
+        """Takes over what a submission handed back; cheap, since it is called at every step."""
+        if not isinstance(returned, tuple) or len(returned) != 3:
+            raise _violation(function, "a tuple (optimizer_state, params, model_state)", returned)
+        optimizer_state, params, model_state = returned
+        if params is not self.params:
+            self.check_params(function, params)
+        self._optimizer_state, self.params, self.model_state = optimizer_state, params, model_state
+
+
+def _algoperf_row(row: EvalRow) -> dict[str, float]:
+    """What a submission finds in eval_results: AlgoPerf's keys."""
+    return {
+        **row.metrics,
+        "score": row.submission_seconds,
+        "total_duration": row.total_seconds,
+        "accumulated_submission_time": row.submission_seconds,
+        "accumulated_eval_time": row.eval_seconds,
+        "accumulated_logging_time": row.logging_seconds,
+    }
+
+
+def _named(hyperparameters: dict[str, Any] | None) -> Any:
+    """AlgoPerf's form of a hyperparameter point: a namedtuple, or None under self-tuning."""
+    if hyperparameters is None:
+        return None
+    return namedtuple("Hyperparameters", hyperparameters)(**hyperparameters)
+
+
+def _shapes(params: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in params.named_parameters()}
+
+
+def _check_size(function: str, size: Any) -> None:
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise _violation(function, "an int, 1 or more", size)
+
+
+def _violation(function: str, rule: str, got: Any) -> SubmissionError:
+    plain = isinstance(got, (str, int, float, bool, type(None)))
+    what = repr(got) if plain else type(got).__name__
+    what += f" of length {len(got)}" if isinstance(got, (tuple, list, dict)) else ""
+    return SubmissionError(f"{function} must return {rule}; got {what}")

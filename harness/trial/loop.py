@@ -1,0 +1,294 @@
+"""One trial: the train/evaluate loop. Knows nothing of Ray, files or flags.
+
+The rules (AlgoPerf v0.6's, with its faults fixed):
+
+- `data_selection`, `update_params` and `prepare_for_eval` are charged to the submission clock;
+  evaluation, logging and checks are not.
+- The first evaluation follows step 1; the next is due once the clock has advanced by the evaluation
+  period since the last one.
+- The budget is looked at after every step and again after `prepare_for_eval`: at or over it, the
+  trial ends without an evaluation. So every row lies within the budget, which is overshot by one
+  step at most.
+- TrainingCompleteError and the step limit are followed by an evaluation of the last parameters.
+- The deadline past which a trial matters no more is looked at in the same places; over it, the
+  trial ends as pruned, without an evaluation.
+- A failing evaluation fails the trial. Non-finite parameters at two evaluations in a row end it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from functools import partial
+from typing import Any
+
+import torch
+
+from harness.checkpoint.pickling import load
+from harness.spec import Workload
+from harness.submission.loading import Submission
+from harness.system.exits import recorded
+from harness.system.signals import interrupted
+from harness.trial.backends import cudnn_benchmark
+from harness.trial.calls import InputQueue, SubmissionCalls
+from harness.trial.clock import Clock
+from harness.trial.control import Control, ControlError
+from harness.trial.integrity import Unrecorded
+from harness.trial.outcome import describe_error, failure_of, peak_memory
+from harness.trial.process_group import Ranks, bare
+from harness.trial.seeds import Streams, generator_states, set_generator_states
+from scoring.records import (
+    EvalRow,
+    Failure,
+    Status,
+    TrialResult,
+    TrialSpec,
+    row_from_plain,
+    to_plain,
+)
+
+_LOOP = (  # what the loop itself keeps from step to step
+    "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
+)  # fmt: skip
+_ALONE, _UNRECORDED = Ranks(), Unrecorded()
+
+
+def run_trial(
+    spec: TrialSpec,
+    workload: Workload,
+    submission: Submission,
+    clock: Clock,
+    control: Control,
+    ranks: Ranks = _ALONE,
+    record: Unrecorded = _UNRECORDED,
+) -> TrialResult:
+    """Runs one trial to its end and returns how it ended; faults end in the result too.
+
+    The one boundary of errors: what the submission, the workload or its data raises becomes a
+    `failed` result with its class and traceback, Ctrl-C an `interrupted` one. ControlError passes.
+    """
+    trial = _Trial(spec, workload, submission, clock, control, ranks, record)
+    try:
+        settings = cudnn_benchmark(workload.cudnn_benchmark)
+        with recorded(), settings, contextlib.closing(trial.calls):
+            trial.set_up()
+            return trial.result(trial.train())
+    except BaseException as error:
+        if interrupted():
+            return trial.result(Status.INTERRUPTED)
+        if trial.phase is None:
+            raise
+        return trial.failed(error)
+
+
+class _Trial:
+    """The state of one running trial."""
+
+    def __init__(
+        self, spec: TrialSpec, workload: Workload, submission: Submission, clock: Clock,
+        control: Control, ranks: Ranks, record: Unrecorded,
+    ) -> None:  # fmt: skip
+        self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
+        self.ranks, self.record = ranks, record
+        self.streams = Streams.of(spec)
+        self.calls = SubmissionCalls(submission, workload, spec, self.streams, ranks)
+        self.started = clock.now()
+        self.phase: Failure | None = Failure.WORKLOAD_ERROR  # whose fault an exception would be
+        self.rows: list[EvalRow] = []
+        self.eval_seconds = self.logging_seconds = 0.0
+        self.last_eval_seconds = -math.inf
+        self.last_was_finite = True
+        self.goals_reached = {"validation": False, "test": False}
+        self.batch_size: int | None = None
+
+    def set_up(self) -> None:
+        """Model, data and optimizer, from the trial's random streams. Not timed."""
+        self.streams.seed_generators(self.ranks.rank)
+        spec = self.spec
+        model, model_state = self.workload.init_model_fn(self.streams.model, **spec.dropout)
+        self.calls.work.watch(model)
+        params = self.ranks.wrap(model)
+        if self.workload.compile_model and spec.compile and spec.device != "cpu":
+            params = torch.compile(params)  # type: ignore[assignment]
+        self.phase = Failure.SUBMISSION_ERROR
+        self.batch_size = self.calls.batch_size()
+        self.phase = Failure.DATA_ERROR
+        queue = InputQueue(self.workload, self.streams.data, self.batch_size)
+        self.phase = Failure.SUBMISSION_ERROR
+        self.calls.initialise(params, model_state, queue)
+        self.record.initialised(bare(params))
+        self._resume()
+
+    def train(self) -> Status:
+        """Steps and evaluations until one of the rules in the module's docstring ends them."""
+        spec, clock, calls = self.spec, self.clock, self.calls
+        budget, period = spec.budget_seconds, spec.eval_period_seconds
+        max_steps = math.inf if spec.max_steps is None else spec.max_steps
+        self._resume_clock()
+        while True:
+            complete = calls.train_step()
+            deadline = self.control.beat()
+            seconds = clock.step(min(budget, deadline), calls.work.of_step())
+            seconds, deadline, ended = self.ranks.decided(seconds, deadline, complete)
+            complete = bool(ended)
+            if calls.wants_train_state:
+                calls.update_train_state(
+                    self.goals_reached, seconds, complete, self.last_eval_seconds,
+                    self.eval_seconds, self.logging_seconds, clock.now(),
+                )  # fmt: skip
+            last = complete or calls.step >= max_steps
+            due = last or seconds - self.last_eval_seconds >= period
+            if seconds < budget and seconds <= deadline and not due:
+                continue
+            if seconds < budget:
+                calls.prepare_for_eval()
+                clock.add_work(calls.work.of_preparation())
+            clock.pause()
+            self.record.paused(bare(calls.params), clock)
+            clock.seconds, clock.cpu_seconds = self.ranks.largest(clock.seconds, clock.cpu_seconds)
+            clock.work = self.ranks.mean(clock.work)
+            if clock.seconds >= budget:
+                return Status.OUT_OF_TIME
+            if clock.seconds > deadline:
+                return Status.PRUNED
+            if self._evaluate(last):
+                if self.ranks.rank == 0:
+                    self.control.save_final(calls.step, calls.snapshot())
+                return Status.REACHED
+            if not self._finite_lately():
+                return Status.DIVERGED
+            if last:
+                return Status.TRAINING_COMPLETE if complete else Status.STEP_LIMIT
+            self._save()
+            self._resume_clock()
+
+    def _resume_clock(self) -> None:
+        self.record.resuming(bare(self.calls.params), self.clock)
+        self.clock.resume()
+
+    def _evaluate(self, last: bool) -> bool:
+        """Evaluates, reports the row, and returns whether the trial has reached its goal."""
+        spec, clock, calls = self.spec, self.clock, self.calls
+        calls.check_params("update_params", calls.params)
+        began = clock.now()
+        with self.record.evaluation(calls.step):
+            metrics = self._metrics("train") | self._metrics("validation")
+        reached = self._reached("validation", metrics)
+        if last or spec.until != "validation" or reached:
+            metrics |= self._metrics("test")
+            reached_test = self._reached("test", metrics)
+            if spec.until == "test":
+                reached = reached and reached_test
+        self.eval_seconds += clock.now() - began
+        self.last_eval_seconds = clock.seconds
+        row = EvalRow(global_step=calls.step, work=clock.work, metrics=metrics, **self._times())
+        self.rows.append(row)
+        began = clock.now()
+        self._report(row)
+        self.logging_seconds += clock.now() - began
+        calls.remember(row)
+        return reached and spec.until != "budget"
+
+    def _save(self) -> None:
+        """Hands over a checkpoint, from which `_restore` resumes as if nothing had happened."""
+        began = self.clock.now()
+        generators = generator_states()
+        snapshot = self.calls.snapshot(
+            generators=generators,
+            rows=[to_plain(row) for row in self.rows],
+            loop={name: getattr(self, name) for name in _LOOP},
+            work=self.clock.work,
+            times=self._times(),
+        )
+        self.control.save(self.calls.step, snapshot)
+        set_generator_states(generators)  # pickling runs code of the submission's objects
+        self.logging_seconds += self.clock.now() - began
+
+    def _resume(self) -> None:
+        """Resumes from the last checkpoint that every rank has, if there is one."""
+        generators = generator_states()
+        until = math.inf
+        while True:
+            loaded = self.control.restore(until, partial(load, known=self.calls.known))
+            step = -1.0 if loaded is None else loaded["state"]["step"]
+            latest, earliest = self.ranks.largest(step, -step)
+            if latest == -earliest:
+                break
+            until = -earliest
+        set_generator_states(generators)
+        if loaded is not None:
+            self._restore(loaded)
+            self.control.resumed(list(self.rows))
+
+    def _restore(self, loaded: dict[str, Any]) -> None:
+        state = self.calls.restore(loaded)
+        self.rows = [row_from_plain(row) for row in state["rows"]]
+        for name, value in state["loop"].items():
+            setattr(self, name, value)
+        times = state["times"]
+        self.clock.go_on_from(state["work"], times["submission_seconds"], times["cpu_seconds"])
+        self.started = self.clock.now() - times["total_seconds"]
+        set_generator_states(state["generators"])
+
+    def _report(self, row: EvalRow) -> None:
+        self.phase = None  # not the trial's fault
+        try:
+            self.control.report(row)
+        except Exception as error:
+            raise ControlError(f"cannot record an evaluation of {self.spec.name}") from error
+        self.phase = Failure.SUBMISSION_ERROR
+
+    def _metrics(self, split: str) -> dict[str, float]:
+        self.phase = Failure.EVALUATION_ERROR
+        metrics = self.workload.eval_model(bare(self.calls.params), self.calls.model_state, split)
+        if self.workload.target_metric_name not in metrics:
+            raise ValueError(
+                f"{self.spec.workload}: eval_model({split!r}) gave {sorted(metrics)}, "
+                f"the target metric {self.workload.target_metric_name!r} is missing"
+            )
+        self.phase = Failure.SUBMISSION_ERROR
+        return {f"{split}/{name}": float(value) for name, value in metrics.items()}
+
+    def _reached(self, split: str, metrics: dict[str, float]) -> bool:
+        """Whether the split's goal is or was ever met; AlgoPerf's goals are sticky too."""
+        goal = self.spec.goal if split == "validation" else self.spec.test_goal
+        met = goal is not None and goal.met_by(metrics[f"{split}/{goal.metric}"])
+        self.goals_reached[split] |= bool(*self.ranks.decided(met))
+        return self.goals_reached[split]
+
+    def _finite_lately(self) -> bool:
+        """False once the parameters were non-finite at two evaluations in a row."""
+        finite = bool(*self.ranks.decided(self.calls.params_are_finite()))
+        lost = not finite and not self.last_was_finite and self.spec.stop_diverged
+        self.last_was_finite = finite
+        return not lost
+
+    def _times(self) -> dict[str, Any]:
+        return {
+            "submission_seconds": self.clock.seconds,
+            "cpu_seconds": self.clock.cpu_seconds,
+            "eval_seconds": self.eval_seconds,
+            "logging_seconds": self.logging_seconds,
+            "total_seconds": self.clock.now() - self.started,
+        }
+
+    def result(self, status: Status, **details: Any) -> TrialResult:
+        """What the trial leaves behind."""
+        with contextlib.suppress(RuntimeError):  # a device that failed cannot be synchronised
+            self.clock.pause()
+        return TrialResult(
+            status=status,
+            rows=self.rows,
+            global_step=self.calls.step,
+            peak_memory_bytes=peak_memory(self.workload.device),
+            batch_size=self.batch_size,
+            integrity=self.record.summary(),
+            work=self.clock.work,
+            **self._times(),
+            **details,
+        )
+
+    def failed(self, error: BaseException) -> TrialResult:
+        """The result of a trial that `error` ended, with whose fault it was."""
+        details = {"failure": failure_of(error, self.phase), **describe_error(error)}
+        return self.result(Status.FAILED, **details)

@@ -1,0 +1,143 @@
+"""Reads the trials that a results tree of this harness plans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from scoring.experiment import Experiment
+from scoring.integrity import findings, goal_words
+from scoring.reading.evaluations import FILE, MOST, read_evaluations
+from scoring.reading.results import Judged, Scope, Submission, Trial
+from scoring.records import RecordError, TrialResult, TrialSpec
+from scoring.tree import read_ending, trial_folders
+from scoring.verification import read_verification
+
+
+def read_own(
+    out: Path, experiment: Experiment, scope: Scope, judged: Mapping[str, Judged]
+) -> tuple[dict[str, Submission], list[Trial], list[str]]:
+    """Reads the trials of the results tree `out`.
+
+    Args:
+        out: The tree.
+        experiment: Its plan.
+        scope: Which workloads; how many studies and trials.
+        judged: By workload what its trials are judged by, where that is not what trial.json says.
+
+    Returns:
+        The submissions by name, their trials of the workloads in scope, and warnings.
+
+    Raises:
+        RecordError: The tree holds trials on the step clock beside measured ones.
+    """
+    trials: list[Trial] = []
+    warnings = [
+        f"{out}: {name} is not among the workloads scored"
+        for name in experiment.workloads
+        if name not in scope.workloads and scope.suite is None
+    ]
+    for folder in trial_folders(out):
+        try:
+            spec, ending, measured = read_ending(folder)
+            if not _is_planned(spec, folder, experiment):
+                warnings.append(f"{folder}: not a trial that experiment.json plans; left out")
+                continue
+            if spec.workload not in scope.workloads:
+                continue
+            _refuse_other_goal(spec, folder, experiment)
+            trial, faults = _trial(spec, ending, measured, folder, judged.get(spec.workload))
+        except RecordError as error:
+            warnings.append(f"{error}; the trial counts as missing")
+            continue
+        if spec.clock != experiment.clock:
+            raise RecordError(
+                f"{folder}: ran with --clock {spec.clock}, the tree with {experiment.clock}; "
+                "measured and counted times are not ranked together: score them apart"
+            )
+        if spec.workload not in judged and trial.judged != experiment.judged[spec.workload]:
+            planned = _words(experiment.judged[spec.workload])
+            faults.append(f"ran for {_words(trial.judged)}, experiment.json plans {planned}")
+        beyond = scope.beyond_plan(trial.study, trial.trial)
+        warnings += [f"{folder}: {fault}" for fault in [*faults, beyond] if fault]
+        trials.append(replace(trial, extra=bool(beyond)))
+    submissions = {
+        name: Submission(tree=str(out), folder=out / "submissions" / name, facts=dict(planned))
+        for name, planned in experiment.submissions.items()
+    }
+    return submissions, trials, warnings
+
+
+def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) -> None:
+    """Raises RecordError for a trial that ran for another goal than the tree's plan has."""
+    goal = experiment.judged[spec.workload].goal
+    if spec.goal != goal:
+        raise RecordError(
+            f"{folder}: refused: it ran for {goal_words(spec.goal)}, experiment.json plans "
+            f"{goal_words(goal)}"
+        )
+
+
+def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
+    """Whether a trial belongs to the plan and lies where it should."""
+    place = (spec.submission, f"study_{spec.study}", f"{spec.workload}_pytorch")
+    return (
+        (*place, f"trial_{spec.trial}") == folder.parts[-4:]
+        and spec.submission in experiment.submissions
+        and spec.workload in experiment.workloads
+        and spec.study in range(experiment.studies)
+        and spec.trial in range(1, experiment.trials_per_study + 1)
+    )
+
+
+def _trial(
+    spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, judged: Judged | None
+) -> tuple[Trial, list[str]]:
+    """One trial and its faults; `judged` replaces the goal and budget that it was run with."""
+    applied = Judged(goal=spec.goal, budget_seconds=spec.budget_seconds)
+    judged = judged or applied
+    read = read_evaluations(folder / FILE, judged.goal)
+    faults = [f"{FILE} {fault}" for fault in read.faults]
+    held = len(read.lines)
+    if (held, measured) == (1, 0):  # one row of NaN stands for none
+        held = 0
+    if held != measured:
+        faults.append(f"{FILE} holds {held} evaluations, trial.json says {measured}")
+    seconds = ending.submission_seconds
+    if not 0 <= seconds < MOST:
+        faults.append(f"trial.json says that it took {seconds} s; its last evaluation counts")
+        seconds = max(read.seconds, default=0.0)
+    if judged != applied:
+        faults.append(
+            f"ran for {_words(applied)}, is judged by {_words(judged)}; it may have ended before "
+            "it could meet that"
+        )
+    met = None
+    if (spec.goal.metric, spec.goal.direction) == (judged.goal.metric, judged.goal.direction):
+        met = read.first_hit(spec.goal) is not None
+    found = findings(spec, ending, met)
+    again = read_verification(folder, ending.global_step)
+    contradictions = again.contradictions(spec) if again else []
+    trial = Trial(
+        submission=spec.submission,
+        workload=spec.workload,
+        study=spec.study,
+        trial=spec.trial,
+        folder=folder,
+        judged=judged,
+        status=ending.status.value,
+        failure=ending.failure.value if ending.failure else "",
+        message=str(ending.message),
+        submission_seconds=seconds,
+        evaluations=held,
+        hit=read.first_hit(judged.goal),
+        findings=(*found, *contradictions),
+        verified=(again and ("contradicted" if contradictions else "confirmed")) or "",
+        work=ending.work,
+    )
+    return trial, faults
+
+
+def _words(judged: Judged) -> str:
+    return f"{goal_words(judged.goal)} within {judged.budget_seconds:,.0f} s"

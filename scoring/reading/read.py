@@ -1,0 +1,296 @@
+"""Reads results trees and official logs, one or several, into what one leaderboard is made of."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from scoring.experiment import EXPERIMENT_FILE, MOST_PLANNED, Experiment
+from scoring.files import without_links
+from scoring.reading.official import read_logs, tuning_of
+from scoring.reading.own import read_own
+from scoring.reading.results import Judged, Results, Scope, Submission, Trial
+from scoring.records import RecordError
+from scoring.rulesets import Ruleset
+from scoring.verification import remark
+
+T = TypeVar("T")
+
+
+def read(
+    directories: Sequence[Path],
+    ruleset: Ruleset | None = None,
+    tuning: str | None = None,
+    suite: str | None = None,
+) -> Results:
+    """Reads every one of `directories`: a results tree (experiment.json) or AlgoPerf's logs.
+
+    Args:
+        directories: Submissions of one name in two of them are named apart.
+        ruleset: What all trials are judged by; None: the one that the results trees applied.
+        tuning: "external" or "self"; None: that of the results trees, and of the folders that
+            hold the logs.
+        suite: Score this suite of the ruleset in place of all its workloads.
+
+    Raises:
+        RecordError: One of them is no results, or they cannot be ranked together, or what they are
+            judged by is not known.
+    """
+    directories = without_links(directories)
+    if len({path.resolve() for path in directories}) < len(directories):
+        raise RecordError(f"{', '.join(map(str, directories))}: the same folder stands twice")
+    experiments = {
+        str(path): Experiment.read(path)
+        for path in directories
+        if os.path.lexists(path / EXPERIMENT_FILE)
+    }
+    logs = [path for path in directories if str(path) not in experiments]
+    for path in logs:
+        if not path.is_dir():
+            raise RecordError(f"{path}: no such folder; give the --out folder of a sweep, or logs")
+        if ruleset is None:
+            raise RecordError(
+                f"{path}: not a results tree (no experiment.json): give the --out folder of a "
+                "sweep; if these are logs in AlgoPerf's layout, say what judges them: --ruleset "
+                "algoperf-0.5 (and --tuning where no folder self_tuning or external_tuning does)"
+            )
+    tunings: dict[str, str] = {name: experiment.tuning for name, experiment in experiments.items()}
+    tunings |= {str(path): tuning_of(path, tuning) for path in logs}
+    agreed = _agreed("tuning", {**tunings, **({"--tuning": tuning} if tuning else {})})
+    scope = _scope(experiments, logs, ruleset, agreed, suite)
+    overrides = {tree: _override(ruleset, scope, e) for tree, e in experiments.items()}
+    parts = {
+        str(path): read_logs(path, scope)
+        if path in logs
+        else read_own(path, experiments[str(path)], scope, overrides[str(path)])
+        for path in directories
+    }
+    submissions, trials, warnings, remarks = _named_apart(parts)
+    planned = len(submissions) * len(scope.workloads) * scope.studies * scope.trials
+    if planned > MOST_PLANNED:
+        raise RecordError(
+            f"{scope.ruleset.name}: plans {planned:,} trials of {len(submissions):,} submissions, "
+            f"at most {MOST_PLANNED:,} are scored; name a ruleset with fewer studies or trials"
+        )
+    return Results(
+        scope=scope,
+        submissions=dict(sorted(submissions.items())),
+        trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
+        missing=_missing(submissions, trials, scope),
+        warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
+        remarks=[*_mixed(experiments, overrides, logs, scope), *remarks, *remark(trials)],
+        environments={
+            name: {"seed": experiment.seed, "clock": experiment.clock, **experiment.environment}
+            for name, experiment in experiments.items()
+        },
+    )
+
+
+def _scope(
+    experiments: Mapping[str, Experiment],
+    logs: Sequence[Path],
+    ruleset: Ruleset | None,
+    tuning: str,
+    suite: str | None,
+) -> Scope:
+    """What the trees are scored over; raises where they do not agree on it."""
+    rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in experiments.items()})
+    clocks = {**{n: e.clock for n, e in experiments.items()}, **{str(log): "wall" for log in logs}}
+    clock = _agreed("clock", clocks)
+    if ruleset is None:
+        studies = _agreed("number of studies", {n: e.studies for n, e in experiments.items()})
+        trials = _agreed(
+            "number of trials", {n: e.trials_per_study for n, e in experiments.items()}
+        )
+    else:
+        studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
+    planned = _planned(experiments, rules if ruleset else None)
+    scored, held_out = _workloads(rules, planned, suite, whole=ruleset is not None)
+    if not scored:
+        raise RecordError(
+            f"ruleset {rules.name}: has no `scored` workloads, so that it scores those that a "
+            "results tree planned; logs plan none: name another --ruleset"
+        )
+    return Scope(
+        ruleset=rules,
+        tuning=tuning,
+        clock=clock,
+        studies=studies,
+        trials=trials,
+        workloads={
+            name: _judged(name, rules, tuning, planned, ruleset is not None)
+            for name in [*scored, *held_out]
+        },
+        held_out=held_out,
+        suite=suite,
+    )
+
+
+def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
+    """The one value that all trees have."""
+    (first, value), *others = by_tree.items()
+    for name, other in others:
+        if other != value:
+            shown = "" if what == "ruleset" else f" ({value}, {other})"
+            judge = "" if what in ("tuning", "clock") else ", or name one --ruleset that judges all"
+            raise RecordError(
+                f"{first} and {name}: differ in their {what}{shown} and cannot be ranked together; "
+                f"score them apart{judge}"
+            )
+    return value
+
+
+def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> dict[str, Judged]:
+    """What the trees planned; goals must agree unless `rules` state one."""
+    planned: dict[str, Judged] = {}
+    for tree, experiment in experiments.items():
+        for name, judged in experiment.judged.items():
+            goal = planned.setdefault(name, judged).goal
+            if goal != judged.goal and (rules is None or rules.goal(name) is None):
+                raise RecordError(
+                    f"{tree}: has another goal for {name} ({judged.goal.metric} "
+                    f"{judged.goal.target:g}) than the folders before it ({goal.metric} "
+                    f"{goal.target:g}); score them apart"
+                )
+    return planned
+
+
+def _workloads(
+    rules: Ruleset, planned: Mapping[str, Judged], suite: str | None, whole: bool
+) -> tuple[list[str], dict[str, str]]:
+    """The scored workloads and the held-out variants: of the suite, the ruleset, or the plan.
+
+    Args:
+        rules: The ruleset.
+        planned: What the results trees planned.
+        suite: A suite of the ruleset, which has no held-out variants.
+        whole: Whether the ruleset's own list counts, also where no tree planned it all.
+    """
+    if suite is not None:
+        if suite not in rules.suites:
+            known = ", ".join(rules.suites) or "none"
+            raise RecordError(f"{rules.name}: has no suite {suite!r}; there are: {known}")
+        return list(rules.suites[suite]), {}
+    if whole and rules.scored:
+        return list(rules.scored), dict(rules.held_out)
+    held_out = {v: w for v, w in rules.held_out.items() if v in planned and w in planned}
+    return [name for name in planned if name not in held_out], held_out
+
+
+def _judged(
+    name: str, rules: Ruleset, tuning: str, planned: Mapping[str, Judged], override: bool
+) -> Judged:
+    """What a workload's trials are judged by: the plan, or where it says so the ruleset."""
+    goal, budget = rules.goal(name), rules.budget(name, tuning)
+    if name in planned:
+        own = planned[name]
+        if not override:
+            return own
+        goal, budget = goal or own.goal, budget or own.budget_seconds
+    if goal is None or budget is None:
+        raise RecordError(
+            f"ruleset {rules.name}: says too little of workload {name} to judge logs by: it needs "
+            "metric, direction, validation_target and budget_seconds"
+        )
+    return Judged(goal=goal, budget_seconds=budget)
+
+
+def _named_apart(
+    parts: Mapping[str, tuple[dict[str, Submission], list[Trial], list[str]]],
+) -> tuple[dict[str, Submission], list[Trial], list[str], list[str]]:
+    """All parts as one, with remarks: a name that stands in several gets its tree's behind it."""
+    count = Counter(name for submissions, _, _ in parts.values() for name in submissions)
+    merged: dict[str, Submission] = {}
+    trials: list[Trial] = []
+    warnings: list[str] = []
+    for tree, (submissions, of_tree, faults) in parts.items():
+        names = {n: f"{n} ({tree})" if count[n] > 1 else n for n in submissions}
+        merged |= {names[name]: submission for name, submission in submissions.items()}
+        trials += [
+            trial
+            if names[trial.submission] == trial.submission
+            else replace(trial, submission=names[trial.submission])
+            for trial in of_tree
+        ]
+        warnings += faults
+    remarks = [
+        f"{name}: stands in {number} folders; they are ranked apart, each with its folder's name"
+        for name, number in count.items()
+        if number > 1
+    ]
+    return merged, trials, warnings, remarks
+
+
+def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> dict[str, Judged]:
+    """What a ruleset that was asked for says of a tree's workloads; the rest is the tree's own."""
+    stated = ruleset.workloads if ruleset else {}
+    return {
+        name: Judged(
+            goal=scope.ruleset.goal(name) or own.goal,
+            budget_seconds=scope.ruleset.budget(name, scope.tuning) or own.budget_seconds,
+        )
+        for name, own in experiment.judged.items()
+        if name in stated
+    }
+
+
+def _mixed(
+    experiments: Mapping[str, Experiment],
+    overrides: Mapping[str, Mapping[str, Judged]],
+    logs: Sequence[Path],
+    scope: Scope,
+) -> list[str]:
+    """What readers of a leaderboard made from several trees must know."""
+    remarks = []
+    if len(experiments) + len(logs) > 1:
+        remarks.append(
+            "times from several folders stand side by side: where machines differ, so do their "
+            "seconds"
+        )
+    for name, judged in scope.workloads.items():
+        plans = [{**e.judged, **overrides[tree]} for tree, e in experiments.items()]
+        budgets = {plan.get(name, judged).budget_seconds for plan in plans}
+        if len({judged.budget_seconds, *budgets}) > 1:
+            remarks.append(
+                f"{name}: the folders have different budgets (their baselines were timed apart); "
+                "each trial keeps its own"
+            )
+    return remarks
+
+
+def _charged_apart(
+    submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
+) -> list[str]:
+    """A line where the step clock charged some trials by steps and others by training work."""
+    old = [trial for trial in trials if trial.charged_by_steps]
+    if scope.clock == "wall" or not old or all(trial.work is None for trial in trials):
+        return []
+    trees = sorted({submissions[trial.submission].tree for trial in old})
+    return [
+        f"{len(old)} trials in {', '.join(trees)} are from before the step clock charged training "
+        "work: every step cost them the same, also one that does the work of several batches; "
+        "run them again in a new folder to compare them with the others"
+    ]
+
+
+def _missing(
+    submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
+) -> dict[tuple[str, str], dict[int, list[int]]]:
+    """By submission and workload, and by study, the planned trials that were not read."""
+    read = {(t.submission, t.workload, t.study, t.trial) for t in trials}
+    missing: dict[tuple[str, str], dict[int, list[int]]] = {}
+    for name in sorted(submissions):
+        for workload in scope.workloads:
+            for study in range(scope.studies):
+                absent = [
+                    trial
+                    for trial in range(1, scope.trials + 1)
+                    if (name, workload, study, trial) not in read
+                ]
+                if absent:
+                    missing.setdefault((name, workload), {})[study] = absent
+    return missing

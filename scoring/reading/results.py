@@ -1,0 +1,174 @@
+"""What scoring works on: the trials of one or more trees, and the rules they are judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scoring.reading.evaluations import FILE, Evaluations, Hit, read_evaluations
+from scoring.records import Goal
+from scoring.rulesets import Ruleset
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """What a trial of one workload is judged by."""
+
+    goal: Goal
+    budget_seconds: float  # of one trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """What a leaderboard is made over.
+
+    Attributes:
+        ruleset: As applied.
+        tuning: "external" or "self".
+        clock: "wall", or "steps" where training work was charged and nothing was measured.
+        studies: How many of each submission and workload.
+        trials: How many of each study.
+        workloads: Goals and budgets by name: first those a score is the mean over, then held-out
+            variants.
+        held_out: By held-out variant its workload, which counts only if the variant does.
+        suite: The suite that was asked for, so that other workloads are left out on purpose.
+    """
+
+    ruleset: Ruleset
+    tuning: str
+    clock: str
+    studies: int
+    trials: int
+    workloads: dict[str, Judged]
+    held_out: dict[str, str]
+    suite: str | None = None
+
+    @property
+    def scored(self) -> list[str]:
+        """The workloads that a score is the mean over."""
+        return [name for name in self.workloads if name not in self.held_out]
+
+    @property
+    def repeats(self) -> str:
+        """How many studies, in words."""
+        return "1 study" if self.studies == 1 else f"{self.studies} studies"
+
+    def beyond_plan(self, study: int, trial: int) -> str:
+        """What is odd about a trial of these numbers, "" where the plan holds it."""
+        if study in range(self.studies) and trial in range(1, self.trials + 1):
+            return ""
+        return (
+            f"{self.ruleset.name} plans {self.repeats} of {self.trials} "
+            f"trial{'s' * (self.trials > 1)}; only the "
+            "official method counts this one"
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """One entry of the leaderboard and where it comes from."""
+
+    tree: str  # the results tree or log folder, as given
+    folder: Path
+    facts: dict[str, str]  # path and hash, where the tree has them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """What scoring keeps of a trial; its evaluations stay in their file.
+
+    Attributes:
+        submission: Its name on the leaderboard.
+        workload: Its name, without the framework.
+        study: From 0.
+        trial: From 1.
+        folder: Where its records lie.
+        judged: Its goal and budget.
+        status: How it ended; of other harnesses' logs "reached" or "missed".
+        failure: The class of a failed trial, else "".
+        message: What went wrong, else "".
+        submission_seconds: The submission clock when it ended, or was last evaluated.
+        evaluations: How many there are.
+        hit: The first evaluation that meets the goal, within the budget or not.
+        extra: More than the plan holds: the written rule leaves it out.
+        findings: What its integrity record and its numbers give a reviewer reason to look at.
+        verified: "confirmed" or "contradicted" by a second evaluation of its weights, else "".
+        work: Its training work; None in other logs and in trees from before it was counted.
+    """
+
+    submission: str
+    workload: str
+    study: int
+    trial: int
+    folder: Path
+    judged: Judged
+    status: str
+    failure: str
+    message: str
+    submission_seconds: float
+    evaluations: int
+    hit: Hit | None
+    extra: bool = False
+    findings: tuple[str, ...] = ()
+    verified: str = ""
+    work: float | None = None
+
+    @property
+    def within_budget(self) -> bool:
+        """Whether the goal was met within the budget."""
+        budget = self.judged.budget_seconds
+        return self.hit is not None and self.hit.submission_seconds <= budget
+
+    @property
+    def charged_by_steps(self) -> bool:
+        """Whether its training work was not counted, so that a step clock charged its steps."""
+        return self.work is None and self.evaluations > 0
+
+    def read(self) -> Evaluations:
+        """Reads the evaluations again."""
+        if not self.evaluations:  # the file may hold one row, without values, in their place
+            return Evaluations(lines=[], seconds=[], values=[], faults=[], header=[], rows=[])
+        return read_evaluations(self.folder / FILE, self.judged.goal)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """One or more results trees, read.
+
+    Attributes:
+        scope: What they are scored over.
+        submissions: By name on the leaderboard, in alphabetical order.
+        trials: All that could be read, in order of submission, workload, study and trial.
+        missing: By submission and workload, and by study, the trials that could not be read.
+        warnings: One line for each thing that is damaged or out of place.
+        remarks: One line for each thing that a reader must know, though nothing is wrong.
+        environments: By tree, where and how it was measured.
+    """
+
+    scope: Scope
+    submissions: dict[str, Submission]
+    trials: list[Trial]
+    missing: dict[tuple[str, str], dict[int, list[int]]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def charged(self) -> str:
+        """What the clock charges for: "time", "training work", "steps", or the last two together.
+
+        On the step clock every call of `update_params` was charged the same until training work was
+        counted; trials from that time have none on record.
+        """
+        if self.scope.clock == "wall":
+            return "time"
+        if not any(trial.charged_by_steps for trial in self.trials):
+            return "training work"
+        counted = any(trial.work is not None for trial in self.trials)
+        return "steps or training work" if counted else "steps"
+
+    @property
+    def findings(self) -> list[str]:
+        """A line for each finding of each trial, with the trial's folder."""
+        return [f"{trial.folder}: {found}" for trial in self.trials for found in trial.findings]

@@ -1,0 +1,298 @@
+"""Figures of a leaderboard. No pyplot, no global matplotlib state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from scoring.leaderboard import Cell, Leaderboard
+from scoring.profiles import Floats, profile
+from scoring.reading.results import Trial
+
+# Told apart with any colour vision after Okabe and Ito (2008), darkened to 3:1 against white
+COLORS = ["#0063a0", "#c84b00", "#00805c", "#b0578d", "#a87400", "#6a4fbf", "#5f6670"]
+TEXT, MUTED, GRID = "#1b1f24", "#555555", "#dddddd"
+_DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
+_CLOCKS = {"wall": "submission time (s)", "steps": "time on the step clock (s)"}
+_INCHES = (5.0, 3.4)  # so small that labels stay readable on a phone
+_TARGET: dict[str, Any] = {"color": MUTED, "linestyle": "dotted"}
+_DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
+_MAY_LEAVE = 0.2  # the part of all values that may lie outside the frame
+
+
+@dataclass(frozen=True, slots=True)
+class _Curve:
+    """A trial's metric on validation data over the submission clock."""
+
+    trial: Trial
+    seconds: Floats
+    values: Floats
+
+
+def line_styles(submissions: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A colour and dash pattern for each submission, the same in every figure of a board."""
+    return {
+        name: {
+            "color": COLORS[number % len(COLORS)],
+            "linestyle": _DASHES[number // len(COLORS) % len(_DASHES)],
+        }
+        for number, name in enumerate(sorted(submissions))
+    }
+
+
+def group(board: Leaderboard, submission: str) -> str:
+    """The name of what a figure draws of one submission, in the figure's SVG."""
+    return f"submission-{sorted(board.studies.submissions).index(submission)}"
+
+
+def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws each submission's profile: the share of workloads it solves within tau of the fastest.
+
+    Lines get thinner from the best to the worst, so that one under another still shows.
+    """
+    scope = board.results.scope
+    styles = line_styles(board.studies.submissions)
+    widths = np.linspace(3.2, 1.4, len(board.standings))
+    for width, standing in zip(widths, board.standings, strict=True):
+        ratios_b = np.array([standing.cells[name].ratio for name in scope.scored])
+        tau, rho = profile(ratios_b, scope.ruleset.r_max)
+        name = standing.name
+        (line,) = ax.step(tau, rho, where="post", linewidth=width, **styles[name])
+        line.set_gid(group(board, name))
+    ax.set(xlim=(1, scope.ruleset.r_max), ylim=(-0.02, 1.04))
+    ax.set(xlabel="τ: time over that of the fastest submission")
+    ax.set(ylabel="share of workloads solved within τ")
+    return _tidy(ax)
+
+
+def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
+    """Draws the goal's metric on validation data over the submission clock, a line a trial.
+
+    Trials that count (those that a study's time comes from) are bold and end in a dot at their
+    first hit; the dotted line is the target.
+    """
+    scope = board.results.scope
+    goal = scope.workloads[workload].goal
+    curves = _curves(board, workload)
+    counted = {id(t) for s in board.standings for t in s.cells[workload].counted if t is not None}
+    for name, style in line_styles(board.studies.submissions).items():
+        mine = [curve for curve in curves if curve.trial.submission == name]
+        bold = [curve for curve in mine if id(curve.trial) in counted]
+        thin = [curve for curve in mine if id(curve.trial) not in counted]
+        drawn = _draw(ax, thin, linewidth=0.7, alpha=0.4, **style)
+        drawn += _draw(ax, bold, linewidth=1.8, zorder=3, **style)
+        hits = [curve.trial.hit for curve in bold if curve.trial.hit is not None]
+        x, y = [hit.submission_seconds for hit in hits], [hit.value for hit in hits]
+        drawn += ax.plot(x, y, "o", markersize=4.5, color=style["color"], zorder=4)
+        for line in drawn:
+            line.set_gid(group(board, name))
+    ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
+    _scale_values(ax, curves, goal.direction, goal.target)
+    ax.set_title(workload, parse_math=False)
+    ax.set(xlabel=_CLOCKS[scope.clock], xlim=(0, None))
+    ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
+    return _tidy(ax)
+
+
+def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
+    """The learning curves of one workload, without what was not evaluated."""
+    curves = []
+    for trial in board.results.trials:
+        if trial.workload == workload:
+            read = trial.read()
+            seconds, values = np.array(read.seconds), np.array(read.values)
+            finite = np.isfinite(values)
+            curves.append(_Curve(trial, seconds[finite], values[finite]))
+    return curves
+
+
+def _draw(ax: Axes, curves: Sequence[_Curve], **style: Any) -> list[Line2D]:
+    """Draws several curves as one line with gaps."""
+    if not curves:
+        return []
+    gap = [np.nan]
+    x = np.concatenate([part for curve in curves for part in (curve.seconds, gap)])
+    y = np.concatenate([part for curve in curves for part in (curve.values, gap)])
+    return ax.plot(x, y, **style)
+
+
+def _scale_values(ax: Axes, curves: Sequence[_Curve], direction: str, target: float) -> None:
+    """Limits that show what happens near the target; a log scale where a loss spans decades.
+
+    The worst fifth of all values, such as the first fall of every curve, may leave the frame, and
+    so does a loss that rises far above its start.
+    """
+    curves = [curve for curve in curves if curve.values.size]
+    if not curves:
+        return
+    values = np.concatenate([curve.values for curve in curves])
+    start = max(abs(curve.values[0]) for curve in curves)
+    better, worse = values.min(), min(np.quantile(values, 1 - _MAY_LEAVE), 1.5 * start)
+    if direction == "max":
+        better, worse = values.max(), np.quantile(values, _MAY_LEAVE)
+    low, _, high = sorted((float(better), float(worse), target))
+    if direction == "min" and low > 0 and math.log10(high / low) > _DECADES:
+        ax.set_yscale("log")
+        margin = (high / low) ** 0.05
+        ax.set_ylim(low / margin, high * margin)
+    elif low < high:
+        margin = 0.05 * (high - low)
+        ax.set_ylim(low - margin, high + margin)
+
+
+def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws each score, the best on top, with its 95% interval where studies were repeated."""
+    styles = line_styles(board.studies.submissions)
+    for row, standing in enumerate(board.standings):
+        color = styles[standing.name]["color"]
+        ax.plot([standing.low, standing.high], [row, row], color=color, linewidth=2.0)
+        ax.plot(standing.score, row, "o", color=color)
+    _name_rows(ax, [standing.name for standing in board.standings])
+    ax.set(xlim=(0, 1), xlabel="score and 95% interval" if board.repeated else "score")
+    return _tidy(ax)
+
+
+def hours(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws the hours on the submission clock that each submission's trials took."""
+    styles = line_styles(board.studies.submissions)
+    for row, standing in enumerate(board.standings):
+        ax.barh(row, standing.hours, color=styles[standing.name]["color"])
+    _name_rows(ax, [standing.name for standing in board.standings])
+    ax.set(xlabel="hours on the submission clock")
+    return _tidy(ax)
+
+
+def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws the ratio to the fastest as a heat map with the seconds in it; grey does not count."""
+    scope = board.results.scope
+    names = [standing.name for standing in board.standings]
+    rows = [[standing.cells[w] for w in scope.scored] for standing in board.standings]
+    texts = [[_in_cell(cell) for cell in row] for row in rows]
+    _heat(ax, [[cell.ratio for cell in row] for row in rows], texts, 1, scope.ruleset.r_max)
+    _name_rows(ax, names)
+    _name_columns(ax, scope.scored)
+    ax.set_title(
+        "seconds to target; darker is closer to the fastest; † does not count; > stopped",
+        fontsize=9,
+    )
+    return ax
+
+
+def rank_probabilities(board: Leaderboard, ax: Axes) -> Axes:
+    """Draws the probability of every rank as a heat map in per cent."""
+    names = [standing.name for standing in board.standings]
+    shares = [standing.ranks for standing in board.standings]
+    texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
+    _heat(ax, [[1 - share if share else math.inf for share in row] for row in shares], texts, 0, 1)
+    _name_rows(ax, names)
+    _name_columns(ax, [str(rank) for rank in range(1, len(names) + 1)])
+    ax.set_title("probability of each rank (%)", fontsize=9)
+    return ax
+
+
+def _in_cell(cell: Cell) -> str:
+    seconds = cell.at_least if cell.pruned else cell.seconds
+    if not math.isfinite(seconds):
+        return "∞"
+    number = f"{seconds:,.4g}" if seconds < 1000 else f"{seconds:,.0f}"
+    return f">{number}" if cell.pruned else number + "†" * bool(cell.reason)
+
+
+def _heat(
+    ax: Axes, rows: list[list[float]], texts: list[list[str]], low: float, high: float
+) -> None:
+    """A heat map, darkest at `low`; what is infinite is grey."""
+    values = np.where(np.isfinite(rows), rows, np.nan)
+    shades = colormaps["Blues_r"].with_extremes(bad="#eeeeee")
+    ax.imshow(values, cmap=shades, vmin=low - 0.3 * (high - low), vmax=high, aspect="auto")
+    for row, line in enumerate(texts):
+        for column, text in enumerate(line):
+            dark = values[row, column] < low + 0.4 * (high - low)
+            color = "white" if dark else TEXT
+            ax.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
+
+
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
+    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _name_columns(ax: Axes, names: Sequence[str]) -> None:
+    ax.set_xticks(range(len(names)), names, parse_math=False)
+    if max(map(len, names)) > 3:
+        ax.tick_params("x", rotation=35)
+        for label in ax.get_xticklabels():
+            label.set(ha="right", rotation_mode="anchor")
+
+
+def _tidy(ax: Axes) -> Axes:
+    """A light grid and no box."""
+    ax.grid(color=GRID, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def figure(rows: int = 0, columns: int = 0) -> Figure:
+    """An empty figure; with so many rows and columns of names and numbers where it has them."""
+    width = max(_INCHES[0], 1.8 + 0.62 * columns)
+    height = max(_INCHES[1] if not rows else 0, 1.2 + 0.3 * rows)
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def with_legend(drawn: Figure, board: Leaderboard) -> Figure:
+    """Adds a legend below, where it covers nothing; names are shown as they are."""
+    styles = line_styles([standing.name for standing in board.standings])
+    names = [standing.name for standing in board.standings]
+    columns = 3 if max(map(len, names)) < 12 else 2
+    width, height = drawn.get_size_inches()
+    drawn.set_size_inches(width, height + 0.2 * math.ceil(len(names) / columns))
+    lines = [Line2D([], [], linewidth=2.0, **styles[name]) for name in names]
+    legend = drawn.legend(
+        lines, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return drawn
+
+
+def save_plots(board: Leaderboard, folder: Path) -> list[Path]:
+    """Writes every figure as PNG and PDF into `folder` and returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count, workloads = len(board.standings), board.results.scope.workloads
+    figures: dict[str, Figure] = {}
+    figures["performance_profiles"] = drawn = figure()
+    performance_profiles(board, drawn.add_subplot())
+    with_legend(drawn, board)
+    figures["scores"] = drawn = figure(count)
+    score_intervals(board, drawn.add_subplot())
+    figures["time_to_target"] = drawn = figure(count, len(board.results.scope.scored))
+    time_to_target(board, drawn.add_subplot())
+    if board.repeated:
+        figures["rank_probabilities"] = drawn = figure(count, count)
+        rank_probabilities(board, drawn.add_subplot())
+    figures["hours"] = drawn = figure(count)
+    hours(board, drawn.add_subplot())
+    for workload in workloads:
+        figures[f"learning_curves_{workload}"] = drawn = figure()
+        learning_curves(board, workload, drawn.add_subplot())
+        with_legend(drawn, board)
+    paths = [folder / f"{name}{kind}" for name in figures for kind in (".png", ".pdf")]
+    for path in paths:
+        figures[path.stem].savefig(path, dpi=160, metadata=_METADATA[path.suffix])
+    return paths
+
+
+_METADATA: dict[str, dict[str, Any]] = {  # without a date, so that equal figures are equal files
+    ".png": {},
+    ".pdf": {"CreationDate": None},
+}

@@ -1,0 +1,161 @@
+"""The leaderboard, a comparison and an explanation in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from scoring.compare import Comparison
+from scoring.escaping import one_line
+from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.report.explain import Reason
+from scoring.speedup import Speedup
+
+NARROWEST = 8  # characters of a column of names: a narrow terminal breaks or cuts the others first
+
+
+def format_number(value: float) -> str:
+    """About three digits: 1,234, 56.7, 8.90, 0.0123; the infinity sign for a miss."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        digits = 2 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+        return f"{value:,.{digits}f}"
+    return f"{value:.3g}"
+
+
+def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> Table:
+    """Ranks and scores, with intervals where studies were repeated, and the hours they took.
+
+    P(rank) is the probability of the rank shown; the time ratios are those of `speedups`.
+    """
+    scope = board.results.scope
+    title = f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}"
+    table = _table(title)
+    table.add_column("rank", justify="right", overflow="fold")
+    table.add_column("submission", overflow="fold", min_width=NARROWEST)
+    is_open = board.uncertainty.is_open
+    intervals = ["95% interval", *["sampling alone"] * is_open, "P(rank)"]
+    columns = ["score", *(intervals if board.repeated else [])]
+    columns += ["frozen"] * (board.reference is not None)
+    columns += ["time ratio", "official"] * (speedups is not None)
+    for name in (*columns, "hours"):  # folded where the terminal is narrow, so that names stay
+        table.add_column(name, justify="right", overflow="fold")
+    if board.repeated:
+        resampled = board.uncertainty.resampled
+        table.caption = f"P(rank): the share of boards resampled from {resampled} with this rank"
+    for standing in board.standings:
+        cells = [f"{standing.score:.4f}"]
+        if board.repeated:
+            cells.append(_interval(standing.low, standing.high))
+            cells += [_interval(*standing.sampling)] * is_open
+            cells.append(format_odds(standing, standing.rank))
+        if standing.reference_score is not None:
+            cells.append(f"{standing.reference_score:.4f}")
+        if speedups is not None:
+            faster = speedups[standing.name]
+            cells += [_ratio(faster.ratio), _ratio(faster.official)]
+        cells.append(format_number(standing.hours))
+        table.add_row(str(standing.rank), Text(one_line(standing.name)), *cells)
+    return table
+
+
+def format_odds(standing: Standing, rank: int) -> str:
+    """The probability of a rank, as a range where pruned trials leave it open."""
+    low, high = standing.ranks_low[rank - 1], standing.ranks_high[rank - 1]
+    if _percent(low) == _percent(high):
+        return _percent(standing.ranks[rank - 1])
+    return f"{100 * low:.0f}–{_percent(high)}"
+
+
+def format_seconds(cell: Cell) -> str:
+    """A time to target; of a pruned one what it is more than."""
+    return f"> {format_number(cell.at_least)}" if cell.pruned else format_number(cell.seconds)
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _ratio(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def times_table(board: Leaderboard) -> Table:
+    """The median seconds to target of each scored workload, the fastest in bold."""
+    scope = board.results.scope
+    unit = "seconds to target"
+    if scope.clock == "steps":
+        unit = f"seconds on the step clock, which charges {board.results.charged}"
+    table = _table(None)
+    pruned = any(s.cells[w].pruned for s in board.standings for w in scope.scored)
+    stopped = "> stopped early, since it could not count any more; " if pruned else ""
+    table.caption = (
+        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; {stopped}† does not count "
+        f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
+        "reached the target"
+    )
+    table.add_column("submission", overflow="fold", min_width=NARROWEST)
+    for workload in scope.scored:
+        table.add_column(Text(one_line(workload)), justify="right", overflow="fold", min_width=5)
+    for standing in board.standings:
+        cells = [_time(standing.cells[workload]) for workload in scope.scored]
+        table.add_row(Text(one_line(standing.name)), *cells)
+    return table
+
+
+def _time(cell: Cell) -> Text:
+    """Time, mark of the fastest or of one that does not count, studies if not all reached."""
+    mark = "*" if cell.ratio == 1 else "†" if cell.reason and math.isfinite(cell.seconds) else ""
+    reached = "" if cell.reached == cell.studies else f" {cell.reached}/{cell.studies}"
+    return Text(format_seconds(cell) + mark + reached, style="bold" if mark == "*" else "")
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Two submissions, workload by workload."""
+    first, second = comparison.names
+    table = _table(f"{first} against {second}, paired by study")
+    table.add_column("workload", overflow="fold", min_width=NARROWEST)
+    table.add_column(Text(one_line(first)), justify="right", overflow="fold")
+    table.add_column(Text(one_line(second)), justify="right", overflow="fold")
+    for name in ("difference", "95% interval", "P(faster)"):
+        table.add_column(name, justify="right")
+    for row in comparison.workloads:
+        interval = f"{format_number(row.low)} to {format_number(row.high)}"
+        seconds = [format_number(value) for value in (*row.seconds, row.difference)]
+        table.add_row(Text(one_line(row.workload)), *seconds, interval, _percent(row.faster))
+    a, b = comparison.scores
+    odds = _percent(comparison.above)
+    table.add_row("score", f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", "", odds, style="bold")
+    table.caption = Text(
+        f"seconds to target; a negative difference: {first} is faster; P from resampled studies"
+    )
+    return table
+
+
+def _percent(odds: float) -> str:
+    return "?" if math.isnan(odds) else f"{100 * odds:.0f}%"
+
+
+def reason_tree(reason: Reason) -> Tree:
+    """An explanation as a tree."""
+    tree = Tree(Text(one_line(reason.text)), guide_style="dim")
+    for child in reason.because:
+        tree.add(reason_tree(child))
+    return tree
+
+
+def _table(title: str | None) -> Table:
+    return Table(
+        title=None if title is None else Text(one_line(title), style="bold"),
+        caption_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )

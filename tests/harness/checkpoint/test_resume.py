@@ -1,0 +1,129 @@
+"""Exact resume: a trial cut off and continued from its checkpoint gives the same rows, bit for bit.
+
+On the step clock, in this process; `test_cluster.py` kills real ones.
+"""
+
+import itertools
+import shutil
+
+import pytest
+import torch
+
+import workloads
+from harness.checkpoint.authentication import Place
+from harness.submission import loading
+from harness.submission.search_space import load
+from harness.trial.attempt import Attempt, run_attempt
+from scoring.records import Status
+from tests.fixtures.mnist import write_mnist
+from tests.fixtures.toy import make_spec
+
+SUBMISSIONS = sorted(
+    str(folder.relative_to(loading.library()))
+    for kind in ("external_tuning", "self_tuning")
+    for folder in (loading.library() / kind).glob("*/")
+    if (folder / "submission.py").is_file()
+)
+SMALL = ["mnist", *workloads.suite("mini")]
+
+
+class CutOffError(BaseException):
+    """What ends a process."""
+
+
+def spec_of(name, workload_name, data_dir=None, steps=24, **changes):
+    folder = loading.find(name)
+    external = (folder / loading.SEARCH_SPACE_FILE).is_file()
+    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0] if external else None
+    workload = workloads.get(workload_name, data_dir)
+    return make_spec(
+        submission=name, submission_path=str(folder), workload=workload_name,
+        tuning="external" if external else "self", hyperparameters=point,
+        goal=workload.goal, test_goal=workload.test_goal, data_dir=data_dir, until="budget",
+        step_hint=steps, max_steps=steps, clock="steps", step_seconds=1.0,
+        eval_period_seconds=steps / 4, budget_seconds=10.0 * steps, **changes,
+    )  # fmt: skip
+
+
+def cut_off_after(rows):
+    """Takes so many rows, then ends the process before anything else happens."""
+    count = itertools.count(1)
+
+    def take(kind, payload):
+        if kind == "row" and next(count) > rows:
+            raise CutOffError
+
+    return take
+
+
+def place_of(folder, attempt=1):
+    return Place(str(folder), "tree/trial", bytes(32), attempt)
+
+
+def run_in_pieces(spec, folder, rows):
+    """Runs a trial, cut off after every `rows` evaluations; each attempt resumes from the last."""
+    told = []
+    for attempt in range(1, 20):
+        cut = cut_off_after(rows)
+
+        def send(kind, payload, cut=cut):
+            if kind in ("not_resumable", "not_restored"):
+                told.append(payload)
+            cut(kind, payload)
+
+        try:
+            control = Attempt(send, place_of(folder, attempt))
+            return run_attempt(workloads.get, spec, control), attempt
+        except CutOffError:
+            assert not told
+            torch.manual_seed(attempt)  # as another process's generators would be
+    raise AssertionError("it makes no progress")
+
+
+def assert_same_rows(whole, pieces):
+    assert whole.status is pieces.status is Status.STEP_LIMIT, pieces.traceback
+    assert whole.rows == pieces.rows
+    assert (whole.global_step, whole.submission_seconds) == (
+        pieces.global_step, pieces.submission_seconds,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUBMISSIONS)
+def test_every_submission_resumes_exactly(name, tmp_path):
+    spec = spec_of(name, "digits")
+    whole = run_attempt(workloads.get, spec)
+    pieces, attempts = run_in_pieces(spec, tmp_path, rows=1)
+    assert attempts == len(whole.rows) >= 5
+    assert_same_rows(whole, pieces)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_small_workload_resumes_exactly(name, tmp_path):
+    data = str(write_mnist(tmp_path / "data")) if name == "mnist" else None
+    spec = spec_of("nadamw", name, data, steps=8)
+    whole = run_attempt(workloads.get, spec)
+    pieces, attempts = run_in_pieces(spec, tmp_path / "checkpoints", rows=2)
+    assert attempts > 1
+    assert_same_rows(whole, pieces)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, scheme):
+    place = place_of(f"{scheme}{tmp_path}")
+    spec = spec_of("adamw", "diabetes")
+    whole = run_attempt(workloads.get, spec)
+    with pytest.raises(CutOffError):
+        run_attempt(workloads.get, spec, Attempt(cut_off_after(3), place))
+    older, newer = sorted(tmp_path.glob("*.state.*"))
+    assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
+    content = newer.read_bytes()
+    newer.write_bytes(content[: len(content) // 2])
+    told = []
+    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), place))
+    (first, _), (refused, reason), (kind, rows), (_, row), *_ = told
+    assert first == "loaded"
+    assert (refused, "step 13 does not verify" in reason) == ("not_restored", True)
+    assert (kind, [row.global_step for row in rows], row.global_step) == ("resumed", [1, 7], 13)
+    assert_same_rows(whole, again)
+    shutil.rmtree(tmp_path)
+    assert_same_rows(whole, run_attempt(workloads.get, spec, Attempt(checkpoints=place)))

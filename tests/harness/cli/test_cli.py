@@ -1,0 +1,172 @@
+"""The command line as a user meets it, in this process."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scoring.tree import read_trial
+from tests.fixtures.faults import write_submission
+
+QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--clock", "steps")
+
+
+def test_run_leaves_the_records_of_a_sweep(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
+    assert code == 0
+    assert "out_of_time" in out
+    assert "Records in results" in out
+    trial = tmp_path / "results/submissions/well_behaved/study_0/diabetes_pytorch/trial_1"
+    spec, result = read_trial(trial)
+    assert [row.global_step for row in result.rows] == [1, 11, 21, 31, 41]
+    assert spec.budget_seconds == 0.0505
+    assert result.environment["versions"]["torch"].startswith("2.13.0")
+    assert {path.name for path in trial.iterdir()} == {
+        "eval_measurements.csv", "meta_data_0.json", "trial.json",
+    }  # fmt: skip
+    code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
+    assert (code, "All trials (1) are done already: nothing to run." in out) == (0, True)
+
+
+def test_run_takes_a_point_and_a_step_limit(chronograd, tmp_path):
+    point = {"learning_rate": 0.01, "one_minus_beta1": 0.1, "weight_decay": 0, "warmup_factor": 0.1}
+    (tmp_path / "point.json").write_text(json.dumps(point))
+    for given, out in ((json.dumps(point), "a"), ("point.json", "b")):
+        code, *_ = chronograd(
+            "run", "nesterov", *QUICK, "--hparams", given, "--max-steps", 5, "--out", out
+        )
+        assert code == 0
+    files = [
+        tmp_path / out / "submissions/nesterov/study_0/diabetes_pytorch/trial_1" for out in "ab"
+    ]
+    assert json.loads((files[0] / "hparams.json").read_text()) == point
+    csv = [(file / "eval_measurements.csv").read_bytes() for file in files]
+    assert csv[0] == csv[1]
+    assert read_trial(files[0])[1].status == "step_limit"
+
+
+@pytest.mark.parametrize("call", [("run",), ("sweep", "--dry-run"), ("check",)])
+def test_a_path_is_a_path_and_a_name_that_is_both_says_which(chronograd, tmp_path, call):
+    (tmp_path / "nadamw").mkdir()
+    (tmp_path / "nadamw" / "submission.py").write_text("raise RuntimeError('this is my own')")
+    (tmp_path / "wd.opt").mkdir()
+    (tmp_path / "wd.opt" / "submission.py").write_text("raise RuntimeError('this is my own')")
+    options = () if call[0] == "check" else (*QUICK, "--out", "out", *call[1:])
+    for given in ("./nadamw", "nadamw/submission.py", "wd.opt"):
+        code, out, error = chronograd(call[0], given, *options)
+        assert "this is my own" in out + error
+        assert code == (1 if call[0] == "check" else 2)
+    assert f"wd.opt: {tmp_path / 'wd.opt'} is taken, not an optimizer class" in error
+    if call[0] == "sweep":
+        code, _, error = chronograd(call[0], "nadamw", *options)
+        note = f"the library's submission is taken; for {tmp_path / 'nadamw'} give ./nadamw"
+        assert (code, error) == (0, f"nadamw: {note}\n")
+
+
+def test_a_failed_trial_is_recorded_and_exits_1(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "raises")
+    code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
+    assert code == 1
+    assert "failed (submission_error: ValueError: I cannot go on)" in out.replace("\n", " ")
+    _, out, _ = chronograd("status", "results")
+    assert "I cannot go on" in out.replace("\n", " ")
+    code, out, _ = chronograd("status", "results", "--json")
+    assert json.loads(out)["counts"] == {"failed": 1, "not started": 0}
+
+
+def test_score_writes_every_form(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    chronograd("run", folder, *QUICK, "--out", "results")
+    code, out, _ = chronograd(
+        "score", "results", "--json", "a/s.json", "--csv", "b/s.csv", "--html", "c/s.html",
+        "--plots", "d",
+    )  # fmt: skip
+    assert code == 0
+    assert "well_behaved" in out
+    scores = json.loads((tmp_path / "a/s.json").read_text())
+    assert scores["submissions"][0]["score"] == 0.0  # the target was missed
+    assert scores["submissions"][0]["times"] == {"diabetes": None}
+    assert (tmp_path / "b/s.csv").read_text().startswith("rank,submission,")
+    assert "</html>" in (tmp_path / "c/s.html").read_text()
+    assert list((tmp_path / "d").glob("*.png"))
+
+
+def test_listings(chronograd):
+    code, out, _ = chronograd("workloads", "--json")
+    assert code == 0
+    listed = json.loads(out)
+    assert listed["mnist"]["goal"]["target"] == 0.97
+    remark = listed["mnist"]["target_remark"]
+    assert remark.startswith("no optimizer tried reaches it")
+    assert {name for name, facts in listed.items() if facts["target_remark"]} == {"mnist"}
+    table = "".join(chronograd("workloads")[1].split())  # cells are wrapped at any place
+    assert all(word in table for word in ("optimizer", "reaches", "constants"))
+    for page in ("README.md", "docs/differences.md"):
+        assert remark in (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
+    code, out, _ = chronograd("submissions", "--json")
+    listed = json.loads(out)
+    assert listed["external_tuning/nadamw"]["title"] == "NadamW"
+    assert listed["external_tuning/nadamw"]["state_bytes_per_parameter"] == 8.0  # two moments
+    assert "12.00" in chronograd("submissions")[1]  # three, AMSGrad's
+    for listing in ("workloads", "submissions"):
+        assert chronograd(listing)[0] == 0
+
+
+def test_dry_run_checks_everything_and_runs_nothing(chronograd, tmp_path):
+    code, out, _ = chronograd(
+        "sweep", "nadamw", "adamw", "--suite", "demo", "--ruleset", "demo", "--out", "r",
+        "--dry-run",
+    )  # fmt: skip
+    assert code == 0
+    assert "= 36 trials" in out.replace("\n", " ")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nadam", "-w", "digits"], "Did you mean 'nadamw'?"),
+        (["run", "nadamw", "-w", "digit"], "Did you mean 'digits'?"),
+        (["run", "nadamw", "-w", "digits", "--ruleset", "dem"], "Did you mean 'demo'?"),
+        (["run", "nadamw", "-w", "digits", "--ruleset", "no.toml"], "no ruleset 'no.toml'"),
+        (["run", "nadamw", "-w", "mnist"], "pass --data-dir DIR"),
+        (["run", "nadamw", "-w", "mnist", "--data-dir", "none"], "no such file; put"),
+        (["run", "nadamw", "-w", "digits", "--trial", "6"], "lists 5 points, 6 trials"),
+        (["run", "nadamw", "-w", "digits", "--tuning", "self", "--trial", "2"], "--trial 1"),
+        (["run", "nadamw", "-w", "digits", "--hparams", '{"a": {}}'], "--hparams: a: must be"),
+        (["sweep", "nadamw", "--suite", "huge", "--out", "r"], "no suite 'huge'"),
+        (["sweep", "--resume", "nowhere"], "is this a results directory"),
+        (["score", "."], "not a results tree"),
+        (["status", "."], "is this a results directory"),
+        (["calibrate", "digit"], "Did you mean 'digits'?"),
+    ],
+)
+def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, arguments, message):
+    code, _, err = chronograd(*arguments)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert err.startswith("chronograd: ")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nadamw", "--out", "r"], "either --suite or"),
+        (["sweep", "nadamw", "--resume", "r"], "--resume DIR takes all"),
+        (["sweep", "--resume", "r", "--seed", "1"], "--resume DIR takes all"),
+        (["run", "nadamw", "-w", "digits", "--hparams", "no.json"], "--hparams no.json"),
+        (["run", "nadamw", "-w", "digits", "--device", "cuda"], "sees no GPU"),
+        (["run", "nadamw", "-w", "digits", "--seed", "-1"], "--seed"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_wrong_options_exit_2(chronograd, arguments, message):
+    code, _, err = chronograd(*arguments)
+    assert code == 2
+    assert message in err.replace("\n", " ")
+
+
+def test_debug_shows_the_traceback(chronograd):
+    with pytest.raises(Exception, match="no submission"):
+        chronograd("--debug", "run", "nadam", "-w", "digits")

@@ -1,0 +1,104 @@
+"""The target-setting procedure, on a workload cut down to a few dozen steps."""
+
+import io
+import statistics
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import workloads
+from harness.commands.calibrate import SEEDS, Calibration
+from harness.executors.local import ThisProcess
+from harness.progress.live import PlainProgress
+from harness.sweep.plan import read_experiment
+from scoring.records import read_json
+from scoring.tree import read_trial, trial_folders
+
+OPTIONS = {"seed": 0, "data_dir": None, "cpus_per_trial": 1, "gpus_per_trial": 0}
+
+
+def small(name, data_dir=None, device="cpu"):
+    workload = workloads.get(name, data_dir, device)
+    if workload.budget_steps is not None:
+        workload.budget_steps, workload.eval_period_steps, workload.step_hint = 40, 10, 40
+    return workload
+
+
+def run(name, out):
+    watcher = PlainProgress(Console(file=io.StringIO()))
+    return Calibration(
+        load_workload=small, name=name, trials=2, out=out, executor=ThisProcess(small),
+        watcher=watcher, options=OPTIONS,
+    ).run()  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def diabetes(tmp_path_factory):
+    out = tmp_path_factory.mktemp("diabetes")
+    return run("diabetes", out), out
+
+
+def best_values(tree):
+    trials = [read_trial(folder) for folder in trial_folders(tree)]
+    assert all(result.global_step == 30 for _, result in trials)  # 75% of the budget, to its end
+    return {
+        (spec.submission, spec.study, spec.trial): min(
+            row.metrics["validation/loss"] for row in result.rows
+        )
+        for spec, result in trials
+    }
+
+
+def test_the_target_is_the_median_over_seeds_of_the_best_point(diabetes):
+    found, out = diabetes
+    search, seeds = best_values(out / "search"), best_values(out / "seeds")
+    assert {key[0] for key in search} == {"adamw", "nadamw", "nesterov", "heavy_ball"}
+    assert len(search) == 8
+    winner = min(search, key=search.get)
+    assert found["winner"] == winner[0]
+    assert {key[0] for key in seeds} == {winner[0]}
+    assert len(seeds) == SEEDS
+    assert len(set(seeds.values())) == SEEDS  # seeds differ
+    assert found["validation_target"] == statistics.median(seeds.values())
+    points = read_experiment(out / "seeds").submissions[winner[0]].points
+    (point,) = {tuple(study[0].items()) for study in points}
+    expected = read_experiment(out / "search").submissions[winner[0]].points[0][winner[2] - 1]
+    assert dict(point) == expected
+
+
+def test_its_settings_are_written_beside_the_targets(diabetes):
+    found, out = diabetes
+    written = read_json(out / "diabetes.target.json")
+    assert written["validation_target"] == found["validation_target"]
+    assert written["trials_per_submission"] == 2
+    assert written["max_steps"] == 30
+    assert written["date"]
+    assert len(written["validation_by_seed"]) == len(written["test_by_seed"]) == SEEDS
+
+
+def test_a_second_call_runs_nothing_again(diabetes):
+    found, out = diabetes
+    stamps = {p: p.stat().st_mtime_ns for p in trial_folders(out / "search")}
+    again = run("diabetes", out)
+    assert again["validation_target"] == found["validation_target"]
+    assert {p: p.stat().st_mtime_ns for p in trial_folders(out / "search")} == stamps
+
+
+def test_an_exact_optimum_needs_no_search(tmp_path):
+    found = run("breast_cancer", tmp_path)
+    assert found["method"] == "exact optimum"
+    target = found["optimum"] * (1 + found["relative_precision"])
+    assert found["validation_target"] == pytest.approx(target)
+    assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize("name", workloads.suite("mini"))
+def test_committed_targets_say_where_they_came_from(name):
+    (file,) = Path(workloads.__file__).parent.glob(f"*/{name}.target.json")
+    targets = read_json(file)
+    assert targets["workload"] == name
+    assert targets["method"]
+    assert targets["date"]
+    workload = workloads.get(name)
+    assert workload.validation_target_value == targets["validation_target"]

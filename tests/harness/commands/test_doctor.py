@@ -1,0 +1,224 @@
+"""What `chronograd doctor` says of machines in every state."""
+
+import json
+import os
+import shutil
+import socket
+from collections import namedtuple
+
+import pytest
+import torch
+from packaging.requirements import Requirement
+
+import workloads
+from harness.commands import doctor, machine
+from harness.commands.doctor import GIB, Check, State
+from tests.fixtures.mnist import write_mnist
+
+OK, WARNING, PROBLEM = State
+
+
+def states(checks):
+    return [check.state for check in checks]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "found"),
+    [
+        ("numpy>=2", None),
+        ("numpy<1", "not numpy<1"),
+        ("no-such-package>=3", "missing, not no-such-package>=3"),
+        ("no-such-package; extra == 'dev'", None),
+        ("no-such-package; python_version < '3'", None),
+    ],
+)
+def test_a_requirement_that_is_not_met_is_a_problem(requirement, found):
+    checks = doctor.unmet([Requirement(requirement)])
+    assert states(checks) == ([] if found is None else [PROBLEM])
+    assert all(found in check.found and "pip install" in check.advice for check in checks)
+
+
+def test_this_environment_meets_all_requirements():
+    first, *others = doctor.versions()
+    assert f"torch {torch.__version__}" in first.found
+    assert PROBLEM not in states(others)
+
+
+@pytest.mark.parametrize(("load", "state"), [(0.4, OK), (2.1, WARNING)])
+def test_a_load_of_half_the_cores_is_too_much(monkeypatch, load, state):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert machine.processor().state is state
+
+
+@pytest.mark.parametrize(("free", "state"), [(5, OK), (3, WARNING)])
+def test_memory_is_what_the_system_says(tmp_path, free, state):
+    info = tmp_path / "meminfo"
+    sizes = {"MemTotal": 16, "MemFree": 1, "MemAvailable": free}
+    lines = [f"{name}: {gib * 2**20} kB" for name, gib in sizes.items()]
+    info.write_text("\n".join([*lines, "HugePages_Free: 0"]))
+    check = machine.memory(info)
+    assert (check.state, check.found) == (state, f"16.0 GiB, {free:.1f} GiB available")
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Puts a command of that name first on the path: it prints lines and ends with a code."""
+
+    def put(lines, code=0, seen=0):
+        command = tmp_path / "bin" / "nvidia-smi"
+        command.parent.mkdir()
+        command.write_text(f"#!/bin/sh\necho '{lines}'\nexit {code}\n")
+        command.chmod(0o755)
+        monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: seen)
+
+    return put
+
+
+def test_gpus_with_their_driver_and_memory(nvidia_smi):
+    nvidia_smi(
+        "NVIDIA H100 80GB HBM3, 570.1, 81920, 81000\nNVIDIA H100 80GB HBM3, 570.1, 81920, 40960\n"
+        "NVIDIA GB10, 580.9, [N/A], [N/A]", seen=3,
+    )  # fmt: skip
+    checks = machine.gpus()
+    assert states(checks) == [OK, WARNING, OK, OK]
+    model = "NVIDIA H100 80GB HBM3, driver 570.1, 80.0 GiB"
+    assert checks[1].found == f"{model}, 40.0 GiB free"
+    assert checks[2].found == "NVIDIA GB10, driver 580.9, memory not known"
+    assert "sees 3 of 3" in checks[3].found
+
+
+def test_gpus_that_torch_does_not_see(nvidia_smi):
+    nvidia_smi("NVIDIA L4, 570.1, 23034, 23000", seen=0)
+    checks = machine.gpus()
+    assert states(checks) == [OK, WARNING]
+    assert "sees 0 of 1" in checks[1].found
+
+
+def test_a_broken_driver(nvidia_smi):
+    nvidia_smi("NVIDIA-SMI has failed because it could not talk to the driver.", code=9)
+    (check,) = machine.gpus()
+    assert (check.state, "could not talk to the driver" in check.found) == (WARNING, True)
+
+
+def test_no_gpus(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert states(machine.gpus()) == [OK]
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize(("gib", "state"), [(10.5, OK), (9.5, WARNING), (0.9, PROBLEM)])
+def test_little_room_on_a_disk(monkeypatch, tmp_path, gib, state):
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, gib * GIB))
+    check = machine.disk("data", tmp_path / "made" / "later")
+    assert (check.state, f"{gib:.1f} GiB free" in check.found) == (state, True)
+    assert bool(check.advice) == (state is not OK)
+
+
+def test_folders_that_are_missing_or_cannot_be_written(monkeypatch, tmp_path):
+    absent = tmp_path / "absent"
+    assert machine.disk("data", absent, made=False).state is PROBLEM
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    check = machine.disk("checkpoints", absent)
+    assert (check.state, "not writable" in check.found) == (PROBLEM, True)
+
+
+def test_data_by_workload(tmp_path):
+    def look(data_dir, needed):
+        checks = doctor.datasets(workloads.get, ["digits", "mnist"], data_dir, needed=needed)
+        assert (checks[0].name, checks[0].state) == ("data", OK)
+        assert checks[0].found.startswith("digits: need no files")
+        return checks[1]
+
+    unsought = look(None, needed=False)
+    assert (unsought.state, unsought.found.startswith("mnist: read files")) == (OK, True)
+    assert look(None, needed=True).state is PROBLEM
+    missing = look(tmp_path, needed=False)
+    assert (missing.name, missing.state) == ("data: mnist", WARNING)
+    assert f"{tmp_path}/train-images-idx3-ubyte: no such file" in missing.found
+    write_mnist(tmp_path)
+    assert look(tmp_path, needed=True) == Check("data: mnist", OK, f"found in {tmp_path}")
+
+
+def test_a_workload_that_cannot_be_loaded_is_told_of():
+    def load(name, data_dir, device):
+        raise ImportError("no module named chess")
+
+    (check,) = doctor.datasets(load, ["theirs"], None, needed=True)
+    assert check.state is PROBLEM
+    assert check.found == "cannot be checked: ImportError: no module named chess"
+
+
+def test_nodes_of_a_cluster():
+    h100 = {"CPU": 16.0, "GPU": 8.0, "memory": 64 * GIB, "accelerator_type:H100": 1.0}
+    head = {"CPU": 4.0, "memory": 8 * GIB}
+    idle = doctor.nodes([("head", head), ("a", h100)], {"CPU": 20.0, "GPU": 8.0})
+    assert states(idle) == [OK, OK]
+    assert idle[1] == Check("Ray: a", OK, "16 CPUs, 8 GPUs H100, 64.0 GiB")
+    l4 = {**h100, "accelerator_type:L4": 1.0}
+    del l4["accelerator_type:H100"]
+    mixed = doctor.nodes([("a", h100), ("b", l4)], {"CPU": 30.0, "GPU": 16.0})
+    assert states(mixed) == [OK, OK, WARNING, WARNING]
+    assert mixed[2].found == "2 of 32 CPUs are in use"
+    assert mixed[3].found == "GPUs differ: H100, L4"
+
+
+def test_where_no_cluster_is():
+    (check,) = doctor.cluster("127.0.0.1:1")
+    assert check.state is PROBLEM
+    assert check.found.startswith("no Ray cluster at 127.0.0.1:1: ")
+
+
+def test_what_listens_and_never_answers_hangs_nobody(monkeypatch):
+    monkeypatch.setattr(doctor, "ANSWER_SECONDS", 3.0)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        (check,) = doctor.cluster(address)
+    assert (check.state, check.found) == (PROBLEM, f"{address}: no answer in 3 s")
+
+
+@pytest.mark.ray
+def test_a_real_cluster(address):
+    checks = doctor.cluster(address)
+    assert checks[0].state is OK
+    assert "2 CPUs, 2 GPUs" in checks[0].found
+
+
+@pytest.mark.parametrize(("second", "state"), [(0.00109, OK), (0.0012, WARNING)])
+def test_steps_that_differ_from_process_to_process(second, state):
+    check = doctor.steps("adam on toy", [0.001, second])
+    assert check.state is state
+    assert check.found.startswith("adam on toy: 1 ms and ")
+
+
+def test_the_command_looks_at_everything_and_exits_1_for_a_problem(chronograd):
+    code, out, _ = chronograd("doctor", "-w", "digits", "-w", "mnist", "--json")
+    checks = {check["name"]: check for check in json.loads(out)["checks"]}
+    assert code == 1
+    assert [name for name, check in checks.items() if check["state"] == "problem"] == [
+        "data: mnist"
+    ]
+    assert checks.keys() >= {"versions", "CPU", "memory", "data", "step time"}
+    assert "nadamw on digits" in checks["step time"]["found"]
+    assert "ms a step" in checks["step time"]["found"]
+    assert all(check["state"] == "ok" or check["advice"] for check in checks.values())
+
+
+def test_warnings_exit_0_and_a_broken_probe_is_a_problem(chronograd, monkeypatch):
+    probe = "harness.executors.local.ThisProcess.time_baseline"
+    monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
+    monkeypatch.setattr(probe, lambda self, spec: {"here": 0.001})
+    code, out, _ = chronograd("doctor", "-w", "digits")
+    assert (code, "wait for it, or end it" in out) == (0, True)
+
+    def broken(self, spec):
+        raise RuntimeError("CUDA error: no kernel image")
+
+    monkeypatch.setattr(probe, broken)
+    code, out, _ = chronograd("doctor", "-w", "digits")
+    assert (code, "no kernel image" in out) == (1, True)

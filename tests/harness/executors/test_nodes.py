@@ -1,0 +1,182 @@
+"""Nodes with fake GPUs: none idles while a trial is ready, one joins, one is killed."""
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import workloads
+from harness.executors.cluster import Cluster
+from harness.executors.local import ThisProcess
+from harness.executors.team import Room
+from harness.sweep.ledger import read
+from harness.sweep.run import run_sweep
+from harness.system import timers
+from scoring.records import Status
+from scoring.tree import read_trial, trial_folder
+from tests.fixtures.faults import write_submission
+from tests.fixtures.sweeps import Quiet, plan_faults
+
+pytestmark = pytest.mark.ray
+
+
+class Nodes:
+    """A head without room for trials, and nodes of one CPU and one GPU that come and go."""
+
+    def __init__(self):
+        from ray.cluster_utils import Cluster as RayNodes
+
+        self._nodes = RayNodes(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        self.address = self._nodes.address
+
+    def add(self, **resources):
+        return self._nodes.add_node(**{"num_cpus": 1, "num_gpus": 1, **resources})
+
+    def kill(self, node):
+        """Its raylet, and with it all its processes, by SIGKILL."""
+        self._nodes.remove_node(node, allow_graceful=False)
+
+    def close(self):
+        self._nodes.shutdown()
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trials in this process have blanked it
+    with closing(Nodes()) as found:
+        yield found
+
+
+class Onlooker(Quiet):
+    """Calls functions at the n-th row of the sweep."""
+
+    def __init__(self, at):
+        super().__init__(self.count)
+        self.at, self.rows = at, 0
+
+    def count(self, spec, row):
+        self.rows += 1
+        if self.rows in self.at:
+            self.at[self.rows]()
+
+
+def results_of(out, experiment):
+    return {spec.name: read_trial(trial_folder(out, spec))[1] for spec in experiment.specs()}
+
+
+def test_a_sweep_uses_a_node_that_joins_and_outlives_one_that_is_killed(tmp_path, nodes):
+    names = [f"slow_{number}" for number in range(8)]
+    experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in names))
+    first, second = nodes.add(), nodes.add()
+    out = tmp_path / "out"
+    watcher = Onlooker({4: nodes.add, 14: lambda: nodes.kill(second)})
+    with closing(Cluster(workloads.get, nodes.address, Room(gpus=1))) as executor:
+        assert executor.slots() == 2
+        summary = run_sweep(experiment, out, executor, watcher)
+    assert summary.by_status == {Status.OUT_OF_TIME: 8}
+    run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
+    results, calm = results_of(out, experiment), results_of(tmp_path / "calm", experiment)
+    for name, result in results.items():
+        assert result.rows == calm[name].rows
+    events = read(out)
+    used = {e["node"] for e in events if e["event"] == "attempt_started" and "node" in e}
+    assert len(used) == 3
+    assert first.node_id in used
+    lost = [event for event in events if event["event"] == "attempt_lost"]
+    assert lost  # what ran on the node that was killed
+    assert {event["failure"] for event in lost} == {"worker_lost"}
+    assert max(under_way(events)) == 3
+
+
+def under_way(events):
+    """How many trials were under way at each event."""
+    running = 0
+    for event in events:
+        running += event["event"] == "attempt_started"
+        running -= event["event"] in ("attempt_ended", "attempt_lost")
+        yield running
+
+
+def test_a_trial_on_an_exclusive_node_has_it_for_itself(tmp_path, nodes):
+    nodes.add(num_cpus=3, num_gpus=0)
+    nodes.add(num_cpus=2, num_gpus=0)
+    names = [f"a_{number}" for number in range(4)]
+    folders = [write_submission(tmp_path, "well_behaved", name) for name in names]
+    experiment = plan_faults(tmp_path, *folders)
+    for exclusive, slots in ((True, 2), (False, 5)):
+        out = tmp_path / f"out_{exclusive}"
+        room = Room(exclusive=exclusive)
+        with closing(Cluster(workloads.get, nodes.address, room)) as executor:
+            assert executor.slots() == slots
+            assert len(executor.time_baseline(next(iter(experiment.specs())))) == 1
+            run_sweep(experiment, out, executor, Quiet())
+        shared = [r.environment["shared_node"] for r in results_of(out, experiment).values()]
+        assert any(shared) is not exclusive
+        assert max(under_way(read(out))) <= slots
+
+
+def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatch):
+    """Also where a trial was given a node for itself that is gone before it begins."""
+    node, added = nodes.add(), []
+    experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in "ab"))
+
+    def sleep(seconds):  # which the driver does where nothing runs
+        time.sleep(seconds)
+        if not added:
+            added.append(nodes.add())
+
+    patched = SimpleNamespace(**{**vars(timers), "sleep": sleep})
+    monkeypatch.setattr("harness.executors.cluster.timers", patched)
+    out = tmp_path / "out"
+    with closing(Cluster(workloads.get, nodes.address, Room(exclusive=True))) as executor:
+        watcher = Onlooker({2: lambda: nodes.kill(node)})
+        summary = run_sweep(experiment, out, executor, watcher, max_attempts=2)
+    assert added
+    assert summary.by_status == {Status.OUT_OF_TIME: 2}
+    used = {e["node"] for e in read(out) if e["event"] == "attempt_started" and "node" in e}
+    assert len(used) == 2
+
+
+def test_a_sweep_may_be_kept_to_fewer_trials_at_once(tmp_path, address):
+    folders = [write_submission(tmp_path, "well_behaved", name) for name in "abc"]
+    experiment = plan_faults(tmp_path, *folders)
+    with closing(Cluster(workloads.get, address, max_concurrent=1)) as executor:
+        run_sweep(experiment, tmp_path / "out", executor, Quiet())
+    assert max(under_way(read(tmp_path / "out"))) == 1
+
+
+def test_a_node_without_the_submissions_folder_is_sent_it(tmp_path):
+    """The process here stands for another machine: the driver's folder is not there."""
+    folder = write_submission(tmp_path / "driver", "well_behaved")
+    (folder / "part.py").write_text("VALUE = 1\n")
+    with (folder / "submission.py").open("a") as file:
+        file.write("\nimport part\nassert part.VALUE == 1\n")
+    (spec,) = plan_faults(tmp_path, folder).specs()
+    code = f"""
+import pickle, sys
+from pathlib import Path
+from harness.submission.shipping import delivered, packed
+spec = pickle.loads({pickle.dumps(spec)!r})
+code = packed(Path(spec.submission_path))
+Path(spec.submission_path).rename({str(tmp_path / "gone")!r})
+import workloads
+from harness.trial.attempt import run_attempt
+for _ in range(2):
+    here = delivered(spec, code)
+    assert here.submission_path != spec.submission_path
+    print(run_attempt(workloads.get, here).status)
+"""
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False,
+        cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert done.stdout.split() == ["out_of_time"] * 2, done.stderr

@@ -1,0 +1,252 @@
+"""What an onlooker sees of a sweep, in a terminal of any width and in a log."""
+
+import io
+import time
+from contextlib import nullcontext
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from harness.progress import live
+from harness.progress.board import describe_seconds, draw
+from harness.progress.live import PlainProgress, describe_left, watch
+from harness.progress.status import read_status
+from harness.sweep import ledger
+from harness.sweep.run import run_sweep
+from harness.system import timers
+from scoring.records import Failure, Status, TrialResult
+from tests.fixtures.sweeps import Script, make_row, plan_toys
+
+WHERE = {"host": "h", "pid": 1}
+REACHED = TrialResult(
+    status=Status.REACHED, rows=[make_row(20, loss=0.5)], global_step=20, submission_seconds=20.0
+)
+FAILED = TrialResult(
+    status=Status.FAILED, failure=Failure.SUBMISSION_ERROR, message="ValueError: no [/x] tag"
+)
+
+
+@pytest.fixture
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=120)
+
+
+@pytest.fixture
+def log():
+    return Console(file=io.StringIO(), soft_wrap=True)
+
+
+def shown(console):
+    """Everything written so far, colours left out."""
+    return Text.from_ansi(console.file.getvalue()).plain
+
+
+def drawn(out, width=120):
+    """The lines of the board of a tree."""
+    console = Console(file=io.StringIO(), width=width)
+    console.print(draw(read_status(out), console))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def ends(result):
+    def act(driver, spec):
+        driver.started(spec, WHERE)
+        driver.ended(spec, result)
+
+    return act
+
+
+def runs(driver, spec):
+    driver.started(spec, WHERE)
+    driver.measured(spec, make_row(30, loss=1.5))
+
+
+def test_what_there_is_to_do_is_one_line():
+    experiment = plan_toys("a", "b", studies=2)
+    specs = list(experiment.specs())
+    assert describe_left(experiment, specs) == "Trials: 4 planned, 4 to run."
+    assert describe_left(experiment, specs[:1]) == "Trials: 4 planned, 3 done already, 1 to run."
+    assert describe_left(experiment, []) == "All trials (4) are done already: nothing to run."
+
+
+def test_a_log_has_a_line_for_every_trial(log, tmp_path):
+    experiment = plan_toys("a", "b[/x]")
+    first, second = experiment.specs()
+    with watch(log) as watcher:
+        watcher.planned(experiment, tmp_path, [first, second])
+        watcher.started(first)
+        watcher.measured(first, make_row(10))
+        watcher.ended(first, REACHED)
+        watcher.ended(second, FAILED)
+    assert shown(log).splitlines() == [
+        "Trials: 2 planned, 2 to run.",
+        "[1/2] a/study_0/toy/trial_1: reached at step 20, 20.00 s: "
+        "validation/loss 0.5 (target <= 1)",
+        "[2/2] b[/x]/study_0/toy/trial_1: failed (submission_error: ValueError: no [/x] tag) "
+        "at step 0, 0.00 s: no evaluation",
+    ]
+
+
+def test_a_single_trial_has_a_line_for_every_evaluation(log):
+    (spec,) = plan_toys("a").specs()
+    with nullcontext(PlainProgress(log, rows=True)) as watcher:
+        watcher.measured(spec, make_row(1000, loss=2.25))
+    assert shown(log).splitlines() == [
+        "step    1,000    1000.00 s  validation/loss 2.25 (target <= 1)"
+    ]
+
+
+def test_a_log_that_is_silent_for_long_gets_a_summary(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "SILENCE", 0.02)
+    summary = "1 of 2 trials done: 1 reached, 1 running; 0.014 CPU trial hours spent"
+
+    def silent(driver, spec):
+        runs(driver, spec)
+        give_up = time.monotonic() + 60
+        while summary not in shown(log) and time.monotonic() < give_up:
+            time.sleep(0.01)
+
+    with watch(log) as watcher:
+        run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), silent), watcher)
+    assert summary in shown(log)
+
+
+def test_a_log_that_is_not_silent_gets_none(log, tmp_path):
+    with watch(log) as watcher:
+        run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), runs), watcher)
+        watcher.break_silence()
+    assert "trials done" not in shown(log)
+
+
+def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(timers, "time", lambda: 1000.0)
+    took = TrialResult(status=Status.REACHED, submission_seconds=36.0, total_seconds=40.0)
+    seen = []
+
+    def look(driver, spec):
+        runs(driver, spec)
+        seen[:] = drawn(tmp_path)
+
+    experiment = plan_toys("a", "b[/x]", studies=2)
+    acts = Script(ends(took), ends(took), runs, look)
+    run_sweep(experiment, tmp_path, acts, PlainProgress(Console(file=io.StringIO())))
+    driver = read_status(tmp_path).driver
+    assert seen[:3] == [
+        "2 of 4 trials done: 2 reached, 2 running",
+        # both at 60 s, longer than any before, and at second 30 of the 150 of their budget
+        "0.037 CPU trial hours spent on the submission clock, about 2 min to go",
+        f"The driver, process {driver['pid']} on {driver['host']}, has been at work for 0 s.",
+    ]
+    assert [line.split() for line in seen[3:5]] == [
+        [name, "step", "30", "30/150", "s", "loss", "1.5", "(target", "<=", "1)"]
+        for name in ("a/study_1/toy/trial_1", "b[/x]/study_1/toy/trial_1")
+    ]
+    table = [line.split() for line in seen[6:]]
+    assert table[0] == ["workload", "a", "b[/x]", "all"]
+    assert table[2] == ["toy", *["1/2", "1", "reached"] * 2, "2/4"]
+
+
+def test_only_so_many_running_trials_are_listed(tmp_path):
+    names = [f"s{n}" for n in range(14)]
+    seen = []
+
+    def look(driver, spec):
+        runs(driver, spec)
+        seen[:] = drawn(tmp_path)
+
+    acts = Script(*[runs] * 13, look)
+    run_sweep(plan_toys(*names), tmp_path, acts, PlainProgress(Console(file=io.StringIO())))
+    assert sum("/study_0/toy/trial_1" in line for line in seen) == 12
+    assert "and 2 more" in seen
+
+
+def test_what_pruning_saved_is_an_upper_bound_in_gpu_hours(tmp_path):
+    experiment = plan_toys("a", "b", gpus_per_trial=1)
+    pruned = TrialResult(status=Status.PRUNED, submission_seconds=60.0)
+    budget = next(experiment.specs()).budget_seconds
+    quiet = PlainProgress(Console(file=io.StringIO()))
+    run_sweep(experiment, tmp_path, Script(ends(REACHED), ends(pruned)), quiet)
+    assert drawn(tmp_path)[1] == (
+        f"{80 / 3600:.3f} GPU hours spent on the submission clock, "
+        f"up to {(budget - 60) / 3600:.3f} saved by pruning"
+    )
+
+
+BIG = [f"submission_of_someone_{n}" for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("width", "numbered", "cell"),
+    [(80, True, "·"), (120, True, "0/15"), (400, False, "0/15")],
+)
+def test_sixteen_workloads_by_twelve_submissions_fit_any_terminal(tmp_path, width, numbered, cell):
+    workload = plan_toys("a").workloads["toy"]
+    names = [f"workload_{n}_of_a_long_name_that_wraps" for n in range(16)]
+    experiment = plan_toys(*BIG, studies=3, trials=5, workloads=dict.fromkeys(names, workload))
+    experiment.write(tmp_path)
+    lines = drawn(tmp_path, width)
+    assert max(map(len, lines)) <= width
+    (head,) = (line.split() for line in lines if line.startswith(" workload  "))
+    assert head == ["workload", *(map(str, range(1, 13)) if numbered else BIG), "all"]
+    assert sum(line.split()[1:13] == [cell] * 12 for line in lines) == 16
+    assert numbered == any(f"12 {BIG[-1]}" in line for line in lines)
+
+
+def test_a_share_of_one_character_says_none_some_and_all(tmp_path):
+    experiment = plan_toys(*BIG, studies=2)
+    half = [spec for spec in experiment.specs() if spec.study == 0]
+    book = ledger.Ledger(tmp_path)
+    experiment.write(tmp_path)
+    for spec in [*half[1:], experiment.spec(BIG[1], "toy", 1, 1)]:
+        book.append("pruned", trial=spec.name, attempt=0)
+    (row,) = (line.split() for line in drawn(tmp_path, 60) if line.startswith(" toy"))
+    assert row == ["toy", "·", "█", *"▄" * 10, "12/24"]
+
+
+def test_the_live_board_follows_the_ledger_and_tells_failures_at_once(terminal, tmp_path):
+    told = []
+
+    def fail(driver, spec):
+        ends(FAILED)(driver, spec)
+        told.append("failed (submission_error: ValueError: no [/x]" in shown(terminal))
+
+    with watch(terminal) as watcher:
+        run_sweep(plan_toys("a", "b"), tmp_path, Script(fail, ends(REACHED)), watcher)
+    assert told == [True]
+    assert "timing the baseline's step" in terminal.file.getvalue()
+    last = shown(terminal).rpartition("trials done")
+    assert last[0].endswith("2 of 2 ")
+    assert last[2].startswith(": 1 reached, 1 failed")
+
+
+def test_a_second_plan_begins_a_new_board(terminal, tmp_path):
+    with watch(terminal) as watcher:
+        for folder, names in (("search", "abc"), ("seeds", "d")):
+            acts = Script(*[ends(REACHED)] * len(names))
+            run_sweep(plan_toys(*names), tmp_path / folder, acts, watcher)
+    assert shown(terminal).rpartition(" trials done")[0].endswith("1 of 1")
+    assert "Trials: 3 planned, 3 to run." in shown(terminal)
+
+
+def test_a_board_whose_tree_is_gone_harms_no_sweep(terminal, tmp_path):
+    def vanish(driver, spec):
+        ends(REACHED)(driver, spec)
+        path = tmp_path / ledger.FILE
+        path.rename(tmp_path / "elsewhere")
+        path.mkdir()
+
+    with watch(terminal) as watcher:
+        summary = run_sweep(plan_toys("a"), tmp_path, Script(vanish), watcher)
+    assert summary.by_status == {Status.REACHED: 1}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "0 s"), (99, "99 s"), (101, "2 min"), (3570, "1 h 00 min"), (7500, "2 h 05 min"),
+        (200_000, "2 d 8 h"),
+    ],
+)  # fmt: skip
+def test_a_duration_in_the_units_that_matter(seconds, words):
+    assert describe_seconds(seconds) == words

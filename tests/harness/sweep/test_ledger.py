@@ -1,0 +1,237 @@
+"""The ledger: append-only, one driver at a time, robust against half a line."""
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from harness.sweep import ledger
+from harness.sweep.ledger import Ledger, LedgerError
+from scoring.records import to_plain
+from tests.fixtures.sweeps import make_row
+
+
+def test_events_come_back_in_order_with_their_sequence(tmp_path):
+    with Ledger(tmp_path) as book:
+        book.append("note", trial="a", value=float("nan"))
+    with Ledger(tmp_path) as book:
+        book.append("note", trial="b", value=1.5)
+    events = ledger.read(tmp_path)
+    assert [event["sequence"] for event in events] == [0, 1, 2, 3]
+    assert [event["event"] for event in events] == ["driver_started", "note"] * 2
+    assert (events[1]["value"], events[3]["value"]) == ("nan", 1.5)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_truncated_last_line_is_dropped_and_written_over(tmp_path, cut):
+    with Ledger(tmp_path) as book:
+        book.append("note", trial="a" * 50)
+        book.append("note", trial="b" * 50)
+    path = tmp_path / ledger.FILE
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
+    with Ledger(tmp_path):
+        pass
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [event["sequence"] for event in events] == [0, 1, 2]
+
+
+DAMAGE = {
+    "zeroed": lambda line: b"\0" * (len(line) - 1) + b"\n",
+    "cut": lambda line: line[:9] + b"\n",
+    "empty": lambda line: b"\n",
+    "a changed key": lambda line: line.replace(b'"event"', b'"evenu"'),
+    "a changed value": lambda line: line.replace(b'"value": 1.5', b'"value": 1.6'),
+    "a changed sum": lambda line: line[:12] + b"xy" + line[14:],
+    "not UTF-8": lambda line: b"\xff" + line,
+    "a number": lambda line: b"3\n",
+    "a list": lambda line: b"[{}]\n",
+    "null": lambda line: b"null\n",
+    "deep": lambda line: b"[" * 100_000 + b"\n",
+    "no trial": lambda line: line.replace(b'"note"', b'"row"'),
+    "a strange sequence": lambda line: line.replace(b'"sequence": 1', b'"sequence": "1"'),
+    "a huge number": lambda line: line.replace(b'"time": ', b'"time": ' + b"9" * 400),
+}
+
+
+def without_sums(path):
+    """Makes a ledger one of an earlier version."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["crc32"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, old):
+    with Ledger(tmp_path) as book:
+        book.append("note", value=1.5)
+        book.append("note", value=1.5)
+    path = tmp_path / ledger.FILE
+    if old:
+        if damage in ("a changed value", "a changed sum"):
+            return  # which an earlier version did not see
+        without_sums(path)
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + DAMAGE[damage](second) + third)
+    before = path.read_bytes()
+    reader = ledger.Reader(tmp_path)
+    assert [event["sequence"] for event in reader.news()] == [0, 2]
+    assert reader.damaged == [2]
+    with Ledger(tmp_path) as book:
+        assert "was damaged (1 lines hold no event, the first is line 2)" in book.notice
+        assert "ledger.damaged-1.jsonl" in book.notice
+    assert (tmp_path / "ledger.damaged-1.jsonl").read_bytes() == before
+    assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 2, 3]
+    with Ledger(tmp_path) as book:
+        assert book.notice == ""
+
+
+def test_any_byte_that_is_changed_is_found(tmp_path):
+    """Whatever the byte, and also where the line stays a valid event."""
+    with Ledger(tmp_path) as book:
+        book.append("note", trial="a", value=[1.25, "text"])
+        book.append("note")
+    path = tmp_path / ledger.FILE
+    whole = path.read_bytes()
+    first = whole.index(b"\n") + 1
+    last = whole.index(b"\n", first)
+    for place in range(first, last):
+        for bit in (0, 1, 4):
+            changed = whole[place] ^ (1 << bit)
+            path.write_bytes(whole[:place] + bytes([changed]) + whole[place + 1 :])
+            reader = ledger.Reader(tmp_path)
+            assert [event["sequence"] for event in reader.news()] == [0, 2], (place, bit)
+            assert reader.damaged[0] == 2
+
+
+def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
+    with Ledger(tmp_path) as book:
+        book.append("note", value=1.5)
+    without_sums(tmp_path / ledger.FILE)
+    with Ledger(tmp_path) as book:
+        book.append("note", value=2.5)
+        assert book.notice == ""
+    assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1, 2, 3]
+    lines = (tmp_path / ledger.FILE).read_text().splitlines()
+    assert ["crc32" in json.loads(line) for line in lines] == [False, False, True, True]
+
+
+def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch):
+    name = "a/study_0/w/trial_1"
+    with Ledger(tmp_path) as book:
+        for second in range(100):
+            book.append("row", trial=name, attempt=1, row=to_plain(make_row(second)))
+        book.append("pruned", trial=name, attempt=1)
+        book.append("row", trial=name, attempt=1, row=to_plain(make_row(100)))
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
+    kinds = [event["event"] for event in ledger.Reader(tmp_path).news(kinds=["pruned"])]
+    assert (kinds, len(parsed)) == (["pruned"], 1)
+    events = list(ledger.Reader(tmp_path).news(latest=["row"]))
+    assert [event["sequence"] for event in events] == [0, 100, 101, 102]
+    path = tmp_path / ledger.FILE
+    path.write_bytes(path.read_bytes().replace(b'"global_step": 7,', b'"global_step": 8,'))
+    reader = ledger.Reader(tmp_path)
+    assert [event["event"] for event in reader.news(kinds=["pruned"])] == ["pruned"]
+    assert reader.damaged == [9]
+
+
+def test_half_a_line_of_any_length_is_dropped(tmp_path):
+    with Ledger(tmp_path) as book:
+        book.append("note")
+    path = tmp_path / ledger.FILE
+    whole = path.read_bytes()
+    for more in (1, 2**16 - 1, 2**16, 2**16 + 1, 300_000):
+        path.write_bytes(whole + b"x" * more)
+        with Ledger(tmp_path) as book:
+            assert path.read_bytes().startswith(whole + b'{"crc32"')
+            assert book.notice == ""
+    path.write_bytes(b"x" * 100_000)
+    with Ledger(tmp_path):
+        assert [event["sequence"] for event in ledger.read(tmp_path)] == [0]
+
+
+def test_a_ledger_given_twice_counts_once(tmp_path):
+    with Ledger(tmp_path) as book:
+        book.append("note")
+    path = tmp_path / ledger.FILE
+    path.write_bytes(2 * path.read_bytes())
+    assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
+    with Ledger(tmp_path) as book:
+        assert "2 events are there twice" in book.notice
+
+
+def test_a_copied_tree_is_another_one(tmp_path):
+    with Ledger(tmp_path / "a") as book:
+        tree = book.tree
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with Ledger(tmp_path / "b") as copy, Ledger(tmp_path / "a") as book:
+        assert (book.tree, copy.tree == tree) == (tree, False)
+        moved = copy.tree
+    with Ledger(tmp_path / "b") as copy:
+        assert copy.tree == moved
+
+
+def test_a_second_driver_is_refused_and_told_of_the_first(tmp_path):
+    with Ledger(tmp_path):
+        code = "import sys; from pathlib import Path; from harness.sweep.ledger import Ledger;"
+        code += f"Ledger(Path({str(tmp_path)!r}))"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert other.returncode != 0
+    assert "another driver (process" in other.stderr
+
+
+def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="choose another --out"):
+        Ledger(tmp_path / "file")
+
+
+def test_no_ledger_is_no_event(tmp_path):
+    assert ledger.read(tmp_path) == []
+
+
+def test_a_reader_gives_every_event_once_and_half_a_line_later(tmp_path):
+    reader = ledger.Reader(tmp_path)
+    assert list(reader.news()) == []
+    with Ledger(tmp_path) as book:
+        book.append("note", trial="a")
+        assert [event["event"] for event in reader.news()] == ["driver_started", "note"]
+        path = tmp_path / ledger.FILE
+        with path.open("r+b") as file:  # what was read before is not read again
+            file.write(b"damaged")
+        with path.open("ab") as file:
+            file.write(b'{"sequence": 2, "ev')
+            file.flush()
+            assert list(reader.news()) == []
+            file.write(b'ent": "note", "time": 1.0}\n')
+        assert [event["sequence"] for event in reader.news()] == [2]
+        assert list(reader.news()) == []
+
+
+def test_whether_a_driver_is_at_work_is_seen_without_harm_to_it(tmp_path):
+    assert not ledger.is_held(tmp_path)
+    with Ledger(tmp_path) as book:
+        assert [ledger.is_held(tmp_path) for _ in range(3)] == [True] * 3
+        book.append("note", trial="a")
+        with pytest.raises(LedgerError, match="is writing here"):
+            Ledger(tmp_path)
+    assert not ledger.is_held(tmp_path)
+    with Ledger(tmp_path):
+        pass
+
+
+def test_somebody_who_asks_at_this_moment_keeps_no_driver_out(tmp_path, monkeypatch):
+    with Ledger(tmp_path):
+        pass
+    asking = (tmp_path / ledger.FILE).open("rb")
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr(ledger.timers, "sleep", lambda _: asking.close())
+    with Ledger(tmp_path):
+        assert asking.closed

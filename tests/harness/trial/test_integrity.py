@@ -1,0 +1,100 @@
+"""Cheats leave traces in a trial's integrity record, honest submissions leave none."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.submission import loading
+from scoring.reading.read import read
+from tests.fixtures.cheats import CHEATS, DETECTED, PEOPLE, PREVENTED, write_cheat
+
+ROOT = Path(__file__).parents[3]
+RULESET = """
+studies = 1
+trials = 1
+self_tuning_budget_factor = 1.0
+r_max = 4.0
+[workloads.diabetes]
+validation_target = 0.001
+budget_seconds = 60.0
+eval_period_seconds = 0.05
+step_hint = 60
+"""
+
+
+HONEST = ["external_tuning/nadamw", "self_tuning/schedule_free_adamw", "external_tuning/muon"]
+
+# Runs each trial in a process of its own, since a cheat spoils its process; imports are shared.
+RUNNER = """
+import os, sys
+import sklearn.datasets, torch.optim, workloads
+import harness.cli, harness.executors.local, harness.progress.live
+import harness.sweep.request, harness.sweep.run, harness.trial.loop
+workloads.get("diabetes").check_data()
+for place in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        out = "out/" + os.path.basename(place)
+        sys.argv = ["chronograd", "run", place, "-w", "diabetes", "--ruleset", "quick.toml",
+                    "--max-steps", "40", "--out", out]
+        try:
+            harness.cli.main()
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory):
+    """The results tree of each cheat, and of each honest submission, by its name."""
+    folder = tmp_path_factory.mktemp("integrity")
+    (folder / "quick.toml").write_text(RULESET)
+    places = [write_cheat(folder / "cheats", name) for name in CHEATS]
+    places += map(loading.find, HONEST)
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER, *map(str, places)], cwd=folder, capture_output=True,
+        text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("Records in") == len(places), done.stdout + done.stderr
+    return lambda name: folder / "out" / Path(name).name
+
+
+def test_at_least_fifteen_of_the_cheats_are_prevented_or_detected():
+    fates = [fate for fate, _, _ in CHEATS.values()]
+    assert len(fates) >= 20
+    assert sum(fate in (PREVENTED, DETECTED) for fate in fates) >= 15
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_what_becomes_of_a_cheat(trees, name):
+    fate, sign, _ = CHEATS[name]
+    results = read([trees(name)])
+    if fate == PREVENTED:
+        assert results.trials == []
+        assert sign in "\n".join(results.warnings)
+    elif fate == DETECTED:
+        (trial,) = results.trials
+        assert sign in "\n".join(trial.findings), trial.findings
+    else:
+        assert fate == PEOPLE
+        assert results.findings == []
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_submission_leaves_nothing_to_look_at(trees, name):
+    out = trees(name)
+    results = read([out])
+    assert (results.findings, results.warnings) == ([], [])
+    (file,) = out.glob("submissions/*/*/*/*/trial.json")
+    record = json.loads(file.read_text())["result"]["integrity"]
+    initial, data = record["initial_parameters"], record["evaluation_data"]
+    assert initial["before_import"] == initial["after_init"]
+    assert data["before_import"] == data["after_trial"]
+    assert record["clock"]["observed_seconds"] >= record["clock"]["submission_seconds"] - 1e-3
+    assert len(record["evaluations"]) >= 2
