@@ -30,12 +30,13 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 from harness.progress.status import read_status
 from harness.sweep.callback import Watchers
 from harness.sweep.driver import Driver
-from harness.sweep.ledger import FILE, Ledger
+from harness.sweep.ledger import Ledger
 from harness.sweep.plan import Experiment, PlannedSubmission, PlannedWorkload
 from harness.sweep.pruner import Pruner
 from harness.sweep.run import _read_what_is_left, run_sweep
 from scoring import rulesets
 from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec
+from scoring.tree import LEDGER_FILE
 
 BUDGET = 6.0  # seconds of the simulated clock; the fastest submission takes one
 STUDIES, TRIALS = 5, 5
@@ -183,7 +184,7 @@ def sweep(trials: int, concurrent: int, rows: int, out: Path) -> None:
     summary = run_sweep(experiment, out, executor, Watchers([]), pruning=True)
     total = time.perf_counter() - began
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
-    size = (out / FILE).stat().st_size / 1e6
+    size = (out / LEDGER_FILE).stat().st_size / 1e6
     print(f"\n{planned:,} trials, {concurrent:,} at once: {counts}; ledger of {size:.0f} MB")
     print(f"the driver took {total:.0f} s, {total / planned * 1e3:.1f} ms per trial")
     print("milliseconds of CPU time; the disk comes on top: each row is synced")

@@ -24,6 +24,7 @@ __all__ = [
     "DataError",
     "ForwardPassMode",
     "Goal",
+    "LoadWorkload",
     "LossType",
     "ParameterType",
     "TrainingCompleteError",
@@ -278,3 +279,7 @@ class Workload(abc.ABC):
         Called by the trial loop at every evaluation. Not timed. Leaves parameters, buffers and the
         module's train or eval mode as they were.
         """
+
+
+LoadWorkload = Callable[[str, str | None, str], Workload]
+"""Name, data directory and device to a workload, as `workloads.get`."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scoring.reading.results import Judged
 from scoring.records import Goal, RecordError, read_json
 from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
+from scoring.tree import EXPERIMENT_FILE
 
-EXPERIMENT_FILE = "experiment.json"
 MOST_PLANNED = 1_000_000  # trials of a leaderboard: a larger number is a slip, and takes for ever
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Criteria:
+    """What a trial of one workload is judged by."""
+
+    goal: Goal
+    budget_seconds: float  # of one trial
 
 
 class PlannedSubmission(BaseModel):
@@ -97,10 +105,10 @@ class Experiment(BaseModel):
         return 1 if self.tuning == "self" else self.trials
 
     @cached_property
-    def judged(self) -> dict[str, Judged]:
+    def judged(self) -> dict[str, Criteria]:
         """By workload, what its trials are judged by."""
         factor = self.ruleset.budget_factor(self.tuning)
         return {
-            name: Judged(goal=rules.goal, budget_seconds=factor * rules.budget_seconds)
+            name: Criteria(goal=rules.goal, budget_seconds=factor * rules.budget_seconds)
             for name, rules in self.workloads.items()
         }

@@ -36,6 +36,11 @@ from scoring.records import (
     write_json,
 )
 
+EXPERIMENT_FILE = "experiment.json"
+LEDGER_FILE = "ledger.jsonl"
+DAMAGED_LEDGERS = "ledger.damaged-*.jsonl"  # what was set aside
+TRIAL_FILE = "trial.json"
+EVALUATIONS_FILE = "eval_measurements.csv"
 SPLITS = ("train", "validation", "test")
 WORK = "training_work"  # the column; absent in trees from before it was counted
 _ASIDE = ".writing_"
@@ -57,13 +62,13 @@ def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
     aside = Path(tempfile.mkdtemp(dir=out, prefix=_ASIDE))
     new = aside / "new"
     new.mkdir()
-    _write_csv(new / "eval_measurements.csv", spec, result)
+    _write_csv(new / EVALUATIONS_FILE, spec, result)
     if spec.hyperparameters is not None:
         hparams = json.dumps(spec.hyperparameters, indent=2, allow_nan=False) + "\n"
         (new / "hparams.json").write_text(hparams, encoding="utf-8")
     write_json(new / "meta_data_0.json", {**result.environment, "rng_seed": spec.seed})
     summary = {**to_plain(result), "rows": len(result.rows)}
-    write_json(new / "trial.json", {"spec": spec, "result": summary})
+    write_json(new / TRIAL_FILE, {"spec": spec, "result": summary})
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         folder.rename(aside / "old")
@@ -82,7 +87,7 @@ def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
     """Reads one trial's folder, as `write_trial` left it."""
     spec, ending, measured = read_ending(folder)
     try:
-        rows = _read_csv(folder / "eval_measurements.csv") if measured else []
+        rows = _read_csv(folder / EVALUATIONS_FILE) if measured else []
         if len(rows) != measured:
             raise ValueError(f"{len(rows)} evaluations, trial.json has {measured}")
     except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
@@ -95,7 +100,7 @@ def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
 
     Where that is 0, eval_measurements.csv holds one NaN row.
     """
-    data = read_json(folder / "trial.json")
+    data = read_json(folder / TRIAL_FILE)
     try:
         ending = result_from_plain(data["result"], [])
         return spec_from_plain(data["spec"]), ending, int(data["result"]["rows"])

@@ -24,7 +24,8 @@ from harness.cli import (
 )
 from harness.cli.options import INTERRUPTED, console
 from harness.cli.output import unfailing
-from harness.executors.head import HeadLostError, leave
+from harness.executors.head import leave
+from harness.sweep.interruption import HeadLostError
 from harness.system.exits import end_soon
 from harness.system.signals import stoppable
 

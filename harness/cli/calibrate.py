@@ -37,7 +37,7 @@ def calibrate(
     from harness.executors.cluster import Cluster
     from harness.executors.team import Room
     from harness.progress.live import watch
-    from harness.sweep.run import InterruptedSweepError
+    from harness.sweep.interruption import InterruptedSweepError
 
     out = out or Path("results/calibrate") / workload
     options = {

@@ -72,7 +72,7 @@ def doctor(
     import workloads
     from harness.sweep.request import Request
     from scoring import rulesets
-    from scoring.experiment import EXPERIMENT_FILE
+    from scoring.tree import EXPERIMENT_FILE
 
     tree = Path(asked[0]) if asked and len(asked) == 1 else None
     if tree is not None and not (tree / EXPERIMENT_FILE).is_file():

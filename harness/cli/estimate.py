@@ -142,9 +142,9 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
         UserError: A tree was measured on other hardware, or not measured at all.
     """
     from harness.sweep.plan import read_experiment
-    from scoring.experiment import EXPERIMENT_FILE
     from scoring.reading.read import read
     from scoring.records import UserError
+    from scoring.tree import EXPERIMENT_FILE
 
     steps: dict[str, float] = {}
     known = _Known([], steps, [])

@@ -255,7 +255,7 @@ def _onlookers(track: list[Track] | None, out: Path) -> Iterator[Watcher]:
 
 def _uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
     """How a sweep stands at its end, or when it was interrupted."""
-    from harness.sweep.run import InterruptedSweepError
+    from harness.sweep.interruption import InterruptedSweepError
 
     try:
         return sweep(*arguments)

@@ -30,8 +30,8 @@ def verify(
     Example: chronograd verify results/demo
     """
     from scoring.reading.read import read
+    from scoring.reading.verification import deciding
     from scoring.records import UserError
-    from scoring.verification import deciding
 
     results = read([directory])
     reached = [trial for trial in results.trials if trial.status == "reached"]
@@ -53,8 +53,8 @@ def verify(
 
 def evaluate_deciding(results: Results) -> None:
     """Evaluates the trials that decide a leaderboard and were not verified yet, tree by tree."""
-    from scoring.experiment import EXPERIMENT_FILE
-    from scoring.verification import deciding
+    from scoring.reading.verification import deciding
+    from scoring.tree import EXPERIMENT_FILE
 
     trees: dict[str, list[Trial]] = {}
     for trial in deciding(results.trials):
@@ -79,7 +79,7 @@ def evaluate(
     """Evaluates trials of a results tree, records what was found, and says it."""
     import workloads
     from harness.commands.verify import evaluate_again
-    from scoring.verification import Verification
+    from scoring.reading.verification import Verification
 
     outcomes = []
     where = None if data_dir is None else str(data_dir.resolve())

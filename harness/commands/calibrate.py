@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import environment
-from harness.spec import Workload
+from harness.spec import LoadWorkload, Workload
 from harness.submission import loading
 from harness.sweep.callback import Watcher
 from harness.sweep.plan import Experiment, PlanError
 from harness.sweep.request import Request, check
 from harness.sweep.run import Executor, run_sweep
-from harness.trial.attempt import LoadWorkload
 from scoring import rulesets
 from scoring.records import EvalRow, TrialResult, TrialSpec, write_json
 from scoring.tree import read_trial, trial_folder

@@ -17,9 +17,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from harness.spec import DataError
+from harness.spec import DataError, LoadWorkload
 from harness.sweep.request import NODES_DIFFER_BY
-from harness.trial.attempt import LoadWorkload
 
 GIB = 2.0**30
 ANSWER_SECONDS = 60.0  # of what is asked from outside

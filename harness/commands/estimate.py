@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from harness.executors.local import ThisProcess
-from harness.spec import Progress
+from harness.spec import LoadWorkload, Progress
 from harness.sweep.plan import Experiment
-from harness.trial.attempt import LoadWorkload
 from scoring.records import Goal, Status, TrialSpec, UserError
 
 _CUT_OFF = (Status.FAILED, Status.INTERRUPTED, Status.STEP_LIMIT)  # say nothing of a whole trial

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from harness.checkpoint.authentication import Place, read_key
 from harness.environment import scratch
 from harness.sweep.ledger import Reader
-from harness.trial.attempt import LoadWorkload, prepare_process
+from harness.trial.attempt import prepare_process
 from scoring.records import TrialSpec, UserError
 from scoring.tree import read_trial
 
 if TYPE_CHECKING:
-    from harness.spec import Workload
+    from harness.spec import LoadWorkload, Workload
 
 _SPLITS = {"validation": ("validation",), "test": ("validation", "test")}  # that `until` needs
 

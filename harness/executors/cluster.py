@@ -28,10 +28,10 @@ from harness.executors.running import Outcome, Running
 from harness.executors.team import Room, Team
 from harness.system import timers
 from harness.system.signals import noted
-from harness.trial.attempt import LoadWorkload
 from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
+    from harness.spec import LoadWorkload
     from harness.sweep.driver import Driver
 
 _ROOM = Room()

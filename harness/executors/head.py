@@ -14,16 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
+from harness.sweep.interruption import HeadLostError
 from harness.system import timers
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command, later, continues
 POLL_SECONDS = 2.0
 LOST_SECONDS = 40.0  # without an answer; Ray ends the process after 60
 GRACE_SECONDS = 10.0  # for the driver, before the process is ended without it
-
-
-class HeadLostError(Exception):
-    """Ray's head is gone; the message says what is left and how to resume."""
 
 
 class Head:

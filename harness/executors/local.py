@@ -7,14 +7,18 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
 from harness.sweep.driver import Driver
 from harness.system.signals import stoppable
-from harness.trial.attempt import Attempt, LoadWorkload, run_attempt, time_steps
+from harness.trial.attempt import Attempt, run_attempt, time_steps
 from harness.trial.control import ControlError
 from scoring.records import Status, TrialResult, TrialSpec
+
+if TYPE_CHECKING:  # torch is imported only once the process is set up for it
+    from harness.spec import LoadWorkload
 
 
 class ThisProcess:

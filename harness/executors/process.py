@@ -10,20 +10,16 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
-from harness.trial.attempt import (
-    Attempt,
-    Event,
-    LoadWorkload,
-    prepare_process,
-    run_attempt,
-    time_steps,
-)
+from harness.trial.attempt import Attempt, Event, prepare_process, run_attempt, time_steps
 from harness.trial.process_group import Meeting
 from scoring.records import TrialResult, TrialSpec
+
+if TYPE_CHECKING:  # torch is imported only once the process is set up for it
+    from harness.spec import LoadWorkload
 
 BEAT_SECONDS = 5.0  # between signs of life
 HANG_TIMEOUT = 3600.0  # without any, after which an attempt is ended

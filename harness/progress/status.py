@@ -17,7 +17,7 @@ from harness.sweep import ledger
 from harness.sweep.plan import read_experiment
 from harness.system import timers
 from scoring.records import Failure, RecordError, Status, first_line, to_plain
-from scoring.tree import read_ending, trial_folder
+from scoring.tree import DAMAGED_LEDGERS, LEDGER_FILE, TRIAL_FILE, read_ending, trial_folder
 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
 _KINDS = (
@@ -96,7 +96,7 @@ class SweepStatus:
         """Adds the trials whose folder has an end that the ledger lacks: it may be damaged."""
         for spec in self.experiment.specs():
             trial, folder = self.trials[spec.name], trial_folder(self._out, spec)
-            if trial.state == NOT_STARTED and (folder / "trial.json").is_file():
+            if trial.state == NOT_STARTED and (folder / TRIAL_FILE).is_file():
                 with suppress(RecordError):
                     self._end(spec.name, trial, to_plain(read_ending(folder)[1]))
 
@@ -169,10 +169,10 @@ class SweepStatus:
         lines = []
         if wrong := self._ledger.describe():
             lines.append(
-                f"{ledger.FILE} is damaged ({wrong}): `chronograd sweep --resume` sets it aside "
+                f"{LEDGER_FILE} is damaged ({wrong}): `chronograd sweep --resume` sets it aside "
                 "and continues with its other events and the trials' folders"
             )
-        for path in sorted(self._out.glob(ledger.DAMAGED_FILES)):
+        for path in sorted(self._out.glob(DAMAGED_LEDGERS)):
             lines.append(
                 f"{path.name} is a damaged ledger that was set aside: its valid events and the "
                 "trials' folders are used"

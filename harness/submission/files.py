@@ -8,9 +8,9 @@ import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from harness.sweep import ledger
 from scoring.files import is_hidden
 from scoring.records import UserError
+from scoring.tree import LEDGER_FILE
 
 FILE = "submission.py"
 SEARCH_SPACE_FILE = "tuning_search_space.json"
@@ -91,7 +91,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def _holds_code(folder: Path) -> bool:
     skipped = is_hidden(folder.name) or folder.name == "__pycache__"
-    return not skipped and not (folder / ledger.FILE).is_file()
+    return not skipped and not (folder / LEDGER_FILE).is_file()
 
 
 def _check_link(link: Path) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.sweep.ledger_lines import DAMAGED_FILES, FILE, LedgerError, Reader, line_of, read
+from harness.sweep.ledger_lines import LedgerError, Reader, line_of, read
 from harness.system import timers
 from harness.system.exits import end_fork
+from scoring.tree import LEDGER_FILE
 
-__all__ = ["DAMAGED_FILES", "FILE", "Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
+__all__ = ["Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
 
 
 class Ledger:
@@ -37,7 +38,7 @@ class Ledger:
     """
 
     def __init__(self, out: Path) -> None:
-        self.path, self._owner = out / FILE, os.getpid()
+        self.path, self._owner = out / LEDGER_FILE, os.getpid()
         try:
             out.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("a+b", buffering=0)
@@ -121,7 +122,7 @@ class Ledger:
         folder, number = self.path.parent, 1
         while (damaged := folder / f"ledger.damaged-{number}.jsonl").exists():
             number += 1
-        new = folder / f".{FILE}.new"
+        new = folder / f".{LEDGER_FILE}.new"
         with writing(folder):
             file = new.open("w+b", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -169,7 +170,7 @@ def writing(out: Path) -> Iterator[None]:
 def is_held(out: Path) -> bool:
     """Whether a driver writes `out`'s ledger at this moment, on this machine or another."""
     try:
-        with (out / FILE).open("rb") as file:
+        with (out / LEDGER_FILE).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing gives it up at once
     except BlockingIOError:
         return True

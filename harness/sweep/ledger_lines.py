@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from scoring.records import TIMES, Failure, Status, UserError, row_from_plain, to_plain
+from scoring.tree import LEDGER_FILE
 
-FILE = "ledger.jsonl"
-DAMAGED_FILES = "ledger.damaged-*.jsonl"  # what was set aside
 _SUM = b'{"crc32": "%08x", '
 _LENGTH = len(_SUM % 0)  # of the beginning of a line, up to what the sum is of
 _WITHOUT = b'{"sequence": '  # how a line without a sum begins
@@ -50,7 +49,7 @@ class Reader:
     """
 
     def __init__(self, out: Path) -> None:
-        self._path = out / FILE
+        self._path = out / LEDGER_FILE
         self._offset = self._lines = 0
         self._next = 0  # every event before it was read,
         self._ahead: set[int] = set()  # and these

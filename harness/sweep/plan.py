@@ -12,7 +12,6 @@ from harness.spec import Workload
 from harness.submission import loading
 from harness.submission.search_space import load as load_search_space
 from scoring import experiment
-from scoring.experiment import EXPERIMENT_FILE
 from scoring.records import (
     Failure,
     Goal,
@@ -23,7 +22,7 @@ from scoring.records import (
     write_json,
 )
 from scoring.rulesets import Ruleset
-from scoring.tree import read_ending, trial_folder
+from scoring.tree import EXPERIMENT_FILE, TRIAL_FILE, read_ending, trial_folder
 
 if TYPE_CHECKING:
     from harness.sweep.pruner import Pruner
@@ -255,7 +254,7 @@ def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
 
 
 def _is_done(folder: Path) -> bool:
-    if not (folder / "trial.json").is_file():
+    if not (folder / TRIAL_FILE).is_file():
         return False
     return has_ended(read_ending(folder)[1])
 

@@ -22,7 +22,7 @@ from scoring.pruning import (
     prove,
 )
 from scoring.records import Status, TrialResult, TrialSpec
-from scoring.tree import read_ending, read_trial, trial_folder
+from scoring.tree import TRIAL_FILE, read_ending, read_trial, trial_folder
 
 _OfStudies = list[list[list[float]]]  # by submission, column of the part, and study
 
@@ -95,7 +95,7 @@ class Pruner:
         self._done: set[str] = set()  # trials that ended by themselves
         self._pruned: dict[str, float] = {}  # at this second
         for spec in experiment.specs():
-            if out is not None and (trial_folder(out, spec) / "trial.json").is_file():
+            if out is not None and (trial_folder(out, spec) / TRIAL_FILE).is_file():
                 self.learn(*_read(trial_folder(out, spec)))
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import environment
-from harness.spec import Progress, Workload
+from harness.spec import LoadWorkload, Progress, Workload
 from harness.submission import loading
 from harness.submission.search_space import check_point
 from harness.sweep.changes import extend, refuse_foreign_code
@@ -25,9 +25,8 @@ from harness.sweep.plan import (
     read_experiment,
 )
 from harness.sweep.run import Executor
-from harness.trial.attempt import LoadWorkload
-from scoring.experiment import EXPERIMENT_FILE
 from scoring.rulesets import Ruleset
+from scoring.tree import EXPERIMENT_FILE
 
 NODES_DIFFER_BY = 1.10  # step times of node types within one sweep
 

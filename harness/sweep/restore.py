@@ -16,7 +16,7 @@ from scoring.records import (
     result_from_plain,
     row_from_plain,
 )
-from scoring.tree import read_trial, trial_folder, write_trial
+from scoring.tree import TRIAL_FILE, read_trial, trial_folder, write_trial
 
 if TYPE_CHECKING:
     from harness.sweep.plan import Experiment
@@ -67,7 +67,7 @@ def _ends(out: Path) -> dict[str, int]:
 
 def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:
     """The result in a trial's folder; None where there is none, or a damaged one."""
-    if not (folder / "trial.json").is_file():
+    if not (folder / TRIAL_FILE).is_file():
         return None
     try:
         return read_trial(folder)[1]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.executors.head import HeadLostError
 from harness.sweep.callback import Watcher, Watchers
 from harness.sweep.driver import MAX_ATTEMPTS, Driver, Summary
+from harness.sweep.interruption import HeadLostError, InterruptedSweepError
 from harness.sweep.ledger import Ledger, writing
 from harness.sweep.restore import read_back
 from harness.sweep.trial_queue import Order
@@ -29,14 +29,6 @@ class Executor(Protocol):
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial and tells the driver what happens; raises KeyboardInterrupt."""
-
-
-class InterruptedSweepError(Exception):
-    """The sweep was interrupted; everything measured is recorded."""
-
-    def __init__(self, summary: Summary) -> None:
-        super().__init__("interrupted")
-        self.summary = summary
 
 
 def run_sweep(

@@ -29,11 +29,10 @@ from scoring.records import (
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
     from harness.checkpoint.snapshot import Snapshot
-    from harness.spec import Workload
+    from harness.spec import LoadWorkload
     from harness.trial.clock import Clock
     from harness.trial.control import Read
 
-LoadWorkload = Callable[[str, str | None, str], "Workload"]  # as workloads.get
 WARMUP_STEPS = 20
 TIMED_STEPS = 200
 

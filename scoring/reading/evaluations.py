@@ -16,7 +16,6 @@ from scoring.files import read_text
 from scoring.records import Goal, RecordError
 from scoring.tree import WORK
 
-FILE = "eval_measurements.csv"
 SECONDS = "accumulated_submission_time"
 STEP = "global_step"
 MOST = 2.0**53  # seconds or steps: a float beyond it counts nothing, so its cell is damaged

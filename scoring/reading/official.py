@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from scoring.experiment import Criteria
 from scoring.files import is_hidden, without_links
-from scoring.reading.evaluations import FILE, Evaluations, read_evaluations
-from scoring.reading.results import Judged, Scope, Submission, Trial
+from scoring.reading.evaluations import Evaluations, read_evaluations
+from scoring.reading.results import Scope, Submission, Trial
 from scoring.records import RecordError
+from scoring.tree import EVALUATIONS_FILE
 
 _FOLDERS = {"external": "external_tuning", "self": "self_tuning"}
 _DEPTH = 3  # how far below LOGS a submission may lie
@@ -184,11 +186,11 @@ class _Log:
         for child, match in self._matching(folder, _TRIAL, "trial_<n>"):
             number = int(match[1])
             try:
-                read = read_evaluations(child / FILE, judged.goal)
+                read = read_evaluations(child / EVALUATIONS_FILE, judged.goal)
             except RecordError as error:
                 self.warnings.append(f"{error}; the trial counts as missing")
                 continue
-            self.warnings.extend(f"{child / FILE}: {fault}" for fault in read.faults)
+            self.warnings.extend(f"{child / EVALUATIONS_FILE}: {fault}" for fault in read.faults)
             beyond = self.scope.beyond_plan(study, number)
             if beyond:
                 self.warnings.append(f"{child}: {beyond}")
@@ -216,7 +218,7 @@ def _trial(
     study: int,
     number: int,
     folder: Path,
-    judged: Judged,
+    judged: Criteria,
     read: Evaluations,
     extra: bool,
 ) -> Trial:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from scoring.experiment import Experiment
+from scoring.experiment import Criteria, Experiment
 from scoring.integrity import findings, goal_words
-from scoring.reading.evaluations import FILE, MOST, read_evaluations
-from scoring.reading.results import Judged, Scope, Submission, Trial
+from scoring.reading.evaluations import MOST, read_evaluations
+from scoring.reading.results import Scope, Submission, Trial
+from scoring.reading.verification import read_verification
 from scoring.records import RecordError, TrialResult, TrialSpec
-from scoring.tree import read_ending, trial_folders
-from scoring.verification import read_verification
+from scoring.tree import EVALUATIONS_FILE, read_ending, trial_folders
 
 
 def read_own(
-    out: Path, experiment: Experiment, scope: Scope, judged: Mapping[str, Judged]
+    out: Path, experiment: Experiment, scope: Scope, judged: Mapping[str, Criteria]
 ) -> tuple[dict[str, Submission], list[Trial], list[str]]:
     """Reads the trials of the results tree `out`.
 
@@ -92,18 +92,18 @@ def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
 
 
 def _trial(
-    spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, judged: Judged | None
+    spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, judged: Criteria | None
 ) -> tuple[Trial, list[str]]:
     """One trial and its faults; `judged` replaces the goal and budget that it was run with."""
-    applied = Judged(goal=spec.goal, budget_seconds=spec.budget_seconds)
+    applied = Criteria(goal=spec.goal, budget_seconds=spec.budget_seconds)
     judged = judged or applied
-    read = read_evaluations(folder / FILE, judged.goal)
-    faults = [f"{FILE} {fault}" for fault in read.faults]
+    read = read_evaluations(folder / EVALUATIONS_FILE, judged.goal)
+    faults = [f"{EVALUATIONS_FILE} {fault}" for fault in read.faults]
     held = len(read.lines)
     if (held, measured) == (1, 0):  # one row of NaN stands for none
         held = 0
     if held != measured:
-        faults.append(f"{FILE} holds {held} evaluations, trial.json says {measured}")
+        faults.append(f"{EVALUATIONS_FILE} holds {held} evaluations, trial.json says {measured}")
     seconds = ending.submission_seconds
     if not 0 <= seconds < MOST:
         faults.append(f"trial.json says that it took {seconds} s; its last evaluation counts")
@@ -139,5 +139,5 @@ def _trial(
     return trial, faults
 
 
-def _words(judged: Judged) -> str:
+def _words(judged: Criteria) -> str:
     return f"{goal_words(judged.goal)} within {judged.budget_seconds:,.0f} s"

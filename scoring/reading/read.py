@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from scoring.experiment import EXPERIMENT_FILE, MOST_PLANNED, Experiment
+from scoring.experiment import MOST_PLANNED, Criteria, Experiment
 from scoring.files import without_links
 from scoring.reading.official import read_logs, tuning_of
 from scoring.reading.own import read_own
-from scoring.reading.results import Judged, Results, Scope, Submission, Trial
+from scoring.reading.results import Results, Scope, Submission, Trial
+from scoring.reading.verification import remark
 from scoring.records import RecordError
 from scoring.rulesets import Ruleset
-from scoring.verification import remark
+from scoring.tree import EXPERIMENT_FILE
 
 T = TypeVar("T")
 
@@ -144,9 +145,9 @@ def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
     return value
 
 
-def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> dict[str, Judged]:
+def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> dict[str, Criteria]:
     """What the trees planned; goals must agree unless `rules` state one."""
-    planned: dict[str, Judged] = {}
+    planned: dict[str, Criteria] = {}
     for tree, experiment in experiments.items():
         for name, judged in experiment.judged.items():
             goal = planned.setdefault(name, judged).goal
@@ -160,7 +161,7 @@ def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> di
 
 
 def _workloads(
-    rules: Ruleset, planned: Mapping[str, Judged], suite: str | None, whole: bool
+    rules: Ruleset, planned: Mapping[str, Criteria], suite: str | None, whole: bool
 ) -> tuple[list[str], dict[str, str]]:
     """The scored workloads and the held-out variants: of the suite, the ruleset, or the plan.
 
@@ -182,8 +183,8 @@ def _workloads(
 
 
 def _judged(
-    name: str, rules: Ruleset, tuning: str, planned: Mapping[str, Judged], override: bool
-) -> Judged:
+    name: str, rules: Ruleset, tuning: str, planned: Mapping[str, Criteria], override: bool
+) -> Criteria:
     """What a workload's trials are judged by: the plan, or where it says so the ruleset."""
     goal, budget = rules.goal(name), rules.budget(name, tuning)
     if name in planned:
@@ -196,7 +197,7 @@ def _judged(
             f"ruleset {rules.name}: says too little of workload {name} to judge logs by: it needs "
             "metric, direction, validation_target and budget_seconds"
         )
-    return Judged(goal=goal, budget_seconds=budget)
+    return Criteria(goal=goal, budget_seconds=budget)
 
 
 def _named_apart(
@@ -225,11 +226,11 @@ def _named_apart(
     return merged, trials, warnings, remarks
 
 
-def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> dict[str, Judged]:
+def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> dict[str, Criteria]:
     """What a ruleset that was asked for says of a tree's workloads; the rest is the tree's own."""
     stated = ruleset.workloads if ruleset else {}
     return {
-        name: Judged(
+        name: Criteria(
             goal=scope.ruleset.goal(name) or own.goal,
             budget_seconds=scope.ruleset.budget(name, scope.tuning) or own.budget_seconds,
         )
@@ -240,7 +241,7 @@ def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> 
 
 def _mixed(
     experiments: Mapping[str, Experiment],
-    overrides: Mapping[str, Mapping[str, Judged]],
+    overrides: Mapping[str, Mapping[str, Criteria]],
     logs: Sequence[Path],
     scope: Scope,
 ) -> list[str]:

@@ -6,17 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scoring.reading.evaluations import FILE, Evaluations, Hit, read_evaluations
-from scoring.records import Goal
+from scoring.experiment import Criteria
+from scoring.reading.evaluations import Evaluations, Hit, read_evaluations
 from scoring.rulesets import Ruleset
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Judged:
-    """What a trial of one workload is judged by."""
-
-    goal: Goal
-    budget_seconds: float  # of one trial
+from scoring.tree import EVALUATIONS_FILE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +33,7 @@ class Scope:
     clock: str
     studies: int
     trials: int
-    workloads: dict[str, Judged]
+    workloads: dict[str, Criteria]
     held_out: dict[str, str]
     suite: str | None = None
 
@@ -102,7 +95,7 @@ class Trial:
     study: int
     trial: int
     folder: Path
-    judged: Judged
+    judged: Criteria
     status: str
     failure: str
     message: str
@@ -129,7 +122,7 @@ class Trial:
         """Reads the evaluations again."""
         if not self.evaluations:  # the file may hold one row, without values, in their place
             return Evaluations(lines=[], seconds=[], values=[], faults=[], header=[], rows=[])
-        return read_evaluations(self.folder / FILE, self.judged.goal)
+        return read_evaluations(self.folder / EVALUATIONS_FILE, self.judged.goal)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,9 +12,9 @@ from scoring.escaping import one_line
 from scoring.files import load_json
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.profiles import credit
-from scoring.reading.evaluations import FILE
 from scoring.reading.results import Trial
 from scoring.records import Goal, RecordError, Status, to_plain
+from scoring.tree import EVALUATIONS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> R
     met = "meets" if goal.met_by(value) else "does not meet"
     budget = trial.judged.budget_seconds
     late = f", after the budget of {_seconds(budget)}" if seconds > budget else ""
-    file = trial.folder / FILE
+    file = trial.folder / EVALUATIONS_FILE
     text = (
         f"trial {trial.trial} at {_seconds(seconds)}{late}: {goal.metric} {value:.6g} {met} "
         f"{sign} {goal.target:.6g} ({file}:{line})"

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from scoring.files import read_bytes
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import profile
-from scoring.reading.evaluations import FILE
 from scoring.reading.results import Results
 from scoring.records import to_plain, write_text
 from scoring.report.plots import (
@@ -32,6 +31,7 @@ from scoring.report.plots import (
     performance_profiles,
 )
 from scoring.report.terminal import format_number, format_odds, format_seconds
+from scoring.tree import EVALUATIONS_FILE
 
 _POINTS = 72  # an SVG's unit, per inch
 
@@ -133,7 +133,7 @@ def _results_hash(results: Results) -> str:
     for trial in results.trials:
         key = [trial.submission, trial.workload, trial.study, trial.trial]
         digest.update(json.dumps(key).encode())
-        digest.update(hashlib.sha256(read_bytes(trial.folder / FILE)).digest())
+        digest.update(hashlib.sha256(read_bytes(trial.folder / EVALUATIONS_FILE)).digest())
     return digest.hexdigest()
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from scoring.reading.evaluations import FILE, STEP
+from scoring.reading.evaluations import STEP
 from scoring.reading.results import Results, Trial
 from scoring.records import printable
-from scoring.tree import WORK
+from scoring.tree import EVALUATIONS_FILE, WORK
 
 
 def write_parquet(results: Results, folder: Path) -> list[Path]:
@@ -73,7 +73,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "steps_to_target": hit and hit.global_step,
         "training_work_to_target": hit and hit.work,
         "line": hit and hit.line,
-        "file": _plain(str(trial.folder / FILE)),
+        "file": _plain(str(trial.folder / EVALUATIONS_FILE)),
     }
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from scoring.experiment import Criteria
 from scoring.leaderboard import make_leaderboard
 from scoring.reading.evaluations import SECONDS, STEP, Evaluations
-from scoring.reading.results import Judged, Results, Scope, Submission, Trial
+from scoring.reading.results import Results, Scope, Submission, Trial
 from scoring.times import RULES
 from tests.scoring.logs import WORKLOAD, make_rules
 
@@ -21,7 +22,7 @@ def make_scope(rules, tuning="external", clock="wall") -> Scope:
         studies=rules.studies,
         trials=1 if tuning == "self" else rules.trials,
         workloads={
-            name: Judged(goal=rules.goal(name), budget_seconds=rules.budget(name, tuning))
+            name: Criteria(goal=rules.goal(name), budget_seconds=rules.budget(name, tuning))
             for name in [*rules.scored, *rules.held_out]
         },
         held_out=rules.held_out,

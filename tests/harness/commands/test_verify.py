@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.checkpoint.authentication import KEY_FILE
+from scoring.reading.verification import FILE, Verification, read_verification
 from scoring.records import RecordError
-from scoring.verification import FILE, Verification, read_verification
 from tests.fixtures import cheats
 from tests.fixtures.toy import make_spec
 from workloads.arrays import ArrayWorkload

@@ -16,9 +16,8 @@ from harness.sweep.ledger import LedgerError
 from harness.sweep.plan import read_experiment
 from harness.sweep.run import run_sweep
 from harness.system import timers
-from scoring.experiment import EXPERIMENT_FILE
 from scoring.records import Status, TrialResult
-from scoring.tree import read_trial, trial_folder
+from scoring.tree import EXPERIMENT_FILE, LEDGER_FILE, read_trial, trial_folder
 from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, ledger_rows, make_row, plan_faults, plan_toys
 from tests.harness.executors.test_cluster import QUICK, Command, chronograd_sweep, run_here
@@ -110,7 +109,7 @@ def test_a_full_disk_is_a_clear_error_and_costs_nothing_on_record(tmp_path, room
 
     status = in_a_child(fill, experiment, out)
     assert (os.WIFEXITED(status), os.WEXITSTATUS(status)) == (True, 3)
-    content = (out / ledger.FILE).read_bytes()
+    content = (out / LEDGER_FILE).read_bytes()
     assert content.endswith(b"\n")
     before = ledger.read(out)
     run_sweep(experiment, out, Nothing(), Quiet())
@@ -127,7 +126,7 @@ def test_a_tree_that_goes_away_under_a_sweep_is_told(tmp_path, gone):
         shutil.rmtree(out)
         if gone == "replaced":
             out.mkdir()
-            (out / ledger.FILE).write_text("")
+            (out / LEDGER_FILE).write_text("")
 
     with pytest.raises(LedgerError, match=f"{out}: was deleted or moved under way"):
         run_sweep(plan_toys("a"), out, Nothing(), Quiet(meddle))

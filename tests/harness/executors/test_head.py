@@ -10,9 +10,10 @@ import time
 import pytest
 
 from harness.executors import head
-from harness.executors.head import EXIT_CODE, Head, HeadLostError
+from harness.executors.head import EXIT_CODE, Head
 from harness.progress.status import read_status
 from harness.sweep import ledger
+from harness.sweep.interruption import HeadLostError
 from harness.sweep.run import run_sweep
 from scoring.records import Status
 from scoring.tree import read_trial, trial_folder

@@ -16,6 +16,7 @@ from harness.sweep import ledger
 from harness.sweep.run import run_sweep
 from harness.system import timers
 from scoring.records import Failure, Status, TrialResult
+from scoring.tree import LEDGER_FILE
 from tests.fixtures.sweeps import Script, make_row, plan_toys
 
 WHERE = {"host": "h", "pid": 1}
@@ -232,7 +233,7 @@ def test_a_second_plan_begins_a_new_board(terminal, tmp_path):
 def test_a_board_whose_tree_is_gone_harms_no_sweep(terminal, tmp_path):
     def vanish(driver, spec):
         ends(REACHED)(driver, spec)
-        path = tmp_path / ledger.FILE
+        path = tmp_path / LEDGER_FILE
         path.rename(tmp_path / "elsewhere")
         path.mkdir()
 

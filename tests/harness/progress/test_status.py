@@ -7,10 +7,12 @@ from rich.text import Text
 
 from harness.progress.status import SweepStatus, read_status
 from harness.sweep import ledger
+from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.ledger import Ledger
-from harness.sweep.run import InterruptedSweepError, run_sweep
+from harness.sweep.run import run_sweep
 from harness.system import timers
 from scoring.records import Failure, RecordError, Status, TrialResult
+from scoring.tree import LEDGER_FILE
 from tests.fixtures.sweeps import Quiet, Script, make_row, plan_toys
 
 WHERE = {"host": "h", "pid": 1}
@@ -81,7 +83,7 @@ def test_a_sweep_in_the_middle(mid_sweep):
 
 def test_half_a_line_at_the_end_of_the_ledger_is_no_matter(mid_sweep):
     state = read_status(mid_sweep)
-    with (mid_sweep / ledger.FILE).open("a") as file:
+    with (mid_sweep / LEDGER_FILE).open("a") as file:
         file.write('{"sequence": 99, "event": "attempt_en')
     assert read_status(mid_sweep).to_plain() == state.to_plain()
 
@@ -299,7 +301,7 @@ def test_watching_writes_no_json(mid_sweep, chronograd):
 def test_a_damaged_ledger_is_mentioned_also_once_it_was_set_aside(tmp_path, chronograd):
     run_sweep(plan_toys("a"), tmp_path, Script(end(Status.REACHED, 600.0)), Quiet())
     assert read_status(tmp_path).notices == []
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes().replace(b'"attempt_started"', b'"attempt_ztarted"'))
     code, output, _ = chronograd("status", tmp_path)
     assert (code, "ledger.jsonl is damaged (1 lines hold no event" in output) == (0, True)
@@ -321,7 +323,7 @@ def test_status_is_that_of_every_row_though_it_reads_the_latest_alone(tmp_path):
             Script(*acts[:3], lambda driver, spec: hang(driver, spec) or 1 / 0), Quiet(),
         )  # fmt: skip
     found = read_status(tmp_path)
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
         del line["crc32"]

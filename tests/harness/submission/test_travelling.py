@@ -11,8 +11,8 @@ from harness.commands import dotted
 from harness.sweep.plan import OPTIMIZERS, PlanError, read_experiment
 from harness.sweep.request import Request, check, resumed
 from scoring import rulesets
-from scoring.experiment import EXPERIMENT_FILE
 from scoring.reading.read import read
+from scoring.tree import EXPERIMENT_FILE
 from tests.fixtures.faults import write_submission
 
 POINTS = '{"lr": {"min": 0.001, "max": 0.1, "scaling": "log"}}'

@@ -11,6 +11,7 @@ import pytest
 from harness.sweep import ledger
 from harness.sweep.ledger import Ledger, LedgerError
 from scoring.records import to_plain
+from scoring.tree import LEDGER_FILE
 from tests.fixtures.sweeps import make_row
 
 
@@ -30,7 +31,7 @@ def test_a_truncated_last_line_is_dropped_and_written_over(tmp_path, cut):
     with Ledger(tmp_path) as book:
         book.append("note", trial="a" * 50)
         book.append("note", trial="b" * 50)
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes()[:-cut])
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
     with Ledger(tmp_path):
@@ -71,7 +72,7 @@ def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, o
     with Ledger(tmp_path) as book:
         book.append("note", value=1.5)
         book.append("note", value=1.5)
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     if old:
         if damage in ("a changed value", "a changed sum"):
             return  # which an earlier version did not see
@@ -96,7 +97,7 @@ def test_any_byte_that_is_changed_is_found(tmp_path):
     with Ledger(tmp_path) as book:
         book.append("note", trial="a", value=[1.25, "text"])
         book.append("note")
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1
     last = whole.index(b"\n", first)
@@ -112,12 +113,12 @@ def test_any_byte_that_is_changed_is_found(tmp_path):
 def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
     with Ledger(tmp_path) as book:
         book.append("note", value=1.5)
-    without_sums(tmp_path / ledger.FILE)
+    without_sums(tmp_path / LEDGER_FILE)
     with Ledger(tmp_path) as book:
         book.append("note", value=2.5)
         assert book.notice == ""
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1, 2, 3]
-    lines = (tmp_path / ledger.FILE).read_text().splitlines()
+    lines = (tmp_path / LEDGER_FILE).read_text().splitlines()
     assert ["crc32" in json.loads(line) for line in lines] == [False, False, True, True]
 
 
@@ -135,7 +136,7 @@ def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch
     assert (kinds, len(parsed)) == (["pruned"], 1)
     events = list(ledger.Reader(tmp_path).news(latest=["row"]))
     assert [event["sequence"] for event in events] == [0, 100, 101, 102]
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes().replace(b'"global_step": 7,', b'"global_step": 8,'))
     reader = ledger.Reader(tmp_path)
     assert [event["event"] for event in reader.news(kinds=["pruned"])] == ["pruned"]
@@ -145,7 +146,7 @@ def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch
 def test_half_a_line_of_any_length_is_dropped(tmp_path):
     with Ledger(tmp_path) as book:
         book.append("note")
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     whole = path.read_bytes()
     for more in (1, 2**16 - 1, 2**16, 2**16 + 1, 300_000):
         path.write_bytes(whole + b"x" * more)
@@ -160,7 +161,7 @@ def test_half_a_line_of_any_length_is_dropped(tmp_path):
 def test_a_ledger_given_twice_counts_once(tmp_path):
     with Ledger(tmp_path) as book:
         book.append("note")
-    path = tmp_path / ledger.FILE
+    path = tmp_path / LEDGER_FILE
     path.write_bytes(2 * path.read_bytes())
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
     with Ledger(tmp_path) as book:
@@ -203,7 +204,7 @@ def test_a_reader_gives_every_event_once_and_half_a_line_later(tmp_path):
     with Ledger(tmp_path) as book:
         book.append("note", trial="a")
         assert [event["event"] for event in reader.news()] == ["driver_started", "note"]
-        path = tmp_path / ledger.FILE
+        path = tmp_path / LEDGER_FILE
         with path.open("r+b") as file:  # what was read before is not read again
             file.write(b"damaged")
         with path.open("ab") as file:
@@ -230,7 +231,7 @@ def test_whether_a_driver_is_at_work_is_seen_without_harm_to_it(tmp_path):
 def test_somebody_who_asks_at_this_moment_keeps_no_driver_out(tmp_path, monkeypatch):
     with Ledger(tmp_path):
         pass
-    asking = (tmp_path / ledger.FILE).open("rb")
+    asking = (tmp_path / LEDGER_FILE).open("rb")
     fcntl.flock(asking, fcntl.LOCK_SH)
     monkeypatch.setattr(ledger.timers, "sleep", lambda _: asking.close())
     with Ledger(tmp_path):

@@ -10,8 +10,9 @@ from harness.executors.local import ThisProcess
 from harness.progress.status import read_status
 from harness.sweep import driver, ledger
 from harness.sweep.driver import MOST_UNBORN
+from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.ledger import LedgerError
-from harness.sweep.run import InterruptedSweepError, run_sweep
+from harness.sweep.run import run_sweep
 from harness.trial.attempt import prepare_process
 from scoring.records import Failure, Status, TrialResult
 from scoring.tree import read_trial, trial_folder, trial_folders

@@ -8,8 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
-from scoring.reading.evaluations import FILE, SECONDS, STEP, read_evaluations
+from scoring.reading.evaluations import SECONDS, STEP, read_evaluations
 from scoring.records import Goal, RecordError
+from scoring.tree import EVALUATIONS_FILE
 from tests.scoring.logs import write_measurements
 
 LOSS = Goal(metric="loss", direction="min", target=0.5)
@@ -27,7 +28,7 @@ def whole(tmp_path_factory):
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
     """Reads text or bytes as if they were the file."""
-    path = tmp_path_factory.mktemp("trial") / FILE
+    path = tmp_path_factory.mktemp("trial") / EVALUATIONS_FILE
 
     def of(content, goal=LOSS):
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -124,7 +125,7 @@ def test_cells_may_be_quoted(read):
     ],
 )
 def test_a_file_without_clock_or_step_is_an_error_that_names_it(tmp_path, content, reason):
-    path = tmp_path / FILE
+    path = tmp_path / EVALUATIONS_FILE
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(RecordError) as error:
@@ -134,9 +135,9 @@ def test_a_file_without_clock_or_step_is_an_error_that_names_it(tmp_path, conten
 
 
 def test_a_folder_in_the_file_s_place_is_an_error_that_names_it(tmp_path):
-    (tmp_path / FILE).mkdir()
-    with pytest.raises(RecordError, match=f"{FILE}: cannot be read"):
-        read_evaluations(tmp_path / FILE, LOSS)
+    (tmp_path / EVALUATIONS_FILE).mkdir()
+    with pytest.raises(RecordError, match=f"{EVALUATIONS_FILE}: cannot be read"):
+        read_evaluations(tmp_path / EVALUATIONS_FILE, LOSS)
 
 
 def test_a_file_of_a_header_alone_is_named(whole, read):

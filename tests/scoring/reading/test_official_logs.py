@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard
-from scoring.reading.evaluations import FILE
 from scoring.reading.read import read
 from scoring.records import RecordError, to_plain
 from scoring.report.tables import to_json
 from scoring.times import METHODS, OFFICIAL, RULES
+from scoring.tree import EVALUATIONS_FILE
 from tests.scoring.logs import PLAIN_RULES, log_folder, make_rules, write_logs, write_measurements
 
 MISS = [(1.0, 0.9), (90.0, 0.6)]
@@ -152,7 +152,7 @@ def test_a_missing_workload_is_named_and_earns_nothing(logs):
 
 @pytest.mark.parametrize("damage", [None, b"", b"\x89PNG\r\n\x1a\n\0\xff", b"a,b\n1,2\n"])
 def test_an_unreadable_file_is_named_and_its_trial_missing(logs, damage):
-    path = log_folder(logs, "a", "w", 1, 2) / FILE
+    path = log_folder(logs, "a", "w", 1, 2) / EVALUATIONS_FILE
     path.unlink() if damage is None else path.write_bytes(damage)
     board = board_of(logs)
     assert the_warning(board.warnings, path, "the trial counts as missing")
@@ -161,7 +161,7 @@ def test_an_unreadable_file_is_named_and_its_trial_missing(logs, damage):
 
 
 def test_a_truncated_file_is_named_and_its_whole_lines_count(logs):
-    path = log_folder(logs, "a", "w", 1, 1) / FILE
+    path = log_folder(logs, "a", "w", 1, 1) / EVALUATIONS_FILE
     path.write_bytes(path.read_bytes()[:-4])
     board = board_of(logs)
     assert the_warning(board.warnings, path, "ends in the middle of line 3", "left out")
@@ -170,7 +170,7 @@ def test_a_truncated_file_is_named_and_its_whole_lines_count(logs):
 
 
 def test_a_column_that_stands_twice_is_named(logs):
-    path = log_folder(logs, "a", "w", 1, 1) / FILE
+    path = log_folder(logs, "a", "w", 1, 1) / EVALUATIONS_FILE
     lines = path.read_text().splitlines()
     path.write_text(
         "\n".join([lines[0] + ",score,validation/loss"] + [s + ",0,0" for s in lines[1:]]) + "\n"
@@ -489,7 +489,7 @@ def test_whatever_is_lost_is_named_and_no_time_gets_better(data):
 
 
 def _lose(folder, how):
-    path = folder / FILE
+    path = folder / EVALUATIONS_FILE
     if how == "no folder":
         shutil.rmtree(folder)
     elif how == "no file":
@@ -510,7 +510,7 @@ def _named(key, missing, results):
 def test_any_bytes_in_a_file_are_survived_and_named(content):
     with tempfile.TemporaryDirectory() as folder:
         root = write_logs(Path(folder), complete("ab", "w", 3, 1))
-        path = log_folder(root, "a", "w", 1, 1) / FILE
+        path = log_folder(root, "a", "w", 1, 1) / EVALUATIONS_FILE
         path.write_bytes(content)
         for method in METHODS.values():
             board = board_of(root, method, rules=ONE_TRIAL)

@@ -11,13 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard
-from scoring.reading.evaluations import FILE
 from scoring.reading.read import read
 from scoring.records import Failure, RecordError, Status, read_json, to_plain, write_json
 from scoring.report.parquet import write_parquet
 from scoring.report.tables import to_json
 from scoring.times import OFFICIAL, RULES
-from scoring.tree import trial_folder, write_trial
+from scoring.tree import EVALUATIONS_FILE, trial_folder, write_trial
 from tests.scoring.logs import WORKLOAD, make_rules
 from tests.scoring.trees import GOAL, make_result, make_row, make_spec, write_experiment, write_tree
 
@@ -100,7 +99,7 @@ def test_a_planned_submission_of_which_nothing_is_there_stands_last(tmp_path):
     assert "b on w: no study 0-1" in board.warnings[0]
 
 
-@pytest.mark.parametrize("name", ["trial.json", FILE])
+@pytest.mark.parametrize("name", ["trial.json", EVALUATIONS_FILE])
 @pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"[]", None])
 def test_an_unreadable_trial_is_a_named_miss(tree, name, damage):
     file = folder_of(tree, "a", "w", 1, 1) / name
@@ -114,7 +113,7 @@ def test_an_unreadable_trial_is_a_named_miss(tree, name, damage):
 
 
 def test_lost_lines_of_measurements_are_named(tree):
-    file = folder_of(tree, "a", "w", 1, 1) / FILE
+    file = folder_of(tree, "a", "w", 1, 1) / EVALUATIONS_FILE
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:-1]))
     results = read_tree(tree)
@@ -327,7 +326,7 @@ def test_the_order_in_which_folders_are_listed_changes_nothing(tmp_path, monkeyp
     trials = {(s, w, k, n): 1.0 + k + n for s in "ab" for w in "vw" for k in (0, 1) for n in (1, 2)}
     write_tree(tmp_path, trials)
     for study in (0, 1):
-        (folder_of(tmp_path, "b", "w", study, 2) / FILE).write_text("x")
+        (folder_of(tmp_path, "b", "w", study, 2) / EVALUATIONS_FILE).write_text("x")
     results = read_tree(tmp_path)
     order, listdir, scandir = random.Random(seed), os.listdir, os.scandir
     monkeypatch.setattr(os, "listdir", lambda path=".": _shuffled(listdir(path), order))
@@ -442,7 +441,7 @@ def _outcome(tree):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "folder"])
-@pytest.mark.parametrize("file", ["trial.json", FILE])
+@pytest.mark.parametrize("file", ["trial.json", EVALUATIONS_FILE])
 def test_only_regular_files_of_a_sensible_size_are_read(tree, kind, file):
     path = folder_of(tree, "a", "w", 1, 1) / file
     path.unlink()

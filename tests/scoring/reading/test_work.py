@@ -10,7 +10,6 @@ import pytest
 
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
-from scoring.reading.evaluations import FILE
 from scoring.reading.read import read
 from scoring.records import result_from_plain, row_from_plain, to_plain
 from scoring.report.explain import explain
@@ -18,7 +17,7 @@ from scoring.report.page import write_html
 from scoring.report.parquet import write_parquet
 from scoring.report.tables import to_csv, to_json
 from scoring.times import RULES
-from scoring.tree import read_trial, write_trial
+from scoring.tree import EVALUATIONS_FILE, read_trial, write_trial
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment
 
 OLD = "from before the step clock charged training work"
@@ -35,8 +34,8 @@ def make_tree(out, works, clock="steps"):
         result = make_result(rows, global_step=51, work=work)
         folder = write_trial(out, make_spec(name, clock=clock, step_seconds=0.1), result)
         if units is None:  # as they were written then
-            table = pd.read_csv(folder / FILE).drop(columns="training_work")
-            table.to_csv(folder / FILE, index=False)
+            table = pd.read_csv(folder / EVALUATIONS_FILE).drop(columns="training_work")
+            table.to_csv(folder / EVALUATIONS_FILE, index=False)
     return out
 
 
@@ -137,7 +136,7 @@ def test_a_trial_that_never_trained_is_neither_old_nor_new(tmp_path):
 @pytest.mark.parametrize("cell", ["", "nan", "-1", "lots", "inf"])
 def test_a_cell_that_is_no_amount_of_work_is_not_known(tmp_path, cell):
     out = make_tree(tmp_path, {"a": 2.0})
-    (file,) = out.glob(f"submissions/a/*/*/*/{FILE}")
+    (file,) = out.glob(f"submissions/a/*/*/*/{EVALUATIONS_FILE}")
     table = pd.read_csv(file, dtype=str)
     table["training_work"] = cell
     table.to_csv(file, index=False)

@@ -1,0 +1,20 @@
+"""How a sweep ends before its last trial does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.sweep.driver import Summary
+
+
+class InterruptedSweepError(Exception):
+    """The sweep was interrupted; everything measured is recorded."""
+
+    def __init__(self, summary: Summary) -> None:
+        super().__init__("interrupted")
+        self.summary = summary
+
+
+class HeadLostError(Exception):
+    """The cluster is gone; the message says what is left and how to resume."""
