@@ -352,6 +352,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
     with closing(Cluster(workloads.get, address, Room(gpus=1))) as executor:
         assert executor.slots() == 2
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
+    assert [result.message for _, result in summary.failed] == []
     assert summary.by_status == {Status.STEP_LIMIT: 3}
     started = event_of(tmp_path, "attempt_started")
     assert {event["gpu"] for event in started[:2]} == {"0", "1"}  # they were there together
