@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scoring.names import known_names
 from scoring.profiles import Floats, apply_rules, scores
 from scoring.proofs import refused_by
 from scoring.reading.results import Results
@@ -78,7 +79,7 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
     names = list(results.submissions)
     for name in (first, second):
         if name not in names:
-            raise RecordError(f"no submission {name!r}; there are: {', '.join(names)}")
+            raise RecordError(f"no submission {name!r}. {known_names(name, names)}")
     if first == second:
         raise RecordError(f"{first}: is compared with itself; name two submissions")
     if reason := refused_by(method, results):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoring import rulesets
+from scoring.names import known_names
 from scoring.profiles import Floats
 from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
@@ -43,9 +44,8 @@ def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speed
     check(results, MEDIANS, "--speedup")
     names = list(results.submissions)
     if baseline not in names:
-        raise RecordError(
-            f"no submission {baseline!r} to compare with; there are: {', '.join(names)}"
-        )
+        known = known_names(baseline, names)
+        raise RecordError(f"no submission {baseline!r} to compare with. {known}")
     scope, place = results.scope, names.index(baseline)
     budgets = np.array([scope.workloads[name].budget_seconds for name in scope.scored])
     ratio_s = _geometric_means(_medians(results, method), budgets, place)

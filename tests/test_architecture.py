@@ -15,7 +15,7 @@ FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")
 # What a part may import of ours, itself aside: a name includes all that is below it.
 SCORING_RECORDS = (  # what is read and written, under everything else
     "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.files", "scoring.escaping",
-    "scoring.experiment", "scoring.integrity",
+    "scoring.experiment", "scoring.integrity", "scoring.names",
 )  # fmt: skip
 BASE = ("harness.system", "harness.environment", "harness.spec", *SCORING_RECORDS)
 TRIAL = ("harness.checkpoint", "harness.submission", *BASE)
@@ -40,7 +40,7 @@ ALLOWED = {  # by part; the longest that a file is in holds
     "harness.progress": ("harness.sweep", *SWEEP),
     "harness.commands": COMMANDS,
     "harness.cli": ("harness.commands", *COMMANDS),
-    "workloads": ("harness.spec", "scoring.files"),
+    "workloads": ("harness.spec", "scoring.files", "scoring.names"),
     "submissions": ("harness.spec",),
 }
 

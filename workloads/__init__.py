@@ -6,13 +6,14 @@ theirs through the entry-point group `chronograd.workloads` (name = "module:Clas
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import re
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+from scoring.names import known_names
 
 if TYPE_CHECKING:
     from harness.spec import Workload
@@ -40,15 +41,14 @@ def suite(name: str) -> list[str]:
     members = [workload for workload, belongs_to in suites.items() if name in belongs_to]
     if not members:
         known = sorted({suite for belongs_to in suites.values() for suite in belongs_to})
-        raise WorkloadNotFoundError(f"no suite {name!r}. There are: {', '.join(known)}")
+        raise WorkloadNotFoundError(f"no suite {name!r}. {known_names(name, known)}")
     return members
 
 
 def _find(name: str) -> type[Workload]:
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise WorkloadNotFoundError(f"no workload {name!r}.{hint} There are: {', '.join(names())}")
+        known = known_names(name, names(), "`chronograd workloads`")
+        raise WorkloadNotFoundError(f"no workload {name!r}. {known}")
     for entry in entry_points(group="chronograd.workloads", name=name):
         return cast("type[Workload]", entry.load())
     from harness.spec import Workload

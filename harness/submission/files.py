@@ -63,6 +63,13 @@ def library() -> Path:
     return Path(next(iter(found.submodule_search_locations)))
 
 
+def available() -> list[str]:
+    """The submissions that come with chronograd, as "external_tuning/NAME"."""
+    root = library()
+    files = root.glob("*_tuning/*/submission.py")
+    return sorted(str(file.parent.relative_to(root)) for file in files)
+
+
 def files_of(folder: Path) -> list[Path]:
     """A submission's files, in a fixed order: none that is hidden or compiled, no results tree.
 

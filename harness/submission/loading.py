@@ -18,7 +18,6 @@ and, for external tuning, `tuning_search_space.json`.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from harness.submission.files import FRAMEWORK
 from harness.submission.files import MOST_BYTES as MOST_BYTES
 from harness.submission.files import SEARCH_SPACE_FILE as SEARCH_SPACE_FILE
 from harness.submission.files import SubmissionError as SubmissionError
+from harness.submission.files import available as available
 from harness.submission.files import content_hash as content_hash
 from harness.submission.files import digests as digests
 from harness.submission.files import file_of as file_of
@@ -47,6 +47,7 @@ from harness.submission.imports import forget_submission, import_submission
 from harness.system import timers
 from harness.system.exits import recorded
 from harness.system.signals import interrupted
+from scoring.names import known_names
 from scoring.records import TrialSpec, error_message
 
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
@@ -99,12 +100,10 @@ def find(name: str, tuning: str | None = None) -> Path:
             f"no submission at {name}: give the path of a folder that holds {FILE}, or of a Python "
             "file; `chronograd submissions` lists those of the library"
         )
-    known = available()
-    near = difflib.get_close_matches(name, [*known, *(n.split("/")[1] for n in known)], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     where = f" for {tuning} tuning" if tuning else ""
+    known = [found.removeprefix("external_tuning/") for found in available()]
     raise SubmissionError(
-        f"no submission {name!r}{where}.{hint} There are: {', '.join(known)}; "
+        f"no submission {name!r}{where}. {known_names(name, known, '`chronograd submissions`')}; "
         f"or give the path of a folder that holds {FILE}"
     )
 
@@ -137,13 +136,6 @@ def _is_path(name: str) -> bool:
 def _resolved(place: Path) -> Path:
     """The absolute path; a file keeps its name and its neighbours where it is a symbolic link."""
     return place.parent.resolve() / place.name if place.suffix == ".py" else place.resolve()
-
-
-def available() -> list[str]:
-    """The submissions that come with chronograd, as "external_tuning/NAME"."""
-    root = library()
-    files = root.glob("*_tuning/*/submission.py")
-    return sorted(str(file.parent.relative_to(root)) for file in files)
 
 
 def load(place: Path) -> Submission:

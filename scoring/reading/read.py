@@ -15,6 +15,7 @@ from scoring.reading.official import read_logs, tuning_of
 from scoring.reading.own import read_own
 from scoring.reading.results import Results, Scope, Submission, Trial
 from scoring.reading.verification import remark
+from scoring.names import known_names
 from scoring.records import RecordError
 from scoring.rulesets import Ruleset
 from scoring.tree import EXPERIMENT_FILE
@@ -173,8 +174,8 @@ def _workloads(
     """
     if suite is not None:
         if suite not in rules.suites:
-            known = ", ".join(rules.suites) or "none"
-            raise RecordError(f"{rules.name}: has no suite {suite!r}; there are: {known}")
+            known = known_names(suite, rules.suites)
+            raise RecordError(f"{rules.name}: has no suite {suite!r}. {known}")
         return list(rules.suites[suite]), {}
     if whole and rules.scored:
         return list(rules.scored), dict(rules.held_out)

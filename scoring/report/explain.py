@@ -11,6 +11,7 @@ import numpy as np
 from scoring.escaping import one_line
 from scoring.files import load_json
 from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.names import known_names
 from scoring.profiles import credit
 from scoring.reading.results import Trial
 from scoring.records import Goal, RecordError, Status, to_plain
@@ -44,12 +45,12 @@ def explain(board: Leaderboard, submission: str, workload: str | None = None) ->
     """
     standings = {standing.name: standing for standing in board.standings}
     if submission not in standings:
-        raise RecordError(f"no submission {submission!r}; there are: {', '.join(standings)}")
+        raise RecordError(f"no submission {submission!r}. {known_names(submission, standings)}")
     scope, standing = board.results.scope, standings[submission]
     if workload is not None:
         if workload not in scope.workloads:
-            known = ", ".join(scope.workloads)
-            raise RecordError(f"no workload {workload!r} on this leaderboard; there are: {known}")
+            known = known_names(workload, scope.workloads)
+            raise RecordError(f"no workload {workload!r} on this leaderboard. {known}")
         return _workload(board, standing, workload)
     count = len(scope.scored)
     credits = {name: _credit(board, standing.cells[name]) for name in scope.scored}

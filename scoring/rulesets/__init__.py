@@ -7,7 +7,6 @@ those needs a ruleset that says all.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +14,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scoring.files import MOST_DEPTH, check_depth, read_text
+from scoring.names import known_names
 from scoring.records import Goal, UserError
 
 MOST_REPEATS = 1000  # studies, or trials of one: a larger number is a slip, and fills the memory
@@ -130,10 +130,8 @@ def load(name: str) -> Ruleset:
     """
     path = Path(name) if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
     if not path.is_file():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
         raise RulesetError(
-            f"no ruleset {name!r}.{hint} There are: {', '.join(names())}; or give a .toml file"
+            f"no ruleset {name!r}. {known_names(name, names())}; or give a .toml file"
         )
     try:
         text = read_text(path)

@@ -185,7 +185,7 @@ def test_a_seed_fixes_the_comparison():
 
 
 @pytest.mark.parametrize(
-    ("pair", "told"), [("ac", "no submission 'c'; there are: a, b"), ("aa", "with itself")]
+    ("pair", "told"), [("ac", "no submission 'c'. There are: a, b"), ("aa", "with itself")]
 )
 def test_what_cannot_be_compared_is_refused(pair, told):
     results = make_results(single("w"), one_trial({("a", "w"): 1.0, ("b", "w"): 1.0}))

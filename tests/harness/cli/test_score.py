@@ -277,7 +277,7 @@ def test_two_submissions_are_compared(chronograd, logs):
         ),
         (
             ["score", "logs", *JUDGED, "--suite", "whole"],
-            "toy: has no suite 'whole'; there are: half",
+            "toy: has no suite 'whole'. There are: half",
         ),
         (["score", "logs", *JUDGED, "--speedup", "nadam"], "no submission 'nadam'"),
         (["score", "logs", *JUDGED, "--reference", "none.json"], "none.json: no such file"),
@@ -293,7 +293,7 @@ def test_two_submissions_are_compared(chronograd, logs):
             "toy.toml/s.csv: cannot be written",
         ),
         (["score", "logs", *JUDGED, "--parquet", "toy.toml"], "toy.toml: cannot be written"),
-        (["explain", "logs", "medium", *JUDGED], "no submission 'medium'; there are: fast, slow"),
+        (["explain", "logs", "medium", *JUDGED], "no submission 'medium'. There are: fast, slow"),
         (["explain", "logs", "fast", "x", *JUDGED], "no workload 'x'"),
         (["compare", "logs", "fast", "medium", *JUDGED], "no submission 'medium'"),
         (["compare", "logs", "fast", "fast", *JUDGED], "fast: is compared with itself"),

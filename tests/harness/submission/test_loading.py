@@ -77,11 +77,12 @@ def test_a_linked_file_keeps_its_name_and_its_neighbours(tmp_path):
     assert loading.find(str(link)) == link
 
 
-def test_an_unknown_name_lists_what_there_is():
+def test_an_unknown_name_is_answered_with_those_near_it():
     with pytest.raises(SubmissionError) as caught:
         loading.find("nadam")
     assert "Did you mean 'nadamw'?" in str(caught.value)
-    assert "external_tuning/heavy_ball" in str(caught.value)
+    assert "`chronograd submissions` lists all" in str(caught.value)
+    assert "heavy_ball" not in str(caught.value)
     with pytest.raises(SubmissionError, match="for self tuning"):
         loading.find("nesterov", "self")
 

@@ -223,7 +223,7 @@ def test_one_workload_alone_is_what_stands_in_the_whole(tmp_path):
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (("c", None), "no submission 'c'; there are: a"),
+        (("c", None), "no submission 'c'. There are: a"),
         (("a", "x"), "no workload 'x' .*: v, w"),
     ],
 )
