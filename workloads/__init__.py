@@ -18,6 +18,7 @@ from scoring.names import known_names
 if TYPE_CHECKING:
     from harness.spec import Workload
 
+_SUITES = re.compile(r"^    suites(?:: .*)? = \((.*)\)$", re.MULTILINE)
 _NAME = re.compile(r'^    name = "(\w+)"$', re.MULTILINE)
 
 
@@ -33,6 +34,15 @@ def names() -> list[str]:
 def get(name: str, data_dir: str | Path | None = None, device: str = "cpu") -> Workload:
     """A workload by its name; `data_dir` and `device` as in `harness.spec.Workload`."""
     return _find(name)(data_dir=data_dir, device=device)
+
+
+def suites() -> list[str]:
+    """The suites that workloads here belong to, found in the source, in alphabetical order."""
+    found: set[str] = set()
+    for file in sorted(Path(__file__).parent.glob("*/*.py")):
+        for listed in _SUITES.findall(file.read_text(encoding="utf-8")):
+            found.update(re.findall(r'"(\w+)"', listed))
+    return sorted(found)
 
 
 def suite(name: str) -> list[str]:

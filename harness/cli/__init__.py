@@ -22,6 +22,7 @@ from harness.cli import (
     trials,
     verify,
 )
+from harness.cli.completion import completed
 from harness.cli.options import INTERRUPTED, console
 from harness.cli.output import unfailing
 from harness.executors.head import leave
@@ -51,7 +52,7 @@ for command in (
     listings.workloads,
     listings.submissions,
 ):
-    app.command()(command)
+    app.command()(completed(command))
 app.add_typer(data.app, name="data")
 
 
@@ -78,7 +79,7 @@ def _run() -> None:
     debug = "--debug" in sys.argv
     with unfailing(console), stoppable():
         try:
-            app()
+            app(prog_name="chronograd")
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
         except HeadLostError as error:

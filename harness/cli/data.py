@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.completion import completed
 from harness.cli.options import DataDirOption, preparing, say
 
 app = typer.Typer(help="Datasets: what is there, and making it ready.", no_args_is_help=True)
@@ -13,6 +14,7 @@ WorkloadArgument = Annotated[str, typer.Argument(help="see `chronograd workloads
 
 
 @app.command()
+@completed
 def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
     """Reads a workload's data and says what is missing, damaged or of the wrong size.
 
@@ -33,6 +35,7 @@ def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
 
 
 @app.command()
+@completed
 def prepare(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
     """Makes of a workload's files what training reads; goes on where it was stopped.
 

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from scoring.experiment import MOST_PLANNED, Criteria, Experiment
 from scoring.files import without_links
+from scoring.names import known_names
 from scoring.reading.official import read_logs, tuning_of
 from scoring.reading.own import read_own
 from scoring.reading.results import Results, Scope, Submission, Trial
 from scoring.reading.verification import remark
-from scoring.names import known_names
 from scoring.records import RecordError
 from scoring.rulesets import Ruleset
 from scoring.tree import EXPERIMENT_FILE

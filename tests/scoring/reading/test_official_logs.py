@@ -318,7 +318,7 @@ def test_a_workload_that_the_ruleset_knows_and_does_not_score_is_named(logs):
 
 
 def test_a_suite_that_the_ruleset_has_not_is_refused_with_what_there_is(logs):
-    with pytest.raises(RecordError, match="toy: has no suite 'big'. There are: half"):
+    with pytest.raises(RecordError, match=r"toy: has no suite 'big'\. There are: half"):
         read_logs(logs, suite="big")
 
 
