@@ -106,6 +106,21 @@ def test_a_workload_or_submission_imports_no_other():
                 assert shared or own, f"{file}: {name}"
 
 
+def test_a_workload_file_holds_named_workloads_alone():
+    """What the workloads of a family share is in their task.py."""
+    for file in (ROOT / "workloads").glob("*/workload.py"):
+        classes = [n for n in ast.parse(file.read_text()).body if isinstance(n, ast.ClassDef)]
+        for node in classes:
+            named = [
+                target.id
+                for line in node.body
+                if isinstance(line, ast.Assign | ast.AnnAssign)
+                for target in (line.targets if isinstance(line, ast.Assign) else [line.target])
+                if isinstance(target, ast.Name)
+            ]
+            assert "name" in named, f"{file}: {node.name} has no name; put it into task.py"
+
+
 def test_three_files_import_ray():
     for file in FILES:
         tree = ast.parse(file.read_text())

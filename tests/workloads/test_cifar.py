@@ -12,7 +12,7 @@ from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.cifar import write_cifar
 from workloads.cifar.data import FOLDER, TRAIN_FILES, read
 from workloads.cifar.shapes import SHAPES, shapes
-from workloads.cifar.workload import DEVIATION, MEAN, shifted
+from workloads.cifar.task import DEVIATION, MEAN, shifted
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import workloads
 from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.criteo1tb import write_files
 from tests.workloads.official import two_steps
-from workloads.criteo1tb import click_through, data, synthetic
+from workloads.criteo1tb import data, synthetic, task
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.farmhash import fingerprint64
 from workloads.criteo1tb.model import DLRM, ResidualDLRM, look_up
@@ -476,8 +476,8 @@ def numbers_of(workload, seed, size, batches):
 
 
 def as_process(monkeypatch, rank, processes):
-    monkeypatch.setattr(click_through, "world", lambda: (rank, processes))
-    monkeypatch.setattr(click_through, "local_batch_size", lambda size: size // processes)
+    monkeypatch.setattr(task, "world", lambda: (rank, processes))
+    monkeypatch.setattr(task, "local_batch_size", lambda size: size // processes)
 
 
 def test_an_epoch_shuffles_files_and_keeps_lines_in_order(numbered):

@@ -19,7 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 import workloads
 from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.imagenet import V2, WNIDS, picture, write_files
-from workloads.imagenet import classification, loading, transforms
+from workloads.imagenet import loading, task, transforms
 from workloads.imagenet.digits import distorted_digits
 from workloads.imagenet.vit import Config, ViT, positions
 from workloads.resnet import ResNet
@@ -352,7 +352,7 @@ def test_evaluated_training_images_are_a_random_sample(files, monkeypatch):
         seen.extend(np.concatenate([numbers for _, numbers in keys]))
         return loading.batches(chunks, keys, *rest)
 
-    monkeypatch.setattr(classification, "batches", spy)
+    monkeypatch.setattr(task, "batches", spy)
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
     workload.eval_model(model, None, "train")
     assert len(set(seen)) == 9

@@ -10,8 +10,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from tests.fixtures.imagenet import picture
 from workloads.imagenet import randaugment, transforms
-from workloads.imagenet.classification import mixed
 from workloads.imagenet.randaugment import OPERATIONS, rand_augment
+from workloads.imagenet.task import mixed
 
 
 class Fixed:

@@ -14,8 +14,8 @@ from tests.fixtures.nanogpt import write_files
 from tests.workloads.official import two_steps
 from workloads.nanogpt import language
 from workloads.nanogpt.language import Language
-from workloads.nanogpt.language_modelling import deciles
 from workloads.nanogpt.model import GPT, Config
+from workloads.nanogpt.task import deciles
 
 TINY = Config(vocab_size=50, context=12, layers=2, heads=2, width=16)
 

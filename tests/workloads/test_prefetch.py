@@ -18,7 +18,7 @@ from scoring.records import Failure, Status
 from tests.fixtures import criteo1tb, fastmri
 from tests.harness.checkpoint.test_resume import assert_same_rows, run_in_pieces, spec_of
 from workloads.criteo1tb.click_log import ClickLog
-from workloads.criteo1tb.click_through import ClickThroughRates
+from workloads.criteo1tb.task import ClickThroughRates
 from workloads.prefetch import on_device, read_ahead
 from workloads.prepared import Rows
 

@@ -15,7 +15,7 @@ import workloads
 from harness.spec import ForwardPassMode
 from tests.fixtures.wmt import USED, write_files
 from workloads import distributed
-from workloads.wmt import evaluation, translation
+from workloads.wmt import evaluation, task
 from workloads.wmt.layers import Config
 from workloads.wmt.model import Transformer
 
@@ -353,11 +353,11 @@ def test_every_pair_is_evaluated_once(files, monkeypatch, batch_size, processes)
 
     monkeypatch.setattr(evaluation, "sums", sums)
     monkeypatch.setattr(evaluation, "metrics", dict)
-    monkeypatch.setattr(translation, "summed", lambda values, device: values)
+    monkeypatch.setattr(task, "summed", lambda values, device: values)
     for split, count in (("validation", 4), ("test", 3), ("train", USED)):
         seen.clear()
         for rank in range(processes):
-            monkeypatch.setattr(translation, "world", lambda rank=rank: (rank, processes))
+            monkeypatch.setattr(task, "world", lambda rank=rank: (rank, processes))
             workload.eval_model(model_of(), None, split)
         pairs = workload.split(split)
         expected = [pairs.padded(np.array([i]))["targets"][0] for i in range(count)]

@@ -24,7 +24,7 @@ from tests.fixtures.wmt import (
 )
 from workloads import distributed, prepared
 from workloads.vocabulary import EOS, Vocabulary, train
-from workloads.wmt import corpora, data, translation
+from workloads.wmt import corpora, data, task
 from workloads.wmt.data import Pairs, fill_rows, row_batches
 from workloads.wmt.synthetic import LONGEST, SHORTEST, Language
 
@@ -366,7 +366,7 @@ def test_processes_share_the_rows_of_a_batch(original, monkeypatch, processes):
     whole = list(itertools.islice(workload.build_input_queue(7, "train", 6), 3))
     shares = []
     for rank in range(processes):
-        for module in (distributed, translation):
+        for module in (distributed, task):
             monkeypatch.setattr(module, "world", lambda rank=rank: (rank, processes))
         shares.append(list(itertools.islice(workload.build_input_queue(7, "train", 6), 3)))
     for batch, *parts in zip(whole, *shares, strict=True):

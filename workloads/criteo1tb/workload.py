@@ -11,8 +11,8 @@ from workloads import prepared
 from workloads.base import read_targets
 from workloads.criteo1tb import data, synthetic
 from workloads.criteo1tb.click_log import ClickLog
-from workloads.criteo1tb.click_through import ClickThroughRates
 from workloads.criteo1tb.model import ResidualDLRM
+from workloads.criteo1tb.task import ClickThroughRates
 from workloads.prepared import Part
 
 

@@ -2,53 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import nn
 
-from harness.spec import Batch, LossType, ParameterType, Progress, Tensor
+from harness.spec import ParameterType, Progress
 from workloads import prepared
-from workloads.arrays import ArrayWorkload, Splits
+from workloads.arrays import Splits
 from workloads.base import read_targets
 from workloads.fastmri import data, phantoms
-from workloads.fastmri.model import UNet
-from workloads.fastmri.ssim import ssim
+from workloads.fastmri.task import UndersampledImages
 from workloads.prepared import Part, Rows
 
 _SPLITS = ("train", "validation", "test")
-
-
-class UndersampledImages(ArrayWorkload):
-    """What fastmri and fastmri_mini share: model, loss and metric.
-
-    The loss is the absolute error, a mean over the pixels of a slice. The metric is the structural
-    similarity of the images, their mean and deviation put back.
-    """
-
-    loss_type = LossType.MEAN_ABSOLUTE_ERROR
-    target_metric_name = "ssim"
-    target_direction = "max"
-    dropout_rate = 0.0
-    model_options: ClassVar[dict[str, Any]] = {}
-
-    def build_model(self) -> nn.Module:
-        """The U-Net, initialised from torch's default generator."""
-        return UNet(**self.model_options)
-
-    def is_output_params(self, param_key: str) -> bool:
-        """Whether it is of the 1x1 convolution at the end."""
-        return re.fullmatch(r"up_conv\.\d+\.1\.(weight|bias)", param_key) is not None
-
-    def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
-        """Structural similarity and absolute error, [B] each."""
-        mean, std = batch["mean"][:, None, None], batch["std"][:, None, None]
-        similarity = ssim(logits * std + mean, batch["targets"] * std + mean, batch["volume_max"])
-        _, losses = self.losses(batch["targets"], logits)
-        return {"ssim": similarity, "loss": losses}
 
 
 class Fastmri(UndersampledImages):

@@ -12,9 +12,9 @@ from PIL import Image
 from harness.spec import Progress
 from workloads import prepared
 from workloads.imagenet import transforms
-from workloads.imagenet.classification import ImageClassification
 from workloads.imagenet.digits import RECIPE, distorted_digits
 from workloads.imagenet.loading import DecodedImages, Images
+from workloads.imagenet.task import ImageClassification
 from workloads.imagenet.transforms import Transform
 from workloads.prepared import Part
 

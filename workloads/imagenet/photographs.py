@@ -9,9 +9,9 @@ from pathlib import Path
 from harness.spec import DataError, Progress
 from workloads import prepared
 from workloads.imagenet import files, loading, transforms
-from workloads.imagenet.classification import ImageClassification
 from workloads.imagenet.files import ImageFiles
 from workloads.imagenet.loading import Images
+from workloads.imagenet.task import ImageClassification
 from workloads.imagenet.transforms import Transform
 
 INPUT = 224  # pixels of the side that models see

@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from harness.spec import ParameterType
 from workloads.base import read_targets
 from workloads.imagenet import transforms
-from workloads.imagenet.classification import ImageClassification
 from workloads.imagenet.digits import SIZE
 from workloads.imagenet.minis import DistortedDigits
 from workloads.imagenet.photographs import INPUT, Imagenet
+from workloads.imagenet.task import VisionTransformer
 from workloads.imagenet.transforms import Transform
-from workloads.imagenet.vit import Config, ViT
+from workloads.imagenet.vit import Config
 from workloads.resnet import ResNet, gelu_tanh
 
 
@@ -77,40 +76,6 @@ class ImagenetResnetLargeBnInit(ImagenetResnet):
     validation_target_value = 0.76526
     test_target_value = 0.6423
     model_options: ClassVar[dict[str, Any]] = {"last_scale": 8.0}
-
-
-class VisionTransformer(ImageClassification):
-    """What imagenet_vit and imagenet_vit_mini share: the model, and mixup.
-
-    Attributes:
-        config: The model's.
-    """
-
-    config: Config
-    mixup_alpha = 0.2
-    dropout_rate = 0.0
-
-    def build_model(self) -> nn.Module:
-        """The ViT, initialised from torch's default generator."""
-        return ViT(self.config)
-
-    @property
-    def model_params_types(self) -> dict[str, ParameterType]:
-        """Parameter name to type; those of self-attention have types of their own."""
-        types = super().model_params_types
-        for name in types:
-            *_, layer, kind = name.split(".")
-            if ".self_attention1." in name:
-                weight = ParameterType[f"ATTENTION_{_ATTENTION[layer]}"]
-                types[name] = weight if kind == "weight" else ParameterType.ATTENTION_BIAS
-        return types
-
-    def is_output_params(self, param_key: str) -> bool:
-        """Whether it is of the last linear layer."""
-        return param_key.startswith("head.")
-
-
-_ATTENTION = {"query": "Q", "key": "K", "value": "V", "out": "OUT"}
 
 
 class ImagenetVit(VisionTransformer, Imagenet):

@@ -9,7 +9,7 @@ from harness.spec import DataError, Progress
 from workloads import prepared
 from workloads.librispeech import corpus, synthetic
 from workloads.librispeech.data import Preparation, Recording, Utterances
-from workloads.librispeech.speech import SpeechWorkload
+from workloads.librispeech.task import SpeechWorkload
 
 
 class LibriSpeech(SpeechWorkload):

@@ -13,9 +13,9 @@ from workloads import prepared
 from workloads.arrays import Columns, Splits
 from workloads.base import read_targets
 from workloads.nanogpt import language, text
-from workloads.nanogpt.language_modelling import LanguageModelling
 from workloads.nanogpt.model import Config
 from workloads.nanogpt.shards import read_shard, windows
+from workloads.nanogpt.task import LanguageModelling
 from workloads.prepared import Part
 
 _SPLITS = ("train", "validation", "test")

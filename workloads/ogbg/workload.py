@@ -14,7 +14,7 @@ from workloads import prepared
 from workloads.base import read_targets
 from workloads.ogbg import data, molecules
 from workloads.ogbg.data import SPLITS
-from workloads.ogbg.graph_workload import GraphWorkload
+from workloads.ogbg.task import GraphWorkload
 from workloads.prepared import Part
 
 

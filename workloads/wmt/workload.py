@@ -15,7 +15,7 @@ from workloads.wmt import corpora
 from workloads.wmt.data import Pairs, Preparation, Text
 from workloads.wmt.layers import Config
 from workloads.wmt.synthetic import Language
-from workloads.wmt.translation import TranslationWorkload
+from workloads.wmt.task import TranslationWorkload
 
 
 class Wmt(TranslationWorkload):

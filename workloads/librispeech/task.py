@@ -1,4 +1,4 @@
-"""Speech recognition with CTC: loss, batches and evaluation of librispeech and of its minis."""
+"""Recognising speech: the loss, batches and evaluation of librispeech and of its minis."""
 
 from __future__ import annotations
 

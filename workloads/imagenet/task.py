@@ -1,4 +1,4 @@
-"""Image classification as a task: batches, mixup, loss and metric, whatever images and model."""
+"""Classifying images: the batches, mixup, loss and metric of imagenet's workloads and minis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import (
@@ -17,12 +17,14 @@ from harness.spec import (
     LossType,
     ModelAuxiliaryState,
     ParameterContainer,
+    ParameterType,
     RandomState,
 )
 from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
 from workloads.distributed import local_batch_size, summed, world
 from workloads.imagenet.loading import Chunks, Images, Keys, batches
 from workloads.imagenet.transforms import Transform
+from workloads.imagenet.vit import Config, ViT
 
 MEAN = (0.485, 0.456, 0.406)  # of red, green and blue from 0 to 1
 DEVIATION = (0.229, 0.224, 0.225)
@@ -145,6 +147,40 @@ class ImageClassification(ModelWorkload):
         """Mean and deviation [3] of pixels, copied to the device once: a copy waits for it."""
         mean, deviation = (torch.tensor(x, device=self.device) for x in (MEAN, DEVIATION))
         return mean * 255, deviation * 255
+
+
+class VisionTransformer(ImageClassification):
+    """What imagenet_vit and imagenet_vit_mini share: the model, and mixup.
+
+    Attributes:
+        config: The model's.
+    """
+
+    config: Config
+    mixup_alpha = 0.2
+    dropout_rate = 0.0
+
+    def build_model(self) -> nn.Module:
+        """The ViT, initialised from torch's default generator."""
+        return ViT(self.config)
+
+    @property
+    def model_params_types(self) -> dict[str, ParameterType]:
+        """Parameter name to type; those of self-attention have types of their own."""
+        types = super().model_params_types
+        for name in types:
+            *_, layer, kind = name.split(".")
+            if ".self_attention1." in name:
+                weight = ParameterType[f"ATTENTION_{_ATTENTION[layer]}"]
+                types[name] = weight if kind == "weight" else ParameterType.ATTENTION_BIAS
+        return types
+
+    def is_output_params(self, param_key: str) -> bool:
+        """Whether it is of the last linear layer."""
+        return param_key.startswith("head.")
+
+
+_ATTENTION = {"query": "Q", "key": "K", "value": "V", "out": "OUT"}
 
 
 def _training_keys(

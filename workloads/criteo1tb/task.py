@@ -1,4 +1,4 @@
-"""Click-through rates as a task: batches, loss and metric, whatever log and model."""
+"""Predicting clicks: the model, batches, loss and metric of criteo1tb and of its mini."""
 
 from __future__ import annotations
 

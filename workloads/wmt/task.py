@@ -1,4 +1,4 @@
-"""Translation by a Transformer: the model, loss, batches and evaluation of wmt and of its mini."""
+"""Translating: the model, loss, batches and evaluation of wmt and of its mini."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ogbg and ogbg_mini share: batches of graphs, model, loss and metric."""
+"""Predicting properties of graphs: the batches, model, loss and metric of ogbg and of its mini."""
 
 from __future__ import annotations
 

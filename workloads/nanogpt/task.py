@@ -1,4 +1,4 @@
-"""Predicting every next token: the loss, metrics and parameter types of nanogpt and its mini."""
+"""Predicting every next token: the loss and metrics of nanogpt and of its mini."""
 
 from __future__ import annotations
 
