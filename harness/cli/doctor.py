@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli.options import (
@@ -180,12 +179,20 @@ def _step_time() -> Check:
 
 def _show(checks: list[Check], as_json: bool) -> None:
     from scoring.records import to_plain
+    from scoring.report.fitted import Column, FittedTable
 
     if as_json:
         print_json({"checks": to_plain(checks)})
         return
-    table = Table("check", "state", "found", "what to do")
+    table = FittedTable(
+        [
+            Column("check"),
+            Column("state"),
+            Column("found", prose=True),
+            Column("what to do", prose=True),
+        ]
+    )
     for check in checks:
         state = Text(check.state, style=_STYLES[check.state])
-        table.add_row(Text(check.name), state, Text(check.found), Text(check.advice))
+        table.add_row(check.name, state, check.found, check.advice)
     console.print(table)

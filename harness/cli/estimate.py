@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
 from harness.cli.options import console, preparing, print_json, say
 
 if TYPE_CHECKING:
@@ -89,11 +87,21 @@ def estimate_left(
 def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
     """Prints an estimate."""
     from scoring.records import to_plain
+    from scoring.report.fitted import Column, FittedTable
 
     if as_json:
         print_json({**to_plain(found), "notes": list(notes)})
         return
-    table = Table("workload", "submission", "trials", "hours", "with pruning", "from")
+    table = FittedTable(
+        [
+            Column("workload"),
+            Column("submission"),
+            Column("trials", right=True, spare=2),
+            Column("hours", right=True),
+            Column("with pruning", right=True),
+            Column("from", spare=1, prose=True),
+        ]
+    )
     for cell in found.cells:
         cut = _shown(cell.pruned_hours)
         table.add_row(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-from rich.table import Table
-
 from harness.cli.options import JsonOption, console, print_json
 
 
@@ -13,6 +11,7 @@ def workloads(as_json: JsonOption = False) -> None:
     """Lists the workloads."""
     import workloads as library
     from scoring.records import to_plain
+    from scoring.report.fitted import Column, FittedTable
 
     found = {name: library.get(name) for name in library.names()}
     if as_json:
@@ -26,7 +25,15 @@ def workloads(as_json: JsonOption = False) -> None:
             }
         )
         return
-    table = Table("workload", "task", "target", "budget", "suites")
+    table = FittedTable(
+        [
+            Column("workload"),
+            Column("task", spare=3, prose=True),
+            Column("target", spare=1, prose=True),
+            Column("budget", spare=2),
+            Column("suites", spare=4),
+        ]
+    )
     for name, w in found.items():
         sign = "<=" if w.target_direction == "min" else ">="
         budget = (
@@ -42,7 +49,8 @@ def workloads(as_json: JsonOption = False) -> None:
 
 def submissions(as_json: JsonOption = False) -> None:
     """Lists the submissions, with the bytes of state that each keeps per parameter."""
-    from harness.submission.loading import available, library
+    from harness.submission.files import available, library
+    from scoring.report.fitted import Column, FittedTable
 
     found = {
         name: json.loads((library() / name / "submission_info.json").read_text(encoding="utf-8"))
@@ -51,7 +59,15 @@ def submissions(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
         return
-    table = Table("submission", "title", "state, bytes a parameter", "paper")
+    table = FittedTable(
+        [
+            Column("submission"),
+            Column("title", spare=1, prose=True),
+            Column("bytes/parameter", right=True, spare=2),
+            Column("paper", spare=3, prose=True),
+        ],
+        caption="bytes/parameter: the state that it keeps; --json has all",
+    )
     for name, info in found.items():
         state = f"{info['state_bytes_per_parameter']:.2f}"
         table.add_row(name, info["title"], state, info["paper"])

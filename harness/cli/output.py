@@ -21,10 +21,15 @@ _SPELLINGS = str.maketrans(
 
 
 def make_console() -> Console:
-    """The console of the commands: a log keeps its lines and tables complete, and uncoloured."""
+    """The console of the commands: a log keeps its lines complete, and uncoloured.
+
+    COLUMNS is the width of tables; without it a log is wide, and a terminal as wide as it is.
+    """
     if sys.stdout is not None and sys.stdout.isatty():
         return Console()
-    return Console(width=240, soft_wrap=True, force_terminal=False)  # whatever FORCE_COLOR says
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and int(columns) else 240
+    return Console(width=width, soft_wrap=True, force_terminal=False)  # whatever FORCE_COLOR says
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from harness.cli.options import console, say
 from harness.cli.results import (
     DirectoryArgument,
@@ -30,6 +28,7 @@ def replay(
     from scoring.records import write_json
     from scoring.replay import replay as replayed
     from scoring.replay import replay_predictions, to_plain
+    from scoring.report.fitted import Column, FittedTable
 
     results = read_results([directory], ruleset, tuning, None)
     logs, policies = replayed(results)
@@ -37,7 +36,16 @@ def replay(
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
     say(f"{logs.hours:,.1f} hours on the submission clock, {len(results.trials):,} trials")
-    table = Table("pruning", "order", "hours", "saved", "largest change", "moved by over 0.01")
+    table = FittedTable(
+        [
+            Column("pruning"),
+            Column("order"),
+            Column("hours", right=True),
+            Column("saved", right=True),
+            Column("largest change", right=True),
+            Column("moved by over 0.01", right=True, spare=1),
+        ]
+    )
     for policy in policies:
         change = "none" if policy.scores_unchanged else f"{policy.largest_change:.4f}"
         hours, saved = f"{policy.hours:,.1f}", f"{policy.saved_percent:.2f}%"

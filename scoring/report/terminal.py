@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -13,9 +11,8 @@ from scoring.compare import Comparison
 from scoring.escaping import one_line
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.report.explain import Reason
+from scoring.report.fitted import Column, FittedTable
 from scoring.speedup import Speedup
-
-NARROWEST = 8  # characters of a column of names: a narrow terminal breaks or cuts the others first
 
 
 def format_number(value: float) -> str:
@@ -30,26 +27,25 @@ def format_number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> Table:
+def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> FittedTable:
     """Ranks and scores, with intervals where studies were repeated, and the hours they took.
 
     P(rank) is the probability of the rank shown; the time ratios are those of `speedups`.
     """
-    scope = board.results.scope
-    title = f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}"
-    table = _table(title)
-    table.add_column("rank", justify="right", overflow="fold")
-    table.add_column("submission", overflow="fold", min_width=NARROWEST)
-    is_open = board.uncertainty.is_open
-    intervals = ["95% interval", *["sampling alone"] * is_open, "P(rank)"]
-    columns = ["score", *(intervals if board.repeated else [])]
-    columns += ["frozen"] * (board.reference is not None)
-    columns += ["time ratio", "official"] * (speedups is not None)
-    for name in (*columns, "hours"):  # folded where the terminal is narrow, so that names stay
-        table.add_column(name, justify="right", overflow="fold")
+    scope, is_open = board.results.scope, board.uncertainty.is_open
+    table = FittedTable(
+        [Column("rank", right=True, spare=1), Column("submission"), Column("score", right=True)],
+        title=f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}",
+    )
+    spare = {}
     if board.repeated:
+        spare = {"95% interval": 2, **({"sampling alone": 6} if is_open else {}), "P(rank)": 3}
         resampled = board.uncertainty.resampled
         table.caption = f"P(rank): the share of boards resampled from {resampled} with this rank"
+    spare |= {"frozen": 2} if board.reference is not None else {}
+    spare |= {"time ratio": 4, "official": 5} if speedups is not None else {}
+    table.columns += [Column(name, right=True, spare=n) for name, n in spare.items()]
+    table.columns.append(Column("hours", right=True, spare=4))
     for standing in board.standings:
         cells = [f"{standing.score:.4f}"]
         if board.repeated:
@@ -61,8 +57,7 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
         if speedups is not None:
             faster = speedups[standing.name]
             cells += [_ratio(faster.ratio), _ratio(faster.official)]
-        cells.append(format_number(standing.hours))
-        table.add_row(str(standing.rank), Text(one_line(standing.name)), *cells)
+        table.add_row(str(standing.rank), standing.name, *cells, format_number(standing.hours))
     return table
 
 
@@ -87,26 +82,25 @@ def _ratio(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}"
 
 
-def times_table(board: Leaderboard) -> Table:
+def times_table(board: Leaderboard) -> FittedTable:
     """The median seconds to target of each scored workload, the fastest in bold."""
     scope = board.results.scope
     unit = "seconds to target"
     if scope.clock == "steps":
         unit = f"seconds on the step clock, which charges {board.results.charged}"
-    table = _table(None)
     pruned = any(s.cells[w].pruned for s in board.standings for w in scope.scored)
     stopped = "> stopped early, since it could not count any more; " if pruned else ""
-    table.caption = (
-        f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; {stopped}† does not count "
-        f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies that "
-        "reached the target"
+    table = FittedTable(
+        [Column("submission"), *(Column(workload, right=True) for workload in scope.scored)],
+        turnable=True,
+        caption=(
+            f"{unit}, median over {scope.repeats}; * fastest; ∞ missed; {stopped}† does not count "
+            f"(over {scope.ruleset.r_max:g} times the fastest, or held-out variant); n/k studies "
+            "that reached the target"
+        ),
     )
-    table.add_column("submission", overflow="fold", min_width=NARROWEST)
-    for workload in scope.scored:
-        table.add_column(Text(one_line(workload)), justify="right", overflow="fold", min_width=5)
     for standing in board.standings:
-        cells = [_time(standing.cells[workload]) for workload in scope.scored]
-        table.add_row(Text(one_line(standing.name)), *cells)
+        table.add_row(standing.name, *(_time(standing.cells[name]) for name in scope.scored))
     return table
 
 
@@ -117,25 +111,26 @@ def _time(cell: Cell) -> Text:
     return Text(format_seconds(cell) + mark + reached, style="bold" if mark == "*" else "")
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: Comparison) -> FittedTable:
     """Two submissions, workload by workload."""
     first, second = comparison.names
-    table = _table(f"{first} against {second}, paired by study")
-    table.add_column("workload", overflow="fold", min_width=NARROWEST)
-    table.add_column(Text(one_line(first)), justify="right", overflow="fold")
-    table.add_column(Text(one_line(second)), justify="right", overflow="fold")
-    for name in ("difference", "95% interval", "P(faster)"):
-        table.add_column(name, justify="right")
+    columns = [Column("workload"), Column(first, right=True), Column(second, right=True)]
+    for name, spare in (("difference", 1), ("95% interval", 2), ("P(faster)", 1)):
+        columns.append(Column(name, right=True, spare=spare))
+    table = FittedTable(
+        columns,
+        title=f"{first} against {second}, paired by study",
+        caption=(
+            f"seconds to target; a negative difference: {first} is faster; P from resampled studies"
+        ),
+    )
     for row in comparison.workloads:
         interval = f"{format_number(row.low)} to {format_number(row.high)}"
         seconds = [format_number(value) for value in (*row.seconds, row.difference)]
-        table.add_row(Text(one_line(row.workload)), *seconds, interval, _percent(row.faster))
+        table.add_row(row.workload, *seconds, interval, _percent(row.faster))
     a, b = comparison.scores
     odds = _percent(comparison.above)
     table.add_row("score", f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", "", odds, style="bold")
-    table.caption = Text(
-        f"seconds to target; a negative difference: {first} is faster; P from resampled studies"
-    )
     return table
 
 
@@ -149,13 +144,3 @@ def reason_tree(reason: Reason) -> Tree:
     for child in reason.because:
         tree.add(reason_tree(child))
     return tree
-
-
-def _table(title: str | None) -> Table:
-    return Table(
-        title=None if title is None else Text(one_line(title), style="bold"),
-        caption_style="dim",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )

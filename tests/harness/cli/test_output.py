@@ -189,3 +189,16 @@ def test_colours_in_a_log_are_not_forced(monkeypatch):
     with console.capture() as captured:
         console.print("text", style="red")
     assert (console.is_terminal, captured.get()) == (False, "text\n")
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("", 240), ("no", 240), ("0", 240)])
+def test_a_log_is_as_wide_as_columns_says(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert make_console().width == width
+
+
+def test_a_piped_listing_keeps_to_columns(tmp_path):
+    done = chronograd(tmp_path, "submissions", COLUMNS="80")
+    lines = done.stdout.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "external_tuning/schedule_free_adamw" in done.stdout.decode()
