@@ -169,7 +169,7 @@ def _table(
     show: Callable[[_Cell], str],
 ) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    table.add_column("workload", overflow="fold", max_width=28)
+    table.add_column("workload", no_wrap=True)
     for head in heads:
         table.add_column(Text(printable(head)), justify="right", no_wrap=True)
     table.add_column("all", justify="right", no_wrap=True)

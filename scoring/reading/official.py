@@ -9,6 +9,7 @@ They carry neither goals nor a plan: both come from the ruleset. Their tuning is
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -17,8 +18,8 @@ from pathlib import Path
 
 from scoring.experiment import Criteria
 from scoring.files import is_hidden, without_links
-from scoring.reading.evaluations import Evaluations, read_evaluations
-from scoring.reading.results import Scope, Submission, Trial
+from scoring.reading.evaluations import STEP, Evaluations, read_evaluations
+from scoring.reading.results import Run, Scope, Submission, Trial
 from scoring.records import RecordError
 from scoring.tree import EVALUATIONS_FILE
 
@@ -239,7 +240,14 @@ def _trial(
         evaluations=len(read.lines),
         hit=hit,
         extra=extra,
+        run=Run(steps=_last(read, STEP), attempts=_last(read, "preemption_count", 1)),
     )
+
+
+def _last(read: Evaluations, column: str, more: int = 0) -> int | None:
+    """The whole number in the last row of a column, and `more`; None where there is none."""
+    number = max(read.column(column)[-1:], default=math.nan)
+    return int(number) + more if math.isfinite(number) else None
 
 
 def _from_zero(numbers: set[int], planned: int) -> dict[int, int]:

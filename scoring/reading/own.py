@@ -9,7 +9,7 @@ from pathlib import Path
 from scoring.experiment import Criteria, Experiment
 from scoring.integrity import findings, goal_words
 from scoring.reading.evaluations import MOST, read_evaluations
-from scoring.reading.results import Scope, Submission, Trial
+from scoring.reading.results import Run, Scope, Submission, Trial
 from scoring.reading.verification import read_verification
 from scoring.records import RecordError, TrialResult, TrialSpec
 from scoring.tree import EVALUATIONS_FILE, read_ending, trial_folders
@@ -135,8 +135,29 @@ def _trial(
         findings=(*found, *contradictions),
         verified=(again and ("contradicted" if contradictions else "confirmed")) or "",
         work=ending.work,
+        run=_run(spec, ending),
     )
     return trial, faults
+
+
+def _run(spec: TrialSpec, ending: TrialResult) -> Run:
+    """How a trial ran; what a damaged record says in place of a number is left out."""
+    cpu_seconds = ending.cpu_seconds
+    host = ending.environment.get("host", "") if isinstance(ending.environment, dict) else ""
+    return Run(
+        seed=_count(spec.seed),
+        batch_size=_count(ending.batch_size),
+        steps=_count(ending.global_step),
+        attempts=_count(ending.attempts),
+        cpu_seconds=cpu_seconds if 0 <= cpu_seconds < MOST else None,
+        cpus=spec.threads * spec.processes if spec.device == "cpu" else None,
+        host=str(host),
+        proof=tuple(fact for fact in ending.proof if isinstance(fact, dict)),
+    )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and 0 <= value < MOST else None
 
 
 def _words(judged: Criteria) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scoring.experiment import Criteria
+from scoring.files import load_json
 from scoring.reading.evaluations import Evaluations, Hit, read_evaluations
 from scoring.rulesets import Ruleset
 from scoring.tree import EVALUATIONS_FILE
@@ -68,6 +69,33 @@ class Submission:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """How a trial ran, as far as its records say.
+
+    Attributes:
+        seed: The sweep's seed; None in logs of other harnesses, like all that follows but steps
+            and attempts.
+        batch_size: As used.
+        steps: Calls of `update_params`.
+        attempts: How many there were.
+        cpu_seconds: CPU time of its processes while the submission clock ran.
+        cpus: How many CPUs its processes were to have together; None for a trial on GPUs.
+        host: The machine of the last attempt.
+        proof: The facts that allowed to prune it: of each deciding trial when it met the target,
+            or until when it had not.
+    """
+
+    seed: int | None = None
+    batch_size: int | None = None
+    steps: int | None = None
+    attempts: int | None = None
+    cpu_seconds: float | None = None
+    cpus: int | None = None
+    host: str = ""
+    proof: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
     """What scoring keeps of a trial; its evaluations stay in their file.
 
@@ -88,6 +116,7 @@ class Trial:
         findings: What its integrity record and its numbers give a reviewer reason to look at.
         verified: "confirmed" or "contradicted" by a second evaluation of its weights, else "".
         work: Its training work; None in other logs and in trees from before it was counted.
+        run: How it ran.
     """
 
     submission: str
@@ -106,6 +135,24 @@ class Trial:
     findings: tuple[str, ...] = ()
     verified: str = ""
     work: float | None = None
+    run: Run = Run()
+
+    @property
+    def cpu_share(self) -> float | None:
+        """The part of its CPUs that it had while the submission clock ran; None if not known."""
+        seconds, cpus = self.run.cpu_seconds, self.run.cpus
+        if seconds is None or not cpus or not self.submission_seconds:
+            return None
+        return seconds / (cpus * self.submission_seconds)
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """What its hparams.json holds; {} where there is none that can be read."""
+        try:
+            point = load_json(self.folder / "hparams.json")
+        except (OSError, ValueError):
+            return {}
+        return point if isinstance(point, dict) else {}
 
     @property
     def within_budget(self) -> bool:

@@ -1,43 +1,88 @@
-"""The results as tidy Parquet tables: one row a trial, one row an evaluation."""
+"""The results as tidy Arrow tables, a row per trial and a row per evaluation; Parquet and CSV."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 
+from scoring.escaping import spreadsheet_cell
 from scoring.reading.evaluations import STEP
 from scoring.reading.results import Results, Trial
 from scoring.records import printable
 from scoring.tree import EVALUATIONS_FILE, WORK
 
+HYPERPARAMETER = "hparams."  # what the column of a hyperparameter begins with
+
 
 def write_parquet(results: Results, folder: Path) -> list[Path]:
-    """Writes trials.parquet (a row a trial) and evaluations.parquet (a row an evaluation).
+    """Writes trials.parquet (a row per trial) and evaluations.parquet (a row per evaluation).
 
     Evaluations are read again, and written a submission and workload at a time, so that memory
     stays bounded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "trials.parquet", folder / "evaluations.parquet"]
-    trials = pyarrow.Table.from_pylist([_trial(t) for t in results.trials], _schema(_TRIAL))
-    pyarrow.parquet.write_table(trials, paths[0])
-    schema = _schema(_EVALUATION)
-    with pyarrow.parquet.ParquetWriter(paths[1], schema) as writer:
-        for _, mine in groupby(results.trials, lambda trial: (trial.submission, trial.workload)):
-            rows = [row for trial in mine for row in _evaluations(trial)]
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+    pyarrow.parquet.write_table(trials_table(results), paths[0])
+    with pyarrow.parquet.ParquetWriter(paths[1], _schema(_EVALUATION)) as writer:
+        for part in _evaluation_tables(results):
+            writer.write_table(part)
     return paths
 
 
+def trials_table(results: Results) -> pyarrow.Table:
+    """A row per trial: how it ended and ran, what it is judged by, and its hyperparameters.
+
+    Hyperparameters are columns `hparams.NAME`: numbers where all trials have numbers, else JSON;
+    null where a trial has none of that name.
+    """
+    points = [trial.hyperparameters for trial in results.trials]
+    names = sorted({name for point in points for name in point})
+    columns = {
+        f"{HYPERPARAMETER}{printable(name)}": _column([point.get(name) for point in points])
+        for name in names
+    }
+    table = pyarrow.Table.from_pylist([_trial(t) for t in results.trials], _schema(_TRIAL))
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return table
+
+
+def evaluations_table(results: Results) -> pyarrow.Table:
+    """A row per evaluation: clocks, steps, and the goal's metric on every split."""
+    empty = _schema(_EVALUATION).empty_table()
+    return pyarrow.concat_tables([empty, *_evaluation_tables(results)])
+
+
+def as_csv(table: pyarrow.Table) -> bytes:
+    """A table as CSV; a text that a spreadsheet would compute begins with an apostrophe."""
+    for place, column in enumerate(table.schema):
+        if column.type == pyarrow.string():
+            texts = [t and spreadsheet_cell(t) for t in table.column(place).to_pylist()]
+            table = table.set_column(place, column.name, pyarrow.array(texts, pyarrow.string()))
+    table = table.rename_columns([spreadsheet_cell(name) for name in table.column_names])
+    text = pyarrow.BufferOutputStream()
+    pyarrow.csv.write_csv(table, text)
+    written: bytes = text.getvalue().to_pybytes()
+    return written
+
+
 _KEY = {"submission": "string", "workload": "string", "study": "int64", "trial": "int64"}
+_RUN = {
+    **{"seed": "int64", "batch_size": "int64", "steps": "int64", "attempts": "int64"},
+    **{"cpu_seconds": "float64", "host": "string"},
+}
 _TRIAL = {
     **_KEY,
     **{"status": "string", "failure": "string", "message": "string"},
+    **_RUN,
+    "cpu_share": "float64",
     **{"submission_seconds": "float64", "evaluations": "int64"},
     **{"metric": "string", "direction": "string", "target": "float64", "budget_seconds": "float64"},
     **{"seconds_to_target": "float64", "steps_to_target": "int64"},
@@ -57,16 +102,33 @@ _EVALUATION = {
 }
 
 
-def _schema(columns: dict[str, str]) -> Any:
+def _schema(columns: dict[str, str]) -> pyarrow.Schema:
     return pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in columns.items()])
 
 
+def _column(values: list[Any]) -> pyarrow.Array:
+    """The values of a hyperparameter: whole numbers, numbers, or else text."""
+    known = {type(value) for value in values if value is not None}
+    if known <= {int} and all(abs(value) < 2**53 for value in values if value is not None):
+        return pyarrow.array(values, pyarrow.int64())
+    if known <= {int, float}:
+        numbers = [None if value is None else float(value) for value in values]
+        return pyarrow.array(numbers, pyarrow.float64())
+    texts = [None if value is None else _text(value) for value in values]
+    return pyarrow.array(texts, pyarrow.string())
+
+
+def _text(value: Any) -> str:
+    return printable(value if isinstance(value, str) else json.dumps(value))
+
+
 def _trial(trial: Trial) -> dict[str, Any]:
-    """A row of trials.parquet; null where the target was not met within the budget."""
+    """A row of the trials' table; null where the target was not met within the budget."""
     hit = trial.hit if trial.within_budget else None
     goal = trial.judged.goal
     return {
         **{name: _plain(getattr(trial, name)) for name in _TRIAL if hasattr(trial, name)},
+        **{name: _plain(getattr(trial.run, name)) for name in _RUN},
         **{"metric": goal.metric, "direction": goal.direction, "target": goal.target},
         "budget_seconds": trial.judged.budget_seconds,
         "seconds_to_target": hit and hit.submission_seconds,
@@ -77,13 +139,21 @@ def _trial(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _plain(value: str | float) -> str | float:
+def _plain(value: Any) -> Any:
     """Text that Parquet can hold; a name on a disk need not be UTF-8."""
     return printable(value) if isinstance(value, str) else value
 
 
+def _evaluation_tables(results: Results) -> Iterator[pyarrow.Table]:
+    """The evaluations of each submission and workload."""
+    schema = _schema(_EVALUATION)
+    for _, mine in groupby(results.trials, lambda trial: (trial.submission, trial.workload)):
+        rows = [row for trial in mine for row in _evaluations(trial)]
+        yield pyarrow.Table.from_pylist(rows, schema)
+
+
 def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
-    """The rows of evaluations.parquet that a trial gives."""
+    """The rows of the evaluations' table that a trial gives."""
     read, metric = trial.read(), trial.judged.goal.metric
     columns: dict[str, Sequence[float]] = {
         "line": read.lines,
