@@ -150,7 +150,9 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
         steps=_count(ending.global_step),
         attempts=_count(ending.attempts),
         cpu_seconds=cpu_seconds if 0 <= cpu_seconds < MOST else None,
-        cpus=spec.threads * spec.processes if spec.device == "cpu" else None,
+        cpus=(_count(spec.threads) or 1) * (_count(spec.processes) or 1)
+        if spec.device == "cpu"
+        else None,
         host=str(host),
         proof=tuple(fact for fact in ending.proof if isinstance(fact, dict)),
     )

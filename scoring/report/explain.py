@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from scoring.escaping import one_line
-from scoring.files import load_json
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.names import known_names
 from scoring.profiles import credit
 from scoring.reading.results import Trial
 from scoring.records import Goal, RecordError, Status, to_plain
 from scoring.tree import EVALUATIONS_FILE
+
+_MOST_FACTS = 5  # of a proof that are shown in words; --json has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +148,19 @@ def _study(
     seconds = _seconds(hit.submission_seconds)
     text = f"study {study}: {seconds} by trial {counted.trial} ({how}){hit.effort}; {read}"
     row = _row(counted, hit.line, hit.submission_seconds, hit.value, goal)
-    return Reason(text, facts, [row, *_found(trials)])
+    return Reason(text, facts, [row, *_endings(trials), *_found(trials)])
 
 
 def _endings(trials: list[Trial]) -> list[Reason]:
-    """How each trial of a missed study ended, where its records say so."""
-    return [_ending(trial) for trial in trials if trial.status != "missed"]
+    """How each trial of a study ended and ran; logs of other harnesses do not say so."""
+    return [_ending(trial) for trial in trials if trial.run.seed is not None]
 
 
 def _ending(trial: Trial) -> Reason:
-    """How a trial of a missed study ended."""
+    """How a trial ended and ran, and of a pruned one what decided that it could not count."""
     facts = {"trial": trial.trial, "status": trial.status, "failure": trial.failure}
     facts |= {"message": trial.message, "hyperparameters": _hyperparameters(trial)}
+    facts |= {**to_plain(trial.run), "cpu_share": trial.cpu_share}
     if trial.status == Status.PRUNED:
         how = (
             f"stopped after {_seconds(trial.submission_seconds)}, when it could not count any more"
@@ -168,7 +171,51 @@ def _ending(trial: Trial) -> Reason:
         failure = f" ({trial.failure})" if trial.failure else ""
         message = f": {one_line(trial.message)}" if trial.message else ""
         how = f"{trial.status}{failure} after {_seconds(trial.submission_seconds)}{message}"
-    return Reason(f"trial {trial.trial}: {how}", facts)
+    return Reason(f"trial {trial.trial}: {how}", facts, [*_details(trial), *_proof(trial)])
+
+
+def _details(trial: Trial) -> list[Reason]:
+    """Hyperparameters, and what a trial ran with."""
+    run, point = trial.run, trial.hyperparameters
+    lines = [f"hyperparameters: {point_in_words(point)}"] if point else []
+    if trial.submission_seconds:
+        parts = [f"{run.steps:,} steps" if run.steps is not None else ""]
+        parts.append(f"batch size {run.batch_size}" if run.batch_size else "")
+        share = trial.cpu_share
+        parts.append(
+            "" if share is None else f"{share:.0%} of {run.cpus} CPU{'s' * (run.cpus != 1)}"
+        )
+        parts.append(f"attempt {run.attempts}" if (run.attempts or 1) > 1 else "")
+        parts.append(f"host {run.host}" if run.host else "")
+        lines.append("ran with " + ", ".join(filter(None, parts)))
+    return [Reason(line, {}) for line in lines]
+
+
+def point_in_words(point: Mapping[str, Any]) -> str:
+    """Hyperparameters as "learning_rate 0.01, beta2 0.999"."""
+    return ", ".join(
+        f"{name} {f'{value:.6g}' if isinstance(value, float) else value}"
+        for name, value in point.items()
+    )
+
+
+def _proof(trial: Trial) -> list[Reason]:
+    """The facts that decided that a pruned trial could not count any more."""
+    lines = []
+    for fact in trial.run.proof:
+        name = f"{fact.get('submission')} on {fact.get('workload')}, study {fact.get('study')}"
+        where = name if fact.get("submission") != trial.submission else f"study {fact.get('study')}"
+        if fact.get("workload") != trial.workload:
+            where = name
+        known = (
+            f"met the target at {_seconds(fact['met_at'])}"
+            if "met_at" in fact
+            else f"had not met it before {_seconds(fact.get('not_met_before', math.nan))}"
+        )
+        lines.append(f"{where}, trial {fact.get('trial')} {known}")
+    more = [f"and {len(lines) - _MOST_FACTS} more"] if len(lines) > _MOST_FACTS else []
+    shown = [*lines[:_MOST_FACTS], *more]
+    return [Reason(f"it could not count any more, since {'; '.join(shown)}", {})] if shown else []
 
 
 def _found(trials: list[Trial]) -> list[Reason]:
@@ -215,11 +262,12 @@ def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> R
 
 def _hyperparameters(trial: Trial) -> Any:
     """What hparams.json holds, None where there is none that can be read."""
+    return trial.hyperparameters or None
+
+
+def _seconds(value: Any) -> str:
     try:
-        return load_json(trial.folder / "hparams.json")
-    except (OSError, ValueError):
-        return None
-
-
-def _seconds(value: float) -> str:
+        value = float(value)
+    except (TypeError, ValueError):  # of a damaged record
+        return "an unknown time"
     return f"{value:,.3f} s" if math.isfinite(value) else "infinite"
