@@ -59,6 +59,7 @@ class Experiment(BaseModel):
         submissions: By name.
         workloads: By name.
         environment: Where it ran; empty in trees of early versions.
+        search_space: The name of the file in each submission's folder, or a path.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,7 @@ class Experiment(BaseModel):
     submissions: Mapping[str, PlannedSubmission]
     workloads: Mapping[str, PlannedWorkload]
     environment: dict[str, Any] = {}
+    search_space: str = "tuning_search_space.json"
 
     @classmethod
     def read(cls, out: Path) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from scoring.experiment import Criteria, Experiment
+from scoring.experiment import Criteria, Experiment, PlannedSubmission
 from scoring.integrity import findings, goal_words
 from scoring.reading.evaluations import MOST, read_evaluations
 from scoring.reading.results import Run, Scope, Submission, Trial
@@ -63,10 +63,17 @@ def read_own(
         warnings += [f"{folder}: {fault}" for fault in [*faults, beyond] if fault]
         trials.append(replace(trial, extra=bool(beyond)))
     submissions = {
-        name: Submission(tree=str(out), folder=out / "submissions" / name, facts=dict(planned))
+        name: Submission(
+            tree=str(out), folder=out / "submissions" / name, facts=_facts(planned, experiment)
+        )
         for name, planned in experiment.submissions.items()
     }
     return submissions, trials, warnings
+
+
+def _facts(planned: PlannedSubmission, experiment: Experiment) -> dict[str, str]:
+    """What the plan says of a submission."""
+    return {**dict(planned), "search_space": experiment.search_space}
 
 
 def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) -> None:

@@ -65,7 +65,7 @@ class Submission:
 
     tree: str  # the results tree or log folder, as given
     folder: Path
-    facts: dict[str, str]  # path and hash, where the tree has them
+    facts: dict[str, str]  # path, hash and search_space, where the tree has them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

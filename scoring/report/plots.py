@@ -71,7 +71,7 @@ def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
     ax.set(xlim=(1, scope.ruleset.r_max), ylim=(-0.02, 1.04))
     ax.set(xlabel="τ: time over that of the fastest submission")
     ax.set(ylabel="share of workloads solved within τ")
-    return _tidy(ax)
+    return tidy(ax)
 
 
 def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
@@ -100,7 +100,7 @@ def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
     ax.set_title(workload, parse_math=False)
     ax.set(xlabel=_CLOCKS[scope.clock], xlim=(0, None))
     ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
-    return _tidy(ax)
+    return tidy(ax)
 
 
 def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
@@ -158,7 +158,7 @@ def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
         ax.plot(standing.score, row, "o", color=color)
     _name_rows(ax, [standing.name for standing in board.standings])
     ax.set(xlim=(0, 1), xlabel="score and 95% interval" if board.repeated else "score")
-    return _tidy(ax)
+    return tidy(ax)
 
 
 def hours(board: Leaderboard, ax: Axes) -> Axes:
@@ -168,7 +168,7 @@ def hours(board: Leaderboard, ax: Axes) -> Axes:
         ax.barh(row, standing.hours, color=styles[standing.name]["color"])
     _name_rows(ax, [standing.name for standing in board.standings])
     ax.set(xlabel="hours on the submission clock")
-    return _tidy(ax)
+    return tidy(ax)
 
 
 def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
@@ -234,7 +234,7 @@ def _name_columns(ax: Axes, names: Sequence[str]) -> None:
             label.set(ha="right", rotation_mode="anchor")
 
 
-def _tidy(ax: Axes) -> Axes:
+def tidy(ax: Axes) -> Axes:
     """A light grid and no box."""
     ax.grid(color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from typing import Any
 
 from scoring.escaping import markdown, spreadsheet_cell
+from scoring.hyperparameters import Winner, winners
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.profiles import Floats
+from scoring.records import to_plain
 from scoring.speedup import Speedup
 
 
 def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> dict[str, Any]:
     """The leaderboard as plain data; null is a miss. `records.write_json` adds the schema."""
+    won = winners(board)
     scope, uncertainty, reference = board.results.scope, board.uncertainty, board.reference
     return {
         "ruleset": scope.ruleset.name,
@@ -27,7 +31,7 @@ def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> d
         "r_max": scope.ruleset.r_max,
         "workloads": scope.scored,
         "held_out": scope.held_out,
-        "submissions": [_standing(board, standing, speedups) for standing in board.standings],
+        "submissions": [_standing(board, standing, speedups, won) for standing in board.standings],
         "uncertainty": {
             name: getattr(uncertainty, name) for name in ("resampled", "resamples", "seed")
         },
@@ -40,7 +44,10 @@ def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> d
 
 
 def _standing(
-    board: Leaderboard, standing: Standing, speedups: dict[str, Speedup] | None
+    board: Leaderboard,
+    standing: Standing,
+    speedups: dict[str, Speedup] | None,
+    won: dict[tuple[str, str], Winner],
 ) -> dict[str, Any]:
     """One submission. Times and ratios are of the scored workloads, `after_rule` of all."""
     scope, stages = board.results.scope, board.stages
@@ -77,6 +84,25 @@ def _standing(
         },
         "hours": standing.hours,
         "trials": standing.trials,
+        "winning_trials": {
+            name: _winner(won[standing.name, name])
+            for name in scope.workloads
+            if (standing.name, name) in won
+        },
+    }
+
+
+def _winner(winner: Winner) -> dict[str, Any]:
+    """The fastest trial on a workload: how it ran, and its hyperparameters."""
+    trial = winner.trial
+    ran = {key: value for key, value in to_plain(trial.run).items() if key != "proof"}
+    numbers = {"study": trial.study, "trial": trial.trial, "status": trial.status}
+    return {
+        **numbers,
+        **ran,
+        "cpu_share": trial.cpu_share,
+        "hyperparameters": to_plain(winner.point),
+        "on_the_edge": winner.edges,
     }
 
 
@@ -89,22 +115,31 @@ def _finite(value: float) -> float | None:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """A row per submission, with six columns per workload; inf is a miss.
+    """A row per submission, with several columns per workload; inf is a miss.
 
-    Of a pruned time `seconds` is inf, and `at_least` what it is more than.
+    Of a pruned time `seconds` is inf, and `at_least` what it is more than. From `trial` on, the
+    columns of a workload are about the submission's fastest trial there.
 
     A name that a spreadsheet would compute, such as =A1, begins with an apostrophe.
     """
-    scope = board.results.scope
+    scope, won = board.results.scope, winners(board)
     fixed = ("rank", "name", "score", "low", "high", "reference_score", "hours")
     outcomes = sorted({key for standing in board.standings for key in standing.trials})
-    columns = ("seconds", "at_least", "steps", "work", "ratio", "reason")
+    facts = {
+        (standing.name, name): _facts(cell, won.get((standing.name, name)))
+        for standing in board.standings
+        for name, cell in standing.cells.items()
+    }
+    columns = {
+        name: [*dict.fromkeys(key for s in board.standings for key in facts[s.name, name])]
+        for name in scope.workloads
+    }
     rows: list[list[Any]] = []
     rows.append(
         [
             *("submission" if name == "name" else name for name in fixed),
             *(f"trials/{key}" for key in outcomes),
-            *(f"{workload}/{column}" for workload in scope.workloads for column in columns),
+            *(f"{name}/{column}" for name in scope.workloads for column in columns[name]),
         ]
     )
     for standing in board.standings:
@@ -113,9 +148,9 @@ def to_csv(board: Leaderboard) -> str:
                 *(getattr(standing, name) for name in fixed),
                 *(standing.trials.get(key, 0) for key in outcomes),
                 *(
-                    getattr(standing.cells[workload], column)
-                    for workload in scope.workloads
-                    for column in columns
+                    facts[standing.name, name].get(column, "")
+                    for name in scope.workloads
+                    for column in columns[name]
                 ),
             ]
         )
@@ -124,6 +159,22 @@ def to_csv(board: Leaderboard) -> str:
         [spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
     )
     return text.getvalue()
+
+
+def _facts(cell: Cell, winner: Winner | None) -> dict[str, Any]:
+    """What the CSV has of a submission on a workload, by column."""
+    names = ("seconds", "at_least", "steps", "work", "ratio", "reason")
+    facts = {name: getattr(cell, name) for name in names}
+    ran = ("seed", "batch_size", "attempts", "cpu_seconds", "host")
+    if winner is None:
+        return {**facts, **dict.fromkeys(("trial", "status", *ran), "")}
+    trial = winner.trial
+    facts |= {"trial": f"study_{trial.study}/trial_{trial.trial}", "status": trial.status}
+    facts |= {name: getattr(trial.run, name) for name in ran}
+    return facts | {
+        f"hparams.{name}": value if isinstance(value, (str, int, float)) else json.dumps(value)
+        for name, value in sorted(winner.point.items())
+    }
 
 
 def to_markdown(board: Leaderboard) -> str:

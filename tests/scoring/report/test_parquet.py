@@ -1,16 +1,18 @@
 """The tidy tables, read back with pyarrow and held against the files they came from."""
 
 import csv
+import io
 import math
 
 import pyarrow.parquet as pq
 import pytest
 
 from scoring.reading.read import read
-from scoring.report.parquet import write_parquet
+from scoring.report.parquet import as_csv, trials_table, write_parquet
+from scoring.tree import write_trial
 from tests.scoring.boards import NAN, single
 from tests.scoring.logs import log_folder, make_rules, write_logs
-from tests.scoring.trees import make_row, write_tree
+from tests.scoring.trees import make_result, make_row, make_spec, write_tree
 
 KEY = ("submission", "workload", "study", "trial")
 CURVES = {
@@ -69,6 +71,8 @@ def test_a_trial_has_its_outcome_and_what_it_is_judged_by(logs):
         "status": "reached",
         "failure": "",
         "message": "",
+        **dict.fromkeys(("seed", "batch_size", "cpu_seconds", "cpu_share")),
+        **{"steps": 23, "attempts": 1, "host": ""},
         "submission_seconds": 3.0,
         "evaluations": 3,
         "metric": "loss",
@@ -118,6 +122,46 @@ def test_own_trees_have_the_same_columns_and_an_unevaluated_trial_no_rows(tmp_pa
     assert [(row["submission"], row["evaluations"]) for row in trials] == [("a", 2), ("b", 0)]
     assert [(row["submission"], row["line"]) for row in evaluations] == [("a", 2), ("a", 3)]
     assert [row["total_seconds"] for row in evaluations] == [row.total_seconds for row in rows]
+
+
+def own_tree(tmp_path):
+    """Three trials with records of their own: an int, a float and a text among hyperparameters."""
+    points = [{"lr": 1, "name": "x"}, {"lr": 0.5, "depth": 3}, {"lr": 2, "name": "=1+1"}]
+    tree = write_tree(tmp_path / "tree", {("a", "w", 0, n): float(n) for n in (1, 2, 3)})
+    for n, point in enumerate(points, 1):
+        spec = make_spec("a", "w", 0, n, hyperparameters=point, threads=2, seed=7)
+        rows = [make_row(n / 2, 1.0), make_row(float(n), 0.5)]
+        result = make_result(
+            rows, batch_size=32, attempts=2, cpu_seconds=float(n), global_step=10 * n,
+            environment={"host": "node-1"},
+        )  # fmt: skip
+        write_trial(tree, spec, result)
+    return read([tree])
+
+
+def test_a_trial_has_its_hyperparameters_and_what_it_ran_with(tmp_path):
+    trials, _ = tables_of(tmp_path, own_tree(tmp_path))
+    assert [row["hparams.lr"] for row in trials] == [1.0, 0.5, 2.0]
+    assert [row["hparams.depth"] for row in trials] == [None, 3, None]
+    assert [row["hparams.name"] for row in trials] == ["x", None, "=1+1"]
+    for n, row in enumerate(trials, 1):
+        facts = {"seed": 7, "batch_size": 32, "attempts": 2, "steps": 10 * n, "host": "node-1"}
+        facts |= {"cpu_seconds": float(n), "cpu_share": 0.5}
+        assert {name: row[name] for name in facts} == facts
+    types = {f.name: str(f.type) for f in pq.read_schema(tmp_path / "deep/parquet/trials.parquet")}
+    assert (types["hparams.lr"], types["hparams.depth"], types["hparams.name"]) == (
+        "double",
+        "int64",
+        "string",
+    )
+
+
+def test_trials_as_csv_hold_the_same_and_no_formula(tmp_path):
+    table = trials_table(own_tree(tmp_path))
+    rows = list(csv.DictReader(io.StringIO(as_csv(table).decode(), newline="")))
+    assert [float(row["hparams.lr"]) for row in rows] == [1.0, 0.5, 2.0]
+    assert [row["hparams.name"] for row in rows] == ["x", "", "'=1+1"]
+    assert list(rows[0]) == table.column_names
 
 
 def test_results_without_a_trial_give_tables_without_rows(tmp_path):
