@@ -120,6 +120,7 @@ class Workload(abc.ABC):
     step_hint: int  # the number of steps that submissions lay out their schedules by
     nominal_step_sec: float = 0.001  # what the step clock charges where budgets are in steps
 
+    splits: tuple[str, ...] = ("train", "validation", "test")  # there may be no test split
     num_train_examples: int
     num_eval_train_examples: int
     num_validation_examples: int

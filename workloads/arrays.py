@@ -42,16 +42,12 @@ class ArrayWorkload(ModelWorkload):
 
     @abc.abstractmethod
     def load(self) -> Splits:
-        """Reads the splits "train", "validation" and "test"; raises DataError."""
+        """Reads the examples of `self.splits`; raises DataError."""
 
     @property
     def sizes(self) -> dict[str, int]:
         """How many examples each split has."""
-        return {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
+        return {split: getattr(self, f"num_{split}_examples") for split in self.splits}
 
     def check_data(self) -> None:
         """Raises DataError where files are missing or damaged."""
@@ -77,7 +73,7 @@ class ArrayWorkload(ModelWorkload):
         def batches() -> Iterator[Batch]:
             for epoch, begins in epochs(len(examples), global_batch_size, start):
                 generator = np.random.default_rng([seed, epoch])
-                order = generator.permutation(len(examples))
+                order = self.epoch_order(generator, len(examples))
                 draws = self._draws(generator, len(order))
                 for begin in begins:
                     mine = slice(begin + rank * size, begin + (rank + 1) * size)
@@ -87,6 +83,10 @@ class ArrayWorkload(ModelWorkload):
                     yield batch
 
         return read_ahead(batches(), self.read_ahead, self.device)
+
+    def epoch_order(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """The numbers [count] of an epoch's examples, as training takes them."""
+        return generator.permutation(count)
 
     def augmented(self, batch: Batch, draws: Tensor) -> Batch:
         """What becomes of a training batch; of `draws` [B, `augmentation_draws`] from [0, 1)."""
@@ -111,9 +111,8 @@ class ArrayWorkload(ModelWorkload):
         with eval_mode(params):
             for chosen in _pieces(np.arange(rank, count, processes), self.eval_batch_size):
                 batch = examples.take(chosen)
-                for name, values in self.per_example_metrics(
-                    batch, params(batch["inputs"])
-                ).items():
+                logits = self.forward(params, batch, 0.0)
+                for name, values in self.per_example_metrics(batch, logits).items():
                     sums[name] = sums.get(name, 0.0) + values.double().sum().item()
                 sums["count"] += len(chosen)
         sums = summed(sums, self.device)

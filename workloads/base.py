@@ -30,7 +30,7 @@ from harness.spec import (
 )
 
 
-def read_targets(workload_file: str, name: str) -> tuple[float, float]:
+def read_targets(workload_file: str, name: str) -> tuple[float, float | None]:
     """The validation and test targets in the file NAME.target.json beside a workload's module.
 
     `chronograd calibrate` writes that file; it also says how the targets came about. Before the
@@ -139,7 +139,7 @@ class ModelWorkload(Workload):
         """
         summed, losses = self.losses(label_batch, logits_batch, label_smoothing)
         if mask_batch is None:
-            count = torch.scalar_tensor(len(losses), dtype=torch.int64, device=losses.device)
+            count = torch.scalar_tensor(losses.numel(), dtype=torch.int64, device=losses.device)
         else:
             losses = losses * mask_batch
             summed, count = losses.sum(), mask_batch.sum()
@@ -235,7 +235,7 @@ def parameter_types(model: nn.Module) -> dict[str, ParameterType]:
 def _parameter_type(module: nn.Module, *, is_bias: bool) -> ParameterType:
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         return ParameterType.BATCH_NORM_BIAS if is_bias else ParameterType.BATCH_NORM_SCALE
-    if isinstance(module, nn.LayerNorm):
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
         return ParameterType.LAYER_NORM_BIAS if is_bias else ParameterType.LAYER_NORM_SCALE
     if isinstance(module, nn.Embedding):
         return ParameterType.EMBEDDING

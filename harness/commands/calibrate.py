@@ -100,10 +100,11 @@ class Calibration:
                 "them again"
             )
         validation = [row.metrics[winner.goal_column] for row in rows]
-        test = [row.metrics[f"test/{workload.target_metric_name}"] for row in rows]
+        column = f"test/{workload.target_metric_name}"
+        test = [row.metrics[column] for row in rows if "test" in workload.splits]
         return {
             "validation_target": statistics.median(validation),
-            "test_target": statistics.median(test),
+            "test_target": statistics.median(test) if test else None,
             "method": "median over seeds of the best point of a quasi-random search",
             "max_steps": search.max_steps,
             "trials_per_submission": self.trials,

@@ -174,7 +174,8 @@ class _Trial:
         with self.record.evaluation(calls.step):
             metrics = self._metrics("train") | self._metrics("validation")
         reached = self._reached("validation", metrics)
-        if last or spec.until != "validation" or reached:
+        has_test = "test" in self.workload.splits
+        if has_test and (last or spec.until != "validation" or reached):
             metrics |= self._metrics("test")
             reached_test = self._reached("test", metrics)
             if spec.until == "test":

@@ -11,10 +11,13 @@ rare, as in natural languages: that is where Adam leaves gradient descent behind
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
+
+from workloads.prepared import Part
 
 RECIPE = "language 2"  # another one where the language changes
 CLASSES, TOPICS = 4, 16
@@ -94,6 +97,18 @@ class Language:
         if self._random.random() < _ON_TOPIC:
             rank = rank - rank % TOPICS + topic
         return self._first[part] + rank
+
+
+def parts(counts: Mapping[str, int]) -> list[Part]:
+    """A text "tokens" of so many tokens for each split, each from its own seed."""
+    return [
+        Part(split, f"{RECIPE}, {count}", partial(_text, seed, count))
+        for seed, (split, count) in enumerate(counts.items(), start=1)
+    ]
+
+
+def _text(seed: int, count: int) -> dict[str, np.ndarray]:
+    return {"tokens": Language(seed).tokens(count)}
 
 
 def _class(noun: int) -> int:

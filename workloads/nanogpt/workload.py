@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -163,11 +162,7 @@ class NanogptMini(LanguageModelling):
 
     def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
         """Writes the texts, in seconds."""
-        parts = [
-            Part(split, f"{language.RECIPE}, {count}", partial(self._make, seed, count))
-            for seed, (split, count) in enumerate(self._tokens().items(), start=1)
-        ]
-        prepared.prepare(self._folder, parts, progress)
+        prepared.prepare(self._folder, language.parts(self._tokens()), progress)
 
     def training_tokens(self) -> np.ndarray:
         """The whole training text."""
@@ -180,9 +175,6 @@ class NanogptMini(LanguageModelling):
     def _tokens(self) -> dict[str, int]:
         """How many tokens each split has."""
         return {split: count * self.config.context + 1 for split, count in self.sizes.items()}
-
-    def _make(self, seed: int, count: int) -> dict[str, np.ndarray]:
-        return {"tokens": language.Language(seed).tokens(count)}
 
     def _windows(self, split: str) -> Columns:
         tokens = prepared.read(self._folder, split)["tokens"].astype(np.int64)
