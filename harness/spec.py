@@ -266,7 +266,7 @@ class Workload(abc.ABC):
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> dict[str, Tensor]:
-        """The training loss: {"summed" [], "n_valid_examples" [], "per_example" [B]}.
+        """The training loss: {"summed" [], "n_valid_examples" [], "per_example" [B, ...]}.
 
         Called by submissions, timed. Sums are local to the process.
         """

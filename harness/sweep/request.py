@@ -86,6 +86,8 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     }
     data_dir = request.options.get("data_dir")
     loaded = {name: load_workload(name, data_dir, "cpu") for name in request.workloads}
+    if request.options.get("until") == "test":
+        _check_test_goals(loaded)
     fields = {
         "tuning": tuning,
         "studies": studies,
@@ -97,6 +99,16 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
         **request.options,
     }
     return Draft(ruleset, planned, loaded, fields)
+
+
+def _check_test_goals(loaded: Mapping[str, Workload]) -> None:
+    """Raises PlanError where a workload has nothing for `--until test` to reach."""
+    for name, workload in loaded.items():
+        if "test" not in workload.splits or workload.test_goal is None:
+            lacks = "test target" if "test" in workload.splits else "test split"
+            raise PlanError(
+                f"--until test: {name} has no {lacks}; leave it out, or use --until validation"
+            )
 
 
 def resumed(

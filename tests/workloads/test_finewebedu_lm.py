@@ -76,9 +76,7 @@ def test_logits_and_gradients_are_those_of_literal_arithmetic():
             torch.nn.init.normal_(parameter, std=0.3)
         elif "norm" in name:
             torch.nn.init.normal_(parameter, mean=1, std=0.2)
-    weights = {
-        name: p.detach().double().requires_grad_() for name, p in model.named_parameters()
-    }
+    weights = {name: p.detach().double().requires_grad_() for name, p in model.named_parameters()}
     tokens, targets = torch.randint(50, (2, 2, 12))
     expected = literal_logits(weights, tokens, TINY)
     logits = model(tokens)
@@ -152,10 +150,14 @@ def test_the_loss_is_a_sum_over_tokens(mini, smoothing, weighted):
             shares = logits[b, t].double().exp() / logits[b, t].double().exp().sum()
             wanted = torch.full((7,), smoothing / 7, dtype=torch.float64)
             wanted[labels[b, t]] += 1 - smoothing
-            expected[b, t] = -(wanted * shares.log()).sum() * (1 if weights is None else weights[b, t])
+            expected[b, t] = -(wanted * shares.log()).sum() * (
+                1 if weights is None else weights[b, t]
+            )
     torch.testing.assert_close(loss["per_example"].double(), expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(loss["summed"].double(), expected.sum(), rtol=1e-5, atol=1e-6)
-    assert loss["n_valid_examples"].item() == pytest.approx(15 if weights is None else weights.sum().item())
+    assert loss["n_valid_examples"].item() == pytest.approx(
+        15 if weights is None else weights.sum().item()
+    )
 
 
 def test_model_and_loss_run_under_bfloat16_autocast(tmp_path):

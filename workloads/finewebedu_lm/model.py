@@ -76,8 +76,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, angles: Tensor) -> Tensor:
         """[B, T, width] to the same shape."""
         x = x + self.attn(self.attn_norm(x), angles)
-        x = x + self.mlp(self.mlp_norm(x))
-        return x
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
 
 
 class Attention(nn.Module):

@@ -17,7 +17,7 @@ from harness.spec import (
 from workloads.arrays import ArrayWorkload
 from workloads.finewebedu_lm.data import buffered_order
 from workloads.finewebedu_lm.model import Config, Decoder
-from workloads.nanogpt.language_modelling import token_losses
+from workloads.nanogpt.task import token_losses
 
 _TYPES = {
     "w_qkv.weight": ParameterType.ATTENTION_QKV,
