@@ -46,6 +46,7 @@ ALLOWED = {  # by part; the longest that a file is in holds
 
 SHARED = (  # what a workload's or a submission's folder may import besides itself
     "harness.spec", "scoring.files", "workloads.base", "workloads.arrays", "workloads.distributed",
+    "workloads.language", "workloads.shards",
     "workloads.prefetch", "workloads.prepared", "workloads.resnet", "workloads.sklearn_data",
     "workloads.vocabulary",
     "submissions.averaging", "submissions.cautious", "submissions.draws", "submissions.kronecker",
@@ -101,7 +102,11 @@ def test_a_workload_or_submission_imports_no_other():
         for file in folder.glob("*.py"):
             for name in imports_of(file):
                 module = name.removeprefix("workloads.")
-                shared = name.startswith(SHARED) or module in ("prepared", "distributed")
+                shared = name.startswith(SHARED) or module in (
+                    "prepared",
+                    "distributed",
+                    "language",
+                )
                 own = name.startswith(f"workloads.{folder.name}")
                 assert shared or own, f"{file}: {name}"
 

@@ -104,6 +104,7 @@ def test_suites_hold_what_they_should():
     assert workloads.suite("algoperf") == official
     assert workloads.suite("qualification") == ["criteo1tb", "ogbg", "wmt"]
     minis = {f"{name}_mini" for name in [*official, "cifar", "nanogpt"]}
+    minis -= {"finewebedu_lm_mini"}  # being calibrated
     assert set(workloads.suite("mini")) == minis | set(workloads.suite("demo"))
 
 

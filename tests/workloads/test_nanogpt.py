@@ -12,8 +12,8 @@ import workloads
 from harness.spec import ForwardPassMode, ParameterType
 from tests.fixtures.nanogpt import write_files
 from tests.workloads.official import two_steps
-from workloads.nanogpt import language
-from workloads.nanogpt.language import Language
+from workloads import language
+from workloads.language import Language
 from workloads.nanogpt.model import GPT, Config
 from workloads.nanogpt.task import deciles
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import workloads
 from harness.spec import DataError
 from tests.fixtures.nanogpt import write_files, write_shard, write_texts
-from workloads.nanogpt.shards import read_shard, shard, windows
 from workloads.nanogpt.text import END_OF_TEXT
+from workloads.shards import read_shard, shard, windows
 
 
 @pytest.fixture

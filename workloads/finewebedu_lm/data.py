@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from harness.spec import DataError
 from scoring.files import entries
-from workloads.nanogpt.shards import read_shard
 from workloads.prepared import Rows
+from workloads.shards import read_shard
 
 COLUMN = "input_ids"
 _STATE = "state.json"  # names the Arrow files of a folder, in their order

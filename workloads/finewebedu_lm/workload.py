@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError, Progress
-from workloads import prepared
+from workloads import language, prepared
 from workloads.arrays import Columns, Splits
 from workloads.base import read_targets
 from workloads.finewebedu_lm.data import Sequences, texts
 from workloads.finewebedu_lm.model import Config
 from workloads.finewebedu_lm.task import NextToken
-from workloads.nanogpt import language
 
 _FOLDERS = {"train": "train", "validation": "val"}
 

@@ -71,7 +71,7 @@ class LanguageModelling(ArrayWorkload):
             logits: [B, T, vocab].
             label_smoothing: In [0, 1].
         """
-        summed, losses = token_losses(labels, logits, label_smoothing)
+        summed, losses = _token_losses(labels, logits, label_smoothing)
         return summed / labels.shape[1], losses.mean(1)
 
     def eval_model(
@@ -88,7 +88,7 @@ class LanguageModelling(ArrayWorkload):
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Loss and accuracy, [B] each, and every decile's tokens and the sum of their losses."""
         labels = batch["targets"]
-        _, losses = token_losses(labels, logits)
+        _, losses = _token_losses(labels, logits)
         metrics = {
             "loss": losses.mean(1),
             "accuracy": (logits.argmax(2) == labels).float().mean(1),
@@ -113,7 +113,7 @@ class LanguageModelling(ArrayWorkload):
         """Training text [N] for the frequency of tokens; raises DataError."""
 
 
-def token_losses(
+def _token_losses(
     labels: Tensor, logits: Tensor, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """The cross-entropy of tokens [B, T]: its sum [], and that of each [B, T]."""

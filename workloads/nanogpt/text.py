@@ -19,8 +19,8 @@ import numpy as np
 from harness.spec import DataError
 from scoring.files import entries
 from workloads import prepared
-from workloads.nanogpt.shards import shard
 from workloads.prepared import Arrays, Part
+from workloads.shards import shard
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -8,14 +8,14 @@ import numpy as np
 
 from harness.spec import DataError, Progress
 from scoring.files import entries
-from workloads import prepared
+from workloads import language, prepared
 from workloads.arrays import Columns, Splits
 from workloads.base import read_targets
-from workloads.nanogpt import language, text
+from workloads.nanogpt import text
 from workloads.nanogpt.model import Config
-from workloads.nanogpt.shards import read_shard, windows
 from workloads.nanogpt.task import LanguageModelling
 from workloads.prepared import Part
+from workloads.shards import read_shard, windows
 
 _SPLITS = ("train", "validation", "test")
 _TOKENS = 50257  # of GPT-2
@@ -132,7 +132,7 @@ class Nanogpt(LanguageModelling):
 
 
 class NanogptMini(LanguageModelling):
-    """The same on a language made here, see `workloads.nanogpt.language`."""
+    """The same on a language made here, see `workloads.language`."""
 
     name = "nanogpt_mini"
     summary = "language model on an invented language whose words follow Zipf's law, small GPT"
