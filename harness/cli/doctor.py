@@ -68,7 +68,7 @@ def doctor(
     and: chronograd doctor --estimate nadamw adamw --suite mini --records results/earlier
     and: chronograd doctor --estimate results/mine
     """
-    import workloads
+    from harness.commands.suites import members
     from harness.sweep.request import Request
     from scoring import rulesets
     from scoring.tree import EXPERIMENT_FILE
@@ -77,7 +77,8 @@ def doctor(
     if tree is not None and not (tree / EXPERIMENT_FILE).is_file():
         tree = None
     _refuse_beside(context, _OF_REQUEST if estimate and tree is None else _OF_TREE, estimate)
-    names = workload or (workloads.suite(suite) if suite else [])
+    rules = rulesets.load(ruleset)
+    names = workload or (members(suite, rules) if suite else [])
     if not estimate:
         here = Path(checkpoint_dir) if checkpoint_dir and "://" not in checkpoint_dir else None
         checks = _checks(names, data_dir, here, address)
@@ -91,7 +92,7 @@ def doctor(
     if not asked or not names:
         raise typer.BadParameter("--estimate needs SUBMISSION... and --suite or --workload, or DIR")
     request = Request(
-        submissions=asked, workloads=names, ruleset=rulesets.load(ruleset), tuning=tuning,
+        submissions=asked, workloads=names, ruleset=rules, tuning=tuning,
         studies=studies, trials=trials,
         options=_options(data_dir, cpus_per_trial, gpus_per_trial),
     )  # fmt: skip

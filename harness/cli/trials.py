@@ -192,6 +192,7 @@ def sweep(
     import workloads
     from harness.commands import dotted
     from harness.commands.history import limits_from
+    from harness.commands.suites import members
     from harness.sweep.plan import OPTIMIZERS
     from harness.sweep.request import Request, check, resumed
     from harness.sweep.run import run_sweep
@@ -213,6 +214,7 @@ def sweep(
             raise typer.BadParameter("needs SUBMISSION..., --out, and either --suite or --workload")
         options = options_of(seed, clock, until, stop_diverged, compile, data_dir, cpus_per_trial)
         options |= processes_of(gpus_per_trial, processes_per_trial)
+        rules = rulesets.load(ruleset)
         shown, out = out, out.absolute()  # a submission may change the working directory
         say_which(submissions, tuning)
         with TemporaryDirectory() as aside, preparing() as progress:
@@ -221,8 +223,9 @@ def sweep(
                 submissions, folder, schedule, warmup_factor=warmup, grad_clip=grad_clip
             )
             request = Request(
-                submissions=names, workloads=workload or workloads.suite(str(suite)),
-                ruleset=rulesets.load(ruleset), tuning=tuning, studies=studies, trials=trials,
+                submissions=names,
+                workloads=workload or members(str(suite), rules),
+                ruleset=rules, tuning=tuning, studies=studies, trials=trials,
                 search_space=search_space, options=options | {"batch_size": batch_size},
             )  # fmt: skip
             draft = check(request, workloads.get, progress)

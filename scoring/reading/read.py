@@ -173,10 +173,11 @@ def _workloads(
         whole: Whether the ruleset's own list counts, also where no tree planned it all.
     """
     if suite is not None:
-        if suite not in rules.suites:
+        members = rules.suite(suite)
+        if not members:
             known = known_names(suite, rules.suites)
             raise RecordError(f"{rules.name}: has no suite {suite!r}. {known}")
-        return list(rules.suites[suite]), {}
+        return list(members), {}
     if whole and rules.scored:
         return list(rules.scored), dict(rules.held_out)
     held_out = {v: w for v, w in rules.held_out.items() if v in planned and w in planned}

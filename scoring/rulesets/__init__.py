@@ -100,6 +100,14 @@ class Ruleset(BaseModel):
                 raise ValueError(f"suites.{suite} is empty: name its workloads")
         return self
 
+    def suite(self, name: str) -> tuple[str, ...]:
+        """The workloads of a suite; that of the ruleset's family is what it scores.
+
+        `algoperf` is the suite of algoperf-0.6's family. Empty where there is no such suite.
+        """
+        family = self.name.partition("-")[0]
+        return self.suites.get(name, self.scored if name == family else ())
+
     def budget_factor(self, tuning: str) -> float:
         """The budget under `tuning` over that under external tuning."""
         return self.self_tuning_budget_factor if tuning == "self" else 1.0

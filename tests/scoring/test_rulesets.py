@@ -48,7 +48,7 @@ def toml(tmp_path):
 
 
 def test_those_that_come_with_chronograd_load_under_their_names():
-    assert rulesets.names() == ["algoperf-0.5", "algoperf-0.6", "demo", "mini"]
+    assert rulesets.names() == ["algoperf-0.5", "algoperf-0.6", "algoperf-0.6-a100", "demo", "mini"]
     assert [rulesets.load(name).name for name in rulesets.names()] == rulesets.names()
 
 
@@ -119,6 +119,46 @@ def test_algoperf_s_are_equal_to_what_was_read_off_its_code(name):
         assert set(rules.held_out) == set(meta["held_out_workloads_v0.5"])
 
 
+def test_the_runs_on_a100_have_0_6_s_goals_and_a_ninth_workload():
+    old, new = rulesets.load("algoperf-0.6"), rulesets.load("algoperf-0.6-a100")
+    seconds = {  # budget, evaluation period
+        "criteo1tb": (8915, 356), "fastmri": (2745, 110), "imagenet_resnet": (49918, 1996),
+        "imagenet_vit": (64292, 2571), "librispeech_conformer": (43680, 1747),
+        "librispeech_deepspeech": (36949, 1447), "ogbg": (11303, 452), "wmt": (16114, 644),
+        "finewebedu_lm": (31967, 2571),
+    }  # fmt: skip
+    assert set(new.scored) == set(new.workloads) == set(seconds)
+    assert (new.studies, new.trials, new.self_tuning_budget_factor, new.r_max) == (3, 1, 1.5, 4)
+    for name, (budget, period) in seconds.items():
+        rules = new.workloads[name]
+        assert (rules.budget_seconds, rules.eval_period_seconds) == (budget, period)
+        assert new.budget(name, "self") == 1.5 * budget
+        if name != "finewebedu_lm":
+            times = {"budget_seconds", "eval_period_seconds"}
+            assert rules.model_dump(exclude=times) == old.workloads[name].model_dump(exclude=times)
+    model = new.workloads["finewebedu_lm"]
+    assert (model.metric, model.direction, model.validation_target) == ("ppl", "min", 22.2995)
+    assert (model.test_target, model.step_hint) == (None, 72000)
+
+
+def test_the_suite_of_a_ruleset_s_family_is_what_it_scores():
+    for name, count in (("algoperf-0.5", 8), ("algoperf-0.6", 8), ("algoperf-0.6-a100", 9)):
+        rules = rulesets.load(name)
+        assert rules.suite("algoperf") == rules.scored
+        assert len(rules.scored) == count
+        assert rules.suite("qualification") == ("criteo1tb", "ogbg", "wmt")
+        assert rules.suite("mini") == ()
+    assert rulesets.load("mini").suite("mini") == ()  # it leaves that to the workloads
+
+
+def test_a_score_is_a_mean_over_nine_also_where_nobody_reaches_a_workload(tmp_path):
+    rules = rulesets.load("algoperf-0.6-a100")
+    curves = {("a", "criteo1tb", study, 1): [(100.0, 0.1)] for study in range(3)}
+    write_logs(tmp_path, curves, tuning_folder="self_tuning")
+    board = make_leaderboard(read([tmp_path], rules, "self"), resamples=5)
+    assert board.standings[0].score == pytest.approx(1 / 9)
+
+
 def test_a_goal_needs_metric_direction_and_target():
     whole = {"metric": "loss", "direction": "min", "validation_target": 1.0}
     rules = _with(workloads={"whole": whole, "part": {"validation_target": 1.0}})
@@ -156,7 +196,7 @@ def test_a_user_s_file_scores_logs(toml, tmp_path):
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(RulesetError, match=r"no ruleset 'algoperf-0\.7'\. Did you mean") as error:
         rulesets.load("algoperf-0.7")
-    assert "algoperf-0.5, algoperf-0.6, demo, mini" in str(error.value)
+    assert "algoperf-0.5, algoperf-0.6, algoperf-0.6-a100, demo, mini" in str(error.value)
     with pytest.raises(RulesetError, match=r"no ruleset 'none\.toml'"):
         rulesets.load("none.toml")
 

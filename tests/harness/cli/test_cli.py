@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+import workloads
+from harness.commands.suites import members
+from scoring import rulesets
 from scoring.tree import read_trial
 from tests.fixtures.faults import write_submission
 
@@ -121,6 +124,28 @@ def test_dry_run_checks_everything_and_runs_nothing(chronograd, tmp_path):
     assert code == 0
     assert "= 36 trials" in out.replace("\n", " ")
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "count"),
+    [("algoperf-0.5", 8), ("algoperf-0.6", 8), ("algoperf-0.6-a100", 9), ("mini", 9)],
+)
+def test_a_suite_has_the_workloads_that_the_ruleset_scores(ruleset, count):
+    names = members("algoperf", rulesets.load(ruleset))
+    assert len(names) == count
+    assert ("finewebedu_lm" in names) == (count == 9)
+    assert members("demo", rulesets.load(ruleset)) == workloads.suite("demo")
+    assert members("qualification", rulesets.load(ruleset)) == ["criteo1tb", "ogbg", "wmt"]
+
+
+@pytest.mark.parametrize("ruleset", ["algoperf-0.6", "algoperf-0.6-a100"])
+def test_a_sweep_takes_its_suite_from_the_ruleset(chronograd, ruleset, tmp_path):
+    options = ("--suite", "algoperf", "--ruleset", ruleset, "--out", tmp_path / "r", "--dry-run")
+    code, _, err = chronograd("sweep", "self_tuning/nadamw", *options, "--until", "test")
+    message = " ".join(err.split())
+    assert code == 2
+    assert ("finewebedu_lm has no test split" in message) == (ruleset == "algoperf-0.6-a100")
+    assert ("pass --data-dir" in message) == (ruleset == "algoperf-0.6")
 
 
 @pytest.mark.parametrize(
