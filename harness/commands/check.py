@@ -6,12 +6,11 @@ the outcome: passed, or what broke, where, and how to fix it.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
 import statistics
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,9 @@ from harness.commands.rehearsal import (
     CallClock,
     CutOffError,
     Recorder,
+    TensorCount,
     equal,
+    grows,
     make_spec,
     plain_sgd,
     same,
@@ -146,9 +147,10 @@ class _Checker:
 
     def trains_on(self, number: int, where: str) -> Finding:
         """Whether a longer trial trains to its end, too; on the first workload, with its memory."""
-        recorder = Recorder(measures=number == min(self.reference))
+        with TensorCount() if number == min(self.reference) else nullcontext() as tensors:
+            recorder = Recorder(tensors=tensors)
+            result, _, _ = self._train(number, control=recorder, steps=LONG, period=LONG // 8)
         self._sizes = self._sizes or recorder.sizes
-        result, _, _ = self._train(number, control=recorder, steps=LONG, period=LONG // 8)
         if result.status is Status.FAILED:
             return self._failure(f"trains for {LONG} steps", where, result)
         return Finding(f"trains for {LONG} steps", where, True)
@@ -184,7 +186,7 @@ class _Checker:
     def resumes(self, number: int, where: str) -> Finding:
         """Whether a trial cut off goes on from its checkpoint as if nothing had happened."""
         recorder = Recorder(cut_at=1 + 3 * PERIOD)
-        with contextlib.suppress(CutOffError):
+        with suppress(CutOffError):
             self._train(number, control=recorder)
         mend = "keep in optimizer_state what training depends on: tensors, numbers, lists, dicts, "
         mend += "optimizers, schedules and objects of your own"
@@ -192,8 +194,7 @@ class _Checker:
             return Finding("resumes exactly", where, False, recorder.unsaved, mend)
         if recorder.state is None:  # it ended before a checkpoint
             return Finding("resumes exactly", where, True)
-        control = Recorder(resume=recorder.state)
-        trained = self._train(number, control=control)
+        trained = self._train(number, control=Recorder(resume=recorder.state))
         metrics, parameters = self.reference[number]
         known = [row.metrics for row in trained[0].rows]
         if not equal(known, metrics) or not same(parameters, trained[2]):
@@ -217,12 +218,10 @@ class _Checker:
     def memory(self, number: int) -> Finding:
         """Whether memory stopped growing in the longer trial on the first workload."""
         where = self._make_workloads()[number].name
-        for sizes in zip(*self._sizes[-5:], strict=True):
-            if len(sizes) == 5 and all(a < b for a, b in itertools.pairwise(sizes)):
-                what = f"memory still grows at step {LONG}"
-                mend = "keep no list that grows at every step; .detach() what is kept of a loss"
-                return Finding("bounded memory", where, False, what, mend)
-        return Finding("bounded memory", where, True)
+        if not grows(self._sizes[-5:]):
+            return Finding("bounded memory", where, True)
+        mend = "keep no list that grows at every step; .detach() what is kept of a loss"
+        return Finding("bounded memory", where, False, f"memory still grows at step {LONG}", mend)
 
     def speed(self, number: int) -> Finding:
         """How long a step is, against one of plain SGD; never a fault."""
@@ -234,7 +233,8 @@ class _Checker:
     def for_reviewers(self, number: int) -> Iterator[Finding]:
         """What is legal, and worth a look; a whole run of official proportions shows some of it."""
         watch = review.Watch(loading.load(self._place), self._point)
-        self._train(number, watch.submission, steps=PERIODS, period=1)
+        control = Recorder(saves=False)
+        self._train(number, watch.submission, control=control, steps=PERIODS, period=1)
         remarks = [
             *review.of_sources(loading.file_of(self._place).parent),
             *review.of_losses([metrics for metrics, _ in self.reference.values()]),
@@ -291,7 +291,7 @@ def _held(loaded: Submission, name: str, size: int | None) -> Callable[[str], in
     """A get_batch_size that tells the submission `name` and gives `size`, whatever it says."""
 
     def get_batch_size(_: str) -> int:
-        with contextlib.suppress(ValueError, KeyError):
+        with suppress(ValueError, KeyError):
             loaded.get_batch_size(name)
         if size is None:
             raise ValueError(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import io
-from collections.abc import Mapping, Sequence
+import itertools
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,39 +45,77 @@ class CutOffError(BaseException):
     """Ends a trial as the loss of its process would."""
 
 
+class TensorCount:
+    """Counts the tensors of this process while it is entered.
+
+    Looking through all objects takes up to a second: those that are there at the beginning are
+    looked through once.
+    """
+
+    def __enter__(self) -> TensorCount:
+        gc.collect()
+        self._before = [weakref.ref(tensor) for tensor in _tensors()]
+        gc.freeze()  # the collector no longer sees what is there
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gc.unfreeze()
+
+    def __call__(self) -> int:
+        """How many there are now."""
+        gc.collect()
+        return len(_tensors()) + sum(tensor() is not None for tensor in self._before)
+
+
+def _tensors() -> list[torch.Tensor]:
+    return [thing for thing in gc.get_objects() if type(thing) is torch.Tensor]
+
+
 class Recorder(Attempt):
-    """Keeps rows, checkpoints and sizes; cuts a trial off where it is told to."""
+    """Keeps rows, checkpoints and sizes; cuts a trial off where it is told to.
+
+    Args:
+        cut_at: The step whose evaluation ends the trial, as the loss of its process would.
+        resume: The checkpoint to resume from.
+        saves: Whether to make checkpoints.
+        tensors: Counts tensors at every evaluation, where memory is to be measured.
+    """
 
     def __init__(
-        self, cut_at: int | None = None, resume: bytes | None = None, *, measures: bool = False
+        self,
+        cut_at: int | None = None,
+        resume: bytes | None = None,
+        *,
+        saves: bool = True,
+        tensors: Callable[[], int] | None = None,
     ) -> None:
         super().__init__()
         self.rows: list[EvalRow] = []
         self.unsaved = ""
         self.state = resume
-        self._cut_at, self._resume = cut_at, resume
-        self._size, self._measures = 0, measures
+        self._cut_at, self._resume, self._saves = cut_at, resume, saves
+        self._size, self._tensors = 0, tensors
         self.sizes: list[tuple[int, int]] = []  # bytes of a checkpoint, number of tensors
 
     def report(self, row: EvalRow) -> None:
         """Keeps an evaluation."""
         self.rows.append(row)
-        if self._measures:  # looking through all objects takes a second
-            gc.collect()
-            tensors = sum(type(thing) is torch.Tensor for thing in gc.get_objects())
-            self.sizes.append((self._size, tensors))
+        if self._tensors is not None:
+            self.sizes.append((self._size, self._tensors()))
         if row.global_step == self._cut_at:
             raise CutOffError
 
     def save(self, step: int, snapshot: Snapshot) -> None:
         """Keeps a checkpoint and its size; reads it back where the trial is to be cut off."""
+        if not self._saves:
+            return
         file = io.BytesIO()
         try:
             snapshot.write(file)
             if self._cut_at is not None:  # it is what the trial resumes from
                 file.seek(0)
                 snapshot.compare(file)
-            if self._measures:  # without what grows with the trial's records
+            if self._tensors is not None:  # without what grows with the trial's records
                 own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
                 dump(own, submission_part := io.BytesIO(), snapshot.known)
                 self._size = len(submission_part.getvalue())
@@ -144,6 +184,14 @@ def make_spec(
         step_hint=STEP_HINT * period,
         max_steps=steps,
         until="budget",
+    )
+
+
+def grows(sizes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether one of several sizes grew at each of five evaluations."""
+    return len(sizes) == 5 and any(
+        all(earlier < later for earlier, later in itertools.pairwise(one))
+        for one in zip(*sizes, strict=True)
     )
 
 
