@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,10 +17,12 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
-from workloads.distributed import local_batch_size, summed, world
+from workloads.base import ModelWorkload
+from workloads.batching import epochs, seed_of
+from workloads.distributed import own_part, summed, world
+from workloads.modes import eval_mode
+from workloads.parts import Rows
 from workloads.prefetch import on_device, read_ahead
-from workloads.prepared import Rows
 
 Columns = Mapping[str, np.ndarray | Rows]  # "inputs" [N, ...], "targets" [N, ...] and others
 Splits = Mapping[str, Columns]  # by split: "train", "validation", "test"
@@ -44,30 +46,21 @@ class ArrayWorkload(ModelWorkload):
     def load(self) -> Splits:
         """Reads the examples of `self.splits`; raises DataError."""
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """How many examples each split has."""
-        return {split: getattr(self, f"num_{split}_examples") for split in self.splits}
-
     def check_data(self) -> None:
         """Raises DataError where files are missing or damaged."""
         self.load()
 
-    def split(self, name: str) -> _Split:
-        """The examples of a split."""
-        if not hasattr(self, "_splits"):
-            self._splits = {
-                key: _Split(columns, self.device) for key, columns in self.load().items()
-            }
-        return self._splits[name]
+    @cached_property
+    def examples(self) -> dict[str, Examples]:
+        """The examples of every split, read once; raises DataError."""
+        return {split: Examples(columns, self.device) for split, columns in self.load().items()}
 
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches from number `start`, each a function of (rng, i)."""
-        examples = self.split(split)
-        rank, _ = world()
-        size = local_batch_size(global_batch_size)
+        examples = self.examples[split]
+        own = own_part(global_batch_size)
         seed = seed_of(rng)
 
         def batches() -> Iterator[Batch]:
@@ -76,10 +69,9 @@ class ArrayWorkload(ModelWorkload):
                 order = self.epoch_order(generator, len(examples))
                 draws = self._draws(generator, len(order))
                 for begin in begins:
-                    mine = slice(begin + rank * size, begin + (rank + 1) * size)
-                    batch = examples.take(order[mine])
+                    batch = examples.take(order[begin:][own])
                     if draws is not None:
-                        batch = self.augmented(batch, draws[mine])
+                        batch = self.augmented(batch, draws[begin:][own])
                     yield batch
 
         return read_ahead(batches(), self.read_ahead, self.device)
@@ -102,10 +94,8 @@ class ArrayWorkload(ModelWorkload):
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
     ) -> dict[str, float]:
         """The mean of every metric over a split, each example once."""
-        examples = self.split(split)
-        count = len(examples)
-        if split == "train":
-            count = min(count, self.num_eval_train_examples)
+        examples = self.examples[split]
+        count = self.eval_count(split, len(examples))
         rank, processes = world()
         sums = {"count": 0.0}
         with eval_mode(params):
@@ -119,10 +109,6 @@ class ArrayWorkload(ModelWorkload):
         counted = sums.pop("count")
         return {name: total / counted for name, total in sums.items()}
 
-    def eval_arrays(self, split: str) -> Any:
-        """The columns of a split, as evaluations read them."""
-        return self.split(split)
-
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Each metric [B]: the loss, and accuracy where the labels are classes."""
         labels = batch["targets"]
@@ -132,7 +118,7 @@ class ArrayWorkload(ModelWorkload):
         return metrics
 
 
-class _Split:
+class Examples:
     """The examples of one split: on the device where they are few, else gathered from disk."""
 
     def __init__(self, columns: Columns, device: torch.device) -> None:

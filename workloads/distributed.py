@@ -27,6 +27,13 @@ def local_batch_size(global_batch_size: int) -> int:
     return global_batch_size // processes
 
 
+def own_part(global_batch_size: int) -> slice:
+    """Which examples of a global batch are this process's; raises ValueError as above."""
+    size = local_batch_size(global_batch_size)
+    rank, _ = world()
+    return slice(rank * size, (rank + 1) * size)
+
+
 def summed(values: dict[str, float], device: torch.device) -> dict[str, float]:
     """The sum of every value over all processes, in float64; the same keys everywhere."""
     if world()[1] == 1:

@@ -17,7 +17,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from workloads.prepared import Part
+from workloads.parts import Part
 
 RECIPE = "language 2"  # another one where the language changes
 CLASSES, TOPICS = 4, 16

@@ -1,32 +1,73 @@
-"""Data made ready once: parts of plain arrays on disk, checksummed, memory-mapped when read.
-
-A part is a folder of .npy files and a part.json, written aside and renamed, so that it is whole or
-not there: preparation that was cut off goes on with the parts that are missing. An array whose name
-ends with .bin is written as it is in memory, for formats that others read.
-"""
+"""Workloads whose data is prepared once, in parts on disk (see `workloads.parts`)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import abc
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from harness.spec import DataError, Progress
 from scoring.files import private_folder
+from workloads.base import ModelWorkload
+from workloads.parts import Part, part_faults, prepare_parts, read_part
 
-Arrays = Mapping[str, np.ndarray]
-_PART = "part.json"
+
+class PreparedWorkload(ModelWorkload):
+    """A workload whose data is prepared once, in parts on disk.
+
+    They are made from the dataset's files, by `chronograd data prepare` or before a sweep's first
+    trial, and are then in the data directory. A workload without `data_source` makes its data
+    itself, into the cache, before the first part is read.
+
+    Attributes:
+        dataset: The name of the parts' folder, where several workloads share it. By default that is
+            the name of the workload; parts made from files are shared with its variants.
+    """
+
+    dataset: str = ""
+
+    @abc.abstractmethod
+    def parts(self) -> Sequence[Part]:
+        """All parts; raises DataError where the files that they are made from are missing."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the parts; raises DataError where there is no place for it."""
+        if self.data_source:
+            return self.files / "prepared" / (self.dataset or self.base_name)
+        return cache_folder() / (self.dataset or self.name)
+
+    @cached_property
+    def _filled_folder(self) -> Path:
+        """The folder, with all parts in it where the project makes them itself."""
+        if not self.data_source:
+            self.prepare_data()
+        return self.folder
+
+    def read(self, part: str) -> dict[str, np.ndarray]:
+        """The arrays of a part, memory-mapped; raises DataError where it cannot be read."""
+        return read_part(self._filled_folder, part)
+
+    def check_data(self) -> None:
+        """Raises DataError where files are missing; data that is made here cannot be."""
+        if self.data_source:
+            self.parts()
+
+    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
+        """Makes the parts that are not there yet; raises DataError."""
+        prepare_parts(self.folder, self.parts(), progress)
+
+    def data_faults(self) -> list[str]:
+        """Files that are missing, else parts that are missing, out of date or damaged."""
+        return super().data_faults() or part_faults(self.folder, self.parts())
 
 
 def cache_folder() -> Path:
-    """Where data goes that the project makes itself: $CHRONOGRAD_CACHE or ~/.cache/chronograd.
+    """The folder of data that is made here: $CHRONOGRAD_CACHE or ~/.cache/chronograd.
 
     Raises:
         DataError: There is no home directory, the folder cannot be made, or another user may have
@@ -49,140 +90,3 @@ def cache_folder() -> Path:
         raise DataError(
             f"{folder}: cannot be used ({reason}); set CHRONOGRAD_CACHE to a folder of yours"
         ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a prepared dataset.
-
-    Attributes:
-        name: Of its folder.
-        recipe: Names the code that makes it, the version included: another one makes it anew.
-        make: Makes the arrays, or raises DataError.
-        sources: The files it is made from; where one changes, the part is made anew.
-    """
-
-    name: str
-    recipe: str
-    make: Callable[[], Arrays]
-    sources: Sequence[Path] = ()
-
-    def origin(self) -> dict[str, object]:
-        """What part.json says that it was made from."""
-        stats = {str(path): path.stat() for path in self.sources}
-        sizes = {path: [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()}
-        return {"recipe": self.recipe, "sources": sizes}
-
-
-def prepare(folder: Path, parts: Sequence[Part], progress: Progress) -> None:
-    """Makes what of `parts` is not in `folder` yet."""
-    for number, part in enumerate(parts):
-        progress(number, len(parts), part.name)
-        if not is_prepared(folder, part):
-            _write(folder, part)
-    progress(len(parts), len(parts), "")
-
-
-def is_prepared(folder: Path, part: Part) -> bool:
-    """Whether a part is there, by the same recipe and from the same files."""
-    try:
-        written = json.loads((folder / part.name / _PART).read_text(encoding="utf-8"))
-        return bool(written["origin"] == json.loads(json.dumps(part.origin())))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _write(folder: Path, part: Part) -> None:
-    """Makes a part aside, synced to the disk, and renames it into its place."""
-    origin = part.origin()
-    arrays = part.make()
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=folder, prefix=".writing_"))
-    try:
-        new = aside / "new"
-        new.mkdir()
-        for name, array in arrays.items():
-            with _file(new, name).open("wb") as file:
-                file.write(array.data) if name.endswith(".bin") else np.save(file, array)
-                file.flush()
-                os.fsync(file.fileno())
-        sums = {name: _checksum(_file(new, name)) for name in arrays}
-        text = json.dumps({"origin": origin, "sha256": sums}, indent=2) + "\n"
-        (new / _PART).write_text(text, encoding="utf-8")
-        place = folder / part.name
-        if place.exists():
-            place.rename(aside / "old")
-        try:
-            new.rename(place)
-        except OSError:
-            if not is_prepared(folder, part):  # another process was faster
-                raise
-    finally:
-        shutil.rmtree(aside)
-
-
-def read(folder: Path, name: str) -> dict[str, np.ndarray]:
-    """The arrays of a part, memory-mapped.
-
-    Raises:
-        DataError: It is not there, or cannot be read.
-    """
-    place = folder / name
-    try:
-        names = json.loads((place / _PART).read_text(encoding="utf-8"))["sha256"]
-        arrays = (key for key in names if not key.endswith(".bin"))
-        return {key: np.load(_file(place, key), mmap_mode="r") for key in arrays}
-    except FileNotFoundError:
-        raise DataError(
-            f"{place}: is not prepared; run `chronograd data prepare` for this workload"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{place}: is damaged ({error}); remove it and prepare it again") from None
-
-
-def faults(folder: Path, parts: Sequence[Part]) -> list[str]:
-    """What is wrong with prepared parts, a line each: not there, out of date, or damaged."""
-    found = []
-    for part in parts:
-        place = folder / part.name
-        if not is_prepared(folder, part):
-            state = "is out of date" if place.exists() else "is not prepared"
-            found.append(f"{place}: {state}; run `chronograd data prepare`")
-            continue
-        sums = json.loads((place / _PART).read_text(encoding="utf-8"))["sha256"]
-        for name, expected in sums.items():
-            file = _file(place, name)
-            if not file.is_file() or _checksum(file) != expected:
-                found.append(f"{file}: is damaged (checksum); remove {place} and prepare it again")
-    return found
-
-
-def _file(place: Path, name: str) -> Path:
-    return place / (name if name.endswith(".bin") else f"{name}.npy")
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-class Rows:
-    """Arrays of several parts as one long array, by its first axis."""
-
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
-        self._arrays = arrays
-        self._ends = np.cumsum([len(array) for array in arrays])
-
-    def __len__(self) -> int:
-        return int(self._ends[-1])
-
-    def take(self, indices: np.ndarray) -> np.ndarray:
-        """The rows [len(indices), ...] of these numbers, in their order."""
-        first = self._arrays[0]
-        out = np.empty((len(indices), *first.shape[1:]), dtype=first.dtype)
-        of_part = np.searchsorted(self._ends, indices, side="right")
-        for part in np.unique(of_part):
-            mine = of_part == part
-            start = self._ends[part] - len(self._arrays[part])
-            out[mine] = self._arrays[part][indices[mine] - start]
-        return out

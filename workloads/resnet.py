@@ -12,7 +12,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from workloads.base import lecun_normal_
+from workloads.parameters import lecun_normal_
 
 Activation = Callable[[Tensor], Tensor]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from workloads.prepared import Rows
+from workloads.parts import Rows
 
 MAGIC, VERSION = 20240520, 1
 _HEADER = 256  # int32 words

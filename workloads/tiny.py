@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import Batch, LossType, ModelAuxiliaryState, ParameterContainer, RandomState
-from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.base import ModelWorkload
+from workloads.batching import seed_of
 from workloads.distributed import local_batch_size, world
+from workloads.modes import eval_mode
 
 INPUTS, HIDDEN, CLASSES, FRAMES, TOKENS = 8, 16, 5, 12, 3
 
@@ -68,6 +70,12 @@ class _Tiny(ModelWorkload):
             yield self.batch(seed_of((seed, start, world()[0])), size)
             start += 1
 
+    def load(self) -> dict[str, Any]:
+        """One batch for each split."""
+        return {
+            split: self.batch(seed, self.eval_batch_size) for seed, split in enumerate(self.sizes)
+        }
+
     def batch(self, seed: int, size: int) -> Any:
         """A batch of `size` examples."""
         inputs = torch.randn(size, INPUTS, generator=torch.Generator().manual_seed(seed))
@@ -78,7 +86,7 @@ class _Tiny(ModelWorkload):
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
     ) -> dict[str, float]:
         """The loss of one batch."""
-        batch = self.batch(("train", "validation", "test").index(split), self.eval_batch_size)
+        batch = self.examples[split]
         with eval_mode(params):
             logits = self.forward(params, batch, 0.0)
             loss = self.loss_fn(batch["targets"], logits, batch.get("weights"))

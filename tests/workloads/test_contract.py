@@ -111,7 +111,7 @@ def test_suites_hold_what_they_should():
 def test_sizes_are_those_of_the_data(of_arrays):
     of_arrays.check_data()
     for split, count in of_arrays.sizes.items():
-        examples = of_arrays.split(split)
+        examples = of_arrays.examples[split]
         assert len(examples) == len(examples["inputs"]) == len(examples["targets"]) == count
 
 
@@ -161,7 +161,7 @@ def test_an_epoch_holds_every_example_at_most_once(of_arrays):
     queue = of_arrays.build_input_queue(0, "train", size)
     seen = torch.cat([batch["inputs"] for batch in itertools.islice(queue, min(per_epoch, 200))])
     distinct = {row.tobytes() for row in seen.flatten(1).numpy()}
-    everything = of_arrays.split("train")["inputs"]
+    everything = of_arrays.examples["train"]["inputs"]
     twins = len(everything) - len({row.tobytes() for row in everything.flatten(1).numpy()})
     assert len(seen) - twins <= len(distinct) <= len(seen)
 
@@ -263,7 +263,8 @@ def test_metrics_equal_a_plain_loop_over_the_split(of_arrays):
     model, _ = of_arrays.init_model_fn(0)
     model.eval()
     split = of_arrays.splits[-1]
-    inputs, targets = of_arrays.split(split)["inputs"], of_arrays.split(split)["targets"]
+    examples = of_arrays.examples[split]
+    inputs, targets = examples["inputs"], examples["targets"]
     with torch.no_grad():
         logits = torch.cat([model(x[None]) for x in inputs[:500]])
     losses = of_arrays.loss_fn(label_batch=targets[:500], logits_batch=logits)["per_example"]

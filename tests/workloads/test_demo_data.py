@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 import workloads
 from harness.spec import ForwardPassMode, ParameterType
 from workloads import sklearn_data
-from workloads.base import frozen_batch_norm, parameter_types
+from workloads.modes import frozen_batch_norm
+from workloads.parameters import parameter_types
 
 
 def rows(array):

@@ -11,10 +11,10 @@ from skimage.metrics import structural_similarity
 import workloads
 from harness.spec import DataError, ForwardPassMode
 from tests.fixtures.fastmri import write_files, write_volume
-from workloads import prepared
 from workloads.fastmri import data
 from workloads.fastmri.model import UNet
 from workloads.fastmri.ssim import ssim
+from workloads.parts import Rows
 
 TABLE = {  # parameters, tensors, tensors that are convolution weights
     "fastmri": (7_756_097, 24, 23),
@@ -164,15 +164,15 @@ def test_a_slice_is_undersampled_and_standardised_as_specified(tmp_path):
 
 def test_splits_are_files_in_order_of_name_and_each_slice_is_there_once(files):
     workload = workloads.get("fastmri", files)
-    sizes = {split: len(workload.split(split)) for split in ("train", "validation", "test")}
+    sizes = {split: len(workload.examples[split]) for split in ("train", "validation", "test")}
     assert sizes == {"train": 36, "validation": 4, "test": 4}
     first = data.read_volume(sorted((files / data.VAL_FOLDER).glob("*.h5"))[2], None)
-    assert torch.equal(workload.split("test")["inputs"][:2], torch.from_numpy(first["inputs"]))
+    assert torch.equal(workload.examples["test"]["inputs"][:2], torch.from_numpy(first["inputs"]))
 
 
 def test_training_masks_differ_between_slices_and_evaluation_masks_do_not(files):
     workload = workloads.get("fastmri", files)
-    parts = {Path(part.name).name: part.recipe for part in workload._parts()}
+    parts = {Path(part.name).name: part.recipe for part in workload.parts()}
     starts = [recipe.rpartition(" ")[2] for name, recipe in parts.items() if "train" in name]
     assert starts == [str(3 * number) for number in range(12)]
     assert {recipe.rpartition(" ")[2] for n, recipe in parts.items() if "train" not in n} == {
@@ -256,7 +256,7 @@ def test_preparing_goes_on_where_it_was_cut_off_and_damage_is_found(tmp_path, mo
 def test_unprepared_data_says_what_to_run(tmp_path):
     workload = workloads.get("fastmri", write_files(tmp_path))
     with pytest.raises(DataError, match="chronograd data prepare"):
-        workload.split("train")
+        workload.examples["train"]
 
 
 def test_phantoms_are_the_same_every_time_and_worth_reconstructing(tmp_path, monkeypatch):
@@ -278,7 +278,7 @@ def test_phantoms_are_the_same_every_time_and_worth_reconstructing(tmp_path, mon
 
 def test_rows_of_several_parts_are_one_array():
     arrays = [np.arange(n * 2).reshape(n, 2) + 100 * n for n in (3, 1, 4)]
-    rows, whole = prepared.Rows(arrays), np.concatenate(arrays)
+    rows, whole = Rows(arrays), np.concatenate(arrays)
     order = np.array([7, 0, 3, 2, 4, 4])
     assert len(rows) == 8
     assert np.array_equal(rows.take(order), whole[order])

@@ -179,7 +179,7 @@ def test_model_and_loss_run_under_bfloat16_autocast(tmp_path):
 def test_perplexity_is_the_exponential_of_the_loss_per_token(mini):
     model, _ = mini.init_model_fn(0)
     metrics = mini.eval_model(model, None, "validation")
-    split = mini.split("validation")
+    split = mini.examples["validation"]
     with torch.no_grad():
         logits = model(split["inputs"]).double()
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), split["targets"].flatten())
@@ -196,7 +196,7 @@ def test_perplexity_is_the_exponential_of_the_loss_per_token(mini):
 
 def test_the_mini_speaks_the_language_of_nanogpt_mini(mini):
     ours, theirs = (
-        workloads.get(name).split("train") for name in ("finewebedu_lm_mini", "nanogpt_mini")
+        workloads.get(name).examples["train"] for name in ("finewebedu_lm_mini", "nanogpt_mini")
     )
     text = torch.cat([ours["inputs"], ours["targets"][:, -1:]], 1).flatten()
     other = theirs["inputs"].flatten()

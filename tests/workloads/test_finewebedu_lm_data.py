@@ -39,7 +39,7 @@ def test_arrow_folders_are_documents_joined_and_cut(tmp_path, kind):
     workload.prepare_data()  # nothing to do
     for split, seed, count in (("train", 1, 9), ("validation", 2, 7)):
         inputs, targets = sequences_of(np.concatenate(documents(seed, count)))
-        examples = workload.split(split)
+        examples = workload.examples[split]
         assert len(examples) == len(inputs) > 3
         batch = examples.take(np.arange(len(inputs)))
         assert batch["inputs"].tolist() == inputs.tolist()
@@ -58,11 +58,11 @@ def test_token_shards_give_the_same_sequences(tmp_path, layout):
             write_shard(shards / split / name if layout == "folders" else shards / name, part)
     same = workloads.get("finewebedu_lm", shards)
     for split in ("train", "validation"):
-        count = len(arrow.split(split))
-        assert len(same.split(split)) == count
+        count = len(arrow.examples[split])
+        assert len(same.examples[split]) == count
         for one, other in zip(
-            arrow.split(split).take(np.arange(count)).values(),
-            same.split(split).take(np.arange(count)).values(),
+            arrow.examples[split].take(np.arange(count)).values(),
+            same.examples[split].take(np.arange(count)).values(),
             strict=True,
         ):
             assert one.tolist() == other.tolist()
@@ -196,7 +196,7 @@ def test_the_order_is_that_of_a_shuffle_buffer(count, seed):
 
 def test_training_batches_follow_that_order(tmp_path):
     workload = workloads.get("finewebedu_lm", write_folders(tmp_path))
-    count = len(workload.split("train"))
+    count = len(workload.examples["train"])
     inputs, _ = sequences_of(np.concatenate(documents(1, 9)))
     queue = workload.build_input_queue(3, "train", 2)
     rows = [row for _ in range(count // 2) for row in next(queue)["inputs"].tolist()]

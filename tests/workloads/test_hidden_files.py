@@ -45,7 +45,7 @@ def shards(folder):
 
 
 def texts(folder):
-    return [(part.name, part.sources) for part in workloads.get("nanogpt", folder)._parts()]
+    return [(part.name, part.sources) for part in workloads.get("nanogpt", folder).parts()]
 
 
 @pytest.mark.parametrize(

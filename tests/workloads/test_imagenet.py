@@ -225,12 +225,12 @@ def test_activations_of_the_resnet_variants_are_used():
 
 def pixels_of(workload, split):
     """The images of a split as they are evaluated, one at a time."""
-    images, change = workload.images[split], workload.eval_transform(split)
+    images, change = workload.examples[split], workload.eval_transform(split)
     return np.stack([change(images.image(n), None) for n in range(len(images.labels))])
 
 
 def test_files_are_in_order_of_class_and_name(files):
-    images = workloads.get("imagenet_vit", files).images
+    images = workloads.get("imagenet_vit", files).examples
     assert {split: len(images[split].labels) for split in images} == {
         "train": 20, "validation": 6, "test": 3,
     }  # fmt: skip
@@ -245,11 +245,11 @@ def test_folders_of_imagenet_v2_are_class_numbers(tmp_path):
     (tmp_path / V2 / "2").rename(tmp_path / V2 / "10")
     workload = workloads.get("imagenet_vit", tmp_path)
     workload.prepare_data()
-    assert workload.images["test"].labels.tolist() == [0, 1, 10]
+    assert workload.examples["test"].labels.tolist() == [0, 1, 10]
 
 
 def test_grey_cmyk_and_png_files_become_rgb(files):
-    images = workloads.get("imagenet_vit", files).images["train"]
+    images = workloads.get("imagenet_vit", files).examples["train"]
     by_name = {Path(os.fsdecode(path)).name: n for n, path in enumerate(images.paths)}
     for name in (f"{WNIDS[0]}_0001.JPEG", "cmyk.JPEG", "png.JPEG"):
         assert images.image(by_name[name]).mode == "RGB"
@@ -333,7 +333,7 @@ def test_evaluation_counts_every_image_once(files, size, workers):
     model = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 3)).train()
     for split in ("validation", "test"):
         x = workload.normalised(torch.from_numpy(pixels_of(workload, split)))
-        labels = torch.from_numpy(np.array(workload.images[split].labels))
+        labels = torch.from_numpy(np.array(workload.examples[split].labels))
         with torch.no_grad():
             logits = model(x)
         metrics = workload.eval_model(model, None, split)
@@ -356,7 +356,7 @@ def test_evaluated_training_images_are_a_random_sample(files, monkeypatch):
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
     workload.eval_model(model, None, "train")
     assert len(set(seen)) == 9
-    assert set(workload.images["train"].labels[seen]) == {0, 1, 2}
+    assert set(workload.examples["train"].labels[seen]) == {0, 1, 2}
 
 
 def test_the_official_models_learn_from_a_batch_of_files(files):
@@ -435,7 +435,7 @@ def test_missing_folders_are_named_with_what_to_put_there(tmp_path):
         workloads.get("imagenet_vit", tmp_path).check_data()
     write_files(tmp_path)
     with pytest.raises(DataError, match="chronograd data prepare"):
-        workloads.get("imagenet_vit", tmp_path).images  # noqa: B018
+        workloads.get("imagenet_vit", tmp_path).examples  # noqa: B018
     (tmp_path / "val" / "n99999999").mkdir()
     with pytest.raises(DataError, match=r"n99999999: is the folder of no class"):
         workloads.get("imagenet_vit", tmp_path).check_data()

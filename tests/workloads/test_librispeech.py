@@ -161,7 +161,7 @@ def test_metrics_are_those_of_a_plain_loop(name):
     model, _ = workload.init_model_fn(0)
     found = workload.eval_model(model, None, "train")
     count = workload.num_eval_train_examples
-    rows = workload.split("train").rows(np.arange(count), workload.max_tokens)
+    rows = workload.examples["train"].rows(np.arange(count), workload.max_tokens)
     heard, said, losses = [], [], []
     model.eval()
     for row in range(count):

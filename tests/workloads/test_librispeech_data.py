@@ -58,7 +58,7 @@ def test_splits_are_the_files_in_order_without_the_too_long(original):
     workload = workloads.get(NAME, original)
     for split, count in COUNTS.items():
         kept = [(a, t) for a, t in spoken(original, split) if len(a) <= 320_000 and len(t) <= 256]
-        utterances = workload.split(split)
+        utterances = workload.examples[split]
         left_out = TOO_LONG if split == "train" else 0
         assert (len(utterances), utterances.left_out) == (count - left_out, left_out)
         assert len(kept) == len(utterances)
@@ -90,7 +90,7 @@ def test_a_batch_is_padded_as_algoperfs(original):
 
 def test_reading_ahead_changes_nothing_and_epochs_are_permutations(original):
     workload = workloads.get(NAME, original)
-    count = len(workload.split("train"))
+    count = len(workload.examples["train"])
     batches = {}
     for workload.read_ahead in (0, 2):
         queue = workload.build_input_queue(5, "train", 4)
@@ -109,7 +109,7 @@ def test_both_models_and_all_variants_share_what_is_prepared(original):
     official = [name for name in names if not name.endswith("mini")]
     assert len(official) == 8
     for name in official:
-        assert len(workloads.get(name, original).split("test")) == COUNTS["test"]
+        assert len(workloads.get(name, original).examples["test"]) == COUNTS["test"]
 
 
 def test_a_given_vocabulary_is_used_and_a_wrong_one_refused(files):
@@ -147,7 +147,7 @@ def test_preparing_goes_on_where_it_was_cut_off_and_damage_is_found(files, monke
 
 def test_unprepared_data_says_what_to_run(files):
     with pytest.raises(DataError, match="chronograd data prepare"):
-        workloads.get(NAME, files).split("train")
+        workloads.get(NAME, files).examples["train"]
     with pytest.raises(DataError, match="--data-dir DIR with the folder LibriSpeech"):
         workloads.get(NAME).check_data()
 
@@ -233,7 +233,7 @@ def test_speech_is_the_same_every_time_and_differs_between_splits(tmp_path, monk
 def test_every_transcript_fits_into_its_frames():
     workload = workloads.get("librispeech_deepspeech_mini")
     for split, count in workload.sizes.items():
-        utterances = workload.split(split)
+        utterances = workload.examples[split]
         assert (len(utterances), utterances.left_out) == (count, 0)
         rows = utterances.rows(np.arange(count), workload.max_tokens)
         tokens, lengths = rows["tokens"].astype(int), rows["tokens_lengths"]
@@ -245,7 +245,6 @@ def test_every_transcript_fits_into_its_frames():
 
 def test_the_minis_share_their_data():
     folders = {
-        workloads.get(f"librispeech_{model}_mini").preparation().folder
-        for model in ("conformer", "deepspeech")
+        workloads.get(f"librispeech_{model}_mini").folder for model in ("conformer", "deepspeech")
     }
     assert folders == {prepared.cache_folder() / "librispeech_mini"}

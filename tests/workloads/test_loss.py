@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 import workloads
 from harness.spec import ForwardPassMode, LossType
 from tests.workloads.test_contract import SMALL, batch_of
-from workloads.base import cross_entropy, frozen_batch_norm
+from workloads.losses import cross_entropy
+from workloads.modes import frozen_batch_norm
 
 KEYS = {"summed", "n_valid_examples", "per_example"}
 

@@ -65,7 +65,7 @@ def test_damaged_files_are_named_with_what_is_wrong(tmp_path):
 
 
 def test_missing_files_are_named_with_where_to_put_them(tmp_path):
-    with pytest.raises(DataError, match=r"pass --data-dir DIR, with train-images-idx3-ubyte"):
+    with pytest.raises(DataError, match=r"pass --data-dir DIR with train-images-idx3-ubyte"):
         workloads.get("mnist").check_data()
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte: no such file; put train-images"):
         workloads.get("mnist", data_dir=tmp_path).check_data()

@@ -154,12 +154,12 @@ def test_losses_by_decile_add_up_to_the_loss(mini):
     model, _ = mini.init_model_fn(0)
     metrics = mini.eval_model(model, None, "validation")
     groups = deciles(np.bincount(mini.training_tokens(), minlength=language.VOCABULARY))
-    targets = mini.split("validation")["targets"]
+    targets = mini.examples["validation"]["targets"]
     counts = np.bincount(groups[targets.flatten().numpy()], minlength=11)[1:]
     by_decile = [metrics[f"loss_decile_{number}"] for number in range(1, 11)]
     assert np.average(by_decile, weights=counts) == pytest.approx(metrics["loss"], rel=1e-6)
     with torch.no_grad():
-        logits = model(mini.split("validation")["inputs"][:500])
+        logits = model(mini.examples["validation"]["inputs"][:500])
     rare = torch.from_numpy(groups)[targets] == 10
     expected = F.cross_entropy(logits[rare], targets[rare])
     assert by_decile[9] == pytest.approx(expected.item(), rel=1e-5)

@@ -92,8 +92,11 @@ def test_batches_are_windows_of_the_training_shards(files):
 def test_validation_and_test_are_the_first_tokens_and_the_next(files):
     workload = workloads.get("nanogpt", files)
     tokens = read_shard(files / "fineweb_val_000000.bin")
-    assert len(workload.split("validation")) == len(workload.split("test")) == 19
-    validation, test = workload.split("validation")["inputs"], workload.split("test")["inputs"]
+    assert len(workload.examples["validation"]) == len(workload.examples["test"]) == 19
+    validation, test = (
+        workload.examples["validation"]["inputs"],
+        workload.examples["test"]["inputs"],
+    )
     assert np.array_equal(validation.flatten().numpy(), tokens[: 19 * 1024])
     assert np.array_equal(test.flatten().numpy(), tokens[19 * 1024 : 38 * 1024])
 

@@ -12,6 +12,7 @@ from tests.fixtures.ogbg import write_files
 from workloads.ogbg.batches import Size
 from workloads.ogbg.metrics import average_precisions, mean_average_precision
 from workloads.ogbg.model import MLP, GraphNetworkModel
+from workloads.ogbg.task import GraphSplit
 from workloads.ogbg.workload import Ogbg, OgbgMini
 
 VARIANTS = ("ogbg_gelu", "ogbg_silu", "ogbg_model_size")
@@ -149,7 +150,7 @@ def test_logits_are_those_of_a_plain_loop_whatever_the_padding(tiny, activation)
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms count too
             parameter.add_(0.1 * torch.randn_like(parameter))
-    arrays = tiny.load()
+    arrays = tiny.arrays()
     atoms = np.concatenate([[0], np.cumsum(arrays["n_node"])])
     bonds = np.concatenate([[0], np.cumsum(arrays["n_bond"])])
     small = np.argsort(arrays["n_node"])[:6]  # a lone atom among them
@@ -168,7 +169,7 @@ def test_logits_are_those_of_a_plain_loop_whatever_the_padding(tiny, activation)
     ]
     for room in (None, Size(graphs=9, nodes=200, edges=333)):
         with torch.no_grad():
-            logits = model(tiny.graphs.batch(small, room)["inputs"])
+            logits = model(tiny.examples["train"].graphs.batch(small, room)["inputs"])
         assert len(logits) == (6 if room is None else 9)
         np.testing.assert_allclose(logits[:6], expected, rtol=1e-4, atol=1e-4)
 
@@ -284,10 +285,10 @@ def test_without_a_task_or_with_scores_that_are_no_numbers_there_is_no_metric():
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_evaluation_scores_each_graph_once_for_any_batch_size(tiny, split):
     model, _ = tiny.init_model_fn(1)
-    numbers, every = tiny.split(split), tiny.load()["labels"]
+    (graphs, numbers), every = tiny.examples[split], tiny.arrays()["labels"]
     model.eval()
     with torch.no_grad():
-        logits = [model(tiny.graphs.batch(numbers[[n]])["inputs"])[0] for n in range(len(numbers))]
+        logits = [model(graphs.batch(numbers[[n]])["inputs"])[0] for n in range(len(numbers))]
     logits, labels = torch.stack(logits).double().numpy(), every[numbers]
     scores, valid = 1 / (1 + np.exp(-logits)), labels >= 0
     tasks = [t for t in range(128) if {0, 1} <= set(labels[:, t])]
@@ -320,7 +321,8 @@ def test_only_the_first_training_graphs_are_evaluated(tiny):
     tiny.num_eval_train_examples = 10**6
     whole = tiny.eval_model(model, None, "train")
     assert part["loss"] != whole["loss"]
-    tiny._arrays["train"] = tiny.load()["train"][:40]
+    graphs, numbers = tiny.examples["train"]
+    tiny.examples["train"] = GraphSplit(graphs, numbers[:40])
     assert tiny.eval_model(model, None, "train") == part
 
 
@@ -388,8 +390,8 @@ def test_the_mini_is_the_same_model_on_data_of_its_own():
     workload = OgbgMini()
     workload.check_data()
     assert isinstance(workload.build_model(), GraphNetworkModel)
-    numbers = np.concatenate([workload.split(s) for s in ("train", "validation", "test")])
-    assert sorted(numbers) == list(range(len(workload.load()["n_node"])))
+    numbers = np.concatenate([split.numbers for split in workload.examples.values()])
+    assert sorted(numbers) == list(range(len(workload.arrays()["n_node"])))
     assert ParameterType.EMBEDDING in workload.model_params_types.values()
 
 

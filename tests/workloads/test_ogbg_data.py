@@ -70,7 +70,7 @@ def test_a_batch_holds_what_the_files_say(ogbg):
     numbers, everything = np.array([7, 0, 191, 3]), tables()  # 0 is a lone atom
     padded = Size(graphs=7, nodes=300, edges=700)
     for room in (None, padded):
-        batch = ogbg.graphs.batch(numbers, room)
+        batch = ogbg.examples["train"].graphs.batch(numbers, room)
         inputs = batch["inputs"]
         graphs = list(split_up(batch))
         assert graphs[:4] == [molecule(everything, number) for number in numbers]
@@ -89,7 +89,7 @@ def test_a_batch_holds_what_the_files_say(ogbg):
 def test_splits_are_those_of_the_files(ogbg):
     for split, name in {"train": "train", "validation": "valid", "test": "test"}.items():
         rows = tables()[f"split/scaffold/{name}"]
-        assert ogbg.split(split).tolist() == [int(row[0]) for row in rows]
+        assert ogbg.examples[split].numbers.tolist() == [int(row[0]) for row in rows]
 
 
 def test_ogbs_folder_is_found_by_either_name_or_given_itself(tmp_path, ogbg_dir):
@@ -112,16 +112,17 @@ def test_missing_labels_may_be_written_as_nan(tmp_path, ogbg):
     write_table(tmp_path / RAW / "graph-label.csv.gz", written)
     other = Ogbg(tmp_path)
     other.prepare_data()
-    assert np.array_equal(other.load()["labels"], ogbg.load()["labels"])
+    assert np.array_equal(other.arrays()["labels"], ogbg.arrays()["labels"])
 
 
 # Batches
 
 
 def test_batches_are_as_large_as_they_may_and_epochs_are_permutations(ogbg):
-    numbers, sizes = ogbg.split("train"), ogbg.graphs.sizes
+    graphs, numbers = ogbg.examples["train"]
+    sizes = graphs.sizes
     most = Size(graphs=10, nodes=260, edges=560)
-    drawn = list(itertools.islice(packs(ogbg.graphs, numbers, most, 3), 60))
+    drawn = list(itertools.islice(packs(graphs, numbers, most, 3), 60))
     stream = np.concatenate(drawn)
     assert any(len(pack) == 10 for pack in drawn)
     assert any(len(pack) < 10 for pack in drawn)
@@ -140,15 +141,15 @@ def test_batches_are_as_large_as_they_may_and_epochs_are_permutations(ogbg):
 
 
 def test_a_batch_larger_than_the_split_goes_through_it_several_times(ogbg):
-    numbers = ogbg.split("validation")
-    pack = next(packs(ogbg.graphs, numbers, Size(100, 10**6, 10**6), 0))
+    graphs, numbers = ogbg.examples["validation"]
+    pack = next(packs(graphs, numbers, Size(100, 10**6, 10**6), 0))
     assert len(pack) == 100
     assert sorted(pack[:32]) == sorted(pack[32:64]) == sorted(numbers)
 
 
 def test_batches_have_one_size_and_depend_on_seed_and_number_alone(ogbg):
     queues = [ogbg.build_input_queue(seed, "train", 16) for seed in (1, 1, 2)]
-    assert "graphs" in vars(ogbg)  # read before the first batch, whose time counts
+    assert "examples" in vars(ogbg)  # read before the first batch, whose time counts
     one, same, other = (list(itertools.islice(queue, 20)) for queue in queues)
     for a, b, c in zip(one, same, other, strict=True):
         assert [len(x) for x in a["inputs"]] == [417, 896, 896, 896, 17, 17, 17]
@@ -161,17 +162,19 @@ def test_batches_have_one_size_and_depend_on_seed_and_number_alone(ogbg):
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_processes_share_a_batch_evenly(ogbg, processes):
     most = Size(graphs=64, nodes=64 * 26, edges=64 * 56)
-    for pack in itertools.islice(packs(ogbg.graphs, ogbg.split("train"), most, 0), 10):
-        shares = [share(ogbg.graphs, pack, rank, processes) for rank in range(processes)]
+    graphs, numbers = ogbg.examples["train"]
+    for pack in itertools.islice(packs(graphs, numbers, most, 0), 10):
+        shares = [share(graphs, pack, rank, processes) for rank in range(processes)]
         assert sorted(np.concatenate(shares)) == sorted(pack)
         assert max(len(part) for part in shares) <= 64 // processes
-        work = [ogbg.graphs.sizes[part].sum() for part in shares]
-        assert max(work) - min(work) <= ogbg.graphs.sizes[pack].sum(axis=1).max()
+        work = [graphs.sizes[part].sum() for part in shares]
+        assert max(work) - min(work) <= graphs.sizes[pack].sum(axis=1).max()
 
 
 def test_a_graph_larger_than_a_batch_is_named(ogbg):
-    sizes = ogbg.graphs.sizes
-    first = next(n for n in ogbg.split("train") if (sizes[n] > (26, 56)).any())
+    graphs, numbers = ogbg.examples["train"]
+    sizes = graphs.sizes
+    first = next(n for n in numbers if (sizes[n] > (26, 56)).any())
     with pytest.raises(DataError) as caught:
         next(ogbg.build_input_queue(0, "train", 1))
     assert str(caught.value) == (
@@ -406,13 +409,13 @@ def test_molecules_keep_to_the_valences_and_labels_to_the_graphs():
 def test_the_mini_is_made_once_and_each_task_is_scored_in_every_split(tmp_path, monkeypatch):
     monkeypatch.setenv("CHRONOGRAD_CACHE", str(tmp_path))
     workload = OgbgMini()
-    arrays = workload.load()
+    arrays = workload.arrays()
     for split in ("train", "validation", "test"):
-        labels = arrays["labels"][workload.split(split)]
+        labels = arrays["labels"][workload.examples[split].numbers]
         assert (labels == 1).any(axis=0).all()
         assert (labels == 0).any(axis=0).all()
     again = molecules.make(len(arrays["n_node"]), seed=0)
     assert all(np.array_equal(arrays[name], again[name]) for name in again)
     monkeypatch.setattr(molecules, "make", lambda *_, **__: pytest.fail("made again"))
-    assert np.array_equal(OgbgMini().load()["nodes"], arrays["nodes"])
+    assert np.array_equal(OgbgMini().arrays()["nodes"], arrays["nodes"])
     assert (tmp_path / "ogbg_mini/molecules").is_dir()

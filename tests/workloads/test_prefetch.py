@@ -19,8 +19,8 @@ from tests.fixtures import criteo1tb, fastmri
 from tests.harness.checkpoint.test_resume import assert_same_rows, run_in_pieces, spec_of
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.task import ClickThroughRates
+from workloads.parts import Rows
 from workloads.prefetch import on_device, read_ahead
-from workloads.prepared import Rows
 
 CPU = torch.device("cpu")
 

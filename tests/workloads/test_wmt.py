@@ -359,7 +359,7 @@ def test_every_pair_is_evaluated_once(files, monkeypatch, batch_size, processes)
         for rank in range(processes):
             monkeypatch.setattr(task, "world", lambda rank=rank: (rank, processes))
             workload.eval_model(model_of(), None, split)
-        pairs = workload.split(split)
+        pairs = workload.examples[split]
         expected = [pairs.padded(np.array([i]))["targets"][0] for i in range(count)]
         assert sorted(seen) == sorted(row[row > 0].tolist() for row in expected)
 
@@ -418,7 +418,7 @@ def test_variants_belong_to_no_suite_and_share_the_data(files):
         workload = workloads.get(name, files)
         workload.check_data()
         assert workload.compile_model
-        assert len(workload.split("train")) == USED
+        assert len(workload.examples["train"]) == USED
         assert name == "wmt" or workload.suites == ()
 
 

@@ -22,7 +22,8 @@ from tests.fixtures.wmt import (
     write_files,
     write_pair,
 )
-from workloads import distributed, prepared
+from workloads import distributed
+from workloads.parts import prepare_parts
 from workloads.vocabulary import EOS, Vocabulary, train
 from workloads.wmt import corpora, data, task
 from workloads.wmt.data import Pairs, fill_rows, row_batches
@@ -62,9 +63,9 @@ def test_pairs_are_those_of_the_files_in_order(original):
         expected += [
             pair for pair in zip(german, english, strict=True) if all(map(str.strip, pair))
         ]
-    assert workload.split("train").counts == {"pairs": PAIRS, "empty": EMPTY, "long": LONG}
+    assert workload.examples["train"].counts == {"pairs": PAIRS, "empty": EMPTY, "long": LONG}
     expected.remove(max(expected, key=lambda pair: len(pair[0])))  # the one with too many tokens
-    pairs = workload.split("train")
+    pairs = workload.examples["train"]
     assert len(pairs) == len(expected) == USED
     batch = pairs.padded(np.arange(USED))
     for side, texts in enumerate(zip(*expected, strict=True)):
@@ -73,7 +74,7 @@ def test_pairs_are_those_of_the_files_in_order(original):
             assert row[length - 1] == EOS
             assert not row[length:].any()
             assert vocabulary.decode([row[:length].tolist()]) == [text]
-    assert {s: len(workload.split(s)) for s in ("validation", "test")} == {
+    assert {s: len(workload.examples[s]) for s in ("validation", "test")} == {
         "validation": EVALUATION["newstest2013"],
         "test": EVALUATION["newstest2014"],
     }
@@ -100,7 +101,7 @@ def test_pieces_are_the_lines_of_the_file(tmp_path_factory, lines, ends, piece, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpora, "PIECE_LINES", piece)
         patch.setattr(corpora, "BLOCK", block)
-        prepared.prepare(folder / "out", [corpora.pieces_part(folder)], lambda *_: None)
+        prepare_parts(folder / "out", [corpora.pieces_part(folder)], lambda *_: None)
         texts = [text for text in corpora.texts(folder, folder / "out") if text.trains]
     read = [text.read() for text in texts]
     expected = content.removesuffix("\n").split("\n")
@@ -120,7 +121,7 @@ def test_one_training_file_on_either_side_will_do(files):
     workload = workloads.get("wmt", files)
     workload.check_data()
     workload.prepare_data()
-    assert len(workload.split("train")) == len(both[0])
+    assert len(workload.examples["train"]) == len(both[0])
 
 
 def test_missing_and_empty_files_are_named_at_once(files):
@@ -184,7 +185,7 @@ def test_preparing_goes_on_where_it_was_cut_off(files, monkeypatch):
     said = []
     workload.prepare_data(lambda *what: said.append(what))
     assert len(made) == 5 + 2 * (len(said) - 1 - 4)  # what was there was not made again
-    assert len(workloads.get("wmt", files).split("train")) == USED
+    assert len(workloads.get("wmt", files).examples["train"]) == USED
     assert workload.data_faults()[0].startswith(f"{files}: train has 20 pairs")
 
 
@@ -210,7 +211,7 @@ def test_damage_and_change_are_found(files):
     part = files / "prepared" / "wmt" / "validation" / "part.json"
     part.write_text("{")
     with pytest.raises(DataError, match="validation: is damaged"):
-        workloads.get("wmt", files).split("validation")
+        workloads.get("wmt", files).examples["validation"]
     (files / "newstest2014.de").unlink()
     assert "newstest2014.de: no such file" in workload.data_faults()[0]
 
@@ -381,7 +382,7 @@ def test_no_usable_pair_is_an_error(files):
     workload = workloads.get("wmt", files)
     workload.prepare_data()
     with pytest.raises(DataError, match=r"no sentence pair is left of .*'empty': 3, 'long': 1"):
-        workload.split("train")
+        workload.examples["train"]
 
 
 # ---- the mini's languages
@@ -410,10 +411,10 @@ def test_the_minis_sentences_are_seeded_and_follow_their_grammar():
 def test_the_mini_is_made_where_it_is_missing_and_has_its_sizes(tmp_path, monkeypatch):
     monkeypatch.setenv("CHRONOGRAD_CACHE", str(tmp_path))
     workload = workloads.get("wmt_mini")
-    sizes = {split: len(workload.split(split)) for split in workload.sizes}
+    sizes = {split: len(workload.examples[split]) for split in workload.sizes}
     assert sizes == workload.sizes
     assert (tmp_path / "wmt_mini" / "train" / "inputs.npy").is_file()
-    assert workload.split("train").lengths.max() <= workload.config.max_length
+    assert workload.examples["train"].lengths.max() <= workload.config.max_length
     assert len(workload.preparation().vocabulary()) <= workload.config.vocab_size
 
 

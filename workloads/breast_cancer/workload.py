@@ -9,8 +9,8 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 from harness.spec import Batch, LossType, Tensor
 from workloads import sklearn_data
 from workloads.arrays import ArrayWorkload, standardised_splits
-from workloads.base import read_targets
 from workloads.breast_cancer.model import LogisticRegression
+from workloads.targets import read_targets
 
 
 class BreastCancer(ArrayWorkload):

@@ -20,7 +20,7 @@ SOURCE = (
 )
 
 
-def read(data_dir: Path | None, files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def read(data_dir: Path, files: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """The images [N, 3, 32, 32], uint8, and labels [N], int64, of some files.
 
     Raises:
@@ -30,10 +30,8 @@ def read(data_dir: Path | None, files: tuple[str, ...]) -> tuple[np.ndarray, np.
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].astype(np.int64)
 
 
-def _records(data_dir: Path | None, name: str) -> np.ndarray:
+def _records(data_dir: Path, name: str) -> np.ndarray:
     """The records [10000, 3073] of a file: a label, then red, green and blue pixels in rows."""
-    if data_dir is None:
-        raise DataError(f"cifar reads files: pass --data-dir DIR, with {SOURCE}")
     path = data_dir / FOLDER / name
     expected = RECORDS * (1 + PIXELS)
     try:

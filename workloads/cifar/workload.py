@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
-from harness.spec import Progress
-from workloads import prepared
 from workloads.arrays import Splits
-from workloads.base import read_targets
 from workloads.cifar import data
 from workloads.cifar.shapes import RECIPE, SHAPES, shapes
 from workloads.cifar.task import SmallImages, columns
-from workloads.prepared import Part
+from workloads.parts import Part
+from workloads.prepared import PreparedWorkload
+from workloads.targets import read_targets
 
 
 class Cifar(SmallImages):
@@ -45,16 +43,16 @@ class Cifar(SmallImages):
 
     def load(self) -> Splits:
         """Images [N, 3, 32, 32] and labels [N] of every split; raises DataError."""
-        images, labels = data.read(self.data_dir, data.TRAIN_FILES)
+        images, labels = data.read(self.files, data.TRAIN_FILES)
         last = self.num_train_examples
         return {
             "train": columns(images[:last], labels[:last]),
             "validation": columns(images[last:], labels[last:]),
-            "test": columns(*data.read(self.data_dir, (data.TEST_FILE,))),
+            "test": columns(*data.read(self.files, (data.TEST_FILE,))),
         }
 
 
-class CifarMini(SmallImages):
+class CifarMini(PreparedWorkload, SmallImages):
     """The same on 16x16 images of coloured shapes, with a narrow ResNet."""
 
     name = "cifar_mini"
@@ -80,21 +78,12 @@ class CifarMini(SmallImages):
     }  # fmt: skip
 
     def load(self) -> Splits:
-        """Images [N, 3, 16, 16] and labels [N]; made and cached on first use."""
-        self.prepare_data()
-        return {split: columns(**prepared.read(self._folder, split)) for split in self.sizes}
+        """Images [N, 3, 16, 16] and labels [N] of every split."""
+        return {split: columns(**self.read(split)) for split in self.sizes}
 
-    def check_data(self) -> None:
-        """Nothing can be missing: the project makes this data itself."""
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the images, in seconds."""
-        parts = [
+    def parts(self) -> list[Part]:
+        """The images of each split, made in seconds."""
+        return [
             Part(split, f"{RECIPE}, {count}", partial(shapes, count, self.size, seed))
             for seed, (split, count) in enumerate(self.sizes.items())
         ]
-        prepared.prepare(self._folder, parts, progress)
-
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name

@@ -43,16 +43,12 @@ LINES_OF_DAY = (
 _BLOCK = 2**22  # bytes of a file that are parsed at a time
 
 
-def find_files(data_dir: Path | None) -> dict[str, list[Path]]:
+def find_files(data_dir: Path) -> dict[str, list[Path]]:
     """The files of the splits "train", "validation" and "test", in the order of days and numbers.
 
     Raises:
         DataError: Files are missing; names them.
     """
-    if data_dir is None:
-        raise DataError(
-            "criteo1tb reads files: pass --data-dir DIR, with day_0_00 to day_23_35 in it"
-        )
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such directory")
     numbers = {day: set[int]() for day in (*TRAIN_DAYS, LAST_DAY)}

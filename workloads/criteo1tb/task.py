@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import abc
-import itertools
 from collections.abc import Iterator, Mapping
-from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -18,20 +15,20 @@ from harness.spec import (
     ModelAuxiliaryState,
     ParameterContainer,
     ParameterType,
-    Progress,
     RandomState,
     Tensor,
 )
-from workloads import prepared
-from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
+from workloads.batching import epochs, seed_of
 from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.model import DLRM
 from workloads.distributed import local_batch_size, summed, world
+from workloads.modes import eval_mode
+from workloads.parts import Part
 from workloads.prefetch import read_ahead
-from workloads.prepared import Part
+from workloads.prepared import PreparedWorkload
 
 
-class ClickThroughRates(ModelWorkload):
+class ClickThroughRates(PreparedWorkload):
     """What criteo1tb and criteo1tb_mini share: model, batches, loss and metric.
 
     A batch is consecutive lines of the click log, whose files come in a new order in every epoch;
@@ -48,17 +45,19 @@ class ClickThroughRates(ModelWorkload):
     model_options: ClassVar[dict[str, Any]] = {}
 
     @abc.abstractmethod
-    def parts(self) -> Mapping[str, list[Part]]:
+    def parts_of_splits(self) -> Mapping[str, list[Part]]:
         """The parts of the prepared data by split; raises DataError."""
 
-    def all_parts(self) -> list[Part]:
+    def parts(self) -> list[Part]:
         """The parts of all splits."""
-        return list(itertools.chain.from_iterable(self.parts().values()))
+        return [part for parts in self.parts_of_splits().values() for part in parts]
 
-    @property
-    @abc.abstractmethod
-    def folder(self) -> Path:
-        """Where the prepared data lies."""
+    def load(self) -> dict[str, ClickLog]:
+        """The lines of every split; raises DataError where they cannot be read."""
+        return {
+            split: ClickLog([self.read(part.name) for part in parts])
+            for split, parts in self.parts_of_splits().items()
+        }
 
     def build_model(self) -> nn.Module:
         """The network, initialised from torch's default generator."""
@@ -86,29 +85,6 @@ class ClickThroughRates(ModelWorkload):
         labels, logits = label_batch.reshape(-1, 1), logits_batch.reshape(-1, 1)
         return super().loss_fn(labels, logits, mask, label_smoothing)
 
-    def check_data(self) -> None:
-        """Raises DataError where files are missing."""
-        self.parts()
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the arrays of every file, once."""
-        prepared.prepare(self.folder, self.all_parts(), progress)
-
-    def data_faults(self) -> list[str]:
-        """Files that are missing, and prepared ones that are missing or damaged."""
-        return super().data_faults() or prepared.faults(self.folder, self.all_parts())
-
-    def load(self) -> dict[str, ClickLog]:
-        """The lines of every split; raises DataError where they are not prepared."""
-        return {
-            split: ClickLog([prepared.read(self.folder, part.name) for part in parts])
-            for split, parts in self.parts().items()
-        }
-
-    @cached_property
-    def _logs(self) -> dict[str, ClickLog]:
-        return self.load()
-
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
@@ -116,7 +92,7 @@ class ClickThroughRates(ModelWorkload):
 
         Where there are fewer lines than a batch, all of them are the batch.
         """
-        log = self._logs[split]
+        log: ClickLog = self.examples[split]
         rank, processes = world()
         share = min(local_batch_size(global_batch_size), len(log) // processes)
         whole = share * processes
@@ -135,8 +111,8 @@ class ClickThroughRates(ModelWorkload):
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
     ) -> dict[str, float]:
         """The mean loss over a split, each line once, summed in float64."""
-        log = self._logs[split]
-        count = min(self.num_eval_train_examples, len(log)) if split == "train" else len(log)
+        log: ClickLog = self.examples[split]
+        count = self.eval_count(split, len(log))
         rank, processes = world()
         size = self.eval_batch_size
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -146,7 +122,3 @@ class ClickThroughRates(ModelWorkload):
                 _, losses = self.losses(batch["targets"], params(batch["inputs"]))
                 total += losses.double().sum()
         return {"loss": summed({"loss": total.item()}, self.device)["loss"] / count}
-
-    def eval_arrays(self, split: str) -> Any:
-        """The lines of a split."""
-        return self._logs[split]

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
-from workloads import prepared
-from workloads.base import read_targets
 from workloads.criteo1tb import data, synthetic
-from workloads.criteo1tb.click_log import ClickLog
 from workloads.criteo1tb.model import ResidualDLRM
 from workloads.criteo1tb.task import ClickThroughRates
-from workloads.prepared import Part
+from workloads.parts import Part
+from workloads.targets import read_targets
 
 
 class Criteo1TB(ClickThroughRates):
@@ -29,8 +26,9 @@ class Criteo1TB(ClickThroughRates):
     summary = "clicks on advertisements (TSV files in --data-dir), DLRM-small"
     suites: tuple[str, ...] = ("algoperf", "qualification")
     data_source = (
-        "https://huggingface.co/datasets/criteo/CriteoClickLogs: unpack day_0.gz to day_23.gz, "
-        "then split each, as in `split -a 2 -d -l 5000000 day_5 day_5_`"
+        "day_0_00 to day_23_35: unpack day_0.gz to day_23.gz of "
+        "https://huggingface.co/datasets/criteo/CriteoClickLogs, then split each, as in "
+        "`split -a 2 -d -l 5000000 day_5 day_5_`"
     )
 
     validation_target_value = 0.123735
@@ -51,30 +49,20 @@ class Criteo1TB(ClickThroughRates):
         """As in AlgoPerf: the third layer of five."""
         return param_key.startswith("top_mlp.4.")
 
-    def parts(self) -> dict[str, list[Part]]:
-        """A part a file; 690 GB in all."""
+    def parts_of_splits(self) -> dict[str, list[Part]]:
+        """One part per file; 690 GB in all."""
         return {
             split: [
                 Part(file.name, data.RECIPE, partial(data.parse, file), [file]) for file in files
             ]
-            for split, files in data.find_files(self.data_dir).items()
+            for split, files in data.find_files(self.files).items()
         }
-
-    @property
-    def folder(self) -> Path:
-        """In the data directory, one for all variants."""
-        assert self.data_dir is not None
-        return self.data_dir / "prepared" / "criteo1tb"
 
     def data_faults(self) -> list[str]:
         """Missing files, damaged prepared ones, and days of another length than the official."""
-        faults = super().data_faults()
-        if faults:
-            return faults
-        labels = {
-            part.name: prepared.read(self.folder, part.name)["labels"] for part in self.all_parts()
-        }
-        return data.wrong_sizes({name: len(column) for name, column in labels.items()})
+        return super().data_faults() or data.wrong_sizes(
+            {part.name: len(self.read(part.name)["labels"]) for part in self.parts()}
+        )
 
 
 class Criteo1TBLayerNorm(Criteo1TB):
@@ -141,7 +129,7 @@ class Criteo1TBMini(ClickThroughRates):
     train_batch_size = 256
     eval_batch_size = 4096
 
-    def parts(self) -> dict[str, list[Part]]:
+    def parts_of_splits(self) -> dict[str, list[Part]]:
         """Parts of 20,000 lines, each with its own seed."""
         seeds = itertools.count()
         return {
@@ -155,13 +143,3 @@ class Criteo1TBMini(ClickThroughRates):
             ]
             for split, count in {"validation": 1, "test": 1, "train": 20}.items()
         }
-
-    @property
-    def folder(self) -> Path:
-        """In the cache of data that the project makes."""
-        return prepared.cache_folder() / self.name
-
-    def load(self) -> dict[str, ClickLog]:
-        """The lines of every split, made and cached on first use."""
-        self.prepare_data()
-        return super().load()

@@ -8,8 +8,8 @@ from torch import nn
 from harness.spec import LossType
 from workloads import sklearn_data
 from workloads.arrays import ArrayWorkload, Splits, standardised_splits
-from workloads.base import read_targets
 from workloads.diabetes.model import MLP
+from workloads.targets import read_targets
 
 
 class Diabetes(ArrayWorkload):

@@ -7,8 +7,8 @@ from torch import nn
 from harness.spec import LossType
 from workloads import sklearn_data
 from workloads.arrays import ArrayWorkload, Splits, standardised_splits
-from workloads.base import read_targets
 from workloads.digits.model import ConvNet
+from workloads.targets import read_targets
 
 
 class Digits(ArrayWorkload):

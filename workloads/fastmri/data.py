@@ -31,7 +31,7 @@ Seed = tuple[int, int]
 EVAL_SEED: Seed = (0, 0)
 
 
-def files_of(data_dir: Path | None, split: str) -> list[Path]:
+def files_of(data_dir: Path, split: str) -> list[Path]:
     """The HDF5 files of a split, in order of name.
 
     With fewer files in VAL_FOLDER than the official 199, half of them validate.
@@ -39,8 +39,6 @@ def files_of(data_dir: Path | None, split: str) -> list[Path]:
     Raises:
         DataError: There are none.
     """
-    if data_dir is None:
-        raise DataError("fastmri needs --data-dir, the folder that holds knee_singlecoil_train")
     folder = data_dir / (TRAIN_FOLDER if split == "train" else VAL_FOLDER)
     found = entries(folder, "*.h5") if folder.is_dir() else []
     if len(found) < (1 if split == "train" else 2):

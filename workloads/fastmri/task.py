@@ -11,9 +11,10 @@ from harness.spec import Batch, LossType, Tensor
 from workloads.arrays import ArrayWorkload
 from workloads.fastmri.model import UNet
 from workloads.fastmri.ssim import ssim
+from workloads.prepared import PreparedWorkload
 
 
-class UndersampledImages(ArrayWorkload):
+class UndersampledImages(PreparedWorkload, ArrayWorkload):
     """What fastmri and fastmri_mini share: model, loss and metric.
 
     The loss is the absolute error, a mean over the pixels of a slice. The metric is the structural

@@ -8,15 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.spec import ParameterType, Progress
-from workloads import prepared
+from harness.spec import DataError, ParameterType
 from workloads.arrays import Splits
-from workloads.base import read_targets
 from workloads.fastmri import data, phantoms
 from workloads.fastmri.task import UndersampledImages
-from workloads.prepared import Part, Rows
-
-_SPLITS = ("train", "validation", "test")
+from workloads.parts import Part, Rows
+from workloads.targets import read_targets
 
 
 class Fastmri(UndersampledImages):
@@ -32,7 +29,7 @@ class Fastmri(UndersampledImages):
     name = "fastmri"
     summary = "320x320 knee images from undersampled k-space (HDF5 in --data-dir), U-Net"
     suites: tuple[str, ...] = ("algoperf",)
-    data_source = "https://fastmri.med.nyu.edu: knee_singlecoil_train and knee_singlecoil_val"
+    data_source = "knee_singlecoil_train and knee_singlecoil_val of https://fastmri.med.nyu.edu"
 
     validation_target_value = 0.723653
     test_target_value = 0.740633
@@ -52,8 +49,8 @@ class Fastmri(UndersampledImages):
     def load(self) -> Splits:
         """Images [N, 320, 320] and the statistics [N] of each, memory-mapped."""
         parts = {
-            split: [prepared.read(self._folder, _part_name(split, file)) for file in files]
-            for split, files in self._files().items()
+            split: [self.read(_part_name(split, file)) for file in files]
+            for split, files in self._volumes().items()
         }
         return {
             split: {name: Rows([part[name] for part in read]) for name in read[0]}
@@ -62,35 +59,33 @@ class Fastmri(UndersampledImages):
 
     def check_data(self) -> None:
         """Raises DataError where files are missing."""
-        self._files()
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Undersamples every volume, once: 28 GB for the whole dataset."""
-        prepared.prepare(self._folder, self._parts(), progress)
+        self._volumes()
 
     def data_faults(self) -> list[str]:
         """What is missing, damaged or of another size than fastMRI's."""
-        faults = super().data_faults()
-        if faults:
-            return faults
-        for split, files in self._files().items():
+        try:
+            return self._uncommon_sizes() + super().data_faults()
+        except DataError as error:
+            return [str(error)]
+
+    def _uncommon_sizes(self) -> list[str]:
+        faults = []
+        for split, files in self._volumes().items():
             found = sum(data.count_slices(file) for file in files)
             if found != self.sizes[split]:
                 faults.append(f"{split}: {found:,} slices, fastMRI has {self.sizes[split]:,}")
-        return faults + prepared.faults(self._folder, self._parts())
+        return faults
 
-    @property
-    def _folder(self) -> Path:
-        assert self.data_dir is not None
-        return self.data_dir / "prepared" / "fastmri"
+    def _volumes(self) -> dict[str, list[Path]]:
+        return {split: data.files_of(self.files, split) for split in self.sizes}
 
-    def _files(self) -> dict[str, list[Path]]:
-        return {split: data.files_of(self.data_dir, split) for split in _SPLITS}
+    def parts(self) -> list[Part]:
+        """One part per volume, 28 GB in all.
 
-    def _parts(self) -> list[Part]:
-        """A part a volume; a training slice's mask depends on its number among all of them."""
+        A training slice's mask depends on its number among all training slices.
+        """
         parts = []
-        for split, files in self._files().items():
+        for split, files in self._volumes().items():
             first: int | None = 0 if split == "train" else None
             for file in files:
                 make = partial(data.read_volume, file, first)
@@ -170,24 +165,15 @@ class FastmriMini(UndersampledImages):
     size, padded = 24, 30  # pixels of an image's side, columns of k-space
 
     def load(self) -> Splits:
-        """Images [N, 24, 24] and the statistics [N] of each; made and cached on first use."""
-        self.prepare_data()
-        return {split: prepared.read(self._folder, split) for split in _SPLITS}
+        """Images [N, 24, 24] and the statistics [N] of each."""
+        return {split: self.read(split) for split in self.sizes}
 
-    def check_data(self) -> None:
-        """Nothing can be missing: the project makes this data itself."""
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the phantoms, in seconds."""
-        parts = [
-            Part(split, phantoms.RECIPE, partial(self._make, number, self.sizes[split]))
-            for number, split in enumerate(_SPLITS)
+    def parts(self) -> list[Part]:
+        """The phantoms of each split, made in seconds."""
+        return [
+            Part(split, phantoms.RECIPE, partial(self._make, number, count))
+            for number, (split, count) in enumerate(self.sizes.items())
         ]
-        prepared.prepare(self._folder, parts, progress)
-
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name
 
     def _make(self, number: int, count: int) -> dict[str, np.ndarray]:
         """A split, each with its own seed; masks as in fastmri."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from harness.spec import DataError
 from scoring.files import entries
-from workloads.prepared import Rows
+from workloads.parts import Rows
 from workloads.shards import read_shard
 
 COLUMN = "input_ids"

@@ -15,9 +15,9 @@ from harness.spec import (
     Tensor,
 )
 from workloads.arrays import ArrayWorkload
-from workloads.base import cross_entropy
 from workloads.finewebedu_lm.data import buffered_order
 from workloads.finewebedu_lm.model import Config, Decoder
+from workloads.losses import cross_entropy
 
 _TYPES = {
     "w_qkv.weight": ParameterType.ATTENTION_QKV,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
 
-from harness.spec import DataError, Progress
-from workloads import language, prepared
+from harness.spec import DataError
+from workloads import language
 from workloads.arrays import Columns, Splits
-from workloads.base import read_targets
 from workloads.finewebedu_lm.data import Sequences, texts
 from workloads.finewebedu_lm.model import Config
 from workloads.finewebedu_lm.task import NextToken
+from workloads.parts import Part
+from workloads.prepared import PreparedWorkload
+from workloads.targets import read_targets
 
 _FOLDERS = {"train": "train", "validation": "val"}
 
@@ -58,12 +57,12 @@ class FinewebeduLm(NextToken):
             count, needed = len(self._columns(split)["inputs"]), self.sizes[split]
             if count < needed:
                 faults.append(
-                    f"{self._files}: {count:,} sequences of {_FOLDERS[split]}, the workload has "
+                    f"{self.files}: {count:,} sequences of {_FOLDERS[split]}, the workload has "
                     f"{needed:,}"
                 )
             if any(_is_foreign(part, self.config.vocab_size) for part in self._texts(split)):
                 faults.append(
-                    f"{self._files}: {_FOLDERS[split]} has tokens outside GPT-2's vocabulary of "
+                    f"{self.files}: {_FOLDERS[split]} has tokens outside GPT-2's vocabulary of "
                     f"{self.config.vocab_size:,}"
                 )
         return faults
@@ -73,25 +72,19 @@ class FinewebeduLm(NextToken):
         inputs, targets = (Sequences(arrays, length, s, self.sizes[split]) for s in (0, 1))
         if not len(inputs):
             raise DataError(
-                f"{self._files}: too few tokens of {_FOLDERS[split]}: no sequence of {length + 1}"
+                f"{self.files}: too few tokens of {_FOLDERS[split]}: no sequence of {length + 1}"
             )
         return {"inputs": inputs, "targets": targets}
 
     def _texts(self, split: str) -> list[np.ndarray]:
-        return texts(self._files, _FOLDERS[split])
-
-    @property
-    def _files(self) -> Path:
-        if self.data_dir is None:
-            raise DataError(f"{self.name} reads files: pass --data-dir DIR with {self.data_source}")
-        return self.data_dir
+        return texts(self.files, _FOLDERS[split])
 
 
 def _is_foreign(tokens: np.ndarray, vocab_size: int) -> bool:
     return len(tokens) > 0 and not 0 <= int(tokens.min()) <= int(tokens.max()) < vocab_size
 
 
-class FinewebeduLmMini(NextToken):
+class FinewebeduLmMini(PreparedWorkload, NextToken):
     """The same on the language of nanogpt_mini; on a CPU in float32, so that machines agree."""
 
     name = "finewebedu_lm_mini"
@@ -112,26 +105,15 @@ class FinewebeduLmMini(NextToken):
     config = Config(language.VOCABULARY, context=32, layers=3, heads=4, width=128, hidden=256)
 
     def load(self) -> Splits:
-        """Sequences [N, 32] of both splits; made and cached on first use."""
-        self.prepare_data()
-        return {split: self._columns(split) for split in self._tokens()}
+        """Sequences [N, 32] of both splits."""
+        return {split: self._columns(split) for split in self.splits}
 
-    def check_data(self) -> None:
-        """Nothing can be missing: the project makes this data itself."""
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Writes the texts, in seconds."""
-        prepared.prepare(self._folder, language.parts(self._tokens()), progress)
-
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name
-
-    def _tokens(self) -> Mapping[str, int]:
-        """How many tokens each split has."""
-        return {split: count * (self.config.context + 1) for split, count in self.sizes.items()}
+    def parts(self) -> list[Part]:
+        """The text of each split, written in seconds."""
+        length = self.config.context + 1
+        return language.parts({s: count * length for s, count in self.sizes.items()})
 
     def _columns(self, split: str) -> Columns:
-        tokens = prepared.read(self._folder, split)["tokens"].astype(np.int64)
+        tokens = self.read(split)["tokens"].astype(np.int64)
         sequences = tokens.reshape(-1, self.config.context + 1)
         return {"inputs": sequences[:, :-1], "targets": sequences[:, 1:]}

@@ -15,7 +15,7 @@ from PIL import Image
 from harness.spec import DataError
 from scoring.files import is_hidden
 from workloads.imagenet.loading import workers
-from workloads.prepared import Part
+from workloads.parts import Part
 
 CLASSES = 1000
 V2_FOLDER = "imagenetv2-matched-frequency-format-val"
@@ -55,7 +55,7 @@ def decoded(path: Path) -> Image.Image:
         raise DataError(f"{path}: cannot be decoded ({error}); fetch it anew") from None
 
 
-def class_folders(data_dir: Path | None, split: str) -> dict[str, int]:
+def class_folders(data_dir: Path, split: str) -> dict[str, int]:
     """The folders of a split's classes and the numbers of these.
 
     The classes of ILSVRC-2012 are numbered in order of their WordNet names, those that train names;
@@ -64,8 +64,6 @@ def class_folders(data_dir: Path | None, split: str) -> dict[str, int]:
     Raises:
         DataError: There are none, or one is of no class.
     """
-    if data_dir is None:
-        raise DataError(f"imagenet reads files: pass --data-dir DIR, with {SOURCE}")
     names = _subfolders(data_dir / FOLDERS[split])
     if split == "test":
         strange = [n for n in names if not (n.isascii() and n.isdigit() and int(n) < CLASSES)]
@@ -90,12 +88,11 @@ def _subfolders(folder: Path) -> list[str]:
     return names
 
 
-def parts(data_dir: Path | None) -> list[Part]:
-    """A part a split: its files; made anew where a file is added or removed."""
+def parts(data_dir: Path) -> list[Part]:
+    """One part per split: its files; made again where a file is added or removed."""
     made = []
     for split in FOLDERS:
         numbers = class_folders(data_dir, split)
-        assert data_dir is not None
         folder = data_dir / FOLDERS[split]
         make: Callable[[], dict[str, np.ndarray]] = partial(listed, folder, numbers)
         made.append(Part(split, _RECIPE, make, [folder, *(folder / name for name in numbers)]))

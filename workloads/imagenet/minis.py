@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from harness.spec import Progress
-from workloads import prepared
 from workloads.imagenet import transforms
 from workloads.imagenet.digits import RECIPE, distorted_digits
 from workloads.imagenet.loading import DecodedImages, Images
 from workloads.imagenet.task import ImageClassification
 from workloads.imagenet.transforms import Transform
-from workloads.prepared import Part
+from workloads.parts import Part
 
 
 class DistortedDigits(ImageClassification):
@@ -43,26 +39,21 @@ class DistortedDigits(ImageClassification):
         return transforms.unchanged
 
     def load(self) -> Mapping[str, Images]:
-        """The images of every split; made and cached on first use."""
-        self.prepare_data()
+        """The images of every split."""
         splits = {}
         for split in self.sizes:
-            arrays = prepared.read(self._folder, split)
+            arrays = self.read(split)
             images = [Image.fromarray(pixels) for pixels in arrays["pixels"]]
             splits[split] = DecodedImages(images, arrays["labels"])
         return splits
 
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the images, in seconds."""
-        parts = [
-            Part(split, f"{RECIPE}, {self.strength}", partial(self._make, split, seed))
-            for seed, split in enumerate(self.sizes)
+    def parts(self) -> list[Part]:
+        """The images of each split, made in seconds."""
+        return [
+            Part(
+                split,
+                f"{RECIPE}, {self.strength}",
+                partial(distorted_digits, split, count, seed, self.strength),
+            )
+            for seed, (split, count) in enumerate(self.sizes.items())
         ]
-        prepared.prepare(self._folder, parts, progress)
-
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name
-
-    def _make(self, split: str, seed: int) -> dict[str, np.ndarray]:
-        return distorted_digits(split, self.sizes[split], seed, self.strength)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 
-from harness.spec import DataError, Progress
-from workloads import prepared
 from workloads.imagenet import files, loading, transforms
 from workloads.imagenet.files import ImageFiles
-from workloads.imagenet.loading import Images
 from workloads.imagenet.task import ImageClassification
 from workloads.imagenet.transforms import Transform
+from workloads.parts import Part
 
 INPUT = 224  # pixels of the side that models see
 RESIZED = 256  # of the short side of a validation image before its centre is cut out
@@ -29,6 +25,7 @@ class Imagenet(ImageClassification):
 
     suites: tuple[str, ...] = ("algoperf",)
     data_source = files.SOURCE
+    dataset = "imagenet"
     num_classes = files.CLASSES
 
     num_train_examples = 1281167
@@ -50,27 +47,24 @@ class Imagenet(ImageClassification):
         kind = transforms.imagenet_v2 if split == "test" else transforms.evaluation
         return kind(INPUT, RESIZED)
 
-    def load(self) -> Mapping[str, Images]:
+    def load(self) -> dict[str, ImageFiles]:
         """The files of every split; raises DataError where they are not prepared."""
-        return self._files()
+        return {
+            split: ImageFiles(self.files / folder, **self.read(split))
+            for split, folder in files.FOLDERS.items()
+        }
 
-    def check_data(self) -> None:
-        """Raises DataError where folders are missing."""
-        files.parts(self.data_dir)
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Lists the files, once."""
-        prepared.prepare(self._folder, files.parts(self.data_dir), progress)
+    def parts(self) -> list[Part]:
+        """The list of each split's files; raises DataError where folders are missing."""
+        return files.parts(self.files)
 
     def data_faults(self) -> list[str]:
         """Folders that are missing, numbers unlike ImageNet's, and every image that is damaged."""
         faults = super().data_faults()
-        if not faults:
-            faults = prepared.faults(self._folder, files.parts(self.data_dir))
-        if faults or self.data_dir is None:
+        if faults:
             return faults
-        faults = files.missing_classes(self.data_dir)
-        found = self._files()
+        faults = files.missing_classes(self.files)
+        found = self.load()
         for split, count in self.sizes.items():
             if len(found[split].labels) != count:
                 faults.append(
@@ -78,17 +72,3 @@ class Imagenet(ImageClassification):
                     f"ImageNet has {count:,}"
                 )
         return faults + files.damaged(list(found.values()))
-
-    @property
-    def _folder(self) -> Path:
-        if self.data_dir is None:
-            raise DataError(f"{self.name} reads files: pass --data-dir DIR, with {files.SOURCE}")
-        return self.data_dir / "prepared" / "imagenet"  # of all that read ImageNet
-
-    def _files(self) -> dict[str, ImageFiles]:
-        read = {split: prepared.read(self._folder, split) for split in files.FOLDERS}
-        assert self.data_dir is not None
-        return {
-            split: ImageFiles(self.data_dir / files.FOLDERS[split], **arrays)
-            for split, arrays in read.items()
-        }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -20,17 +20,19 @@ from harness.spec import (
     ParameterType,
     RandomState,
 )
-from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
-from workloads.distributed import local_batch_size, summed, world
+from workloads.batching import epochs, seed_of
+from workloads.distributed import own_part, summed, world
 from workloads.imagenet.loading import Chunks, Images, Keys, batches
 from workloads.imagenet.transforms import Transform
 from workloads.imagenet.vit import Config, ViT
+from workloads.modes import eval_mode
+from workloads.prepared import PreparedWorkload
 
 MEAN = (0.485, 0.456, 0.406)  # of red, green and blue from 0 to 1
 DEVIATION = (0.229, 0.224, 0.225)
 
 
-class ImageClassification(ModelWorkload):
+class ImageClassification(PreparedWorkload):
     """What the workloads on images share: batches, loss and metric.
 
     An epoch is a random permutation of the training images; the incomplete batch at its end is
@@ -49,19 +51,6 @@ class ImageClassification(ModelWorkload):
     workers = 0
     mixup_alpha: float | None = None
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """How many images each split has."""
-        return {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
-
-    @abc.abstractmethod
-    def load(self) -> Mapping[str, Images]:
-        """The images of "train", "validation" and "test"; raises DataError."""
-
     @abc.abstractmethod
     def train_transform(self) -> Transform:
         """What becomes of an image in training."""
@@ -70,11 +59,6 @@ class ImageClassification(ModelWorkload):
     def eval_transform(self, split: str) -> Transform:
         """What becomes of an image in the evaluation of a split."""
 
-    @cached_property
-    def images(self) -> Mapping[str, Images]:
-        """The images of every split."""
-        return self.load()
-
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
@@ -82,12 +66,11 @@ class ImageClassification(ModelWorkload):
 
         "inputs" [B, 3, H, W] and "targets": classes [B], or with mixup their weights [B, classes].
         """
-        images, seed = self.images[split], seed_of(rng)
-        rank, _ = world()
-        size = local_batch_size(global_batch_size)
-        mine = np.arange(rank * size, (rank + 1) * size)
+        images: Images = self.examples[split]
+        seed, own = seed_of(rng), own_part(global_batch_size)
+        mine = np.arange(own.start, own.stop)
         if self.mixup_alpha is not None:
-            mine = np.concatenate([[rank * size - 1], mine])  # the first one's partner
+            mine = np.concatenate([[own.start - 1], mine])  # the first one's partner
         keys = _training_keys(len(images.labels), seed, global_batch_size, mine, start)
         chunks = Chunks(images, self.train_transform())
         loaded = batches(chunks, keys, self.device, len(mine), self.workers)
@@ -110,10 +93,10 @@ class ImageClassification(ModelWorkload):
 
         Of the training images a random sample, the same at every evaluation.
         """
-        images = self.images[split]
+        images: Images = self.examples[split]
         numbers = np.arange(len(images.labels))
         if split == "train":
-            count = min(self.num_eval_train_examples, len(numbers))
+            count = self.eval_count(split, len(numbers))
             numbers = np.sort(np.random.default_rng(0).permutation(numbers)[:count])
         rank, processes = world()
         size = self.eval_batch_size
@@ -133,7 +116,7 @@ class ImageClassification(ModelWorkload):
 
     def eval_arrays(self, split: str) -> Any:
         """The labels of a split, and 64 of its images."""
-        images = self.images[split]
+        images: Images = self.examples[split]
         numbers = np.unique(np.linspace(0, len(images.labels) - 1, 64).astype(int)).tolist()
         return images.labels, [np.asarray(images.image(number)) for number in numbers]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from workloads.base import lecun_normal_
+from workloads.parameters import lecun_normal_
 
 _EPS = 1e-6  # of every layer norm
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from workloads.base import read_targets
 from workloads.imagenet import transforms
 from workloads.imagenet.digits import SIZE
 from workloads.imagenet.minis import DistortedDigits
@@ -17,6 +16,7 @@ from workloads.imagenet.task import VisionTransformer
 from workloads.imagenet.transforms import Transform
 from workloads.imagenet.vit import Config
 from workloads.resnet import ResNet, gelu_tanh
+from workloads.targets import read_targets
 
 
 class ImagenetResnet(Imagenet):

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from workloads import prepared
-from workloads.prepared import Part
+from workloads.parts import Part, read_part
 from workloads.vocabulary import Vocabulary, read_model, train
 
 Arrays = Mapping[str, np.ndarray]
@@ -73,14 +72,12 @@ class Preparation:
 
     def vocabulary(self) -> Vocabulary:
         """The prepared vocabulary; raises DataError."""
-        content = prepared.read(self.folder, "vocabulary")["model"].tobytes()
+        content = read_part(self.folder, "vocabulary")["model"].tobytes()
         return Vocabulary(content, str(self.folder / "vocabulary"))
 
-    def utterances(self, split: str) -> Utterances:
-        """The prepared utterances of "train", "validation" or "test"; raises DataError."""
-        names = [r.name for r in self.recordings if r.name.startswith(split)]
-        parts = [prepared.read(self.folder, name) for name in names]
-        return Utterances(parts, self.max_samples, f"{split} of {self.folder}")
+    def names(self, split: str) -> list[str]:
+        """The names of the parts of "train", "validation" or "test"."""
+        return [r.name for r in self.recordings if r.name.startswith(split)]
 
     def _transcribed(self) -> list[Recording]:
         """What a vocabulary is made from."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
-from harness.spec import DataError, Progress
-from workloads import prepared
+from harness.spec import DataError
 from workloads.librispeech import corpus, synthetic
-from workloads.librispeech.data import Preparation, Recording, Utterances
+from workloads.librispeech.data import Preparation, Recording
 from workloads.librispeech.task import SpeechWorkload
+from workloads.parts import is_prepared
 
 
 class LibriSpeech(SpeechWorkload):
@@ -24,6 +23,7 @@ class LibriSpeech(SpeechWorkload):
 
     suites: tuple[str, ...] = ("algoperf",)
     data_source = corpus.SOURCE
+    dataset = "librispeech"  # 110 GB once prepared
 
     eval_period_time_sec = 1440.0
     num_train_examples = 263840
@@ -40,31 +40,29 @@ class LibriSpeech(SpeechWorkload):
 
     def check_data(self) -> None:
         """Raises DataError where a subset is missing."""
-        corpus.recordings(self._files)
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Decodes the sound, 110 GB in all, and makes tokens of transcripts; raises DataError."""
-        prepared.prepare(self._folder, self.preparation().parts(), progress)
+        corpus.recordings(self.files)
 
     def data_faults(self) -> list[str]:
         """What is wrong with the files and what was made of them, and sizes unlike AlgoPerf's.
 
         What is prepared has been read without a fault; all else is decoded here.
         """
-        faults = super().data_faults()
-        if faults:
-            return faults
-        parts = self.preparation().parts()
-        speakers = corpus.recordings(self._files)
-        for part in parts:
-            if part.name in speakers and not prepared.is_prepared(self._folder, part):
-                faults += corpus.faults(speakers[part.name])
-        return faults or prepared.faults(self._folder, parts) or self._uncommon_sizes()
+        try:
+            faults = self._damaged_recordings()
+        except DataError as error:
+            return [str(error)]
+        return faults or super().data_faults() or self._uncommon_sizes()
+
+    def _damaged_recordings(self) -> list[str]:
+        speakers = corpus.recordings(self.files)
+        parts = (part for part in self.parts() if part.name in speakers)
+        missing = (part for part in parts if not is_prepared(self.folder, part))
+        return [fault for part in missing for fault in corpus.faults(speakers[part.name])]
 
     def _uncommon_sizes(self) -> list[str]:
         found = []
         for split, count in self.sizes.items():
-            utterances = self.split(split)
+            utterances = self.examples[split]
             if len(utterances) != count:
                 found.append(
                     f"{self.data_dir}: {split} has {len(utterances):,} utterances besides "
@@ -74,7 +72,7 @@ class LibriSpeech(SpeechWorkload):
 
     def preparation(self) -> Preparation:
         """What makes samples and tokens of the files; raises DataError."""
-        vocabulary = self._files / "spm_model.vocab"
+        vocabulary = self.files / "spm_model.vocab"
         return Preparation(
             recipe="librispeech 1",
             recordings=[
@@ -84,31 +82,22 @@ class LibriSpeech(SpeechWorkload):
                     partial(corpus.transcripts, speakers),
                     partial(corpus.files, speakers),
                 )
-                for name, speakers in corpus.recordings(self._files).items()
+                for name, speakers in corpus.recordings(self.files).items()
             ],
             vocabulary_file=vocabulary if vocabulary.is_file() else None,
             vocabulary_from="train_train-clean-100",
             vocabulary_size=self.config.vocab_size,
             max_samples=self.max_samples,
             max_characters=256,
-            folder=self._folder,
+            folder=self.folder,
         )
-
-    @property
-    def _files(self) -> Path:
-        if self.data_dir is None:
-            raise DataError(f"{self.name} reads files: pass --data-dir DIR with {corpus.SOURCE}")
-        return self.data_dir
-
-    @property
-    def _folder(self) -> Path:
-        return self._files / "prepared" / "librispeech"  # of both models and their variants
 
 
 class SpokenHere(SpeechWorkload):
     """Recognises speech that is made here, see `workloads.librispeech.synthetic`."""
 
     suites: tuple[str, ...] = ("mini",)
+    dataset = "librispeech_mini"
 
     num_train_examples = 1600
     num_eval_train_examples = 100
@@ -120,16 +109,6 @@ class SpokenHere(SpeechWorkload):
     dropout_rate = 0.0
     max_samples = 16_000
     max_tokens = 24
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the utterances and tokens of what is said."""
-        preparation = self.preparation()
-        prepared.prepare(preparation.folder, preparation.parts(), progress)
-
-    def split(self, name: str) -> Utterances:
-        """The utterances of "train", "validation" or "test", made where they are missing."""
-        self.prepare_data()
-        return super().split(name)
 
     def preparation(self) -> Preparation:
         """What makes the utterances, and tokens of what is said."""
@@ -147,5 +126,5 @@ class SpokenHere(SpeechWorkload):
             vocabulary_size=self.config.vocab_size,
             max_samples=self.max_samples,
             max_characters=self.max_tokens,
-            folder=prepared.cache_folder() / "librispeech_mini",
+            folder=self.folder,
         )

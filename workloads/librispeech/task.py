@@ -21,21 +21,24 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import ModelWorkload, epochs, eval_mode, seed_of
-from workloads.distributed import local_batch_size, summed, world
+from workloads.batching import epochs, seed_of
+from workloads.distributed import own_part, summed, world
 from workloads.librispeech import evaluation
 from workloads.librispeech.conformer import Conformer, ConformerConfig
 from workloads.librispeech.data import Preparation, Utterances
 from workloads.librispeech.deepspeech import DeepSpeech, DeepSpeechConfig
 from workloads.librispeech.layers import averaged_statistics
+from workloads.modes import eval_mode
+from workloads.parts import Part
 from workloads.prefetch import on_device, read_ahead
+from workloads.prepared import PreparedWorkload
 from workloads.vocabulary import UNKNOWN as BLANK
 from workloads.vocabulary import Vocabulary
 
 Padded = tuple[Tensor, Tensor]  # values, and 1 where there are none
 
 
-class SpeechWorkload(ModelWorkload):
+class SpeechWorkload(PreparedWorkload):
     """Trains an acoustic model with CTC; the word error rate of greedy decoding is the metric.
 
     Inputs, targets and logits are pairs of a tensor and its paddings, 1 where it is over: samples
@@ -65,13 +68,19 @@ class SpeechWorkload(ModelWorkload):
     def preparation(self) -> Preparation:
         """What makes samples and tokens of the recordings; raises DataError."""
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """How many utterances each split has."""
+    def parts(self) -> list[Part]:
+        """The vocabulary, then samples and tokens of the recordings; raises DataError."""
+        return self.preparation().parts()
+
+    def load(self) -> dict[str, Utterances]:
+        """The utterances of every split; raises DataError."""
         return {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
+            split: Utterances(
+                [self.read(name) for name in self.preparation().names(split)],
+                self.max_samples,
+                f"{split} of {self.folder}",
+            )
+            for split in self.sizes
         }
 
     @property
@@ -135,29 +144,19 @@ class SpeechWorkload(ModelWorkload):
         """The prepared vocabulary; raises DataError."""
         return self.preparation().vocabulary()
 
-    def split(self, name: str) -> Utterances:
-        """The utterances of "train", "validation" or "test"; raises DataError."""
-        if not hasattr(self, "_splits"):
-            self._splits: dict[str, Utterances] = {}
-        if name not in self._splits:
-            self._splits[name] = self.preparation().utterances(name)
-        return self._splits[name]
-
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i)."""
-        utterances = self.split(split)
-        size = local_batch_size(global_batch_size)
-        mine = slice(world()[0] * size, (world()[0] + 1) * size)
+        utterances: Utterances = self.examples[split]
+        own = own_part(global_batch_size)
         seed = seed_of(rng)
 
         def batches() -> Iterator[Batch]:
             for epoch, begins in epochs(len(utterances), global_batch_size, start):
                 order = np.random.default_rng([seed, epoch]).permutation(len(utterances))
                 for begin in begins:
-                    chosen = order[begin : begin + global_batch_size][mine]
-                    yield self._batch(utterances, chosen)
+                    yield self._batch(utterances, order[begin:][own])
 
         return read_ahead(batches(), self.read_ahead, self.device)
 
@@ -169,12 +168,10 @@ class SpeechWorkload(ModelWorkload):
         "wer" counts words as AlgoPerf does, see `evaluation.tensorflow_text`; "wer_plain" is the
         usual one. "ctc_loss" is the mean over target tokens.
         """
-        utterances, size = self.split(split), self.eval_batch_size
-        count = len(utterances)
-        if split == "train":
-            count = min(count, self.num_eval_train_examples)
+        utterances: Utterances = self.examples[split]
+        size = self.eval_batch_size
         rank, processes = world()
-        mine = np.arange(rank, count, processes)
+        mine = np.arange(rank, self.eval_count(split, len(utterances)), processes)
         heard: list[list[int]] = []
         said: list[list[int]] = []
         losses = {"loss": 0.0, "tokens": 0.0}
@@ -192,10 +189,6 @@ class SpeechWorkload(ModelWorkload):
         heard_texts, said_texts = map(self.vocabulary.decode, (heard, said))
         sums = evaluation.sums(heard_texts, said_texts, losses)
         return evaluation.metrics(summed(sums, self.device))
-
-    def eval_arrays(self, split: str) -> Any:
-        """The audio and the transcripts of a split."""
-        return self.split(split)
 
     def _batch(self, utterances: Utterances, numbers: np.ndarray) -> dict[str, Any]:
         """Inputs and targets on the device, made float there."""

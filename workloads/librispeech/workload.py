@@ -7,11 +7,11 @@ from functools import partial
 import torch
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from workloads.base import read_targets
 from workloads.librispeech.conformer import ConformerConfig
 from workloads.librispeech.datasets import LibriSpeech, SpokenHere
 from workloads.librispeech.deepspeech import DeepSpeechConfig
 from workloads.librispeech.frontend import Masks
+from workloads.targets import read_targets
 
 _FEW_MASKS = Masks(of_frequency=1, bins=10, of_time=1)  # for short utterances
 

@@ -16,24 +16,23 @@ SHAPES = {
     "t10k-images-idx3-ubyte": (10000, 28, 28),
     "t10k-labels-idx1-ubyte": (10000,),
 }
+SOURCE = (
+    f"{', '.join(SHAPES)} (or the same with .gz), as they come from the MNIST database "
+    "(yann.lecun.com/exdb/mnist and its mirrors)"
+)
 MOST_BYTES = 2 * (8 + 60000 * 28 * 28)  # twice the largest file's, unpacked
 _UBYTE = 8  # the IDX code of unsigned bytes
 
 
-def read(data_dir: Path | None, name: str) -> np.ndarray:
+def read(data_dir: Path, name: str) -> np.ndarray:
     """Reads one of the four files, uint8, of the shape in `SHAPES`.
 
     Raises:
         DataError: It is missing, truncated, or not the file that its name says.
     """
-    if data_dir is None:
-        raise DataError(f"mnist reads files: pass --data-dir DIR, with {_wanted()} in it")
     path = next((p for p in (data_dir / name, data_dir / f"{name}.gz") if p.is_file()), None)
     if path is None:
-        raise DataError(
-            f"{data_dir / name}: no such file; put {_wanted()} into {data_dir}, as they come from "
-            "the MNIST database (yann.lecun.com/exdb/mnist and its mirrors)"
-        )
+        raise DataError(f"{data_dir / name}: no such file; put {SOURCE} into {data_dir}")
     shape = SHAPES[name]
     header = bytes([0, 0, _UBYTE, len(shape)]) + np.array(shape, dtype=">u4").tobytes()
     size = len(header) + math.prod(shape)
@@ -52,7 +51,3 @@ def read(data_dir: Path | None, name: str) -> np.ndarray:
             f"{path}: has {len(content):,} bytes, {size:,} were expected; fetch it anew"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
-
-
-def _wanted() -> str:
-    return ", ".join(SHAPES) + " (or the same with .gz)"

@@ -7,7 +7,7 @@ from torch import nn
 
 from harness.spec import LossType
 from workloads.arrays import ArrayWorkload, Splits
-from workloads.mnist.data import read
+from workloads.mnist.data import SOURCE, read
 from workloads.mnist.model import MLP
 
 
@@ -21,6 +21,7 @@ class Mnist(ArrayWorkload):
 
     name = "mnist"
     summary = "28x28 digit images (IDX files in --data-dir), MLP 784-128-10"
+    data_source = SOURCE
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
     target_metric_name = "accuracy"
@@ -65,6 +66,6 @@ class Mnist(ArrayWorkload):
 
 
 def _read_split(workload: Mnist, prefix: str) -> tuple[np.ndarray, np.ndarray]:
-    pixels = read(workload.data_dir, f"{prefix}-images-idx3-ubyte").astype(np.float32)
-    labels = read(workload.data_dir, f"{prefix}-labels-idx1-ubyte").astype(np.int64)
+    pixels = read(workload.files, f"{prefix}-images-idx3-ubyte").astype(np.float32)
+    labels = read(workload.files, f"{prefix}-labels-idx1-ubyte").astype(np.int64)
     return ((pixels - 0.1307) / 0.3081)[:, None].astype(np.float32), labels

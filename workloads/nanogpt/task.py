@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,13 +18,14 @@ from harness.spec import (
     Tensor,
 )
 from workloads.arrays import ArrayWorkload
-from workloads.base import cross_entropy
+from workloads.losses import cross_entropy
 from workloads.nanogpt.model import GPT, Config
+from workloads.prepared import PreparedWorkload
 
 _DECILES = 10
 
 
-class LanguageModelling(ArrayWorkload):
+class LanguageModelling(PreparedWorkload, ArrayWorkload):
     """Predicts every next token of windows of a text.
 
     An example is a window: its loss is the mean over its tokens. Evaluation also gives the loss by
@@ -100,13 +102,11 @@ class LanguageModelling(ArrayWorkload):
             metrics[f"loss_{number}"] = (losses * mine).sum(1)
         return metrics
 
-    @property
+    @cached_property
     def _decile_of_token(self) -> Tensor:
         """1 to 10 [vocab]."""
-        if not hasattr(self, "_deciles"):
-            counts = np.bincount(self.training_tokens(), minlength=self.config.vocab_size)
-            self._deciles = torch.from_numpy(deciles(counts)).to(self.device)
-        return self._deciles
+        counts = np.bincount(self.training_tokens(), minlength=self.config.vocab_size)
+        return torch.from_numpy(deciles(counts)).to(self.device)
 
     @abc.abstractmethod
     def training_tokens(self) -> np.ndarray:

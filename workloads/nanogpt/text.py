@@ -18,8 +18,7 @@ import numpy as np
 
 from harness.spec import DataError
 from scoring.files import entries
-from workloads import prepared
-from workloads.prepared import Arrays, Part
+from workloads.parts import Arrays, Part, read_part
 from workloads.shards import shard
 
 if TYPE_CHECKING:
@@ -106,7 +105,7 @@ def _byte_level(model: object) -> Tokenizer:
 
 
 def _make_shard(folder: Path, text: Path) -> Arrays:
-    content = prepared.read(folder, _TOKENIZER)["json"].tobytes().decode()
+    content = read_part(folder, _TOKENIZER)["json"].tobytes().decode()
     tokenizer = _library().Tokenizer.from_str(content)
     end = tokenizer.token_to_id(END_OF_TEXT)
     tokens = []

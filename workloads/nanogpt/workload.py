@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from harness.spec import DataError, Progress
+from harness.spec import DataError
 from scoring.files import entries
-from workloads import language, prepared
+from workloads import language
 from workloads.arrays import Columns, Splits
-from workloads.base import read_targets
 from workloads.nanogpt import text
 from workloads.nanogpt.model import Config
 from workloads.nanogpt.task import LanguageModelling
-from workloads.prepared import Part
+from workloads.parts import Part
 from workloads.shards import read_shard, windows
+from workloads.targets import read_targets
 
-_SPLITS = ("train", "validation", "test")
 _TOKENS = 50257  # of GPT-2
 
 
@@ -80,16 +77,12 @@ class Nanogpt(LanguageModelling):
 
     def check_data(self) -> None:
         """Raises DataError where files are missing or damaged."""
-        if not self._parts():
+        if not self.parts():
             self.load()
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes shards of texts where there are some; shards that are given need nothing."""
-        prepared.prepare(self._folder, self._parts(), progress)
 
     def data_faults(self) -> list[str]:
         """What is missing, damaged, or of another size than the speedrun's."""
-        faults = super().data_faults() or prepared.faults(self._folder, self._parts())
+        faults = super().data_faults()
         if faults:
             return faults
         for split, needed in (("train", 10**10), ("val", 2 * 10_485_760 + 1)):
@@ -109,26 +102,17 @@ class Nanogpt(LanguageModelling):
 
     def _shards(self, split: str) -> list[np.ndarray]:
         """The tokens of a split's shards: those given, or those made of texts."""
-        files = entries(self._files, f"*{split}*.bin") if self._files.is_dir() else []
+        files = entries(self.files, f"*{split}*.bin") if self.files.is_dir() else []
         if not files:
-            made = [part.name for part in self._parts() if part.name.startswith(split)]
-            files = [self._folder / name / text.SHARD for name in made]
+            made = [part.name for part in self.parts() if part.name.startswith(split)]
+            files = [self.folder / name / text.SHARD for name in made]
         if not files:
-            raise DataError(f"{self._files}: no *{split}*.bin there; get {self.data_source}")
+            raise DataError(f"{self.files}: no *{split}*.bin there; get {self.data_source}")
         return [read_shard(file) for file in files]
 
-    def _parts(self) -> list[Part]:
-        return text.parts(self._files, self._folder, _TOKENS)
-
-    @property
-    def _files(self) -> Path:
-        if self.data_dir is None:
-            raise DataError(f"{self.name} reads files: pass --data-dir DIR with {self.data_source}")
-        return self.data_dir
-
-    @property
-    def _folder(self) -> Path:
-        return self._files / "prepared" / self.name
+    def parts(self) -> list[Part]:
+        """The shards that are made of texts; none where shards are given."""
+        return text.parts(self.files, self.folder, _TOKENS)
 
 
 class NanogptMini(LanguageModelling):
@@ -153,30 +137,19 @@ class NanogptMini(LanguageModelling):
     config = Config(language.VOCABULARY, context=32, layers=3, heads=4, width=128)
 
     def load(self) -> Splits:
-        """Windows [N, 32] of every split; made and cached on first use."""
-        self.prepare_data()
-        return {split: self._windows(split) for split in _SPLITS}
+        """Windows [N, 32] of every split."""
+        return {split: self._windows(split) for split in self.sizes}
 
-    def check_data(self) -> None:
-        """Nothing can be missing: the project makes this data itself."""
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Writes the texts, in seconds."""
-        prepared.prepare(self._folder, language.parts(self._tokens()), progress)
+    def parts(self) -> list[Part]:
+        """The text of each split, written in seconds."""
+        context = self.config.context
+        return language.parts({s: count * context + 1 for s, count in self.sizes.items()})
 
     def training_tokens(self) -> np.ndarray:
-        """The whole training text."""
-        return prepared.read(self._folder, "train")["tokens"]
-
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name
-
-    def _tokens(self) -> dict[str, int]:
-        """How many tokens each split has."""
-        return {split: count * self.config.context + 1 for split, count in self.sizes.items()}
+        """The complete training text."""
+        return self.read("train")["tokens"]
 
     def _windows(self, split: str) -> Columns:
-        tokens = prepared.read(self._folder, split)["tokens"].astype(np.int64)
+        tokens = self.read(split)["tokens"].astype(np.int64)
         shape = (-1, self.config.context)
         return {"inputs": tokens[:-1].reshape(shape), "targets": tokens[1:].reshape(shape)}

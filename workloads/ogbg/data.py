@@ -15,7 +15,7 @@ import numpy as np
 from harness.spec import DataError
 from scoring.files import GzipReader
 from workloads.ogbg.model import EDGE_FEATURES, NODE_FEATURES
-from workloads.prepared import Part
+from workloads.parts import Part
 
 RECIPE = "ogbg 1"
 TASKS = 128
@@ -27,7 +27,7 @@ WHERE = "https://snap.stanford.edu/ogb/data/graphproppred/csv_mol_download/pcba.
 Files = dict[str, Path]
 
 
-def find_files(data_dir: Path | None) -> Files:
+def find_files(data_dir: Path) -> Files:
     """The nine files by name without .csv.gz, those of the splits by the split.
 
     Args:
@@ -37,8 +37,6 @@ def find_files(data_dir: Path | None) -> Files:
     Raises:
         DataError: One is missing.
     """
-    if data_dir is None:
-        raise DataError(f"ogbg reads files: pass --data-dir DIR, with OGB's files in it ({WHERE})")
     inside = (data_dir / name for name in ("ogbg_molpcba", "pcba"))
     root = next((folder for folder in inside if folder.is_dir()), data_dir)
     files = {name: root / "raw" / f"{name}.csv.gz" for name in RAW}

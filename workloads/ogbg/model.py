@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
-from workloads.base import lecun_normal_
+from workloads.parameters import lecun_normal_
 
 Part = tuple[Tensor, Tensor | None]  # rows, and which of them where not all in their order
 NODE_FEATURES, EDGE_FEATURES = 9, 3

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +21,23 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import ModelWorkload, eval_mode, seed_of
+from workloads.batching import seed_of
 from workloads.distributed import gathered, local_batch_size, world
+from workloads.modes import eval_mode
 from workloads.ogbg.batches import Graphs, Size, packs, share
 from workloads.ogbg.metrics import mean_average_precision, official_mean_average_precision
 from workloads.ogbg.model import GraphNetworkModel
+from workloads.prepared import PreparedWorkload
 
 
-class GraphWorkload(ModelWorkload):
+class GraphSplit(NamedTuple):
+    """All graphs of a dataset, and the numbers of those of a split."""
+
+    graphs: Graphs
+    numbers: np.ndarray
+
+
+class GraphWorkload(PreparedWorkload):
     """Predicts which of T properties a molecule has, from its graph.
 
     A batch is a GraphsTuple of a fixed size. Up to B graphs come into it, as long as they have at
@@ -47,8 +55,14 @@ class GraphWorkload(ModelWorkload):
     padding_rows = 1
 
     @abc.abstractmethod
-    def load(self) -> Mapping[str, np.ndarray]:
-        """The arrays that `Graphs` takes, and of each split the numbers of its graphs."""
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The arrays that `Graphs` takes, and for each split the numbers of its graphs."""
+
+    def load(self) -> dict[str, GraphSplit]:
+        """All graphs, on the device, and the numbers of each split's; raises DataError."""
+        arrays = self.arrays()
+        graphs = Graphs(arrays, self.device)
+        return {split: GraphSplit(graphs, np.array(arrays[split])) for split in self.sizes}
 
     def build_model(self) -> nn.Module:
         """The graph network, initialised from torch's default generator."""
@@ -66,19 +80,6 @@ class GraphWorkload(ModelWorkload):
         """Whether the parameter belongs to the decoder."""
         return param_key.startswith("decoder.")
 
-    @cached_property
-    def graphs(self) -> Graphs:
-        """All graphs, on the device."""
-        return Graphs(self._arrays, self.device)
-
-    @cached_property
-    def _arrays(self) -> Mapping[str, np.ndarray]:
-        return self.load()
-
-    def split(self, name: str) -> np.ndarray:
-        """The numbers of a split's graphs."""
-        return np.array(self._arrays[name])
-
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
@@ -92,7 +93,7 @@ class GraphWorkload(ModelWorkload):
         size = global_batch_size
         most = Size(size, self.nodes_per_graph * size, self.edges_per_graph * size)
         nodes, edges = self.nodes_per_graph * local + 1, self.edges_per_graph * local
-        graphs, numbers = self.graphs, self.split(split)  # read here, where it is not timed
+        graphs, numbers = self.examples[split]  # read here, where it is not timed
 
         def batches() -> Iterator[Batch]:
             for pack in islice(packs(graphs, numbers, most, seed_of(rng)), start, None):
@@ -141,22 +142,17 @@ class GraphWorkload(ModelWorkload):
         The processes share out the graphs, and each gets the logits of all: an average precision
         is no sum over graphs.
         """
-        numbers = self.split(split)
-        if split == "train":
-            numbers = numbers[: self.num_eval_train_examples]
+        graphs, numbers = self.examples[split]
+        numbers = numbers[: self.eval_count(split, len(numbers))]
         rank, processes = world()
         mine, size = numbers[rank::processes], -(-self.eval_batch_size // processes)
-        labels = self.graphs.labels[torch.from_numpy(numbers).to(self.device)]
+        labels = graphs.labels[torch.from_numpy(numbers).to(self.device)]
         logits = [torch.empty(0, labels.shape[1], device=self.device)]
         with eval_mode(params):
             for start in range(0, len(mine), size):
-                batch = self.graphs.batch(mine[start : start + size])
+                batch = graphs.batch(mine[start : start + size])
                 logits.append(params(batch["inputs"]))
             return _metrics(gathered(torch.cat(logits), len(numbers)), labels)
-
-    def eval_arrays(self, split: str) -> Any:
-        """All graphs, and the numbers of a split's."""
-        return self.graphs, self._arrays[split]
 
 
 def _metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from harness.spec import DataError, Progress
-from workloads import prepared
-from workloads.base import read_targets
+from harness.spec import DataError
 from workloads.ogbg import data, molecules
 from workloads.ogbg.data import SPLITS
 from workloads.ogbg.task import GraphWorkload
-from workloads.prepared import Part
+from workloads.parts import Part
+from workloads.targets import read_targets
 
 
 class Ogbg(GraphWorkload):
@@ -33,7 +31,7 @@ class Ogbg(GraphWorkload):
     name = "ogbg"
     summary = "molecules as graphs, 128 assays (OGB's CSV files in --data-dir), graph network"
     suites: tuple[str, ...] = ("algoperf", "qualification")
-    data_source = f"{data.WHERE}, unpacked"
+    data_source = f"OGB's files: {data.WHERE}, unpacked"
 
     validation_target_value = 0.28098
     test_target_value = 0.268729
@@ -49,48 +47,32 @@ class Ogbg(GraphWorkload):
     train_batch_size = 512
     eval_batch_size = 32768
 
-    def load(self) -> Mapping[str, np.ndarray]:
+    def arrays(self) -> Mapping[str, np.ndarray]:
         """What `data.parts` describes, memory-mapped."""
-        parts = data.parts(self._files())
         arrays: dict[str, np.ndarray] = {}
-        for part in parts:
-            arrays |= prepared.read(self._folder, part.name)
+        for part in self.parts():
+            arrays |= self.read(part.name)
         return arrays
 
-    def check_data(self) -> None:
-        """Raises DataError where files are missing."""
-        self._files()
-
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Reads the CSV files, once: ten seconds, and 300 MB on disk."""
-        prepared.prepare(self._folder, data.parts(self._files()), progress)
+    def parts(self) -> list[Part]:
+        """What is made of the CSV files, in ten seconds: 300 MB on disk."""
+        return data.parts(data.find_files(self.files))
 
     def data_faults(self) -> list[str]:
         """What is missing, damaged or of another size than ogbg-molpcba's."""
         try:
-            files = self._files()
-            found = {split: data.count_graphs(files[split]) for split in SPLITS}
+            return self._uncommon_sizes() + super().data_faults()
         except DataError as error:
             return [str(error)]
-        official = {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
-        }
-        sizes = [
-            f"{files[split]}: {found[split]:,} graphs, ogbg-molpcba has {official[split]:,}"
-            for split in SPLITS
-            if found[split] != official[split]
+
+    def _uncommon_sizes(self) -> list[str]:
+        files = data.find_files(self.files)
+        found = {split: data.count_graphs(files[split]) for split in SPLITS}
+        return [
+            f"{files[split]}: {found[split]:,} graphs, ogbg-molpcba has {count:,}"
+            for split, count in self.sizes.items()
+            if found[split] != count
         ]
-        return sizes + prepared.faults(self._folder, data.parts(files))
-
-    def _files(self) -> data.Files:
-        return data.find_files(self.data_dir)
-
-    @property
-    def _folder(self) -> Path:
-        assert self.data_dir is not None
-        return self.data_dir / "prepared" / "ogbg"
 
 
 class OgbgGelu(Ogbg):
@@ -147,24 +129,14 @@ class OgbgMini(GraphWorkload):
     train_batch_size = 32
     eval_batch_size = 512
 
-    def load(self) -> Mapping[str, np.ndarray]:
-        """The molecules and the numbers of each split's; made and cached on first use."""
-        self.prepare_data()
-        ends = np.cumsum([self.num_train_examples, self.num_validation_examples])
-        splits = np.split(np.arange(self._count), ends)
-        return prepared.read(self._folder, "molecules") | dict(zip(SPLITS, splits, strict=True))
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The molecules, and the numbers of each split's."""
+        *ends, count = np.cumsum(list(self.sizes.values()))
+        splits = np.split(np.arange(count), ends)
+        return self.read("molecules") | dict(zip(self.sizes, splits, strict=True))
 
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the molecules, in a second or two."""
-        make = partial(molecules.make, self._count, seed=0)
-        prepared.prepare(
-            self._folder, [Part("molecules", f"{molecules.RECIPE}, {self._count}", make)], progress
-        )
-
-    @property
-    def _count(self) -> int:
-        return self.num_train_examples + self.num_validation_examples + self.num_test_examples
-
-    @property
-    def _folder(self) -> Path:
-        return prepared.cache_folder() / self.name
+    def parts(self) -> list[Part]:
+        """The molecules, made in a second or two."""
+        count = sum(self.sizes.values())
+        make = partial(molecules.make, count, seed=0)
+        return [Part("molecules", f"{molecules.RECIPE}, {count}", make)]

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from workloads import prepared
-from workloads.prepared import Part
+from workloads.parts import Arrays, Part, read_part
 from workloads.wmt.data import Lines, Text
 
 _TRAINING = (
@@ -79,7 +78,7 @@ def texts(data_dir: Path, folder: Path) -> list[Text]:
         DataError: Files are missing, or the part "pieces" is not prepared in `folder`.
     """
     corpora = training(data_dir)
-    pieces = prepared.read(folder, "pieces")["spans"].tolist()
+    pieces = read_part(folder, "pieces")["spans"].tolist()
     found = []
     for number, (corpus, first_line, *span) in enumerate(pieces):
         files = corpora[corpus].files
@@ -103,7 +102,7 @@ def _checked(corpus: Corpus) -> Corpus:
     return corpus
 
 
-def _find_pieces(corpora: Sequence[Corpus]) -> prepared.Arrays:
+def _find_pieces(corpora: Sequence[Corpus]) -> Arrays:
     """The "spans" [pieces, 6]: corpus, first line (from 1), bytes from and to on either side."""
     spans = []
     for number, corpus in enumerate(corpora):

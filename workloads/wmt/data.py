@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from workloads import prepared
-from workloads.prepared import Part, Rows
+from workloads.parts import Part, Rows, read_part
 from workloads.vocabulary import Vocabulary, read_model, train
 
 SIDES = ("inputs", "targets")
@@ -76,15 +75,12 @@ class Preparation:
 
     def vocabulary(self) -> Vocabulary:
         """The prepared vocabulary; raises DataError."""
-        content = prepared.read(self.folder, "vocabulary")["model"].tobytes()
+        content = read_part(self.folder, "vocabulary")["model"].tobytes()
         return Vocabulary(content, str(self.folder / "vocabulary"))
 
-    def pairs(self, split: str) -> Pairs:
-        """The prepared pairs of "train", "validation" or "test"; raises DataError."""
-        names = [text.name for text in self.texts if text.name.startswith(split)]
-        return Pairs(
-            [prepared.read(self.folder, name) for name in names], f"{split} of {self.folder}"
-        )
+    def names(self, split: str) -> list[str]:
+        """The names of the parts of "train", "validation" or "test"."""
+        return [text.name for text in self.texts if text.name.startswith(split)]
 
     def _make_vocabulary(self) -> Arrays:
         if self.vocabulary_file is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,14 @@ from harness.spec import (
     RandomState,
     Tensor,
 )
-from workloads.base import ModelWorkload, cross_entropy, eval_mode, seed_of
-from workloads.distributed import local_batch_size, summed, world
+from workloads.batching import seed_of
+from workloads.distributed import own_part, summed, world
+from workloads.losses import cross_entropy
+from workloads.modes import eval_mode
+from workloads.parts import Part
 from workloads.prefetch import on_device, read_ahead
+from workloads.prepared import PreparedWorkload
+from workloads.vocabulary import Vocabulary
 from workloads.wmt import evaluation
 from workloads.wmt.data import Arrays, Pairs, Preparation, row_batches
 from workloads.wmt.layers import Config
@@ -37,7 +42,7 @@ _ATTENTION_TYPES = {
 }
 
 
-class TranslationWorkload(ModelWorkload):
+class TranslationWorkload(PreparedWorkload):
     """Trains a Transformer on packed sentence pairs; BLEU of its translations is the metric.
 
     The training task is AlgoPerf's, since its target belongs to it: pairs are packed in groups (see
@@ -60,14 +65,24 @@ class TranslationWorkload(ModelWorkload):
     def preparation(self) -> Preparation:
         """What makes tokens of the texts; raises DataError."""
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """How many sentence pairs each split has."""
+    def parts(self) -> list[Part]:
+        """The vocabulary, then tokens of the texts; raises DataError."""
+        return self.preparation().parts()
+
+    def load(self) -> dict[str, Pairs]:
+        """The sentence pairs of every split; raises DataError."""
         return {
-            "train": self.num_train_examples,
-            "validation": self.num_validation_examples,
-            "test": self.num_test_examples,
+            split: Pairs(
+                [self.read(name) for name in self.preparation().names(split)],
+                f"{split} of {self.folder}",
+            )
+            for split in self.sizes
         }
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The prepared vocabulary; raises DataError."""
+        return self.preparation().vocabulary()
 
     def build_model(self) -> nn.Module:
         """The Transformer, initialised from torch's default generator."""
@@ -133,14 +148,6 @@ class TranslationWorkload(ModelWorkload):
             "per_example": losses.view(labels.shape),
         }
 
-    def split(self, name: str) -> Pairs:
-        """The sentence pairs of "train", "validation" or "test"; raises DataError."""
-        if not hasattr(self, "_splits"):
-            self._splits: dict[str, Pairs] = {}
-        if name not in self._splits:
-            self._splits[name] = self.preparation().pairs(name)
-        return self._splits[name]
-
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
@@ -149,17 +156,16 @@ class TranslationWorkload(ModelWorkload):
         inputs, targets and weights as in evaluation, and inputs_position, inputs_segmentation,
         targets_position, targets_segmentation, all [B, max_length]; see `Pairs.packed`.
         """
-        pairs, width = self.split(split), self.config.max_length
-        size = local_batch_size(global_batch_size)
-        mine = slice(world()[0] * size, (world()[0] + 1) * size)
+        pairs: Pairs = self.examples[split]
+        width, own = self.config.max_length, own_part(global_batch_size)
         rows = row_batches(pairs.lengths, width, global_batch_size, seed_of(rng))
         rows = islice(rows, start, None)
 
         def batches() -> Iterator[Batch]:
             for chosen, per_row in rows:
-                before = per_row[: mine.start].sum()
-                chosen = chosen[before : before + per_row[mine].sum()]
-                yield self._batch(pairs.packed(chosen, per_row[mine], width))
+                before = per_row[: own.start].sum()
+                chosen = chosen[before : before + per_row[own].sum()]
+                yield self._batch(pairs.packed(chosen, per_row[own], width))
 
         return read_ahead(batches(), self.read_ahead, self.device)
 
@@ -167,22 +173,17 @@ class TranslationWorkload(ModelWorkload):
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
     ) -> dict[str, float]:
         """BLEU of a split in percent, loss and accuracy of its tokens; every pair counts once."""
-        pairs, size = self.split(split), self.eval_batch_size
-        count = min(self.num_eval_train_examples, len(pairs)) if split == "train" else len(pairs)
+        pairs: Pairs = self.examples[split]
+        size = self.eval_batch_size
         rank, processes = world()
-        mine = np.arange(rank, count, processes)
+        mine = np.arange(rank, self.eval_count(split, len(pairs)), processes)
         batches = (
             self._batch(pairs.padded(mine[start : start + size]))
             for start in range(0, len(mine), size)
         )
         with eval_mode(params):
-            vocabulary = self.preparation().vocabulary()
-            sums = evaluation.sums(_unwrapped(params), batches, vocabulary)
+            sums = evaluation.sums(_unwrapped(params), batches, self.vocabulary)
         return evaluation.metrics(summed(sums, self.device))
-
-    def eval_arrays(self, split: str) -> Any:
-        """The tokens of a split's pairs."""
-        return self.split(split)
 
     def _batch(self, arrays: Arrays) -> Batch:
         """Arrays as tensors on the device."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from harness.spec import DataError, Progress
-from workloads import prepared
-from workloads.base import read_targets
+from harness.spec import Progress
+from workloads.parts import Part, is_prepared, prepare_parts
+from workloads.targets import read_targets
 from workloads.wmt import corpora
-from workloads.wmt.data import Pairs, Preparation, Text
+from workloads.wmt.data import Preparation, Text
 from workloads.wmt.layers import Config
 from workloads.wmt.synthetic import Language
 from workloads.wmt.task import TranslationWorkload
@@ -57,28 +56,28 @@ class Wmt(TranslationWorkload):
 
     def check_data(self) -> None:
         """Raises DataError where a file is missing or empty."""
-        corpora.training(self._files)
-        corpora.evaluation(self._files)
+        corpora.training(self.files)
+        corpora.evaluation(self.files)
+
+    def parts(self) -> list[Part]:
+        """Where the pieces of the training texts are; once that is prepared, all else too."""
+        pieces = corpora.pieces_part(self.files)
+        return [pieces, *super().parts()] if is_prepared(self.folder, pieces) else [pieces]
 
     def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
         """Makes tokens of the texts, and a vocabulary where none is given; raises DataError."""
-        pieces = corpora.pieces_part(self._files)
-        prepared.prepare(self._folder, [pieces], lambda done, parts, name: None)
-        prepared.prepare(self._folder, [pieces, *self.preparation().parts()], progress)
+        pieces = corpora.pieces_part(self.files)
+        prepare_parts(self.folder, [pieces], lambda done, parts, name: None)
+        super().prepare_data(progress)
 
     def data_faults(self) -> list[str]:
         """What is wrong with the files and what was made of them, and sizes unlike AlgoPerf's."""
-        faults = super().data_faults()
-        if not faults:
-            faults = prepared.faults(self._folder, [corpora.pieces_part(self._files)])
-        if not faults:
-            faults = prepared.faults(self._folder, self.preparation().parts())
-        return faults or self._uncommon_sizes()
+        return super().data_faults() or self._uncommon_sizes()
 
     def _uncommon_sizes(self) -> list[str]:
         found = []
         for split, count in self.sizes.items():
-            counts = self.split(split).counts
+            counts = self.examples[split].counts
             full = counts["pairs"] - counts["empty"]
             if full != count:
                 found.append(
@@ -89,25 +88,15 @@ class Wmt(TranslationWorkload):
 
     def preparation(self) -> Preparation:
         """What makes tokens of the files; raises DataError."""
-        vocabulary = self._files / "wmt_sentencepiece_model"
+        vocabulary = self.files / "wmt_sentencepiece_model"
         return Preparation(
             recipe="wmt 1",
-            texts=corpora.texts(self._files, self._folder),
+            texts=corpora.texts(self.files, self.folder),
             vocabulary_file=vocabulary if vocabulary.is_file() else None,
             vocabulary_size=self.config.vocab_size,
             max_length=self.config.max_length,
-            folder=self._folder,
+            folder=self.folder,
         )
-
-    @property
-    def _files(self) -> Path:
-        if self.data_dir is None:
-            raise DataError(f"{self.name} reads files: pass --data-dir DIR with {corpora.SOURCE}")
-        return self.data_dir
-
-    @property
-    def _folder(self) -> Path:
-        return self._files / "prepared" / "wmt"  # of the variants too
 
 
 class WmtPostLN(Wmt):
@@ -166,16 +155,6 @@ class WmtMini(TranslationWorkload):
     dropout_rate = 0.0
     config = Config(vocab_size=512, d_model=64, heads=2, feed_forward=128, layers=2, max_length=48)
 
-    def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes the sentences and tokens of them."""
-        preparation = self.preparation()
-        prepared.prepare(preparation.folder, preparation.parts(), progress)
-
-    def split(self, name: str) -> Pairs:
-        """The sentence pairs of "train", "validation" or "test", made where they are missing."""
-        self.prepare_data()
-        return super().split(name)
-
     def preparation(self) -> Preparation:
         """What makes the sentences, and tokens of them."""
         return Preparation(
@@ -186,5 +165,5 @@ class WmtMini(TranslationWorkload):
             ],
             vocabulary_size=self.config.vocab_size,
             max_length=self.config.max_length,
-            folder=prepared.cache_folder() / "wmt_mini",
+            folder=self.folder,
         )

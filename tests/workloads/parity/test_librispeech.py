@@ -92,7 +92,7 @@ def test_ctc_loss_is_a_mean_over_tokens(mini):
     """On the complete split, utterance by utterance."""
     model, _ = mini.init_model_fn(0)
     found = mini.eval_model(model, None, "validation")["ctc_loss"]
-    utterances = mini.split("validation")
+    utterances = mini.examples["validation"]
     count = len(utterances)
     rows = utterances.rows(np.arange(count), mini.max_tokens)
     total = tokens = 0.0
