@@ -25,16 +25,18 @@ from typing import Any
 
 import numpy as np
 
+from harness.sweep.options import SweepOptions
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness.progress.status import read_status
 from harness.sweep.callback import Watchers
 from harness.sweep.driver import Driver
 from harness.sweep.ledger import Ledger
-from harness.sweep.plan import Experiment, PlannedSubmission, PlannedWorkload
 from harness.sweep.pruner import Pruner
 from harness.sweep.run import _read_what_is_left, run_sweep
 from scoring import rulesets
+from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec
 from scoring.tree import LEDGER_FILE
 
@@ -181,7 +183,7 @@ def sweep(trials: int, concurrent: int, rows: int, out: Path) -> None:
     planned = sum(1 for _ in experiment.specs())
     executor = Played(times_of(experiment), concurrent, rows)
     began = time.perf_counter()
-    summary = run_sweep(experiment, out, executor, Watchers([]), pruning=True)
+    summary = run_sweep(experiment, out, executor, Watchers([]), options=SweepOptions())
     total = time.perf_counter() - began
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     size = (out / LEDGER_FILE).stat().st_size / 1e6
@@ -205,7 +207,7 @@ def resident(field: str) -> float:
 
 
 def resume(out: Path) -> None:
-    """Prints seconds and memory of what `sweep --resume` and `status` read."""
+    """Prints seconds and memory of what `resume` and `status` read."""
     experiment = plan(int(os.environ["CHRONOGRAD_BENCHMARK_TRIALS"]))
 
     def driver() -> None:

@@ -28,6 +28,7 @@ from torch import nn
 from harness.spec import LossType, ParameterType
 from harness.submission import loading
 from harness.submission.search_space import load as load_search_space
+from scoring.tree import SEARCH_SPACE_FILE
 from submissions import recipe, schedules
 
 MEMORY = "state_bytes_per_parameter"  # the key in submission_info.json
@@ -105,7 +106,7 @@ def functions_of(name: str) -> tuple[Any, Any]:
     if name in BASES:
         return recipe.submission(BASES[name], schedules.none, fixed={}), None
     folder = loading.find(name)
-    space = folder / loading.SEARCH_SPACE_FILE
+    space = folder / SEARCH_SPACE_FILE
     point = load_search_space(space).points(0, 1, 1)[0][0] if space.is_file() else None
     return loading.load(folder), point and SimpleNamespace(**point)
 

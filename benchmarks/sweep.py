@@ -30,9 +30,9 @@ import workloads
 from harness.executors import cluster
 from harness.executors.process import TrialProcess
 from harness.progress.live import PlainProgress
-from harness.sweep.plan import Experiment, PlannedSubmission, PlannedWorkload
 from harness.sweep.run import run_sweep
 from scoring import rulesets
+from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 from scoring.records import Goal, Status, TrialResult
 
 SLOTS = 2

@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from scoring.escaping import error_message
 from scoring.files import private_folder
-from scoring.records import UserError, error_message
+from scoring.records import UserError
 
 _PACKAGES = ("chronograd", "torch", "numpy", "ray", "schedulefree")
 

@@ -1,23 +1,57 @@
-"""Text that strangers wrote, for a terminal, a spreadsheet or Markdown, which act on some of it."""
+"""Text from submissions and other strangers, made safe to show and to write."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+MESSAGE_CHARACTERS = 1000
 _COMPUTED = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what a formula begins with
 _LINKED = re.compile(r"://|www\.|@|mailto:|xmpp:", re.IGNORECASE)
 _MARKS = re.compile(r"([\\|<>*`~&\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # within a word _ is not a mark
 
 
-def one_line(text: str) -> str:
-    r"""One line that shows what a terminal would act on or cannot show: \x1b, \n, \u202e, \udcff.
+def printable(text: str, kept: str = "\n\t") -> str:
+    r"""Text that any terminal, file or page can hold: all else is escaped (\x1b, \u202e, \udcff).
 
-    So neither escape sequences nor line breaks of a name or message reach the terminal.
+    So no escape sequence of a name or a message reaches a terminal, and no lone surrogate, which
+    `os.fsdecode` gives for a file name that is not UTF-8, an encoder.
+
+    Args:
+        text: Any text.
+        kept: Characters that stay although they are not printable.
     """
     if text.isprintable():
         return text
-    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c in kept or _is_shown(c) else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def one_line(text: str) -> str:
+    r"""As `printable`, with line breaks and tabs escaped as well (\n, \t)."""
+    return printable(text, kept="")
+
+
+def first_line(text: str) -> str:
+    """The first line of `text` that is not blank, printable and of limited length."""
+    line = next((line.strip() for line in text.split("\n") if line.strip()), "")
+    line = printable(line.replace("\t", " "))
+    return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 3] + "..."
+
+
+def error_message(error: BaseException) -> str:
+    """The class of an exception and the first line of its text."""
+    kind, line = type(error).__name__, first_line(error_text(error))
+    return first_line(f"{kind}: {line}" if line else kind)
+
+
+def error_text(error: BaseException) -> str:
+    """The text of an exception, also where its `__str__` raises."""
+    try:
+        return str(error)
+    except BaseException as another:  # noqa: BLE001 - an exception of a submission may be anything
+        return f"(its __str__ raised {type(another).__name__})"
 
 
 def _is_shown(character: str) -> bool:

@@ -1,21 +1,33 @@
-"""What a results tree was planned to hold: its experiment.json, read by one reader."""
+"""What a results tree is planned to hold: its experiment.json, and the trials that follow."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from scoring.records import Goal, RecordError, read_json
+from scoring.plain import read_json, write_json
+from scoring.records import ClockKind, Goal, RecordError, RunOptions, TrialSpec, Tuning
 from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
-from scoring.tree import EXPERIMENT_FILE
+from scoring.tree import EXPERIMENT_FILE, OPTIMIZERS, SEARCH_SPACE_FILE
 
 MOST_PLANNED = 1_000_000  # trials of a leaderboard: a larger number is a slip, and takes for ever
+_DROPOUT_RATES = ("dropout_rate", "aux_dropout_rate")
+_OPTIONS = {field.name for field in fields(RunOptions)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,37 +39,50 @@ class Criteria:
 
 
 class PlannedSubmission(BaseModel):
-    """A submission as planned: its path and content hash."""
+    """A submission as planned.
+
+    Attributes:
+        path: Where its code is.
+        hash: Content hash of its code.
+        files: The digests of its files; empty in a tree from before they were recorded.
+        accepted: Changes of files that were accepted since, as "FILE: SHA-256, now SHA-256".
+        points: Its hyperparameters, [study][trial]; None under self-tuning.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     path: str
     hash: str
+    files: Mapping[str, str] = {}
+    accepted: tuple[str, ...] = ()
+    points: list[list[dict[str, Any]]] | None = None
 
 
 class PlannedWorkload(BaseModel):
-    """The goal and budget of a workload; the budget is that of external tuning."""
+    """A workload's rules as applied; seconds are for external tuning."""
 
     model_config = ConfigDict(frozen=True)
 
     goal: Goal
+    test_goal: Goal | None = None
     budget_seconds: float = Field(gt=0, allow_inf_nan=False)
+    eval_period_seconds: float = math.nan
+    step_hint: int = 0
+    baseline_step_seconds: float | None = None  # None where the budget is official seconds
 
 
 class Experiment(BaseModel):
-    """What scoring needs to know of a results tree's plan.
-
-    `harness.sweep.plan.Experiment` adds how trials are run.
+    """Everything that fixes a results tree; its JSON, with `options` in line, is experiment.json.
 
     Attributes:
         ruleset: As applied.
-        tuning: "external" or "self".
-        clock: "wall", or "steps" where training work was charged and nothing was measured.
-        seed: The one that all others come from.
+        tuning: Which of AlgoPerf's tuning rulesets.
         studies: How many of each submission and workload.
         trials: How many of each study under external tuning.
         submissions: By name.
         workloads: By name.
+        options: How trials are run.
+        only: The study and trial of `chronograd run`.
         environment: Where it ran; empty in trees of early versions.
         search_space: The name of the file in each submission's folder, or a path.
     """
@@ -65,15 +90,36 @@ class Experiment(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     ruleset: Ruleset
-    tuning: Literal["external", "self"]
-    clock: Literal["wall", "steps"]
-    seed: int
+    tuning: Tuning
     studies: int = Field(ge=1, le=MOST_REPEATS)
     trials: int = Field(ge=1, le=MOST_REPEATS)
     submissions: Mapping[str, PlannedSubmission]
     workloads: Mapping[str, PlannedWorkload]
+    options: RunOptions
+    search_space: str = SEARCH_SPACE_FILE
+    only: tuple[int, int] | None = None
     environment: dict[str, Any] = {}
-    search_space: str = "tuning_search_space.json"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if "options" in data:
+            return data
+        rest = {name: value for name, value in data.items() if name not in _OPTIONS}
+        return rest | {"options": {n: value for n, value in data.items() if n in _OPTIONS}}
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _names_seed_and_clock(cls, options: Any) -> Any:
+        if isinstance(options, dict) and (missing := {"clock", "seed"} - options.keys()):
+            raise ValueError(f"{', '.join(sorted(missing))}: missing")
+        return options
+
+    @model_serializer(mode="wrap")
+    def _spread_options(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = dump(self)
+        options: dict[str, Any] = data.pop("options")
+        return data | options
 
     @classmethod
     def read(cls, out: Path) -> Self:
@@ -101,16 +147,85 @@ class Experiment(BaseModel):
             )
         return experiment
 
+    def at(self, out: Path) -> Self:
+        """The plan of the tree that is at `out` now: paths of submissions inside it are there."""
+        found = {
+            name: planned.model_copy(update={"path": str(_found(planned.path, out.resolve()))})
+            for name, planned in self.submissions.items()
+        }
+        return self.model_copy(update={"submissions": found})
+
+    def write(self, out: Path) -> None:
+        """Writes OUT/experiment.json; paths inside OUT are relative, so that OUT can be moved."""
+        root = out.resolve()
+        data = self.model_dump()
+        for planned in data["submissions"].values():
+            if Path(planned["path"]).is_relative_to(root):
+                planned["path"] = Path(planned["path"]).relative_to(root).as_posix()
+        write_json(out / EXPERIMENT_FILE, data)
+
     @property
     def trials_per_study(self) -> int:
         """How many trials a study has; 1 under self-tuning."""
-        return 1 if self.tuning == "self" else self.trials
+        return 1 if self.tuning is Tuning.SELF else self.trials
 
     @cached_property
-    def judged(self) -> dict[str, Criteria]:
+    def criteria(self) -> dict[str, Criteria]:
         """By workload, what its trials are judged by."""
         factor = self.ruleset.budget_factor(self.tuning)
         return {
             name: Criteria(goal=rules.goal, budget_seconds=factor * rules.budget_seconds)
             for name, rules in self.workloads.items()
         }
+
+    def specs(self) -> Iterator[TrialSpec]:
+        """Every trial, study by study, so that a partial sweep compares all submissions."""
+        for study in range(self.studies):
+            for workload in self.workloads:
+                for name in self.submissions:
+                    for trial in range(1, self.trials + 1):
+                        if self.only is None or self.only == (study, trial):
+                            yield self.spec(name, workload, study, trial)
+
+    def spec(self, name: str, workload: str, study: int, trial: int) -> TrialSpec:
+        """One trial of the plan."""
+        planned, rules = self.submissions[name], self.workloads[workload]
+        point = None if planned.points is None else planned.points[study][trial - 1]
+        rates = point or {} if self.ruleset.dropout_at_init else {}
+        return TrialSpec(
+            **self._run_options,
+            submission=name,
+            submission_path=planned.path,
+            submission_hash=planned.hash,
+            tuning=self.tuning,
+            workload=workload,
+            study=study,
+            trial=trial,
+            hyperparameters=point,
+            goal=rules.goal,
+            test_goal=rules.test_goal,
+            budget_seconds=rules.budget_seconds * self.ruleset.budget_factor(self.tuning),
+            max_allowed_runtime_sec=rules.budget_seconds,
+            eval_period_seconds=rules.eval_period_seconds,
+            step_hint=rules.step_hint,
+            step_seconds=self._step_seconds(rules),
+            dropout={name: rate for name, rate in rates.items() if name in _DROPOUT_RATES},
+        )
+
+    @cached_property
+    def _run_options(self) -> dict[str, Any]:
+        return asdict(self.options)
+
+    def _step_seconds(self, rules: PlannedWorkload) -> float:
+        """What the step clock charges: the nominal step, or the official budget's share."""
+        if self.options.clock is not ClockKind.STEPS:
+            return 0.0
+        return rules.baseline_step_seconds or rules.budget_seconds / rules.step_hint
+
+
+def _found(planned: str, root: Path) -> Path:
+    """Where a submission of the tree `root` is now."""
+    place = root / planned  # an absolute path stays as it is
+    own = root / OPTIMIZERS / place.name
+    moved = not place.exists() and place.parent.name == OPTIMIZERS and own.exists()
+    return own if moved else place  # early versions wrote absolute paths

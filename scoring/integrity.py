@@ -91,7 +91,7 @@ def _clock(spec: TrialSpec, clock: dict[str, float]) -> list[str]:
     charged, observed = clock["submission_seconds"], clock["observed_seconds"]
     if observed > 1.05 * charged + 0.2:
         found.append(f"the clock charged {charged:,.2f} s of {observed:,.2f} s that passed")
-    cpus, cpu = spec.threads + clock["other_threads"], clock["cpu_seconds"]
+    cpus, cpu = spec.cpus_per_trial + clock["other_threads"], clock["cpu_seconds"]
     if spec.device == "cpu" and cpu > 1.25 * cpus * charged + 0.3:
         found.append(f"it used {cpu:,.2f} CPU seconds in {charged:,.2f} s with {cpus:g} threads")
     return found

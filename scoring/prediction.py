@@ -64,13 +64,13 @@ def curves(results: Results, met: Floats) -> Curves:
     """
     names = {name: number for number, name in enumerate(results.submissions)}
     columns = {name: number for number, name in enumerate(results.scope.workloads)}
-    budgets = [judged.budget_seconds for judged in results.scope.workloads.values()]
+    budgets = [criteria.budget_seconds for criteria in results.scope.workloads.values()]
     seconds = np.outer(budgets, FRACTIONS)
     gaps = np.full((*met.shape, len(FRACTIONS)), np.nan)
     for trial in results.trials:
         if trial.extra or not trial.evaluations:
             continue
-        evaluations, goal = trial.read(), trial.judged.goal
+        evaluations, goal = trial.read(), trial.criteria.goal
         distance = np.array(evaluations.values) - goal.target
         distance = distance if goal.direction == "min" else -distance
         distance = np.where(np.isnan(distance), np.inf, np.maximum(distance, 0.0))

@@ -50,7 +50,7 @@ def refusal(results: Results, rules: Rules | None, purpose: str) -> str:
             until = "its end" if np.isinf(deadline) else f"second {deadline:,.2f}"
             return (
                 f"{trial.folder}: was pruned at second {trial.submission_seconds:,.2f}, but for "
-                f"{purpose} it matters up to {until}; `chronograd sweep --resume` runs it on, or "
+                f"{purpose} it matters up to {until}; `chronograd resume` runs it on, or "
                 "run the sweep with --pruning off"
             )
     return ""

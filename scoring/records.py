@@ -5,25 +5,10 @@ Standard library only, so that any reader can use it. `scoring.tree` says where 
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import re
-import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
-
-from scoring.files import load_json
-
-SCHEMA = 1
-TIMES = ("submission_seconds", "cpu_seconds", "eval_seconds", "logging_seconds", "total_seconds")
-MESSAGE_CHARACTERS = 1000
-_UNPRINTABLE = re.compile(  # control characters, separators, bidirectional controls, surrogates
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 
 
 class UserError(Exception):
@@ -32,6 +17,43 @@ class UserError(Exception):
 
 class RecordError(UserError):
     """A record cannot be read; the message names the file and says what to do."""
+
+
+class Tuning(StrEnum):
+    """AlgoPerf's two tuning rulesets."""
+
+    EXTERNAL = "external"  # hyperparameter points are drawn from a search space
+    SELF = "self"  # a submission tunes itself, on the clock
+
+
+class ClockKind(StrEnum):
+    """What the submission clock counts."""
+
+    WALL = "wall"  # measured seconds
+    STEPS = "steps"  # a fixed charge for each unit of training work, which repeats bit for bit
+
+
+class Until(StrEnum):
+    """The goal that ends a trial."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+    BUDGET = "budget"  # none: the trial uses its complete budget
+
+
+class Order(StrEnum):
+    """Which of the trials that wait begins next."""
+
+    COST = "cost"  # likely winners first, study by study: pruning then saves most hours
+    LATENCY = "latency"  # the longest first: the sweep ends soonest
+
+
+class Pruning(StrEnum):
+    """Which trials of a sweep stop early."""
+
+    EXACT = "exact"  # those that provably cannot change the leaderboard
+    PREDICT = "predict"  # and those that probably do not, by earlier results
+    OFF = "off"
 
 
 class Status(StrEnum):
@@ -85,17 +107,52 @@ class Goal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrialSpec:
+class RunOptions:
+    """How all trials of a run are run: chosen by its user, the same in every trial."""
+
+    seed: int = 0  # of all random number generators
+    clock: ClockKind = ClockKind.WALL
+    until: Until = Until.VALIDATION
+    stop_diverged: bool = True  # end a trial whose parameters stay non-finite
+    compile: bool = True  # on GPUs, where the workload asks for it
+    max_steps: int | None = None
+    batch_size: int | None = None  # None: the submission's, else the workload's
+    data_dir: str | None = None
+    cpus_per_trial: int = 1  # CPUs, and torch threads, of each process
+    gpus_per_trial: int = 0  # each has a process
+    processes_per_trial: int = 1  # where there are no GPUs
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clock", ClockKind(self.clock))  # names serve as well
+        object.__setattr__(self, "until", Until(self.until))
+        if self.gpus_per_trial and self.processes_per_trial > 1:
+            raise UserError(
+                "--processes-per-trial is for trials without GPUs; with --gpus-per-trial each GPU "
+                "has a process"
+            )
+
+    @property
+    def device(self) -> str:
+        """Where trials run: "cuda" or "cpu"."""
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+    @property
+    def processes(self) -> int:
+        """How many processes train a trial together."""
+        return self.gpus_per_trial or self.processes_per_trial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialSpec(RunOptions):
     """All that fixes one trial. Plain data: two equal specs give equal rows on the step clock."""
 
     submission: str
     submission_path: str
     submission_hash: str
-    tuning: str  # "external" or "self"
+    tuning: Tuning
     workload: str
     study: int  # from 0
     trial: int  # from 1
-    seed: int
     hyperparameters: dict[str, Any] | None  # None under self-tuning
     goal: Goal
     test_goal: Goal | None
@@ -103,17 +160,7 @@ class TrialSpec:
     max_allowed_runtime_sec: float  # the external budget: what submissions see, as in AlgoPerf
     eval_period_seconds: float
     step_hint: int
-    max_steps: int | None = None
-    clock: str = "wall"  # or "steps": each unit of training work is charged step_seconds
-    step_seconds: float = 0.0
-    until: str = "validation"  # stop at this goal: "validation", "test"; "budget" never stops early
-    stop_diverged: bool = True
-    batch_size: int | None = None  # None: the submission's, else the workload's
-    data_dir: str | None = None
-    device: str = "cpu"
-    threads: int = 1  # of each process
-    processes: int = 1  # that train together
-    compile: bool = True  # where the workload asks for it
+    step_seconds: float = 0.0  # what the step clock charges for a unit of training work
     dropout: dict[str, float] = field(default_factory=dict)  # rates that init_model_fn is given
 
     @property
@@ -164,126 +211,13 @@ class TrialResult:
     proof: list[dict[str, Any]] = field(default_factory=list)  # why a pruned trial could stop
     integrity: dict[str, Any] = field(default_factory=dict)  # see docs/integrity.md
 
+    @property
+    def will_run_again(self) -> bool:
+        """Whether the trial was cut off: by Ctrl-C, or with its machine."""
+        lost = self.status is Status.FAILED and self.failure is Failure.WORKER_LOST
+        return lost or self.status is Status.INTERRUPTED
 
-def printable(text: str) -> str:
-    """`text` as any terminal, file or page can hold it: what is not printable is escaped.
-
-    Newlines and tabs stay. A lone surrogate, as `os.fsdecode` gives for a file name that is not
-    UTF-8, cannot be encoded; escape sequences would act on a terminal.
-    """
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def first_line(text: str) -> str:
-    """The first line of `text` that is not blank, printable and of limited length."""
-    line = next((line.strip() for line in text.split("\n") if line.strip()), "")
-    line = printable(line.replace("\t", " "))
-    return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 3] + "..."
-
-
-def error_message(error: BaseException) -> str:
-    """The class of an exception and the first line of its text."""
-    kind, line = type(error).__name__, first_line(error_text(error))
-    return first_line(f"{kind}: {line}" if line else kind)
-
-
-def error_text(error: BaseException) -> str:
-    """The text of an exception, also where its `__str__` raises."""
-    try:
-        return str(error)
-    except BaseException as another:  # noqa: BLE001 - an exception of a submission may be anything
-        return f"(its __str__ raised {type(another).__name__})"
-
-
-def to_plain(value: Any) -> Any:
-    """Turns records into JSON-ready data; a non-finite float becomes "nan", "inf" or "-inf"."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def goal_from_plain(data: Mapping[str, Any]) -> Goal:
-    """The inverse of `to_plain` for a Goal."""
-    return Goal(**{**data, "metric": str(data["metric"]), "target": float(data["target"])})
-
-
-def spec_from_plain(data: Mapping[str, Any]) -> TrialSpec:
-    """The inverse of `to_plain` for a TrialSpec."""
-    seconds = ("budget_seconds", "max_allowed_runtime_sec", "eval_period_seconds")
-    floats = {key: float(data[key]) for key in seconds}
-    goal = goal_from_plain(data["goal"])
-    test_goal = None if data["test_goal"] is None else goal_from_plain(data["test_goal"])
-    return TrialSpec(**{**data, "goal": goal, "test_goal": test_goal, **floats})
-
-
-def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResult:
-    """The inverse of `to_plain` for a TrialResult, whose rows live in a file of their own."""
-    failure = None if data["failure"] is None else Failure(data["failure"])
-    numbers = {name: float(data[name]) for name in TIMES}
-    numbers["global_step"] = int(data["global_step"])
-    texts = {
-        "message": first_line(str(data["message"])),
-        "traceback": printable(str(data["traceback"])),
-    }
-    status = Status(data["status"])
-    return TrialResult(
-        **{
-            **data, **numbers, **texts, **_work(data),
-            "status": status, "failure": failure, "rows": rows,
-        }
-    )  # fmt: skip
-
-
-def row_from_plain(data: Mapping[str, Any]) -> EvalRow:
-    """The inverse of `to_plain` for an EvalRow."""
-    numbers = {name: float(data[name]) for name in TIMES}
-    metrics = {name: float(value) for name, value in data["metrics"].items()}
-    return EvalRow(**{**data, **numbers, **_work(data), "metrics": metrics})
-
-
-def _work(data: Mapping[str, Any]) -> dict[str, float | None]:
-    """The training work of a row or a result; records from before it was counted have none."""
-    work = data.get("work")
-    return {"work": None if work is None else float(work)}
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes `data` with the schema number, as `write_text` does."""
-    text = json.dumps({"schema": SCHEMA, **to_plain(data)}, indent=2, allow_nan=False)
-    write_text(path, text + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file aside, synced, then renamed over `path`; lone surrogates are escaped."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(aside).chmod(0o644)
-    Path(aside).replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a file written by `write_json`; refuses damaged files and newer schemas by name."""
-    try:
-        data = load_json(path)
-    except FileNotFoundError:
-        raise RecordError(f"{path}: no such file; is this a results directory?") from None
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{path}: damaged: cannot be read as JSON ({error})") from None
-    if not isinstance(data, dict):
-        raise RecordError(f"{path}: holds a {type(data).__name__}, an object was expected")
-    schema = data.pop("schema", None)
-    if not isinstance(schema, int) or schema > SCHEMA:
-        raise RecordError(
-            f"{path}: has schema {schema}, this chronograd reads up to {SCHEMA}; upgrade chronograd"
-        )
-    return data
+    @property
+    def has_ended(self) -> bool:
+        """Whether the trial ended by itself: it was neither pruned nor cut off."""
+        return self.status is not Status.PRUNED and not self.will_run_again

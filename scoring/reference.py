@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from scoring.plain import read_json, to_plain, write_json
 from scoring.profiles import Floats, Stages, apply_rules, scores
 from scoring.reading.results import Scope
-from scoring.records import RecordError, read_json, to_plain, write_json
+from scoring.records import RecordError
 from scoring.times import Method
 
 

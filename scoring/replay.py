@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scoring import records
+from scoring import plain
 from scoring.order import likely_winners_first
 from scoring.prediction import MOVED, curves, stops
 from scoring.profiles import apply_rules, scores
@@ -135,7 +135,7 @@ def to_plain(results: Results, found: Logs, policies: Sequence[Replayed]) -> dic
         "tuning": results.scope.tuning,
         "hours": found.hours,
         "policies": [
-            {**records.to_plain(policy), "scores_unchanged": policy.scores_unchanged}
+            {**plain.to_plain(policy), "scores_unchanged": policy.scores_unchanged}
             for policy in policies
         ],
     }
@@ -249,7 +249,7 @@ def _latency(run: _Run) -> Iterator[Group]:
 
 def _cost(run: _Run) -> Iterator[Group]:
     scope, begun = run.logs.scope, np.zeros(run.shape[:3], bool)
-    worth = [judged.budget_seconds / scope.ruleset.r_max for judged in scope.workloads.values()]
+    worth = [criteria.budget_seconds / scope.ruleset.r_max for criteria in scope.workloads.values()]
     while not begun.all():
         ranks = likely_winners_first(run.bounds, run.logs.held_out, worth)
         chosen = np.unravel_index(np.where(begun, ranks.size, ranks).argmin(), ranks.shape)

@@ -24,23 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from scoring.files import is_hidden, read_text, without_links
-from scoring.records import (
-    EvalRow,
-    RecordError,
-    TrialResult,
-    TrialSpec,
-    read_json,
-    result_from_plain,
-    spec_from_plain,
-    to_plain,
-    write_json,
-)
+from scoring.plain import read_json, result_from_plain, spec_from_plain, to_plain, write_json
+from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
 
 EXPERIMENT_FILE = "experiment.json"
 LEDGER_FILE = "ledger.jsonl"
 DAMAGED_LEDGERS = "ledger.damaged-*.jsonl"  # what was set aside
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "eval_measurements.csv"
+OPTIMIZERS = "optimizers"  # the folder of optimizers given by dotted names
+SEARCH_SPACE_FILE = "tuning_search_space.json"  # of a submission
 SPLITS = ("train", "validation", "test")
 WORK = "training_work"  # the column; absent in trees from before it was counted
 _ASIDE = ".writing_"

@@ -15,7 +15,8 @@ FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")
 # What a part may import of ours, itself aside: a name includes all that is below it.
 SCORING_RECORDS = (  # what is read and written, under everything else
     "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.files", "scoring.escaping",
-    "scoring.experiment", "scoring.integrity", "scoring.names",
+    "scoring.plain", "scoring.experiment", "scoring.integrity", "scoring.writing",
+    "scoring.names",
 )  # fmt: skip
 BASE = ("harness.system", "harness.environment", "harness.spec", *SCORING_RECORDS)
 TRIAL = ("harness.checkpoint", "harness.submission", *BASE)
@@ -30,9 +31,15 @@ ALLOWED = {  # by part; the longest that a file is in holds
     "scoring.report": ("scoring",),
     "scoring": ("scoring.reading", *SCORING_RECORDS),
     "harness.spec": ("scoring.records",),
-    "harness.environment": ("scoring.files", "scoring.records"),
+    "harness.environment": ("scoring.files", "scoring.escaping", "scoring.records"),
     "harness.system": (),
-    "harness.checkpoint": ("harness.system", "scoring.records", "scoring.files"),
+    "harness.checkpoint": (
+        "harness.system",
+        "scoring.files",
+        "scoring.escaping",
+        "scoring.writing",
+        "scoring.records",
+    ),
     "harness.submission": BASE,
     "harness.trial": TRIAL,
     "harness.sweep": SWEEP,

@@ -11,10 +11,11 @@ import hmac
 import os
 import secrets
 import stat
-import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
+
+from scoring.writing import replacing
 
 KEY_FILE = "checkpoint.key"
 _KEY_BYTES = 32
@@ -80,12 +81,8 @@ def key_of_tree(out: Path) -> bytes:
     if (key := read_key(out)) is not None:
         return key
     key = secrets.token_bytes(_KEY_BYTES)
-    handle, aside = tempfile.mkstemp(dir=out, prefix=".key_")  # mode 0600
-    with os.fdopen(handle, "wb") as file:
+    with replacing(out / KEY_FILE, mode=0o600) as file:
         file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(aside).rename(out / KEY_FILE)
     return key
 
 

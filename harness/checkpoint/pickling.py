@@ -29,7 +29,7 @@ from torch.utils.hooks import RemovableHandle
 
 from harness.checkpoint import reducers
 from harness.checkpoint.walking import is_leaf, shown, walk
-from scoring.records import error_message
+from scoring.escaping import error_message
 
 _LAST_SEEN = 10_000  # objects among which the one that cannot be pickled is looked for
 _CLASS_MAKERS = ("_make_skeleton_class", "_make_skeleton_enum")  # of cloudpickle

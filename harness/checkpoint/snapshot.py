@@ -14,7 +14,7 @@ from harness.checkpoint.module_globals import ModuleGlobals
 from harness.checkpoint.pickling import Known, UnsavableError, dump, load
 from harness.checkpoint.store import Store
 from harness.checkpoint.walking import differences
-from scoring.records import error_message
+from scoring.escaping import error_message
 
 Tensors = Mapping[str, torch.Tensor]
 _MOST_NAMED = 3  # of the places that differ

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple, TypeVar
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.storage import storage
 from harness.system.signals import interrupted
-from scoring.records import error_message
+from scoring.escaping import error_message
 
 _KEPT = {"state": 2, "final": 1}  # the latest of each part
 _NAME = re.compile(

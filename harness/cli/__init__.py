@@ -15,11 +15,13 @@ from harness.cli import (
     check,
     data,
     doctor,
+    estimate,
     listings,
     replay,
     results,
+    run,
     status,
-    trials,
+    sweep,
     verify,
 )
 from harness.cli.completion import completed
@@ -37,8 +39,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    trials.run,
-    trials.sweep,
+    run.run,
+    sweep.sweep,
+    sweep.resume,
     status.status,
     results.score,
     results.explain,
@@ -49,6 +52,7 @@ for command in (
     check.check,
     calibrate.calibrate,
     doctor.doctor,
+    estimate.estimate,
     listings.workloads,
     listings.submissions,
 ):
@@ -79,7 +83,7 @@ def _run() -> None:
     debug = "--debug" in sys.argv
     with unfailing(console), stoppable():
         try:
-            app(prog_name="chronograd")
+            app(args=_without_aliases(sys.argv[1:]), prog_name="chronograd")
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
         except HeadLostError as error:
@@ -98,6 +102,18 @@ def _run() -> None:
             if debug or not isinstance(error, _user_errors()):
                 raise
             _fail(str(error), 2)
+
+
+def _without_aliases(arguments: list[str]) -> list[str]:
+    """`sweep --resume DIR` as `resume DIR`, `doctor --estimate` as `estimate`."""
+    place = next((n for n, given in enumerate(arguments) if not given.startswith("-")), 0)
+    head, command, rest = arguments[:place], arguments[place : place + 1], arguments[place + 1 :]
+    if command == ["sweep"] and any(given.partition("=")[0] == "--resume" for given in rest):
+        parts = [given.removeprefix("--resume=") for given in rest if given != "--resume"]
+        return [*head, "resume", *parts]
+    if command == ["doctor"] and "--estimate" in rest:
+        return [*head, "estimate", *(given for given in rest if given != "--estimate")]
+    return arguments
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

@@ -10,28 +10,27 @@ import typer
 
 from harness.cli.options import (
     INTERRUPTED,
+    MACHINE,
+    OPTIONS,
     AddressOption,
-    CpusOption,
-    DataDirOption,
-    GpusOption,
-    SeedOption,
     console,
     print_json,
     say,
 )
+from harness.cli.records import takes_records
+from scoring.records import RunOptions
 
 
+@takes_records(OPTIONS, only=MACHINE)
 def calibrate(
-    workload: Annotated[str, typer.Argument()],
-    trials: Annotated[int, typer.Option(min=1, help="of each algorithm")] = 200,
+    workload: Annotated[str, typer.Argument(help="see `chronograd workloads`")],
+    trials: Annotated[int, typer.Option(min=1, help="trials per algorithm")] = 200,
     out: Annotated[Path | None, typer.Option(help="default: results/calibrate/WORKLOAD")] = None,
-    seed: SeedOption = 0,
-    data_dir: DataDirOption = None,
-    cpus_per_trial: CpusOption = 1,
-    gpus_per_trial: GpusOption = 0,
     address: AddressOption = None,
+    *,
+    options: RunOptions,
 ) -> None:
-    """Finds a workload's targets by the target-setting procedure; goes on where it was stopped."""
+    """Finds a workload's targets by the target-setting procedure; resumes where it was stopped."""
     import workloads
     from harness.commands.calibrate import Calibration
     from harness.executors.cluster import Cluster
@@ -40,13 +39,6 @@ def calibrate(
     from harness.sweep.interruption import InterruptedSweepError
 
     out = out or Path("results/calibrate") / workload
-    options = {
-        "seed": seed,
-        "data_dir": None if data_dir is None else str(data_dir.resolve()),
-        "cpus_per_trial": cpus_per_trial,
-        "gpus_per_trial": gpus_per_trial,
-        "processes_per_trial": 1,
-    }
     cluster = Cluster(workloads.get, address, Room.of(options))
     with watch(console) as watcher, closing(cluster):
         calibration = Calibration(
@@ -61,7 +53,7 @@ def calibrate(
         try:
             found = calibration.run()
         except InterruptedSweepError:
-            say("Interrupted. The same command goes on where it stopped.")
+            say("Interrupted. The same command resumes where it stopped.")
             raise typer.Exit(INTERRUPTED) from None
     print_json(found)
     say(f"Written to {out / f'{workload}.target.json'}; a workload reads the one beside its code.")

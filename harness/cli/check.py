@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import JsonOption, Tuning, print_json, say
+from harness.cli.options import JsonOption, print_json, say
+from scoring.records import Tuning
 
 _MARKS = {False: "FAIL", None: "????", True: "ok  "}  # the worst verdict first
 _VERDICTS = {
@@ -20,7 +21,7 @@ _VERDICTS = {
 
 def new(
     name: Annotated[Path, typer.Argument(help="of a folder that is not there yet")],
-    tuning: Annotated[Tuning, typer.Option()] = Tuning.EXTERNAL,
+    tuning: Annotated[Tuning, typer.Option(help="which tuning rules it is for")] = Tuning.EXTERNAL,
 ) -> None:
     """Writes a submission to start from.
 

@@ -1,92 +1,79 @@
-"""What `chronograd doctor --estimate` reads, reckons and prints."""
+"""The command estimate: how many hours a sweep takes, or its rest."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from harness.cli.options import console, preparing, print_json, say
+import typer
+
+from harness.cli.options import (
+    MACHINE,
+    OPTIONS,
+    JsonOption,
+    PlanOptions,
+    console,
+    preparing,
+    print_json,
+    say,
+)
+from harness.cli.records import takes_records
+from harness.cli.sweep import requested
+from scoring.records import RunOptions
+from scoring.tree import EXPERIMENT_FILE
 
 if TYPE_CHECKING:
-    from harness.commands.estimate import Estimate, Record
-    from harness.sweep.plan import Experiment
-    from harness.sweep.request import Request
-    from scoring.reading.results import Results, Trial
-    from scoring.records import TrialSpec
-    from scoring.rulesets import Ruleset
-
-_UNKNOWN = (
-    "What pruning saves cannot be known without records (--records). To give an idea: on the logs "
-    "of AlgoPerf's v0.5 competition it is 38% of the hours (`chronograd replay`)."
-)
+    from harness.commands.estimate import Estimate
 
 
-def estimate_request(
-    request: Request, trees: Sequence[Path], slots: int | None
-) -> tuple[Estimate, list[str]]:
-    """The hours of a sweep that is not begun, and what to know of them."""
-    import workloads
-    from harness.commands.estimate import RecordedSteps, estimate
-    from harness.sweep.request import plan
+@takes_records(OPTIONS, only=MACHINE)
+def estimate(
+    context: typer.Context,
+    asked: Annotated[
+        list[str],
+        typer.Argument(metavar="SUBMISSION...|DIR", help="a sweep, or the rest of the one in DIR"),
+    ],
+    plan: PlanOptions,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="trials at once; default: what fits here")
+    ] = None,
+    records: Annotated[
+        list[Path] | None, typer.Option(help="results trees, or official logs, to learn from")
+    ] = None,
+    as_json: JsonOption = False,
+    *,
+    options: RunOptions,
+) -> None:
+    """Estimates the hours of a sweep, with pruning and without.
 
-    draft = plan(request, workloads.get)
-    known = _read(trees, draft.ruleset, draft.fields["tuning"], _hardware(draft.fields))
-    with preparing() as progress, tempfile.TemporaryDirectory() as nowhere:
-        executor = RecordedSteps(workloads.get, known.steps, progress)
-        experiment = draft.complete(Path(nowhere), executor)
-    notes = []
-    if executor.timed:
-        notes.append(
-            f"Budgets of {', '.join(executor.timed)} are in baseline steps, which were timed here."
-        )
-    share, pruned = known.share_run(), None
-    if share is None:
-        notes.append(_UNKNOWN)
-    else:
-        notes.append(
-            f"Pruning would have saved {1 - share:.1%} of the records' hours, replayed with likely "
-            "winners first; that share is taken off everywhere, though slow submissions save most."
-        )
-        pruned = partial(_times, share)
-    left = list(experiment.specs())
-    slots = slots or _slots_here(experiment)
-    found = estimate(experiment, left, known.records, slots, pruned)
-    return found, notes + _notes(found)
+    Examples: chronograd estimate nadamw adamw --suite mini --records results/earlier
+    and: chronograd estimate results/mine
+    """
+    from harness.commands.estimate_inputs import estimate_left, estimate_request
+
+    tree = Path(asked[0])
+    if len(asked) == 1 and (tree / EXPERIMENT_FILE).is_file():
+        _refuse_beside_tree(context)
+        show(*estimate_left(tree, records or [], slots), as_json)
+        return
+    request = requested(asked, plan, options)
+    with preparing() as progress:
+        found = estimate_request(request, records or [], slots, progress)
+    show(*found, as_json)
 
 
-def estimate_left(
-    out: Path, trees: Sequence[Path], slots: int | None
-) -> tuple[Estimate, list[str]]:
-    """The hours of what is left of the sweep in `out`, and what to know of them."""
-    from harness.commands.estimate import estimate
-    from harness.sweep.plan import read_experiment
-    from harness.sweep.pruner import Pruner
-
-    experiment = read_experiment(out)
-    hardware = _hardware(dict(experiment))
-    known = _read([out, *trees], experiment.ruleset, experiment.tuning, hardware)
-    pruned = None
-    notes = []
-    if experiment.until == "validation":
-        pruner = Pruner(experiment, out)
-        begins = {spec.name for spec in experiment.left(out, pruner)}
-        pruned = partial(_until_deadline, pruner.deadline, begins)
-        notes.append(
-            "With pruning: at most, by the deadlines that follow from the trials that have ended; "
-            "they come nearer as more end."
-        )
-    slots = slots or _slots_here(experiment)
-    found = estimate(experiment, experiment.left(out), known.records, slots, pruned)
-    return found, notes + _notes(found)
+def _refuse_beside_tree(context: typer.Context) -> None:
+    """Raises BadParameter for options that the plan of DIR makes meaningless."""
+    for name in context.params.keys() - {"asked", "slots", "records", "as_json"}:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"--{name.replace('_', '-')} is of no use with DIR, a sweep")
 
 
 def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
     """Prints an estimate."""
-    from scoring.records import to_plain
+    from scoring.plain import to_plain
     from scoring.report.fitted import Column, FittedTable
 
     if as_json:
@@ -118,132 +105,6 @@ def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
             )
     for note in notes:
         say(note)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What results trees, and official logs, tell."""
-
-    records: list[Record]
-    steps: Mapping[str, float]  # the baseline's, by workload
-    results: list[Results]
-
-    def share_run(self) -> float | None:
-        """The share of the recorded hours that pruning would have left; None without any."""
-        import numpy as np
-
-        from scoring.replay import replay
-
-        whole = run = 0.0
-        for results in self.results:
-            trials = [_unpruned(trial) for trial in results.trials]
-            logs, policies = replay(replace(results, trials=trials))
-            whole += float(np.minimum(logs.logged, logs.met).sum()) / 3600
-            run += next(policy.hours for policy in policies if policy.order == "cost")
-        return run / whole if whole else None
-
-
-def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -> _Known:
-    """Reads records; official logs are judged by `ruleset`.
-
-    Raises:
-        UserError: A tree was measured on other hardware, or not measured at all.
-    """
-    from harness.sweep.plan import read_experiment
-    from scoring.reading.read import read
-    from scoring.records import UserError
-    from scoring.tree import EXPERIMENT_FILE
-
-    steps: dict[str, float] = {}
-    known = _Known([], steps, [])
-    for tree in trees:
-        planned: dict[str, float] = {}
-        if (tree / EXPERIMENT_FILE).is_file():
-            experiment = read_experiment(tree)
-            theirs = _hardware(dict(experiment))
-            if experiment.clock != "wall":
-                theirs = "the step clock, which measures no seconds"
-            if theirs != hardware:
-                raise UserError(
-                    f"{tree}: ran on {theirs}; an estimate for {hardware} needs records of that"
-                )
-            planned = {
-                name: rules.baseline_step_seconds
-                for name, rules in experiment.workloads.items()
-                if rules.baseline_step_seconds is not None
-            }
-            results = read([tree])
-        else:
-            results = read([tree], ruleset, tuning)
-        steps |= {name: step for name, step in planned.items() if name not in steps}
-        known.records.extend(_record(trial, planned) for trial in results.trials)
-        known.results.append(results)
-    return known
-
-
-def _record(trial: Trial, steps: Mapping[str, float]) -> Record:
-    from harness.commands.estimate import Record
-
-    read = trial.read()
-    totals = read.column("total_duration")
-    met = trial.hit is not None and trial.within_budget
-    return Record(
-        submission=trial.submission,
-        workload=trial.workload,
-        goal=trial.judged.goal,
-        status="reached" if met else trial.status,
-        seconds=trial.hit.submission_seconds if met and trial.hit else trial.submission_seconds,
-        evaluated_seconds=read.seconds[-1] if read.seconds else 0.0,
-        total_seconds=totals[-1] if totals else float("nan"),
-        step_seconds=steps.get(trial.workload),
-    )
-
-
-def _unpruned(trial: Trial) -> Trial:
-    """A trial as it would have run at most."""
-    if trial.status != "pruned":
-        return trial
-    return replace(trial, submission_seconds=trial.judged.budget_seconds)
-
-
-def _times(share: float, spec: TrialSpec, seconds: float) -> float:
-    return share * seconds
-
-
-def _until_deadline(
-    deadline: Callable[[TrialSpec], float], begins: set[str], spec: TrialSpec, seconds: float
-) -> float:
-    """The seconds of a trial that may still matter."""
-    return min(seconds, deadline(spec)) if spec.name in begins else 0.0
-
-
-def _hardware(fields: Mapping[str, Any]) -> str:
-    """What a trial runs on, by the fields of an Experiment."""
-    if gpus := fields["gpus_per_trial"]:
-        return f"{gpus} GPU{'s' * (gpus > 1)} a trial"
-    processes = fields["processes_per_trial"]
-    return "the CPU" if processes == 1 else f"the CPU in {processes} processes a trial"
-
-
-def _slots_here(experiment: Experiment) -> int:
-    """How many trials this machine runs at once."""
-    import torch
-
-    from harness.commands.machine import usable_cores
-    from harness.executors.team import Room
-
-    here = {"CPU": usable_cores(), "GPU": torch.cuda.device_count()}
-    return max(1, Room.of(dict(experiment)).fits(here))
-
-
-def _notes(found: Estimate) -> list[str]:
-    notes = []
-    if any(cell.source == "whole budgets" for cell in found.cells):
-        notes.append("Whole budgets are the most that trials can take.")
-    if found.without_evaluation:
-        names = ", ".join(found.without_evaluation)
-        notes.append(f"Evaluation is not in the hours of {names}: no record tells how long it is.")
-    return notes
 
 
 def _shown(hours: float | None) -> str:

@@ -10,7 +10,7 @@ from harness.cli.options import JsonOption, console, print_json
 def workloads(as_json: JsonOption = False) -> None:
     """Lists the workloads."""
     import workloads as library
-    from scoring.records import to_plain
+    from scoring.plain import to_plain
     from scoring.report.fitted import Column, FittedTable
 
     found = {name: library.get(name) for name in library.names()}

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,46 +14,17 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import make_console
-from harness.sweep.trial_queue import Order
-from scoring.records import printable
+from harness.sweep.options import OptimizerOptions, Schedule, SweepOptions
+from scoring.escaping import printable
+from scoring.records import ClockKind, Order, Pruning, RunOptions, Tuning, Until
 
 console = make_console()
 INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
 
-
-class Tuning(StrEnum):
-    """The two tuning rulesets."""
-
-    EXTERNAL = "external"
-    SELF = "self"
-
-
-class ClockKind(StrEnum):
-    """Measured seconds, or a fixed charge for each batch of training work."""
-
-    WALL = "wall"
-    STEPS = "steps"
-
-
-class Until(StrEnum):
-    """The goal that ends a trial."""
-
-    VALIDATION = "validation"
-    TEST = "test"
-
-
-class Method(StrEnum):
-    """How scores are made."""
-
-    RULES = "rules"
-    OFFICIAL = "official"
-
-
-class Resample(StrEnum):
-    """What the bootstrap draws."""
-
-    STUDIES = "studies"
-    WORKLOADS = "workloads"
+# The panels of --help.
+PLAN, TRIALS, SWITCHES = "What is run", "How trials run", "How trials run: switches"
+OPTIMIZERS, CLUSTER = "Optimizer classes", "Cluster"
+PRUNING, FAILURES = "Pruning", "Failures"
 
 
 class Device(StrEnum):
@@ -63,93 +35,6 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
-WorkloadOption = Annotated[str, typer.Option("--workload", "-w", help="see `chronograd workloads`")]
-RulesetOption = Annotated[str, typer.Option(help="demo, mini, or a TOML file")]
-TuningOption = Annotated[
-    Tuning | None, typer.Option(help="default: external where there is a search space")
-]
-SeedOption = Annotated[int, typer.Option(min=0, help="of everything random")]
-ClockOption = Annotated[
-    ClockKind, typer.Option(help="steps: charge training work, not time; repeats bit for bit")
-]
-UntilOption = Annotated[Until, typer.Option(help="the goal that ends a trial")]
-DivergedOption = Annotated[
-    bool, typer.Option(help="end a trial whose parameters stay non-finite for two evaluations")
-]
-CompileOption = Annotated[
-    bool, typer.Option(help="torch.compile on GPUs, where the workload asks for it")
-]
-BatchSizeOption = Annotated[
-    int | None, typer.Option(min=1, help="default: the submission's, else the workload's")
-]
-SearchSpaceOption = Annotated[
-    Path | None,
-    typer.Option(
-        exists=True, dir_okay=False, resolve_path=True, help="default: each submission's own"
-    ),
-]
-
-
-class Schedule(StrEnum):
-    """The learning rate's way of an optimizer given by its dotted name."""
-
-    NONE = "none"
-    CONSTANT = "constant"
-    LINEAR = "linear"
-    EXPONENTIAL = "exponential"
-    COSINE = "cosine"
-    CYCLIC = "cyclic"
-    WSD = "wsd"
-    SQRT = "sqrt"
-
-
-ScheduleOption = Annotated[
-    Schedule, typer.Option(help="of the learning rate, for an optimizer class")
-]
-WarmupOption = Annotated[
-    float | None, typer.Option(min=0, max=1, help="its part of the schedule, likewise")
-]
-GradClipOption = Annotated[
-    float | None, typer.Option(min=0, help="the gradient's largest norm, likewise")
-]
-DataDirOption = Annotated[Path | None, typer.Option(help="where datasets lie")]
-CpusOption = Annotated[
-    int, typer.Option(min=1, help="CPUs, and torch threads, of a trial's process")
-]
-GpusOption = Annotated[
-    int, typer.Option(min=0, help="GPUs of a trial, a process for each; 0 trains on the CPU")
-]
-ProcessesOption = Annotated[
-    int, typer.Option(min=1, help="of a trial without GPUs, which train together")
-]
-
-
-def _place(given: str | None) -> str | None:
-    """A path from here, or a URI that can be opened."""
-    if given is None or "://" not in given:
-        return given and str(Path(given).resolve())
-    from harness.checkpoint.storage import storage
-
-    storage(given)
-    return given
-
-
-class Pruning(StrEnum):
-    """Whether trials stop early."""
-
-    EXACT = "exact"
-    PREDICT = "predict"
-    OFF = "off"
-
-
-OrderOption = Annotated[
-    Order,
-    typer.Option(
-        help="cost: likely winners first, fewest hours; latency: longest first, all at once"
-    ),
-]
-
-
 class Track(StrEnum):
     """Experiment trackers."""
 
@@ -158,62 +43,206 @@ class Track(StrEnum):
     WANDB = "wandb"
 
 
-def _installed(names: list[Track] | None) -> list[Track] | None:
+def _folder(given: str | None) -> str | None:
+    return None if given is None else str(Path(given).resolve())
+
+
+def _place(given: str | None) -> str | None:
+    """A path from here, or a URI that can be opened."""
+    if given is None or "://" not in given:
+        return _folder(given)
+    from harness.checkpoint.storage import storage
+
+    storage(given)
+    return given
+
+
+def _absolute(given: list[Path] | None) -> list[Path]:
+    return [path.absolute() for path in given or []]
+
+
+def _installed(names: list[Track] | None) -> list[str]:
     """Refuses a tracker whose package is missing, before anything runs."""
     if names:
         from harness.progress.track import require
 
         require(names)
-    return names
+    return [name.value for name in names or []]
 
 
-TrackOption = Annotated[
-    list[Track] | None,
-    typer.Option("--track", callback=_installed, help="write evaluations there too; repeatable"),
-]
-PruningOption = Annotated[
-    Pruning,
-    typer.Option(
-        help="exact: stop trials that provably cannot change the leaderboard; predict: and those "
-        "that lag behind what --history met the target with, which may move scores"
-    ),
-]
-RiskOption = Annotated[
-    float, typer.Option(min=0, max=1, help="of --pruning predict: that a score moves by over 0.01")
-]
-HistoryOption = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="DIR", help="results of other submissions, for --pruning predict"),
-]
+def _option(help: str, panel: str, **settings: Any) -> Any:
+    return typer.Option(help=help, rich_help_panel=panel, **settings)
+
+
+def _number(help: str, panel: str, **limits: float) -> Any:
+    return _option(help, panel, metavar="N", **limits)
+
+
+DataDirOption = Annotated[Path | None, typer.Option(help="folder of the datasets")]
 CheckpointsOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="PATH|URI",
-        callback=_place,
-        help="of all machines, as s3://bucket/folder; default: each one's temporary folder",
+    _option(
+        "where checkpoints are kept: a path or URI that all machines reach, such as "
+        "s3://bucket/folder; default: each machine's temporary folder",
+        FAILURES, metavar="PATH|URI", callback=_place,
     ),
-]
-AcceptOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="FILE",
-        help="file of a submission that changed, which no trial depends on; repeatable",
-    ),
-]
-AttemptsOption = Annotated[
-    int, typer.Option(min=1, help="of a trial whose process or machine is lost")
-]
-ConcurrentOption = Annotated[
-    int | None, typer.Option(min=1, help="trials at once; default: as many as there is room for")
-]
-ExclusiveOption = Annotated[
-    bool, typer.Option("--exclusive-nodes", help="a trial has its node for itself")
-]
-HangOption = Annotated[float, typer.Option(min=1, help="seconds without a step that end a trial")]
+]  # fmt: skip
 AddressOption = Annotated[
-    str | None, typer.Option(help="of a running Ray cluster; default: start one here")
+    str | None, _option("address of a running Ray cluster; default: start one here", CLUSTER)
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="as JSON")]
+TrackOption = Annotated[
+    list[Track] | None,
+    typer.Option(callback=_installed, help="write evaluations to this tracker too; repeatable"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+TuningOption = Annotated[
+    Tuning | None,
+    _option("AlgoPerf's tuning rules; default: external where there is a search space", PLAN),
+]
+RulesetOption = Annotated[
+    str, _option("the rules: demo, mini, another of `scoring/rulesets`, or a TOML file", PLAN)
+]
+StudiesOption = Annotated[
+    int | None,
+    _number("studies per submission and workload; default: the ruleset's", PLAN, min=1),
+]
+SearchSpaceOption = Annotated[
+    Path | None,
+    _option(
+        "search space for all submissions; default: each submission's own", PLAN,
+        exists=True, dir_okay=False, resolve_path=True,
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanOptions:
+    """What a sweep consists of, besides its submissions."""
+
+    suite: str | None = None
+    workload: tuple[str, ...] = ()
+    ruleset: str = "mini"
+    tuning: Tuning | None = None
+    studies: int | None = None
+    trials: int | None = None
+
+
+OPTIONS: dict[type, dict[str, Any]] = {
+    PlanOptions: {
+        "suite": Annotated[str | None, _option("a set of workloads: demo, mini, ...", PLAN)],
+        "workload": Annotated[
+            list[str] | None,
+            typer.Option(
+                "--workload", "-w", help="a workload; repeatable", rich_help_panel=PLAN
+            ),
+        ],
+        "ruleset": RulesetOption,
+        "tuning": TuningOption,
+        "studies": StudiesOption,
+        "trials": Annotated[
+            int | None, _number("trials per study; default: the ruleset's", PLAN, min=1)
+        ],
+    },
+    RunOptions: {
+        "seed": Annotated[int, _number("seed of all random number generators", TRIALS, min=0)],
+        "clock": Annotated[
+            ClockKind,
+            _option("wall: seconds; steps: a fixed charge per unit of training work, which "
+                    "repeats bit for bit", TRIALS),
+        ],
+        "until": Annotated[
+            Until, _option("the goal that ends a trial; budget: none ends it", TRIALS)
+        ],
+        "stop_diverged": Annotated[
+            bool,
+            _option("end a trial whose parameters are not finite in two evaluations", SWITCHES),
+        ],
+        "compile": Annotated[
+            bool, _option("torch.compile on GPUs, where the workload asks for it", SWITCHES)
+        ],
+        "max_steps": Annotated[
+            int | None, _number("maximum number of steps of a trial", TRIALS, min=1)
+        ],
+        "batch_size": Annotated[
+            int | None,
+            _number("default: the submission's, else the workload's", TRIALS, min=1),
+        ],
+        "data_dir": Annotated[
+            str | None, _option("folder of the datasets, on every machine", TRIALS,
+                                metavar="PATH", callback=_folder),
+        ],
+        "cpus_per_trial": Annotated[
+            int, _number("CPUs, and torch threads, of each process of a trial", TRIALS, min=1)
+        ],
+        "gpus_per_trial": Annotated[
+            int, _number("GPUs of a trial, a process for each; 0 trains on the CPU", TRIALS, min=0)
+        ],
+        "processes_per_trial": Annotated[
+            int, _number("processes that train a trial together without GPUs", TRIALS, min=1)
+        ],
+    },
+    OptimizerOptions: {
+        "schedule": Annotated[
+            Schedule, _option("learning-rate schedule (optimizer classes only)", OPTIMIZERS)
+        ],
+        "warmup": Annotated[
+            float | None,
+            _number("fraction of training spent on linear warm-up (optimizer classes only)",
+                    OPTIMIZERS, min=0, max=1),
+        ],
+        "grad_clip": Annotated[
+            float | None,
+            _number("clip the gradient norm at this value (optimizer classes only)",
+                    OPTIMIZERS, min=0),
+        ],
+    },
+    SweepOptions: {
+        "address": AddressOption,
+        "max_concurrent": Annotated[
+            int | None, _number("trials at once; default: as many as fit", CLUSTER, min=1)
+        ],
+        "exclusive_nodes": Annotated[
+            bool,
+            typer.Option(
+                "--exclusive-nodes/--shared-nodes", help="give each trial its node for itself",
+                rich_help_panel=CLUSTER,
+            ),
+        ],
+        "checkpoint_dir": CheckpointsOption,
+        "max_attempts": Annotated[
+            int, _number("attempts of a trial whose process or machine is lost", FAILURES, min=1)
+        ],
+        "hang_timeout": Annotated[
+            float, _number("seconds without a step after which a trial is ended", FAILURES, min=1)
+        ],
+        "pruning": Annotated[
+            Pruning,
+            _option("exact: stop trials that provably cannot change the leaderboard; predict: "
+                    "also those that fall behind what --history reached; off: stop none", PRUNING),
+        ],
+        "risk": Annotated[
+            float,
+            _number("maximum probability that --pruning predict changes a score by more than "
+                    "0.01", PRUNING, min=0, max=1),
+        ],
+        "history": Annotated[
+            list[Path] | None,
+            _option("results of other submissions, for --pruning predict; repeatable", PRUNING,
+                    metavar="DIR", callback=_absolute),
+        ],
+        "order": Annotated[
+            Order,
+            _option("cost: likely winners first, fewest hours; latency: longest first, ends "
+                    "soonest", PRUNING),
+        ],
+        "track": TrackOption,
+    },
+}  # fmt: skip
+Offered = dict[type[Any], set[str]]
+_ALL = {field.name for field in fields(RunOptions)}
+ONE_PROCESS: Offered = {RunOptions: _ALL - {"gpus_per_trial", "processes_per_trial"}}
+COMPLETE_TRIALS: Offered = {RunOptions: _ALL - {"max_steps"}}
+MACHINE: Offered = {RunOptions: {"seed", "data_dir", "cpus_per_trial", "gpus_per_trial"}}
 
 
 @contextmanager

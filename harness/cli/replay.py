@@ -25,7 +25,7 @@ def replay(
 
     Example: chronograd replay LOGS --ruleset algoperf-0.5
     """
-    from scoring.records import write_json
+    from scoring.plain import write_json
     from scoring.replay import replay as replayed
     from scoring.replay import replay_predictions, to_plain
     from scoring.report.fitted import Column, FittedTable

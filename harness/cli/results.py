@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import JsonOption, Method, Resample, Tuning, console, print_json, say
+from harness.cli.options import JsonOption, console, print_json, say
 from harness.cli.verify import evaluate_deciding
+from scoring.records import Tuning
 
 if TYPE_CHECKING:
     from scoring.leaderboard import Leaderboard
     from scoring.reading.results import Results
+
+
+class Method(StrEnum):
+    """How scores are computed."""
+
+    RULES = "rules"
+    OFFICIAL = "official"
+
+
+class Resample(StrEnum):
+    """What the bootstrap draws."""
+
+    STUDIES = "studies"
+    WORKLOADS = "workloads"
+
 
 DirectoriesArgument = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="results trees, or logs in AlgoPerf's layout")
@@ -100,11 +117,13 @@ def score(
     """
     from scoring import reference as references
     from scoring.leaderboard import make_leaderboard
-    from scoring.records import UserError, write_json, write_text
+    from scoring.plain import write_json
+    from scoring.records import UserError
     from scoring.report.tables import to_csv, to_json, to_markdown
     from scoring.report.terminal import standings_table, times_table
     from scoring.speedup import speedups
     from scoring.times import METHODS
+    from scoring.writing import write_text
 
     results = read_results(directories, ruleset, tuning, suite)
     if verify:
@@ -188,7 +207,7 @@ def compare(
     Example: chronograd compare results/demo nadamw adamw
     """
     from scoring.compare import compare as compared
-    from scoring.records import to_plain
+    from scoring.plain import to_plain
     from scoring.report.terminal import comparison_table
     from scoring.times import METHODS
 

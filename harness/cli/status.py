@@ -47,7 +47,7 @@ def status(
     for line in state.failures:
         say(line, style="red")
     if not state.alive and not all(trial.done for trial in state.trials.values()):
-        say(f"Go on with: chronograd sweep --resume {directory}")
+        say(f"Continue with: chronograd resume {directory}")
 
 
 def _follow(state: SweepStatus) -> None:

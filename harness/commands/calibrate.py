@@ -11,8 +11,8 @@ from __future__ import annotations
 import datetime
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from harness import environment
 from harness.spec import LoadWorkload, Workload
 from harness.submission import loading
 from harness.sweep.callback import Watcher
-from harness.sweep.plan import Experiment, PlanError
+from harness.sweep.plan import PlanError
 from harness.sweep.request import Request, check
 from harness.sweep.run import Executor, run_sweep
 from scoring import rulesets
-from scoring.records import EvalRow, TrialResult, TrialSpec, write_json
+from scoring.experiment import Experiment
+from scoring.plain import write_json
+from scoring.records import ClockKind, EvalRow, RunOptions, TrialResult, TrialSpec, Until
 from scoring.tree import read_trial, trial_folder
 
 SEARCH_SPACE_FILE = "target_setting_search_space.json"
@@ -44,7 +46,7 @@ class Calibration:
             there already is not run again.
         executor: Where trials run.
         watcher: Who looks on.
-        options: seed, data_dir, cpus_per_trial and gpus_per_trial, as in Experiment.
+        options: How trials are run; the clock, the end and the number of steps are fixed here.
     """
 
     load_workload: LoadWorkload
@@ -53,11 +55,11 @@ class Calibration:
     out: Path
     executor: Executor
     watcher: Watcher
-    options: Mapping[str, Any]
+    options: RunOptions
 
     def run(self) -> dict[str, Any]:
         """Writes OUT/NAME.target.json and returns it: the targets, and how they came about."""
-        workload = self.load_workload(self.name, self.options.get("data_dir"), "cpu")
+        workload = self.load_workload(self.name, self.options.data_dir, "cpu")
         optimum = workload.optimum()
         if optimum is None:
             found = self._tune(workload)
@@ -106,9 +108,9 @@ class Calibration:
             "validation_target": statistics.median(validation),
             "test_target": statistics.median(test) if test else None,
             "method": "median over seeds of the best point of a quasi-random search",
-            "max_steps": search.max_steps,
+            "max_steps": search.options.max_steps,
             "trials_per_submission": self.trials,
-            "seed": search.seed,
+            "seed": search.options.seed,
             "best_of_each_submission": {
                 name: {"validation": row.metrics[spec.goal_column], **(spec.hyperparameters or {})}
                 for name, (spec, row) in best.items()
@@ -129,12 +131,12 @@ class Calibration:
             studies=1,
             trials=self.trials,
             search_space=Path(SEARCH_SPACE_FILE),
-            options={
-                **self.options,
-                "clock": "steps",
-                "until": "budget",
-                "max_steps": math.ceil(BUDGET_FRACTION * steps),
-            },
+            options=replace(
+                self.options,
+                clock=ClockKind.STEPS,
+                until=Until.BUDGET,
+                max_steps=math.ceil(BUDGET_FRACTION * steps),
+            ),
         )
         return check(request, self.load_workload).complete(self.out / "search", self.executor)
 

@@ -7,12 +7,14 @@ version of its package and the options; it is there when a sweep is resumed; it 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.submission.loading import FILE, SubmissionError, candidates
+from harness.sweep.options import OptimizerOptions
 from harness.system.signals import interrupted
-from scoring.records import error_message, write_text
+from scoring.escaping import error_message
+from scoring.writing import write_text
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _TEMPLATE = '''"""{name} ({made_of}), made a submission of by chronograd."""
@@ -40,30 +42,27 @@ def looks_dotted(name: str) -> bool:
     return _DOTTED.fullmatch(name) is not None and not name.endswith(".py")
 
 
-def write(names: Sequence[str], folder: Path, schedule: str, **defaults: float | None) -> list[str]:
+def write(names: Sequence[str], folder: Path, options: OptimizerOptions) -> list[str]:
     """Writes those of `names` that are dotted into `folder`; returns all, those as paths.
 
     Args:
-        names: Of submissions.
-        folder: Receives a folder a class.
-        schedule: As in `submissions.schedules`.
-        defaults: Hyperparameters that points need not give; None where they are not set.
+        names: Names of submissions.
+        folder: Receives one folder per class.
+        options: How classes become submissions.
 
     Raises:
         SubmissionError: A class cannot be used, or the folder holds one with other options.
     """
     if not any(map(is_dotted, names)):
-        if schedule != "none" or any(value is not None for value in defaults.values()):
+        if options != OptimizerOptions():
             raise SubmissionError(
                 "--schedule, --warmup and --grad-clip are for optimizers given by dotted names"
             )
         return [*names]
-    return [
-        _written(name, folder, schedule, defaults) if is_dotted(name) else name for name in names
-    ]
+    return [_written(name, folder, options) if is_dotted(name) else name for name in names]
 
 
-def _written(name: str, folder: Path, schedule: str, defaults: Mapping[str, float | None]) -> str:
+def _written(name: str, folder: Path, options: OptimizerOptions) -> str:
     from submissions import dotted
 
     try:
@@ -74,9 +73,10 @@ def _written(name: str, folder: Path, schedule: str, defaults: Mapping[str, floa
         if interrupted():
             raise
         raise SubmissionError(f"{name}: cannot be imported ({error_message(error)})") from None
+    defaults = {"warmup_factor": options.warmup, "grad_clip": options.grad_clip}
     given = {key: value for key, value in defaults.items() if value is not None}
     text = _TEMPLATE.format(
-        name=name, made_of=dotted.version(name), schedule=str(schedule), defaults=given
+        name=name, made_of=dotted.version(name), schedule=str(options.schedule), defaults=given
     )
     file = folder / name / FILE
     if file.is_file() and file.read_text(encoding="utf-8") != text:

@@ -14,7 +14,7 @@ from statistics import fmean
 
 from harness.executors.local import ThisProcess
 from harness.spec import LoadWorkload, Progress
-from harness.sweep.plan import Experiment
+from scoring.experiment import Experiment
 from scoring.records import Goal, Status, TrialSpec, UserError
 
 _CUT_OFF = (Status.FAILED, Status.INTERRUPTED, Status.STEP_LIMIT)  # say nothing of a whole trial
@@ -143,7 +143,7 @@ def estimate(
             source=source,
         )
         cells.append(cell)
-    gpus = experiment.gpus_per_trial
+    gpus = experiment.options.gpus_per_trial
     return Estimate(
         cells=cells,
         hours=_in_all([whole[spec.name] for spec in left], slots, gpus),
@@ -173,7 +173,7 @@ def expected(
     own = [record for record in fitting if record.submission == spec.submission]
     chosen = own or fitting
     if not chosen:
-        return spec.budget_seconds, "whole budgets"
+        return spec.budget_seconds, "complete budgets"
     seconds = fmean(_in_budget(record, spec.budget_seconds, step_seconds) for record in chosen)
     whose = "" if own else " of other submissions"
     return seconds, f"{len(chosen)} recorded trial{'s' * (len(chosen) > 1)}{whose}"

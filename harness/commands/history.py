@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,10 @@ from scoring.records import UserError
 
 if TYPE_CHECKING:
     from harness.sweep.limits import Limits
-    from harness.sweep.plan import Experiment
+    from scoring.experiment import Experiment
 
 
-def limits_from(history: list[Path], experiment: Experiment, risk: float) -> Limits:
+def limits_from(history: Sequence[Path], experiment: Experiment, risk: float) -> Limits:
     """The limits of a sweep's trials, each submission judged by the others in `history` alone.
 
     Raises:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness.submission.loading import FILE, SEARCH_SPACE_FILE, SubmissionError
-from scoring.records import write_text
+from harness.submission.loading import FILE, SubmissionError
+from scoring.tree import SEARCH_SPACE_FILE
+from scoring.writing import write_text
 
 _SUBMISSION = '''"""{name}: say here what your training algorithm does, and cite its paper.
 

@@ -21,7 +21,7 @@ from harness.trial.clock import Clock, StepClock
 from harness.trial.control import Read
 from harness.trial.loop import run_trial
 from harness.trial.process_group import Ranks
-from scoring.records import EvalRow, TrialResult, TrialSpec
+from scoring.records import EvalRow, TrialResult, TrialSpec, Tuning, Until
 
 PERIODS = 100  # evaluations in a budget
 STEP_HINT = 75  # of them are before the step hint
@@ -170,7 +170,7 @@ def make_spec(
         submission=name_of(place),
         submission_path=str(place),
         submission_hash="",
-        tuning="self" if point is None else "external",
+        tuning=Tuning.SELF if point is None else Tuning.EXTERNAL,
         workload=workload.name,
         study=0,
         trial=1,
@@ -183,7 +183,7 @@ def make_spec(
         eval_period_seconds=float(period),
         step_hint=STEP_HINT * period,
         max_steps=steps,
-        until="budget",
+        until=Until.BUDGET,
     )
 
 

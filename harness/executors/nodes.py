@@ -20,8 +20,9 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.job_config import JobConfig
 
 from harness.system import timers
+from scoring.escaping import first_line
 from scoring.files import private_folder
-from scoring.records import UserError, first_line
+from scoring.records import UserError
 
 MOST_BYTES_OF_A_FOLDER = 40  # the path of a socket has 107, of which Ray's own names need 67
 

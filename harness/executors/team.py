@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from harness.executors.nodes import node_id
 from harness.executors.process import BEAT_SECONDS, TrialProcess
-from scoring.records import TrialSpec
+from scoring.records import RunOptions, TrialSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Room:
     exclusive: bool = False
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any], exclusive: bool = False) -> Room:
-        """From the fields of an Experiment: a process for each GPU."""
-        gpus, cpus = fields["gpus_per_trial"], fields["cpus_per_trial"]
-        return cls(gpus or fields["processes_per_trial"], cpus, min(gpus, 1), exclusive)
+    def of(cls, options: RunOptions, exclusive: bool = False) -> Room:
+        """What trials that are run in this way take: a process for each GPU."""
+        gpus = min(options.gpus_per_trial, 1)
+        return cls(options.processes, options.cpus_per_trial, gpus, exclusive)
 
     def fits(self, resources: Mapping[str, float]) -> int:
         """How many trials a node has room for."""

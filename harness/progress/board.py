@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.progress.status import SweepStatus, TrialState
-from harness.sweep.plan import PlannedWorkload
 from harness.system import timers
-from scoring.records import Goal, Status, printable
+from scoring.escaping import printable
+from scoring.experiment import PlannedWorkload
+from scoring.records import Goal, Status
 
 MOST_RUNNING = 12  # lines; a cluster may run hundreds of trials
 _SHARES = "▁▂▃▄▅▆▇"
@@ -71,7 +72,7 @@ def describe_trials(status: SweepStatus) -> str:
 
 def describe_hours(status: SweepStatus) -> str:
     """One line: the hours spent and saved on the submission clock, and the time left."""
-    gpus = status.experiment.gpus_per_trial
+    gpus = status.experiment.options.gpus_per_trial
     unit = "GPU hours" if gpus else "CPU trial hours"
     spent = status.hours_spent * max(1, gpus)
     parts = [f"{spent:,.3f} {unit} spent on the submission clock"]

@@ -14,8 +14,8 @@ from rich.text import Text
 from harness.progress.board import describe_goal, describe_hours, describe_trials, draw
 from harness.progress.status import SweepStatus, read_status
 from harness.sweep.callback import Watcher
-from harness.sweep.plan import Experiment
 from harness.system import timers
+from scoring.experiment import Experiment
 from scoring.records import EvalRow, Status, TrialResult, TrialSpec
 
 SILENCE = 600.0  # seconds without a line after which a log gets a summary

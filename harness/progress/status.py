@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.sweep import ledger
-from harness.sweep.plan import read_experiment
 from harness.system import timers
-from scoring.records import Failure, RecordError, Status, first_line, to_plain
+from scoring.escaping import first_line
+from scoring.experiment import Experiment
+from scoring.plain import to_plain
+from scoring.records import Failure, RecordError, Status
 from scoring.tree import DAMAGED_LEDGERS, LEDGER_FILE, TRIAL_FILE, read_ending, trial_folder
 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
@@ -69,7 +71,7 @@ class SweepStatus:
     """
 
     def __init__(self, out: Path) -> None:
-        self.experiment = read_experiment(out)
+        self.experiment = Experiment.read(out)
         self.trials = {
             spec.name: TrialState(spec.submission, spec.workload)
             for spec in self.experiment.specs()
@@ -169,7 +171,7 @@ class SweepStatus:
         lines = []
         if wrong := self._ledger.describe():
             lines.append(
-                f"{LEDGER_FILE} is damaged ({wrong}): `chronograd sweep --resume` sets it aside "
+                f"{LEDGER_FILE} is damaged ({wrong}): `chronograd resume` sets it aside "
                 "and continues with its other events and the trials' folders"
             )
         for path in sorted(self._out.glob(DAMAGED_LEDGERS)):
@@ -227,7 +229,7 @@ class SweepStatus:
             "hours_spent": self.hours_spent,
             "failures": list(self.failures),
             "notices": list(self.notices),
-            "gpus_per_trial": self.experiment.gpus_per_trial,
+            "gpus_per_trial": self.experiment.options.gpus_per_trial,
             "hours_saved_at_most": self.hours_saved_at_most,
             "seconds_left": self.seconds_left(),
             "driver": {"alive": self.alive}

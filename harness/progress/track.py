@@ -17,8 +17,9 @@ from typing import Any
 
 from harness.progress.trackers import TRACKERS, Tracker
 from harness.sweep.callback import Watcher, Watchers
-from harness.sweep.plan import Experiment
-from scoring.records import EvalRow, TrialResult, TrialSpec, UserError, error_message
+from scoring.escaping import error_message
+from scoring.experiment import Experiment
+from scoring.records import EvalRow, TrialResult, TrialSpec, UserError
 
 MOST_WAITING = 10_000  # events: days of evaluations
 LAST_SECONDS = 60.0  # that a tracker has for the rest when the sweep is over

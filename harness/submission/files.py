@@ -10,10 +10,9 @@ from pathlib import Path
 
 from scoring.files import is_hidden
 from scoring.records import UserError
-from scoring.tree import LEDGER_FILE
+from scoring.tree import LEDGER_FILE, SEARCH_SPACE_FILE
 
 FILE = "submission.py"
-SEARCH_SPACE_FILE = "tuning_search_space.json"
 FRAMEWORK = "pytorch"  # the folder of submission.py in NAME/pytorch/, as in AlgoPerf's baselines
 MOST_BYTES = 64 * 2**20  # of a submission's folder
 IMPORTED = (".py", ".so", ".pyd", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp")

@@ -33,7 +33,6 @@ from harness.submission.closures import enable_gradients_in_closures
 from harness.submission.files import FILE as FILE
 from harness.submission.files import FRAMEWORK
 from harness.submission.files import MOST_BYTES as MOST_BYTES
-from harness.submission.files import SEARCH_SPACE_FILE as SEARCH_SPACE_FILE
 from harness.submission.files import SubmissionError as SubmissionError
 from harness.submission.files import available as available
 from harness.submission.files import content_hash as content_hash
@@ -47,8 +46,9 @@ from harness.submission.imports import forget_submission, import_submission
 from harness.system import timers
 from harness.system.exits import recorded
 from harness.system.signals import interrupted
+from scoring.escaping import error_message
 from scoring.names import known_names
-from scoring.records import TrialSpec, error_message
+from scoring.records import TrialSpec
 
 _FOLDER_OF = {"external": "external_tuning", "self": "self_tuning"}
 

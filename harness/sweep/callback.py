@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from scoring.records import EvalRow, TrialResult, TrialSpec, error_message, first_line
+from scoring.escaping import error_message, first_line
+from scoring.records import EvalRow, TrialResult, TrialSpec
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
-    from harness.sweep.plan import Experiment
+    from scoring.experiment import Experiment
 
 WITHOUT_CHECKPOINT = {  # how an attempt's words are shown
     "not_resumable": "cannot be checkpointed",

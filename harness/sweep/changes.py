@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from harness.submission import loading
 from harness.submission.files import earlier_hash, is_imported
-from harness.sweep.plan import Experiment, PlanError, PlannedSubmission
+from harness.sweep.plan import PlanError
+from scoring.experiment import Experiment, PlannedSubmission
+from scoring.records import RunOptions
 
 
 def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] = ()) -> Experiment:
@@ -23,10 +27,7 @@ def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] 
         PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
             code or search space changed since.
     """
-    may_differ = {"submissions", "workloads", "studies", "environment", "only"}
-    fixed = set(Experiment.model_fields) - may_differ
-    for name in sorted(fixed):
-        before, now = getattr(old, name), getattr(new, name)
+    for name, (before, now) in sorted(_fixed(old, new).items()):
         if before != now:
             shown = ("its rules", "other rules") if name == "ruleset" else (before, now)
             raise PlanError(
@@ -49,6 +50,17 @@ def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] 
             "only": new.only,
         }
     )
+
+
+def _fixed(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:
+    """By name, both values of what is the same for all trials of a tree."""
+    may_differ = {"submissions", "workloads", "studies", "environment", "only", "options"}
+    of_both = {n: (getattr(old, n), getattr(new, n)) for n in Experiment.model_fields}
+    options = {
+        field.name: (getattr(old.options, field.name), getattr(new.options, field.name))
+        for field in fields(RunOptions)
+    }
+    return {name: both for name, both in of_both.items() if name not in may_differ} | options
 
 
 def _unchanged(

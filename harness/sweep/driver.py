@@ -15,10 +15,12 @@ from harness.environment import scratch
 from harness.sweep import ledger
 from harness.sweep.callback import WITHOUT_CHECKPOINT, Watcher
 from harness.sweep.ledger import Ledger
-from harness.sweep.trial_queue import Order, TrialQueue
+from harness.sweep.options import SweepOptions
+from harness.sweep.trial_queue import TrialQueue
 from harness.system import timers
 from harness.system.signals import undisturbed
-from scoring.records import TIMES, EvalRow, Failure, Status, TrialResult, TrialSpec, to_plain
+from scoring.plain import TIMES, to_plain
+from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
 from scoring.tree import write_trial
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
@@ -26,7 +28,6 @@ if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do
     from harness.sweep.pruner import Pruner
 
 
-MAX_ATTEMPTS = 3
 MOST_UNBORN = 10  # processes of a trial that never came to be, before that counts
 HEARTBEAT_SECONDS = 60.0  # between those on record, of a trial
 RECORDING_SECONDS = 1.0  # at a time, of trials that need not begin
@@ -68,21 +69,20 @@ class Driver:
         out: Path,
         watcher: Watcher,
         specs: Sequence[TrialSpec],
-        checkpoints: str | None,
-        max_attempts: int,
+        options: SweepOptions,
         pruner: Pruner | None = None,
-        order: Order = Order.COST,
         limits: Limits | None = None,
     ) -> None:
         self._pruner, self._limits = pruner, limits
         self._book, self._out, self._watcher = book, out, watcher
-        self._checkpoints, self._max_attempts = checkpoints or str(scratch()), max_attempts
+        self._checkpoints = options.checkpoint_dir or str(scratch())
+        self._max_attempts = options.max_attempts
         with ledger.writing(out):
             self._key = key_of_tree(out)
         self._attempts = book.attempts.copy()
         self._begun: Counter[str] = Counter()  # attempts of this driver
         self._unborn: Counter[str] = Counter()  # and those whose process never came to be
-        self._queue = TrialQueue(pruner, order, self._begun)
+        self._queue = TrialQueue(pruner, options.order, self._begun)
         self._planned = len(specs)
         self._running: dict[str, _Attempt] = {}
         self._nodes: defaultdict[str, set[str]] = defaultdict(set)  # the trials that run there

@@ -17,8 +17,10 @@ from types import TracebackType
 from typing import Any
 
 from harness.sweep.ledger_lines import LedgerError, Reader, line_of, read
+from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.system import timers
 from harness.system.exits import end_fork
+from scoring.plain import to_plain
 from scoring.tree import LEDGER_FILE
 
 __all__ = ["Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
@@ -37,7 +39,7 @@ class Ledger:
         LedgerError: Another process writes it, or the directory cannot be written to.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, options: SweepOptions = EVERY_TRIAL) -> None:
         self.path, self._owner = out / LEDGER_FILE, os.getpid()
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -62,7 +64,10 @@ class Ledger:
             self._set_aside(reader)
         self.tree = self.tree or uuid.uuid4().hex
         host = os.uname().nodename
-        self.append("driver_started", host=host, pid=os.getpid(), path=path, tree=self.tree)
+        self.append(
+            "driver_started", host=host, pid=os.getpid(), path=path, tree=self.tree,
+            options=to_plain(options),
+        )  # fmt: skip
 
     def append(self, event: str, /, *, sync: bool = True, **data: Any) -> None:
         """Writes one event and waits until it is on the disk.
@@ -158,12 +163,12 @@ def writing(out: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise LedgerError(
             f"{out}: was deleted or moved under way ({error}); the sweep stops, since nothing more "
-            f"can be recorded: put it back and go on with `chronograd sweep --resume {out}`"
+            f"can be recorded: put it back and continue with `chronograd resume {out}`"
         ) from None
     except OSError as error:
         raise LedgerError(
-            f"{out}: cannot be written ({error}); what the ledger holds is safe: mend that and go "
-            f"on with `chronograd sweep --resume {out}`"
+            f"{out}: cannot be written ({error}); what the ledger holds is safe: fix that and "
+            f"continue with `chronograd resume {out}`"
         ) from None
 
 

@@ -15,7 +15,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from scoring.records import TIMES, Failure, Status, UserError, row_from_plain, to_plain
+from scoring.plain import TIMES, row_from_plain, to_plain
+from scoring.records import Failure, Status, UserError
 from scoring.tree import LEDGER_FILE
 
 _SUM = b'{"crc32": "%08x", '

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.sweep.plan import Experiment, will_run_again
+from scoring.experiment import Experiment
 from scoring.order import likely_winners_first
 from scoring.pruning import (
     Bounds,
@@ -107,11 +107,11 @@ class Pruner:
         elif result.status is Status.PRUNED:
             if result.submission_seconds > 0:
                 self._bounds.low[place] = after(result.submission_seconds)
-        elif not will_run_again(result):
+        elif not result.will_run_again:
             self._bounds.low[place] = np.inf
         if result.status is Status.PRUNED:
             self._pruned[spec.name] = result.submission_seconds
-        elif not will_run_again(result):
+        elif not result.will_run_again:
             self._done.add(spec.name)
         self._parts[place[1]][1].stale = True
 

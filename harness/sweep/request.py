@@ -14,19 +14,12 @@ from harness.spec import LoadWorkload, Progress, Workload
 from harness.submission import loading
 from harness.submission.search_space import check_point
 from harness.sweep.changes import extend, refuse_foreign_code
-from harness.sweep.plan import (
-    Experiment,
-    PlanError,
-    PlannedSubmission,
-    PlannedWorkload,
-    needs_baseline,
-    plan_submission,
-    plan_workload,
-    read_experiment,
-)
+from harness.sweep.plan import PlanError, needs_baseline, plan_submission, plan_workload
 from harness.sweep.run import Executor
+from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
+from scoring.records import RunOptions, Tuning, Until
 from scoring.rulesets import Ruleset
-from scoring.tree import EXPERIMENT_FILE
+from scoring.tree import EXPERIMENT_FILE, SEARCH_SPACE_FILE
 
 NODES_DIFFER_BY = 1.10  # step times of node types within one sweep
 
@@ -44,7 +37,8 @@ class Request:
     search_space: Path | None = None  # for every submission; None: each one's own
     point: dict[str, Any] | None = None  # instead of the search space's points
     known: Mapping[str, PlannedSubmission] = field(default_factory=dict)  # as planned before
-    options: Mapping[str, Any]  # fields of Experiment, as they are
+    options: RunOptions
+    only: tuple[int, int] | None = None  # a study and a trial, of `chronograd run`
 
 
 def check(
@@ -68,37 +62,43 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     """As `check`, but for the data, which need not be here."""
     ruleset = request.ruleset
     places = _places(request.submissions, request.tuning)
-    search_space = str(request.search_space or loading.SEARCH_SPACE_FILE)
+    search_space = str(request.search_space or SEARCH_SPACE_FILE)
     natural = "external" if request.point else _natural_tuning(places, search_space)
     tuning = request.tuning or natural
     studies = request.studies or ruleset.studies
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
-    seed = request.options["seed"]
+    options = request.options
     points = None
     if request.point is not None:
         check_point("--hparams", request.point)
         points = [[request.point] * trials] * studies
     planned = {
         name: plan_submission(
-            place, tuning, seed, studies, trials, search_space, points, request.known.get(name)
+            place,
+            tuning,
+            options.seed,
+            studies,
+            trials,
+            search_space,
+            points,
+            request.known.get(name),
         )
         for name, place in places.items()
     }
-    data_dir = request.options.get("data_dir")
-    loaded = {name: load_workload(name, data_dir, "cpu") for name in request.workloads}
-    if request.options.get("until") == "test":
+    loaded = {name: load_workload(name, options.data_dir, "cpu") for name in request.workloads}
+    if options.until is Until.TEST:
         _check_test_goals(loaded)
-    fields = {
-        "tuning": tuning,
-        "studies": studies,
-        "trials": trials,
-        "search_space": search_space,
-        "cpus_per_trial": 1,
-        "gpus_per_trial": 0,
-        "processes_per_trial": 1,
-        **request.options,
-    }
-    return Draft(ruleset, planned, loaded, fields)
+    return Draft(
+        ruleset=ruleset,
+        submissions=planned,
+        workloads=loaded,
+        tuning=Tuning(tuning),
+        studies=studies,
+        trials=trials,
+        search_space=search_space,
+        options=options,
+        only=request.only,
+    )
 
 
 def _check_test_goals(loaded: Mapping[str, Workload]) -> None:
@@ -133,11 +133,9 @@ def resumed(
     Raises:
         UserError: There is no plan, or what it needs is gone or changed, or is not to be trusted.
     """
-    old = read_experiment(out)
+    old = Experiment.read(out).at(out)
     if not trust:
         refuse_foreign_code(old, out, accepted)
-    options = {"seed", "clock", "until", "stop_diverged", "compile", "max_steps", "batch_size"}
-    options |= {"data_dir", "cpus_per_trial", "gpus_per_trial", "processes_per_trial", "only"}
     request = Request(
         submissions=[planned.path for planned in old.submissions.values()],
         workloads=list(old.workloads),
@@ -147,7 +145,8 @@ def resumed(
         trials=old.trials,
         search_space=Path(old.search_space),
         known=old.submissions,
-        options={name: getattr(old, name) for name in options},
+        options=old.options,
+        only=old.only,
     )
     return check(request, load_workload, progress)
 
@@ -169,19 +168,24 @@ def single_trial(
         progress: Hears of data that is made ready.
     """
     draft = check(replace(request, studies=study + 1, trials=trial), load_workload, progress)
-    if trial > draft.fields["trials"]:
+    if trial > draft.trials:
         raise PlanError("self-tuning has one trial a study: --trial 1")
-    return replace(draft, fields={**draft.fields, "only": (study, trial)})
+    return replace(draft, only=(study, trial))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """A checked request, whose budgets are still to be measured."""
+    """A checked request, whose budgets are still to be measured; fields as in Experiment."""
 
     ruleset: Ruleset
     submissions: dict[str, PlannedSubmission]
     workloads: dict[str, Workload]
-    fields: Mapping[str, Any]
+    tuning: Tuning
+    studies: int
+    trials: int
+    search_space: str
+    options: RunOptions
+    only: tuple[int, int] | None
 
     def complete(self, out: Path, executor: Executor, accepted: Sequence[str] = ()) -> Experiment:
         """The experiment of `out`: what is planned there already, and this draft.
@@ -192,7 +196,7 @@ class Draft:
         Raises:
             PlanError: The draft does not fit what is there, or the nodes differ too much.
         """
-        old = read_experiment(out) if (out / EXPERIMENT_FILE).is_file() else None
+        old = Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
         known = {} if old is None else old.workloads
         if old is not None:  # refuse before timing anything
             self._experiment(known)
@@ -200,7 +204,7 @@ class Draft:
         planned = {}
         for name, workload in self.workloads.items():
             step_seconds = None
-            if name not in known and needs_baseline(workload, self.ruleset, self.fields["clock"]):
+            if name not in known and needs_baseline(workload, self.ruleset, self.options.clock):
                 step_seconds = self.baseline_step(workload, executor)
             planned[name] = known.get(name) or self._rules(workload, step_seconds)
         new = self._experiment(planned)
@@ -208,12 +212,11 @@ class Draft:
 
     def describe(self) -> str:
         """One line: what would be run."""
-        fields = self.fields
-        sizes = (len(self.submissions), len(self.workloads), fields["studies"], fields["trials"])
+        sizes = (len(self.submissions), len(self.workloads), self.studies, self.trials)
         return (
             f"{sizes[0]} submissions ({', '.join(self.submissions)}) x {sizes[1]} workloads "
             f"({', '.join(self.workloads)}) x {sizes[2]} studies x {sizes[3]} trials = "
-            f"{math.prod(sizes)} trials; ruleset {self.ruleset.name}, {fields['tuning']} tuning"
+            f"{math.prod(sizes)} trials; ruleset {self.ruleset.name}, {self.tuning} tuning"
         )
 
     def _experiment(self, workloads: Mapping[str, PlannedWorkload]) -> Experiment:
@@ -221,21 +224,26 @@ class Draft:
             ruleset=self.ruleset,
             submissions=self.submissions,
             workloads=dict(workloads),
-            environment=environment.describe("cpu", self.fields["cpus_per_trial"]),
-            **self.fields,
+            environment=environment.describe("cpu", self.options.cpus_per_trial),
+            tuning=self.tuning,
+            studies=self.studies,
+            trials=self.trials,
+            search_space=self.search_space,
+            options=self.options,
+            only=self.only,
         )
 
     def _rules(self, workload: Workload, step_seconds: float | None) -> PlannedWorkload:
-        return plan_workload(workload, self.ruleset, self.fields["clock"], step_seconds)
+        return plan_workload(workload, self.ruleset, self.options.clock, step_seconds)
 
     def baseline_step(self, workload: Workload, executor: Executor) -> float:
         """Median seconds of a step of the ruleset's baseline."""
         folder = loading.find(self.ruleset.baseline)
-        seed = self.fields["seed"]
-        baseline = plan_submission(folder, "external", seed, 1, 1, loading.SEARCH_SPACE_FILE)
+        seed = self.options.seed
+        baseline = plan_submission(folder, "external", seed, 1, 1, SEARCH_SPACE_FILE)
         nominal = plan_workload(workload, self.ruleset, "steps", None)  # replaced when timing
         experiment = self._experiment({workload.name: nominal}).model_copy(
-            update={"submissions": {folder.name: baseline}, "tuning": "external"}
+            update={"submissions": {folder.name: baseline}, "tuning": Tuning.EXTERNAL}
         )
         by_type = executor.time_baseline(experiment.spec(folder.name, workload.name, 0, 1))
         slowest, fastest = max(by_type.values()), min(by_type.values())

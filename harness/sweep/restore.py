@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.sweep.ledger import Reader
-from scoring.records import (
-    EvalRow,
-    RecordError,
-    TrialResult,
-    TrialSpec,
-    result_from_plain,
-    row_from_plain,
-)
-from scoring.tree import TRIAL_FILE, read_trial, trial_folder, write_trial
+from harness.sweep.options import SweepOptions
+from scoring.plain import result_from_plain, row_from_plain
+from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
+from scoring.tree import TRIAL_FILE, read_ending, read_trial, trial_folder, write_trial
 
 if TYPE_CHECKING:
-    from harness.sweep.plan import Experiment
+    from scoring.experiment import Experiment
 
 _FIELDS = {field.name for field in fields(TrialResult)}
 
@@ -52,6 +47,22 @@ def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, Tr
         found = _read(trial_folder(out, spec), may_be_damaged=False)
         if found:
             yield spec, found, False
+
+
+def last_options(out: Path) -> SweepOptions | None:
+    """How the sweep in `out` was run last; None where an early version ran it."""
+    events = Reader(out).news(kinds=("driver_started",))
+    plain = [event["options"] for event in events if "options" in event]
+    return SweepOptions.from_plain(plain[-1]) if plain else None
+
+
+def left(out: Path, experiment: Experiment) -> list[TrialSpec]:
+    """The trials that have not ended by themselves, by their folders alone."""
+    return [spec for spec in experiment.specs() if not _has_ended(trial_folder(out, spec))]
+
+
+def _has_ended(folder: Path) -> bool:
+    return (folder / TRIAL_FILE).is_file() and read_ending(folder)[1].has_ended
 
 
 def _ends(out: Path) -> dict[str, int]:

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from harness.sweep.callback import Watcher, Watchers
-from harness.sweep.driver import MAX_ATTEMPTS, Driver, Summary
+from harness.sweep.driver import Driver, Summary
 from harness.sweep.interruption import HeadLostError, InterruptedSweepError
 from harness.sweep.ledger import Ledger, writing
+from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.restore import read_back
-from harness.sweep.trial_queue import Order
-from scoring.records import TrialSpec
+from scoring.records import Pruning, TrialSpec, Until
 from scoring.tree import remove_half_written
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.sweep.limits import Limits
-    from harness.sweep.plan import Experiment
     from harness.sweep.pruner import Pruner
+    from scoring.experiment import Experiment
 
 
 class Executor(Protocol):
@@ -36,10 +36,7 @@ def run_sweep(
     out: Path,
     executor: Executor,
     watcher: Watcher,
-    checkpoints: str | None = None,
-    max_attempts: int = MAX_ATTEMPTS,
-    pruning: bool = False,
-    order: Order = Order.COST,
+    options: SweepOptions = EVERY_TRIAL,
     limits: Limits | None = None,
 ) -> Summary:
     """Runs what is left of an experiment, recording every event as it comes.
@@ -49,10 +46,7 @@ def run_sweep(
         out: The results tree.
         executor: Where trials run.
         watcher: Who looks on.
-        checkpoints: A path or a URI; None for the temporary folder of each machine.
-        max_attempts: How often a trial is begun before the loss of its machine counts.
-        pruning: Whether trials stop that cannot change the leaderboard any more.
-        order: In which trials begin.
+        options: How it is run.
         limits: Where trials are given up on a prediction; None for nowhere.
 
     Raises:
@@ -61,12 +55,12 @@ def run_sweep(
         LedgerError: Another driver works on `out`.
     """
     watcher = Watchers([watcher])
-    with Ledger(out) as book:
+    with Ledger(out, options) as book:
         remove_half_written(out)
         if book.notice:
             watcher.told(None, book.notice)
         pruner = None
-        if pruning:
+        if options.pruning is not Pruning.OFF and experiment.options.until is Until.VALIDATION:
             from harness.sweep.pruner import Pruner
 
             pruner = Pruner(experiment)
@@ -75,7 +69,7 @@ def run_sweep(
             left, restored = _read_what_is_left(experiment, out, pruner)
         if restored:
             watcher.told(None, f"{restored} trials' folders were written from the ledger")
-        driver = Driver(book, out, watcher, left, checkpoints, max_attempts, pruner, order, limits)
+        driver = Driver(book, out, watcher, left, options, pruner, limits)
         watcher.planned(experiment, out, left)
         try:
             executor.run(left, driver)
@@ -95,14 +89,12 @@ def _read_what_is_left(
 
     Tells the pruner of all others.
     """
-    from harness.sweep.plan import has_ended
-
     done, restored = set(), 0
     for spec, result, again in read_back(out, experiment):
         restored += again
         if pruner is not None:
             pruner.learn(spec, result)
-        if has_ended(result):
+        if result.has_ended:
             done.add(spec.name)
     is_done = pruner.is_done if pruner is not None else lambda spec: spec.name in done
     return [spec for spec in experiment.specs() if not is_done(spec)], restored

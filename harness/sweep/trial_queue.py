@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from heapq import heapify, heappop, heapreplace
 from typing import TYPE_CHECKING, NamedTuple
 
-from scoring.records import TrialSpec
+from scoring.records import Order, TrialSpec
 
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from harness.sweep.pruner import Pruner
-
-
-class Order(StrEnum):
-    """Which of the trials that wait begins next."""
-
-    COST = "cost"  # likely winners first, study by study: pruning then saves most hours
-    LATENCY = "latency"  # the longest first: the sweep ends soonest
 
 
 class Urgency(NamedTuple):

@@ -17,15 +17,8 @@ from harness.checkpoint.store import Store
 from harness.system.exits import end_fork
 from harness.system.signals import interrupted
 from harness.trial.process_group import Meeting, Ranks, join
-from scoring.records import (
-    EvalRow,
-    Failure,
-    Status,
-    TrialResult,
-    TrialSpec,
-    UserError,
-    error_message,
-)
+from scoring.escaping import error_message
+from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec, Until, UserError
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
     from harness.checkpoint.snapshot import Snapshot
@@ -184,7 +177,7 @@ def time_steps(
     steps = WARMUP_STEPS + TIMED_STEPS
     endless = replace(
         spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
-        until="budget",
+        until=Until.BUDGET,
     )  # fmt: skip
     ranks = join(rank, meeting, spec.device)
     result = _run(load_workload, endless, clock, Attempt(), ranks)
@@ -195,14 +188,14 @@ def time_steps(
 
 def prepare_process(spec: TrialSpec, meeting: Meeting | None = None) -> None:
     """Sets threads and visible devices; before torch is imported, since it reads them once."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(spec.threads)
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(spec.cpus_per_trial)
     if spec.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif meeting is not None:  # all of the trial's, as submissions find them under torchrun
         os.environ["CUDA_VISIBLE_DEVICES"] = meeting.devices
     import torch
 
-    torch.set_num_threads(spec.threads)
+    torch.set_num_threads(spec.cpus_per_trial)
 
 
 def _run(
@@ -214,7 +207,7 @@ def _run(
     from harness.trial.integrity import Recorder
     from harness.trial.loop import run_trial
 
-    facts = environment.describe(spec.device, spec.threads)
+    facts = environment.describe(spec.device, spec.cpus_per_trial)
     try:
         workload = load_workload(spec.workload, spec.data_dir, spec.device)
         place = Path(spec.submission_path)

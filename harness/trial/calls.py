@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Iterator
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,50 +12,13 @@ from torch import nn
 from harness.checkpoint.module_globals import ModuleGlobals
 from harness.checkpoint.pickling import Known, put_back
 from harness.checkpoint.snapshot import Snapshot
-from harness.spec import Batch, DataError, TrainingCompleteError, Workload
+from harness.spec import TrainingCompleteError, Workload
 from harness.submission.loading import Submission, SubmissionError, WorkloadView
+from harness.trial.input_queue import InputQueue
 from harness.trial.process_group import Ranks, bare
 from harness.trial.seeds import Streams
 from harness.trial.work import TrainingWork
-from scoring.records import EvalRow, TrialSpec, error_message
-
-
-class InputQueue:
-    """A workload's batches; counts them, and tells the pipeline's faults from the submission's.
-
-    Attributes:
-        position: How many batches were taken.
-    """
-
-    def __init__(self, workload: Workload, rng: Any, batch_size: int) -> None:
-        self._build = partial(workload.build_input_queue, rng, "train", batch_size)
-        self._batches = self._build()
-        self.position = 0
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        try:
-            batch = next(self._batches)
-        except (DataError, StopIteration):
-            raise
-        except Exception as error:
-            raise DataError(f"the input pipeline failed: {error_message(error)}") from error
-        self.position += 1
-        return batch
-
-    def go_to(self, position: int) -> None:
-        """Continues with the batch of this number."""
-        self.close()
-        self._batches = self._build(start=position)
-        self.position = position
-
-    def close(self) -> None:
-        """Ends what makes batches: no thread of it outlives the trial."""
-        close = getattr(self._batches, "close", None)  # generators have it
-        if close is not None:
-            close()
+from scoring.records import EvalRow, TrialSpec
 
 
 class SubmissionCalls:

@@ -30,22 +30,16 @@ from harness.submission.loading import Submission
 from harness.system.exits import recorded
 from harness.system.signals import interrupted
 from harness.trial.backends import cudnn_benchmark
-from harness.trial.calls import InputQueue, SubmissionCalls
+from harness.trial.calls import SubmissionCalls
 from harness.trial.clock import Clock
 from harness.trial.control import Control, ControlError
+from harness.trial.input_queue import InputQueue
 from harness.trial.integrity import Unrecorded
 from harness.trial.outcome import describe_error, failure_of, peak_memory
 from harness.trial.process_group import Ranks, bare
 from harness.trial.seeds import Streams, generator_states, set_generator_states
-from scoring.records import (
-    EvalRow,
-    Failure,
-    Status,
-    TrialResult,
-    TrialSpec,
-    row_from_plain,
-    to_plain,
-)
+from scoring.plain import row_from_plain, to_plain
+from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
 
 _LOOP = (  # what the loop itself keeps from step to step
     "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",

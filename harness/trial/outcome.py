@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from harness.spec import DataError
-from scoring.records import Failure, error_message, error_text, printable
+from scoring.escaping import error_message, error_text, printable
+from scoring.records import Failure
 
 TRACEBACK_CHARACTERS = 4000
 

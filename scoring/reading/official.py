@@ -183,11 +183,11 @@ class _Log:
 
     def _study(self, study: int, folder: Path, workload: str) -> Iterator[Trial]:
         """The trials of one study on one workload."""
-        judged = self.scope.workloads[workload]
+        criteria = self.scope.workloads[workload]
         for child, match in self._matching(folder, _TRIAL, "trial_<n>"):
             number = int(match[1])
             try:
-                read = read_evaluations(child / EVALUATIONS_FILE, judged.goal)
+                read = read_evaluations(child / EVALUATIONS_FILE, criteria.goal)
             except RecordError as error:
                 self.warnings.append(f"{error}; the trial counts as missing")
                 continue
@@ -195,7 +195,7 @@ class _Log:
             beyond = self.scope.beyond_plan(study, number)
             if beyond:
                 self.warnings.append(f"{child}: {beyond}")
-            yield _trial(self.name, workload, study, number, child, judged, read, bool(beyond))
+            yield _trial(self.name, workload, study, number, child, criteria, read, bool(beyond))
 
     def _matching(
         self, folder: Path, pattern: re.Pattern[str], form: str
@@ -219,20 +219,20 @@ def _trial(
     study: int,
     number: int,
     folder: Path,
-    judged: Criteria,
+    criteria: Criteria,
     read: Evaluations,
     extra: bool,
 ) -> Trial:
     """A trial of the logs; how it ended is known only as far as its goal goes."""
-    hit = read.first_hit(judged.goal)
-    reached = hit is not None and hit.submission_seconds <= judged.budget_seconds
+    hit = read.first_hit(criteria.goal)
+    reached = hit is not None and hit.submission_seconds <= criteria.budget_seconds
     return Trial(
         submission=submission,
         workload=workload,
         study=study,
         trial=number,
         folder=folder,
-        judged=judged,
+        criteria=criteria,
         status="reached" if reached else "missed",
         failure="",
         message="",

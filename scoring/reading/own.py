@@ -16,7 +16,7 @@ from scoring.tree import EVALUATIONS_FILE, read_ending, trial_folders
 
 
 def read_own(
-    out: Path, experiment: Experiment, scope: Scope, judged: Mapping[str, Criteria]
+    out: Path, experiment: Experiment, scope: Scope, criteria: Mapping[str, Criteria]
 ) -> tuple[dict[str, Submission], list[Trial], list[str]]:
     """Reads the trials of the results tree `out`.
 
@@ -24,7 +24,7 @@ def read_own(
         out: The tree.
         experiment: Its plan.
         scope: Which workloads; how many studies and trials.
-        judged: By workload what its trials are judged by, where that is not what trial.json says.
+        criteria: By workload what its trials are judged by, where that is not what trial.json says.
 
     Returns:
         The submissions by name, their trials of the workloads in scope, and warnings.
@@ -47,18 +47,19 @@ def read_own(
             if spec.workload not in scope.workloads:
                 continue
             _refuse_other_goal(spec, folder, experiment)
-            trial, faults = _trial(spec, ending, measured, folder, judged.get(spec.workload))
+            trial, faults = _trial(spec, ending, measured, folder, criteria.get(spec.workload))
         except RecordError as error:
             warnings.append(f"{error}; the trial counts as missing")
             continue
-        if spec.clock != experiment.clock:
+        if spec.clock != experiment.options.clock:
             raise RecordError(
-                f"{folder}: ran with --clock {spec.clock}, the tree with {experiment.clock}; "
-                "measured and counted times are not ranked together: score them apart"
+                f"{folder}: ran with --clock {spec.clock}, the tree with "
+                f"{experiment.options.clock}; measured and counted times are not "
+                "ranked together: score them apart"
             )
-        if spec.workload not in judged and trial.judged != experiment.judged[spec.workload]:
-            planned = _words(experiment.judged[spec.workload])
-            faults.append(f"ran for {_words(trial.judged)}, experiment.json plans {planned}")
+        if spec.workload not in criteria and trial.criteria != experiment.criteria[spec.workload]:
+            planned = _words(experiment.criteria[spec.workload])
+            faults.append(f"ran for {_words(trial.criteria)}, experiment.json plans {planned}")
         beyond = scope.beyond_plan(trial.study, trial.trial)
         warnings += [f"{folder}: {fault}" for fault in [*faults, beyond] if fault]
         trials.append(replace(trial, extra=bool(beyond)))
@@ -73,12 +74,14 @@ def read_own(
 
 def _facts(planned: PlannedSubmission, experiment: Experiment) -> dict[str, str]:
     """What the plan says of a submission."""
-    return {**dict(planned), "search_space": experiment.search_space}
+    return {
+        "path": planned.path, "hash": planned.hash, "search_space": experiment.search_space,
+    }  # fmt: skip
 
 
 def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) -> None:
     """Raises RecordError for a trial that ran for another goal than the tree's plan has."""
-    goal = experiment.judged[spec.workload].goal
+    goal = experiment.criteria[spec.workload].goal
     if spec.goal != goal:
         raise RecordError(
             f"{folder}: refused: it ran for {goal_words(spec.goal)}, experiment.json plans "
@@ -99,12 +102,12 @@ def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
 
 
 def _trial(
-    spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, judged: Criteria | None
+    spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, criteria: Criteria | None
 ) -> tuple[Trial, list[str]]:
-    """One trial and its faults; `judged` replaces the goal and budget that it was run with."""
+    """One trial and its faults; `criteria` replaces the goal and budget that it was run with."""
     applied = Criteria(goal=spec.goal, budget_seconds=spec.budget_seconds)
-    judged = judged or applied
-    read = read_evaluations(folder / EVALUATIONS_FILE, judged.goal)
+    criteria = criteria or applied
+    read = read_evaluations(folder / EVALUATIONS_FILE, criteria.goal)
     faults = [f"{EVALUATIONS_FILE} {fault}" for fault in read.faults]
     held = len(read.lines)
     if (held, measured) == (1, 0):  # one row of NaN stands for none
@@ -115,13 +118,13 @@ def _trial(
     if not 0 <= seconds < MOST:
         faults.append(f"trial.json says that it took {seconds} s; its last evaluation counts")
         seconds = max(read.seconds, default=0.0)
-    if judged != applied:
+    if criteria != applied:
         faults.append(
-            f"ran for {_words(applied)}, is judged by {_words(judged)}; it may have ended before "
+            f"ran for {_words(applied)}, is judged by {_words(criteria)}; it may have ended before "
             "it could meet that"
         )
     met = None
-    if (spec.goal.metric, spec.goal.direction) == (judged.goal.metric, judged.goal.direction):
+    if (spec.goal.metric, spec.goal.direction) == (criteria.goal.metric, criteria.goal.direction):
         met = read.first_hit(spec.goal) is not None
     found = findings(spec, ending, met)
     again = read_verification(folder, ending.global_step)
@@ -132,13 +135,13 @@ def _trial(
         study=spec.study,
         trial=spec.trial,
         folder=folder,
-        judged=judged,
+        criteria=criteria,
         status=ending.status.value,
         failure=ending.failure.value if ending.failure else "",
         message=str(ending.message),
         submission_seconds=seconds,
         evaluations=held,
-        hit=read.first_hit(judged.goal),
+        hit=read.first_hit(criteria.goal),
         findings=(*found, *contradictions),
         verified=(again and ("contradicted" if contradictions else "confirmed")) or "",
         work=ending.work,
@@ -157,7 +160,7 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
         steps=_count(ending.global_step),
         attempts=_count(ending.attempts),
         cpu_seconds=cpu_seconds if 0 <= cpu_seconds < MOST else None,
-        cpus=(_count(spec.threads) or 1) * (_count(spec.processes) or 1)
+        cpus=(_count(spec.cpus_per_trial) or 1) * (_count(spec.processes) or 1)
         if spec.device == "cpu"
         else None,
         host=str(host),
@@ -169,5 +172,5 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and 0 <= value < MOST else None
 
 
-def _words(judged: Criteria) -> str:
-    return f"{goal_words(judged.goal)} within {judged.budget_seconds:,.0f} s"
+def _words(criteria: Criteria) -> str:
+    return f"{goal_words(criteria.goal)} within {criteria.budget_seconds:,.0f} s"

@@ -16,7 +16,7 @@ from scoring.reading.official import read_logs, tuning_of
 from scoring.reading.own import read_own
 from scoring.reading.results import Results, Scope, Submission, Trial
 from scoring.reading.verification import remark
-from scoring.records import RecordError
+from scoring.records import ClockKind, RecordError
 from scoring.rulesets import Ruleset
 from scoring.tree import EXPERIMENT_FILE
 
@@ -86,7 +86,11 @@ def read(
         warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
         remarks=[*_mixed(experiments, overrides, logs, scope), *remarks, *remark(trials)],
         environments={
-            name: {"seed": experiment.seed, "clock": experiment.clock, **experiment.environment}
+            name: {
+                "seed": experiment.options.seed,
+                "clock": experiment.options.clock,
+                **experiment.environment,
+            }
             for name, experiment in experiments.items()
         },
     )
@@ -100,14 +104,13 @@ def _scope(
     suite: str | None,
 ) -> Scope:
     """What the trees are scored over; raises where they do not agree on it."""
-    rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in experiments.items()})
-    clocks = {**{n: e.clock for n, e in experiments.items()}, **{str(log): "wall" for log in logs}}
-    clock = _agreed("clock", clocks)
+    plans = experiments.items()
+    rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in plans})
+    clocks = {n: e.options.clock for n, e in plans}
+    clock = _agreed("clock", clocks | {str(log): ClockKind.WALL for log in logs})
     if ruleset is None:
-        studies = _agreed("number of studies", {n: e.studies for n, e in experiments.items()})
-        trials = _agreed(
-            "number of trials", {n: e.trials_per_study for n, e in experiments.items()}
-        )
+        studies = _agreed("number of studies", {n: e.studies for n, e in plans})
+        trials = _agreed("number of trials", {n: e.trials_per_study for n, e in plans})
     else:
         studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
     planned = _planned(experiments, rules if ruleset else None)
@@ -150,12 +153,12 @@ def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> di
     """What the trees planned; goals must agree unless `rules` state one."""
     planned: dict[str, Criteria] = {}
     for tree, experiment in experiments.items():
-        for name, judged in experiment.judged.items():
-            goal = planned.setdefault(name, judged).goal
-            if goal != judged.goal and (rules is None or rules.goal(name) is None):
+        for name, criteria in experiment.criteria.items():
+            goal = planned.setdefault(name, criteria).goal
+            if goal != criteria.goal and (rules is None or rules.goal(name) is None):
                 raise RecordError(
-                    f"{tree}: has another goal for {name} ({judged.goal.metric} "
-                    f"{judged.goal.target:g}) than the folders before it ({goal.metric} "
+                    f"{tree}: has another goal for {name} ({criteria.goal.metric} "
+                    f"{criteria.goal.target:g}) than the folders before it ({goal.metric} "
                     f"{goal.target:g}); score them apart"
                 )
     return planned
@@ -236,7 +239,7 @@ def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> 
             goal=scope.ruleset.goal(name) or own.goal,
             budget_seconds=scope.ruleset.budget(name, scope.tuning) or own.budget_seconds,
         )
-        for name, own in experiment.judged.items()
+        for name, own in experiment.criteria.items()
         if name in stated
     }
 
@@ -254,10 +257,10 @@ def _mixed(
             "times from several folders stand side by side: where machines differ, so do their "
             "seconds"
         )
-    for name, judged in scope.workloads.items():
-        plans = [{**e.judged, **overrides[tree]} for tree, e in experiments.items()]
-        budgets = {plan.get(name, judged).budget_seconds for plan in plans}
-        if len({judged.budget_seconds, *budgets}) > 1:
+    for name, criteria in scope.workloads.items():
+        plans = [{**e.criteria, **overrides[tree]} for tree, e in experiments.items()]
+        budgets = {plan.get(name, criteria).budget_seconds for plan in plans}
+        if len({criteria.budget_seconds, *budgets}) > 1:
             remarks.append(
                 f"{name}: the folders have different budgets (their baselines were timed apart); "
                 "each trial keeps its own"

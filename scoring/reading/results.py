@@ -105,7 +105,7 @@ class Trial:
         study: From 0.
         trial: From 1.
         folder: Where its records lie.
-        judged: Its goal and budget.
+        criteria: Its goal and budget.
         status: How it ended; of other harnesses' logs "reached" or "missed".
         failure: The class of a failed trial, else "".
         message: What went wrong, else "".
@@ -124,7 +124,7 @@ class Trial:
     study: int
     trial: int
     folder: Path
-    judged: Criteria
+    criteria: Criteria
     status: str
     failure: str
     message: str
@@ -157,7 +157,7 @@ class Trial:
     @property
     def within_budget(self) -> bool:
         """Whether the goal was met within the budget."""
-        budget = self.judged.budget_seconds
+        budget = self.criteria.budget_seconds
         return self.hit is not None and self.hit.submission_seconds <= budget
 
     @property
@@ -169,7 +169,7 @@ class Trial:
         """Reads the evaluations again."""
         if not self.evaluations:  # the file may hold one row, without values, in their place
             return Evaluations(lines=[], seconds=[], values=[], faults=[], header=[], rows=[])
-        return read_evaluations(self.folder / EVALUATIONS_FILE, self.judged.goal)
+        return read_evaluations(self.folder / EVALUATIONS_FILE, self.criteria.goal)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

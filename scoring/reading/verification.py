@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scoring.plain import read_json, to_plain, write_json
 from scoring.reading.results import Trial
-from scoring.records import Goal, RecordError, TrialSpec, read_json, to_plain, write_json
+from scoring.records import Goal, RecordError, TrialSpec
 
 FILE = "verification.json"
 TOLERANCE = 1e-3  # relative difference of a metric, as between two machines

@@ -12,9 +12,10 @@ import numpy as np
 from scoring.escaping import one_line
 from scoring.leaderboard import Cell, Leaderboard, Standing
 from scoring.names import known_names
+from scoring.plain import to_plain
 from scoring.profiles import credit
 from scoring.reading.results import Trial
-from scoring.records import Goal, RecordError, Status, to_plain
+from scoring.records import Goal, RecordError, Status
 from scoring.tree import EVALUATIONS_FILE
 
 _MOST_FACTS = 5  # of a proof that are shown in words; --json has all
@@ -248,7 +249,7 @@ def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> R
     """One evaluation and where it stands."""
     sign = "<=" if goal.direction == "min" else ">="
     met = "meets" if goal.met_by(value) else "does not meet"
-    budget = trial.judged.budget_seconds
+    budget = trial.criteria.budget_seconds
     late = f", after the budget of {_seconds(budget)}" if seconds > budget else ""
     file = trial.folder / EVALUATIONS_FILE
     text = (

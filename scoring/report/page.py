@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 
 from scoring.files import read_bytes
 from scoring.leaderboard import Leaderboard
+from scoring.plain import to_plain
 from scoring.profiles import profile
 from scoring.reading.results import Results
-from scoring.records import to_plain, write_text
 from scoring.report.plots import (
     COLORS,
     GRID,
@@ -32,6 +32,7 @@ from scoring.report.plots import (
 )
 from scoring.report.terminal import format_number, format_odds, format_seconds
 from scoring.tree import EVALUATIONS_FILE
+from scoring.writing import write_text
 
 _POINTS = 72  # an SVG's unit, per inch
 

@@ -12,10 +12,9 @@ import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 
-from scoring.escaping import spreadsheet_cell
+from scoring.escaping import printable, spreadsheet_cell
 from scoring.reading.evaluations import STEP
 from scoring.reading.results import Results, Trial
-from scoring.records import printable
 from scoring.tree import EVALUATIONS_FILE, WORK
 
 HYPERPARAMETER = "hparams."  # what the column of a hyperparameter begins with
@@ -125,12 +124,12 @@ def _text(value: Any) -> str:
 def _trial(trial: Trial) -> dict[str, Any]:
     """A row of the trials' table; null where the target was not met within the budget."""
     hit = trial.hit if trial.within_budget else None
-    goal = trial.judged.goal
+    goal = trial.criteria.goal
     return {
         **{name: _plain(getattr(trial, name)) for name in _TRIAL if hasattr(trial, name)},
         **{name: _plain(getattr(trial.run, name)) for name in _RUN},
         **{"metric": goal.metric, "direction": goal.direction, "target": goal.target},
-        "budget_seconds": trial.judged.budget_seconds,
+        "budget_seconds": trial.criteria.budget_seconds,
         "seconds_to_target": hit and hit.submission_seconds,
         "steps_to_target": hit and hit.global_step,
         "training_work_to_target": hit and hit.work,
@@ -154,7 +153,7 @@ def _evaluation_tables(results: Results) -> Iterator[pyarrow.Table]:
 
 def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
     """The rows of the evaluations' table that a trial gives."""
-    read, metric = trial.read(), trial.judged.goal.metric
+    read, metric = trial.read(), trial.criteria.goal.metric
     columns: dict[str, Sequence[float]] = {
         "line": read.lines,
         "submission_seconds": read.seconds,

@@ -66,7 +66,7 @@ def _height(trial: Trial, met: bool) -> float:
     """Seconds to target, or where nothing met it the best value; infinite for a miss."""
     if not met:
         values = [value for value in trial.read().values if math.isfinite(value)]
-        best = min if trial.judged.goal.direction == "min" else max
+        best = min if trial.criteria.goal.direction == "min" else max
         return best(values, default=math.inf)
     if trial.hit is not None and trial.within_budget:
         return trial.hit.submission_seconds

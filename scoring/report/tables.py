@@ -11,8 +11,8 @@ from typing import Any
 from scoring.escaping import markdown, spreadsheet_cell
 from scoring.hyperparameters import Winner, winners
 from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.plain import to_plain
 from scoring.profiles import Floats
-from scoring.records import to_plain
 from scoring.speedup import Speedup
 
 

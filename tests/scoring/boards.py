@@ -37,7 +37,7 @@ def curve_of(seconds):
 
 
 def make_trial(scope, submission, workload, study, trial, curve) -> Trial:
-    judged = scope.workloads[workload]
+    criteria = scope.workloads[workload]
     steps = [row[2] if len(row) > 2 else round(10 * row[0]) for row in curve]
     seconds, values = [row[0] for row in curve], [row[1] for row in curve]
     read = Evaluations(
@@ -48,14 +48,14 @@ def make_trial(scope, submission, workload, study, trial, curve) -> Trial:
         header=[SECONDS, STEP],
         rows=[[str(time), str(step)] for time, step in zip(seconds, steps, strict=True)],
     )
-    hit = read.first_hit(judged.goal)
+    hit = read.first_hit(criteria.goal)
     return Trial(
         submission=submission,
         workload=workload,
         study=study,
         trial=trial,
         folder=Path("nowhere"),
-        judged=judged,
+        criteria=criteria,
         status="missed" if hit is None else "reached",
         failure="",
         message="",

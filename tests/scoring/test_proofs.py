@@ -93,7 +93,7 @@ def test_what_only_r_max_decides_does_not_do_for_speedups():
 
 def late(trial):
     """Meets its target only after its budget: the official method counts that."""
-    return replace(trial, judged=replace(trial.judged, budget_seconds=12.0))
+    return replace(trial, criteria=replace(trial.criteria, budget_seconds=12.0))
 
 
 def test_the_official_method_answers_nothing_about_a_pruned_tree_anywhere():

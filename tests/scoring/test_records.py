@@ -11,19 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.records import (
-    EvalRow,
-    Failure,
-    Goal,
-    RecordError,
-    Status,
-    TrialResult,
-    first_line,
-    printable,
-    read_json,
-    to_plain,
-    write_json,
-)
+from scoring.escaping import first_line, printable
+from scoring.plain import read_json, to_plain, write_json
+from scoring.records import EvalRow, Failure, Goal, RecordError, Status, TrialResult
 from scoring.tree import read_trial, trial_folders, write_trial
 from tests.scoring.trees import make_result, make_row, make_spec
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scoring.plain import read_json, write_json
 from scoring.profiles import apply_rules
-from scoring.records import RecordError, read_json, write_json
+from scoring.records import RecordError
 from scoring.reference import load_reference, save_reference
 from scoring.times import METHODS, OFFICIAL, RULES, medians, study_times
 from tests.scoring.boards import (

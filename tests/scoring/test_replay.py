@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from scoring.records import read_json
+from scoring.plain import read_json
 from scoring.replay import ORDERS, replay
 from tests.scoring.boards import drawn_boards, make_results, single
 from tests.scoring.logs import write_logs

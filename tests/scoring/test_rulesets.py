@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from scoring import rulesets
 from scoring.leaderboard import make_leaderboard
+from scoring.plain import to_plain
 from scoring.reading.read import read
-from scoring.records import to_plain
 from scoring.rulesets import Ruleset, RulesetError
 from scoring.times import METHODS
 from tests.scoring.logs import log_folder, write_logs, write_measurements

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec, write_json
+from scoring.plain import write_json
+from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec
 from scoring.tree import write_trial
 
 GOAL = Goal(metric="loss", direction="min", target=0.5)

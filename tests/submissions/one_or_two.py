@@ -15,15 +15,16 @@ from torch.nn.parallel import DistributedDataParallel
 import workloads
 from harness.submission import loading
 from harness.submission.search_space import load
+from scoring.tree import SEARCH_SPACE_FILE
 
 STEPS = 12
 
 
 def hyperparameters(folder):
     """The first point of the search space, with roots from the third step on; None without one."""
-    if not (folder / loading.SEARCH_SPACE_FILE).is_file():
+    if not (folder / SEARCH_SPACE_FILE).is_file():
         return None
-    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    point = load(folder / SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     if "precondition_frequency" in point:
         point["precondition_frequency"] = 3
     return namedtuple("Hyperparameters", point)(**point)

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from harness.spec import ParameterType
 from harness.submission import loading
+from scoring.tree import SEARCH_SPACE_FILE
 
 STEPS = 12
 STEP_HINT = 20
@@ -87,7 +88,7 @@ def learning_rate(step, point, horizon=HORIZON):
 
 def points(name):
     """The points of a submission's search space, as it is handed them."""
-    text = (loading.find(name) / loading.SEARCH_SPACE_FILE).read_text()
+    text = (loading.find(name) / SEARCH_SPACE_FILE).read_text()
     return [SimpleNamespace(**point) for point in json.loads(text)]
 
 

@@ -17,6 +17,7 @@ from harness.trial.clock import StepClock
 from harness.trial.loop import run_trial
 from harness.trial.seeds import Streams
 from scoring.records import Status
+from scoring.tree import SEARCH_SPACE_FILE
 from submissions import recipe
 from tests.fixtures.toy import Rows, make_spec
 
@@ -116,7 +117,7 @@ def test_every_submission_trains_every_demo_workload(name, workload):
     folder = loading.find(name)
     point = None
     if name.startswith("external_tuning"):
-        point = search_space.load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+        point = search_space.load(folder / SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     spec = spec_of(
         name, point, workload, tuning=name.split("_")[0], submission_path=str(folder),
         step_hint=ENOUGH, max_steps=ENOUGH,
@@ -133,7 +134,7 @@ def test_every_submission_says_what_it_is(name):
     info = json.loads((folder / "submission_info.json").read_text())
     assert {"title", "authors", "paper", "description", "differs"} <= info.keys()
     if name.startswith("external_tuning"):
-        points = search_space.load(folder / loading.SEARCH_SPACE_FILE).points(0, 3, 5)
+        points = search_space.load(folder / SEARCH_SPACE_FILE).points(0, 3, 5)
         assert len(points[0]) == 5
 
 

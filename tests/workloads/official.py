@@ -4,13 +4,14 @@ import workloads
 from harness.submission import loading
 from harness.submission.search_space import load
 from harness.trial.attempt import run_attempt
+from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.toy import make_spec
 
 
 def two_steps(name, files, **options):
     """The evaluations of nadamw's first two steps, by the trial loop and on the step clock."""
     folder = loading.find("nadamw")
-    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    point = load(folder / SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     workload = workloads.get(name, files)
     workload.prepare_data()
     spec = make_spec(

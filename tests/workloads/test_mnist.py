@@ -10,6 +10,7 @@ from harness.spec import DataError
 from harness.submission import loading
 from harness.submission.search_space import load
 from harness.trial.attempt import run_attempt
+from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.mnist import write_mnist
 from tests.fixtures.toy import make_spec
 from workloads.mnist.data import SHAPES, read
@@ -73,7 +74,7 @@ def test_missing_files_are_named_with_where_to_put_them(tmp_path):
 
 def test_it_trains_from_its_files(mnist_dir):
     folder = loading.find("nadamw")
-    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+    point = load(folder / SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     workload = workloads.get("mnist", data_dir=mnist_dir)
     spec = make_spec(
         submission="nadamw", submission_path=str(folder), workload="mnist", hyperparameters=point,

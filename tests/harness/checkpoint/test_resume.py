@@ -15,6 +15,7 @@ from harness.submission import loading
 from harness.submission.search_space import load
 from harness.trial.attempt import Attempt, run_attempt
 from scoring.records import Status
+from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.mnist import write_mnist
 from tests.fixtures.toy import make_spec
 
@@ -33,8 +34,8 @@ class CutOffError(BaseException):
 
 def spec_of(name, workload_name, data_dir=None, steps=24, **changes):
     folder = loading.find(name)
-    external = (folder / loading.SEARCH_SPACE_FILE).is_file()
-    point = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0] if external else None
+    external = (folder / SEARCH_SPACE_FILE).is_file()
+    point = load(folder / SEARCH_SPACE_FILE).points(0, 1, 1)[0][0] if external else None
     workload = workloads.get(workload_name, data_dir)
     return make_spec(
         submission=name, submission_path=str(folder), workload=workload_name,

@@ -178,8 +178,10 @@ def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, arguments, me
     ("arguments", "message"),
     [
         (["sweep", "nadamw", "--out", "r"], "either --suite or"),
-        (["sweep", "nadamw", "--resume", "r"], "--resume DIR takes all"),
-        (["sweep", "--resume", "r", "--seed", "1"], "--resume DIR takes all"),
+        (["sweep", "nadamw", "--suite", "demo"], "Missing option '--out'"),
+        (["sweep", "nadamw", "--resume", "r"], "unexpected extra argument"),
+        (["sweep", "--resume", "r", "--seed", "1"], "No such option: --seed"),
+        (["resume", "r", "--suite", "demo"], "No such option: --suite"),
         (["run", "nadamw", "-w", "digits", "--hparams", "no.json"], "--hparams no.json"),
         (["run", "nadamw", "-w", "digits", "--device", "cuda"], "sees no GPU"),
         (["run", "nadamw", "-w", "digits", "--seed", "-1"], "--seed"),

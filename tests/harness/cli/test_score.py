@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from scoring.records import read_json
+from scoring.plain import read_json
 from tests.scoring.logs import log_folder, write_logs
 from tests.scoring.trees import write_tree
 

@@ -11,11 +11,12 @@ import workloads
 from harness.commands.calibrate import SEEDS, Calibration
 from harness.executors.local import ThisProcess
 from harness.progress.live import PlainProgress
-from harness.sweep.plan import read_experiment
-from scoring.records import read_json
+from scoring.experiment import Experiment
+from scoring.plain import read_json
+from scoring.records import RunOptions
 from scoring.tree import read_trial, trial_folders
 
-OPTIONS = {"seed": 0, "data_dir": None, "cpus_per_trial": 1, "gpus_per_trial": 0}
+OPTIONS = RunOptions()
 
 
 def small(name, data_dir=None, device="cpu"):
@@ -61,9 +62,9 @@ def test_the_target_is_the_median_over_seeds_of_the_best_point(diabetes):
     assert len(seeds) == SEEDS
     assert len(set(seeds.values())) == SEEDS  # seeds differ
     assert found["validation_target"] == statistics.median(seeds.values())
-    points = read_experiment(out / "seeds").submissions[winner[0]].points
+    points = Experiment.read(out / "seeds").submissions[winner[0]].points
     (point,) = {tuple(study[0].items()) for study in points}
-    expected = read_experiment(out / "search").submissions[winner[0]].points[0][winner[2] - 1]
+    expected = Experiment.read(out / "search").submissions[winner[0]].points[0][winner[2] - 1]
     assert dict(point) == expected
 
 

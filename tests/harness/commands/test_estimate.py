@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import workloads
 from harness.commands.estimate import Record, RecordedSteps, estimate, makespan
-from harness.sweep.plan import PlannedWorkload
 from harness.sweep.run import run_sweep
+from scoring.experiment import PlannedWorkload
 from scoring.records import Goal, Status, TrialResult, UserError
 from scoring.rulesets import Ruleset
 from tests.fixtures.sweeps import Quiet, Script, make_row, plan_toys
@@ -40,7 +40,7 @@ def test_without_records_every_trial_takes_its_budget():
     experiment = plan_toys("a", "b", studies=2)
     found = estimate(experiment, list(experiment.specs()), [], slots=3)
     assert [(c.workload, c.submission, c.trials, c.source) for c in found.cells] == [
-        ("toy", "a", 2, "whole budgets"), ("toy", "b", 2, "whole budgets"),
+        ("toy", "a", 2, "complete budgets"), ("toy", "b", 2, "complete budgets"),
     ]  # fmt: skip
     assert found.hours.trials == pytest.approx(4 * BUDGET / 3600)
     assert found.hours.wall == pytest.approx(2 * BUDGET / 3600)  # four on three slots: two rounds
@@ -130,7 +130,7 @@ def test_a_step_on_record_is_not_timed_and_none_can_be_where_no_gpu_is(monkeypat
     with pytest.raises(UserError, match="no GPU here"):
         executor.time_baseline(other)
     with pytest.raises(UserError, match="several processes"):
-        executor.time_baseline(replace(other, device="cpu", processes=2))
+        executor.time_baseline(replace(other, gpus_per_trial=0, processes_per_trial=2))
 
 
 def ended(status, seconds, met=False):
@@ -167,7 +167,7 @@ def reach_and_go_on(seconds, until):
 
 
 def estimated(chronograd, *arguments):
-    code, out, err = chronograd("doctor", "--estimate", *arguments, "--json")
+    code, out, err = chronograd("estimate", *arguments, "--json")
     assert code == 0, err
     return json.loads(out)
 
@@ -214,7 +214,7 @@ def test_a_sweep_with_records_and_what_their_replay_saves(
     assert found["hours"]["trials"] * 3600 == pytest.approx(whole)
     assert found["pruned"]["trials"] * 3600 == pytest.approx(whole * (1 - saved))
     assert found["without_evaluation"] == []
-    text = chronograd("doctor", "--estimate", "nadamw", *MNIST, "--records", "earlier")[1]
+    text = chronograd("estimate", "nadamw", *MNIST, "--records", "earlier")[1]
     assert f"{saved:.1%} of the records' hours" in text
 
 
@@ -276,13 +276,13 @@ def test_pruning_of_a_sweep_until_the_test_target_is_not_known(chronograd, tmp_p
     ("changes", "message"),
     [
         ({"clock": "steps"}, "ran on the step clock"),
-        ({"clock": "wall", "gpus_per_trial": 2}, "ran on 2 GPUs a trial"),
-        ({"clock": "wall", "processes_per_trial": 3}, "ran on the CPU in 3 processes a trial"),
+        ({"clock": "wall", "gpus_per_trial": 2}, "ran on 2 GPUs per trial"),
+        ({"clock": "wall", "processes_per_trial": 3}, "ran on the CPU in 3 processes per trial"),
     ],
 )
 def test_records_of_another_clock_or_hardware_are_refused(chronograd, tmp_path, changes, message):
     run_sweep(plan_toys("a", **changes), tmp_path / "other", Part(), Quiet())
-    code, _, err = chronograd("doctor", "--estimate", "nadamw", *MNIST, "--records", "other")
+    code, _, err = chronograd("estimate", "nadamw", *MNIST, "--records", "other")
     assert (code, err.count("\n")) == (2, 1)
     assert message in err
 
@@ -290,14 +290,15 @@ def test_records_of_another_clock_or_hardware_are_refused(chronograd, tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nadamw"], "SUBMISSION needs --estimate"),
-        (["--slots", "2"], "--slots needs --estimate"),
-        (["--estimate", "nadamw"], "needs SUBMISSION... and --suite or"),
-        (["--estimate", "mine", "--trials", "2"], "--trials is of no use with --estimate DIR"),
-        (["--estimate", "nadamw", "--address", "x"], "--address is of no use with --estimate"),
+        (["doctor", "nadamw"], "unexpected extra argument"),
+        (["doctor", "--slots", "2"], "No such option"),
+        (["estimate", "nadamw"], "needs either --suite or --workload"),
+        (["estimate", "mine", "--trials", "2"], "--trials is of no use with DIR"),
+        (["estimate", "nadamw", "--address", "x"], "No such option"),
+        (["doctor", "--estimate", "mine", "--suite", "mini"], "--suite is of no use with DIR"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(chronograd, tmp_path, arguments, message):
     plan_toys("a").write(tmp_path / "mine")
-    code, _, err = chronograd("doctor", *arguments)
+    code, _, err = chronograd(*arguments)
     assert (code, message in " ".join(err.replace("│", "").split())) == (2, True), err

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.checkpoint.authentication import KEY_FILE
+from harness.sweep.options import EVERY_TRIAL
 from scoring.reading.verification import FILE, Verification, read_verification
 from scoring.records import RecordError
 from tests.fixtures import cheats
@@ -120,15 +122,15 @@ def test_a_copied_tree_is_verified_with_the_weights_of_the_original(chronograd, 
 def test_weights_in_a_checkpoint_directory(chronograd, own_tmp, tmp_path):
     import workloads
     from harness.executors.local import ThisProcess
-    from harness.sweep.plan import read_experiment
     from harness.sweep.run import run_sweep
+    from scoring.experiment import Experiment
     from tests.fixtures.sweeps import Quiet
 
     trained(chronograd, "first")
-    experiment = read_experiment(tmp_path / "first")
+    experiment = Experiment.read(tmp_path / "first")
     run_sweep(
         experiment, tmp_path / "out", ThisProcess(workloads.get), Quiet(),
-        checkpoints=str(tmp_path / "kept"),
+        options=replace(EVERY_TRIAL, checkpoint_dir=str(tmp_path / "kept")),
     )  # fmt: skip
     assert weights_in(tmp_path / "kept")
     assert chronograd("verify", "out")[0] == 2

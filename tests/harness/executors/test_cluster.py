@@ -222,7 +222,7 @@ def last_step(out, name, attempt):
 def assert_interrupted(waiting, code, output, attempt):
     """It was stopped cleanly and said how to go on."""
     assert code == 130, output
-    assert f"chronograd sweep --resume {waiting.out}" in output
+    assert f"chronograd resume {waiting.out}" in output
     assert "Traceback" not in output
     for spec in waiting.specs:
         result = read_trial(trial_folder(waiting.out, spec))[1]

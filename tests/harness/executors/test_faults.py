@@ -13,9 +13,9 @@ import pytest
 
 from harness.sweep import ledger
 from harness.sweep.ledger import LedgerError
-from harness.sweep.plan import read_experiment
 from harness.sweep.run import run_sweep
 from harness.system import timers
+from scoring.experiment import Experiment
 from scoring.records import Status, TrialResult
 from scoring.tree import EXPERIMENT_FILE, LEDGER_FILE, read_trial, trial_folder
 from tests.fixtures.faults import write_submission
@@ -162,7 +162,7 @@ def test_a_sweep_on_ray_whose_driver_is_killed_again_and_again_ends_as_an_undist
     code, output = chronograd_sweep(tmp_path, *arguments)
     assert code == 0, output
     calm = run_here(tmp_path, *submissions)
-    experiment = read_experiment(out)
+    experiment = Experiment.read(out).at(out)
     assert len(list(experiment.specs())) == 12
     for spec in experiment.specs():
         _, result = read_trial(trial_folder(out, spec))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from harness.executors.cluster import Cluster
 from harness.executors.local import ThisProcess
 from harness.executors.team import Room
 from harness.sweep.ledger import read
+from harness.sweep.options import EVERY_TRIAL
 from harness.sweep.run import run_sweep
 from harness.system import timers
 from scoring.records import Status
@@ -138,7 +140,9 @@ def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatc
     out = tmp_path / "out"
     with closing(Cluster(workloads.get, nodes.address, Room(exclusive=True))) as executor:
         watcher = Onlooker({2: lambda: nodes.kill(node)})
-        summary = run_sweep(experiment, out, executor, watcher, max_attempts=2)
+        summary = run_sweep(
+            experiment, out, executor, watcher, options=replace(EVERY_TRIAL, max_attempts=2)
+        )
     assert added
     assert summary.by_status == {Status.OUT_OF_TIME: 2}
     used = {e["node"] for e in read(out) if e["event"] == "attempt_started" and "node" in e}

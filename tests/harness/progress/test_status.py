@@ -1,6 +1,7 @@
 """How a sweep stands, while it runs and afterwards."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from rich.text import Text
@@ -9,6 +10,7 @@ from harness.progress.status import SweepStatus, read_status
 from harness.sweep import ledger
 from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.ledger import Ledger
+from harness.sweep.options import EVERY_TRIAL
 from harness.sweep.run import run_sweep
 from harness.system import timers
 from scoring.records import Failure, RecordError, Status, TrialResult
@@ -62,7 +64,11 @@ def mid_sweep(tmp_path):
     experiment = plan_toys(*"abcde")
     with pytest.raises(MemoryError):
         run_sweep(
-            experiment, tmp_path, Script(*MID_SWEEP, die_with_the_driver), Quiet(), max_attempts=1
+            experiment,
+            tmp_path,
+            Script(*MID_SWEEP, die_with_the_driver),
+            Quiet(),
+            options=replace(EVERY_TRIAL, max_attempts=1),
         )
     return tmp_path
 
@@ -289,7 +295,7 @@ def test_ctrl_c_ends_watching_and_not_the_sweep(mid_sweep, chronograd, monkeypat
 
 def test_a_sweep_that_nobody_runs_is_told_how_to_go_on(mid_sweep, chronograd):
     _, out, _ = chronograd("status", mid_sweep)
-    assert f"Go on with: chronograd sweep --resume {mid_sweep}" in out
+    assert f"Continue with: chronograd resume {mid_sweep}" in out
 
 
 def test_watching_writes_no_json(mid_sweep, chronograd):

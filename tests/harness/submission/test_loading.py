@@ -7,6 +7,7 @@ import pytest
 
 from harness.submission import loading, shipping
 from harness.submission.loading import SubmissionError
+from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.toy import make_spec
 
 WHOLE = """
@@ -205,7 +206,7 @@ def baselines(tmp_path, monkeypatch):
         write(tmp_path / "baselines" / name / "pytorch", WHOLE)
         (tmp_path / f"baselines/{name}/jax").mkdir()
         (tmp_path / f"baselines/{name}/jax/submission.py").write_text("import jax")
-        (tmp_path / f"baselines/{name}/{loading.SEARCH_SPACE_FILE}").write_text('[{"lr": 0.1}]')
+        (tmp_path / f"baselines/{name}/{SEARCH_SPACE_FILE}").write_text('[{"lr": 0.1}]')
     monkeypatch.chdir(tmp_path)
     return tmp_path / "baselines"
 
@@ -215,16 +216,16 @@ def test_algoperfs_layout_has_the_name_and_the_search_space_one_folder_up(baseli
     place = loading.find(f"baselines/adamw_here{end}")
     assert place == baselines / "adamw_here" / "pytorch"
     assert loading.name_of(place) == loading.load(place).name == "adamw_here"
-    assert loading.search_space_of(place) == place.parent / loading.SEARCH_SPACE_FILE
-    own = place / loading.SEARCH_SPACE_FILE
+    assert loading.search_space_of(place) == place.parent / SEARCH_SPACE_FILE
+    own = place / SEARCH_SPACE_FILE
     own.write_text("[]")
     assert loading.search_space_of(place) == own
 
 
 def test_a_search_space_one_folder_up_is_nobodys_elsewhere(tmp_path):
     folder = write(tmp_path / "all" / "mine")
-    (tmp_path / "all" / loading.SEARCH_SPACE_FILE).write_text("[]")
-    assert loading.search_space_of(folder) == folder / loading.SEARCH_SPACE_FILE
+    (tmp_path / "all" / SEARCH_SPACE_FILE).write_text("[]")
+    assert loading.search_space_of(folder) == folder / SEARCH_SPACE_FILE
 
 
 def test_submissions_in_algoperfs_layout_are_swept_together(baselines, chronograd):

@@ -8,11 +8,14 @@ import pytest
 
 import workloads
 from harness.commands import dotted
-from harness.sweep.plan import OPTIMIZERS, PlanError, read_experiment
+from harness.sweep.options import OptimizerOptions
+from harness.sweep.plan import PlanError
 from harness.sweep.request import Request, check, resumed
 from scoring import rulesets
+from scoring.experiment import Experiment
 from scoring.reading.read import read
-from scoring.tree import EXPERIMENT_FILE
+from scoring.records import RunOptions
+from scoring.tree import EXPERIMENT_FILE, OPTIMIZERS
 from tests.fixtures.faults import write_submission
 
 POINTS = '{"lr": {"min": 0.001, "max": 0.1, "scaling": "log"}}'
@@ -28,7 +31,7 @@ def plan(out, *submissions, **changes):
         submissions=submissions,
         workloads=["diabetes"],
         ruleset=rulesets.load("demo"),
-        options={"seed": 0, "clock": "steps", "data_dir": None},
+        options=RunOptions(clock="steps"),
         **changes,
     )
     experiment = check(request, workloads.get).complete(out, NoExecutor())
@@ -49,7 +52,7 @@ def tree(tmp_path, monkeypatch):
     space = tmp_path / "space.json"
     space.write_text(POINTS)
     out = tmp_path / "results"
-    names = dotted.write(["torch.optim.Adagrad"], out / OPTIMIZERS, "none")
+    names = dotted.write(["torch.optim.Adagrad"], out / OPTIMIZERS, OptimizerOptions())
     plan(out, *names, search_space=space)
     return out
 
@@ -60,7 +63,7 @@ def resume(out, **options):
 
 @pytest.mark.parametrize("early", [False, True], ids=["now", "early version"])
 def test_a_moved_tree_resumes_with_its_own_optimizers(tree, tmp_path, monkeypatch, early):
-    before = read_experiment(tree)
+    before = Experiment.read(tree).at(tree)
     if early:  # absolute paths
         edit(tree, lambda d: d.update(json.loads(before.model_dump_json())))
         assert Path(json.loads((tree / EXPERIMENT_FILE).read_text())["submissions"]
@@ -96,7 +99,7 @@ def test_what_resumes_can_be_scored(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan(tmp_path / "results", str(write_submission(tmp_path / "code", "well_behaved")))
     edit(tmp_path / "results", lambda data: [data.pop(name) for name in NEWER])
-    assert resume(tmp_path / "results").until == "validation"
+    assert resume(tmp_path / "results").options.until == "validation"
     assert list(read([tmp_path / "results"]).submissions) == ["well_behaved"]
 
 
@@ -130,7 +133,7 @@ def test_trusted_code_elsewhere_runs(tmp_path, monkeypatch, chronograd):
     assert code == 0, error
     assert "well_behaved" in text
     code, _, error = chronograd("sweep", "nadamw", "--trust", "--workload", "digits", "--out", "o")
-    assert (code, "--trust goes with --resume" in error) == (2, True)
+    assert (code, "No such option: --trust" in error) == (2, True)
     link = here / "link"
     link.symlink_to(place)
     edit(out, lambda data: data["submissions"]["well_behaved"].update(path=str(link)))

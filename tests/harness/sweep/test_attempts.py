@@ -13,7 +13,7 @@ from harness.sweep import ledger
 from harness.sweep.request import Request, check
 from harness.sweep.run import run_sweep
 from scoring import rulesets
-from scoring.records import Failure, Status
+from scoring.records import Failure, RunOptions, Status
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, ledger_rows, plan_faults
@@ -46,8 +46,7 @@ def plan(tmp_path, *names, **options):
     ruleset.write_text("studies = 1\ntrials = 1\nself_tuning_budget_factor = 1\nr_max = 4\n")
     request = Request(
         submissions=["nadamw"], workloads=list(names), ruleset=rulesets.load(str(ruleset)),
-        options={"seed": 0, "clock": "steps", "data_dir": None, "max_steps": 400,
-                 "until": "budget", **options},
+        options=RunOptions(**{"clock": "steps", "max_steps": 400, "until": "budget", **options}),
     )  # fmt: skip
     return check(request, workloads.get).complete(tmp_path / "nothing there", None)
 

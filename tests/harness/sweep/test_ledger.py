@@ -10,7 +10,7 @@ import pytest
 
 from harness.sweep import ledger
 from harness.sweep.ledger import Ledger, LedgerError
-from scoring.records import to_plain
+from scoring.plain import to_plain
 from scoring.tree import LEDGER_FILE
 from tests.fixtures.sweeps import make_row
 

@@ -5,6 +5,7 @@ import pytest
 
 from harness.commands.history import limits_from
 from harness.sweep.limits import Limits
+from harness.sweep.options import SweepOptions
 from harness.sweep.run import run_sweep
 from scoring.leaderboard import make_leaderboard
 from scoring.prediction import FRACTIONS, curves, limits, stops
@@ -141,7 +142,9 @@ class DiesWhenGivenUp:
 def test_a_trial_that_was_given_up_and_lost_is_judged_anew(tmp_path):
     experiment = plan_toys("a")
     given = Limits(0.3, [0.1], {("a", "toy"): [2.0]})
-    run_sweep(experiment, tmp_path, DiesWhenGivenUp(), Quiet(), pruning=True, limits=given)
+    run_sweep(
+        experiment, tmp_path, DiesWhenGivenUp(), Quiet(), options=SweepOptions(), limits=given
+    )
     (spec,) = experiment.specs()
     result = read_trial(trial_folder(tmp_path, spec))[1]
     assert (result.status, result.attempts, result.proof) == (Status.PREDICTED, 2, [])

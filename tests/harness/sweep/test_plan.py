@@ -9,22 +9,17 @@ import pytest
 import workloads
 from harness.submission.loading import SubmissionError
 from harness.sweep.changes import extend
-from harness.sweep.plan import (
-    Experiment,
-    PlanError,
-    PlannedSubmission,
-    needs_baseline,
-    plan_workload,
-    read_experiment,
-)
+from harness.sweep.plan import PlanError, needs_baseline, plan_workload
 from harness.sweep.request import Request, check, resumed, single_trial
+from harness.sweep.restore import left
 from scoring import rulesets
-from scoring.records import Failure, RecordError, Status, TrialResult
+from scoring.experiment import Experiment, PlannedSubmission
+from scoring.records import Failure, RecordError, RunOptions, Status, TrialResult
 from scoring.rulesets import Ruleset, WorkloadRules
 from scoring.tree import write_trial
 from tests.fixtures.faults import write_submission
 
-OPTIONS = {"seed": 0, "clock": "steps", "data_dir": None}
+OPTIONS = RunOptions(clock="steps")
 
 
 def ask(*submissions, workload=("diabetes",), ruleset="demo", **changes):
@@ -32,7 +27,7 @@ def ask(*submissions, workload=("diabetes",), ruleset="demo", **changes):
         submissions=submissions,
         workloads=list(workload),
         ruleset=rulesets.load(ruleset),
-        options={**OPTIONS, **changes.pop("options", {})},
+        options=replace(OPTIONS, **changes.pop("options", {})),
         **changes,
     )
     return check(request, workloads.get)
@@ -106,8 +101,8 @@ def test_the_step_clock_charges_the_nominal_step(tmp_path):
 
 def test_tuning_follows_from_the_search_space(tmp_path):
     folder = write_submission(tmp_path, "well_behaved")
-    assert ask(str(folder)).fields["tuning"] == "self"
-    assert ask("nadamw").fields["tuning"] == "external"
+    assert ask(str(folder)).tuning == "self"
+    assert ask("nadamw").tuning == "external"
     with pytest.raises(PlanError, match="nadamw would be tuned externally, well_behaved tune"):
         ask("nadamw", str(folder))
 
@@ -133,12 +128,12 @@ def test_steps_are_timed_once_and_node_types_must_agree(tmp_path):
 def test_an_experiment_survives_its_file(tmp_path):
     experiment = ask("nadamw").complete(tmp_path, NoExecutor())
     experiment.write(tmp_path)
-    assert read_experiment(tmp_path) == experiment
+    assert Experiment.read(tmp_path) == experiment
     with pytest.raises(RecordError, match="is this a results directory"):
-        read_experiment(tmp_path / "nowhere")
+        Experiment.read(tmp_path / "nowhere")
     (tmp_path / "experiment.json").write_text('{"schema": 1, "tuning": "self"}')
     with pytest.raises(RecordError, match=r"experiment.json: damaged \(ruleset: Field required"):
-        read_experiment(tmp_path)
+        Experiment.read(tmp_path)
 
 
 def test_a_tree_takes_more_submissions_workloads_and_studies(tmp_path):
@@ -269,9 +264,9 @@ def test_resume_can_add_studies(tmp_path):
 )
 def test_what_is_left_is_what_has_no_result(tmp_path, status, failure, runs_again):
     experiment = ask("nadamw", studies=1, trials=1).complete(tmp_path, NoExecutor())
-    (spec,) = experiment.left(tmp_path)
+    (spec,) = left(tmp_path, experiment)
     write_trial(tmp_path, spec, TrialResult(status=status, failure=failure))
-    assert bool(experiment.left(tmp_path)) == runs_again
+    assert bool(left(tmp_path, experiment)) == runs_again
 
 
 def test_a_single_trial_is_the_sweeps_trial(tmp_path):

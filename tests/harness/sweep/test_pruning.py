@@ -9,11 +9,12 @@ from harness.executors.cluster import Cluster
 from harness.executors.local import ThisProcess
 from harness.progress.status import read_status
 from harness.sweep import ledger
+from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.pruner import Pruner
 from harness.sweep.run import run_sweep
 from scoring.leaderboard import make_leaderboard
 from scoring.reading.read import read
-from scoring.records import Failure, RecordError, Status, TrialResult
+from scoring.records import Failure, RecordError, RunOptions, Status, TrialResult
 from scoring.speedup import speedups
 from scoring.times import OFFICIAL
 from scoring.tree import read_trial, trial_folder
@@ -59,7 +60,9 @@ def points(experiment):
 
 def sweep(out, pruning):
     experiment, executor = points(plan()), Timetable(TIMES)
-    run_sweep(experiment, out, executor, Quiet(), pruning=pruning)
+    run_sweep(
+        experiment, out, executor, Quiet(), options=SweepOptions() if pruning else EVERY_TRIAL
+    )
     return experiment, executor
 
 
@@ -100,7 +103,7 @@ def test_each_stop_is_recorded_with_the_trials_that_decide(tmp_path):
 def test_a_pruned_tree_is_done_and_a_false_proof_is_run_again_and_not_ranked(tmp_path):
     experiment, _ = sweep(tmp_path, pruning=True)
     again = Timetable(TIMES)
-    run_sweep(experiment, tmp_path, again, Quiet(), pruning=True)
+    run_sweep(experiment, tmp_path, again, Quiet(), options=SweepOptions())
     assert again.ran == []
     path = trial_folder(tmp_path, experiment.spec("a", "toy", 0, 2)) / "trial.json"
     path.write_text(
@@ -110,7 +113,7 @@ def test_a_pruned_tree_is_done_and_a_false_proof_is_run_again_and_not_ranked(tmp
         RecordError, match=r"trial_2: was pruned at second 2.00, but .* second 10.00"
     ):
         make_leaderboard(read([tmp_path]))
-    run_sweep(experiment, tmp_path, again, Quiet(), pruning=True)
+    run_sweep(experiment, tmp_path, again, Quiet(), options=SweepOptions())
     assert again.ran == ["a/study_0/toy/trial_2"]
     make_leaderboard(read([tmp_path]))
 
@@ -127,7 +130,7 @@ def test_what_needs_every_trial_is_refused_by_name(tmp_path):
 def test_without_pruning_what_was_pruned_runs(tmp_path):
     experiment, first = sweep(tmp_path, pruning=True)
     again = Timetable(TIMES)
-    run_sweep(experiment, tmp_path, again, Quiet(), pruning=False)
+    run_sweep(experiment, tmp_path, again, Quiet())
     pruned = 12 - sum(
         read_trial(trial_folder(tmp_path, s))[1].status is Status.REACHED
         for s in experiment.specs()
@@ -158,11 +161,11 @@ def test_on_a_cluster_trials_stop_while_they_run(tmp_path, address):
     ruleset.write_text("studies = 1\ntrials = 2\nself_tuning_budget_factor = 1\nr_max = 4\n")
     request = Request(
         submissions=["nadamw"], workloads=["digits"], ruleset=rulesets.load(str(ruleset)),
-        options={"seed": 0, "clock": "steps", "data_dir": None},
+        options=RunOptions(clock="steps"),
     )  # fmt: skip
     experiment = check(request, workloads.get).complete(tmp_path / "nothing there", None)
     with closing(Cluster(workloads.get, address)) as executor:
-        run_sweep(experiment, tmp_path / "out", executor, Quiet(), pruning=True)
+        run_sweep(experiment, tmp_path / "out", executor, Quiet(), options=SweepOptions())
     run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
     boards = [make_leaderboard(read([tmp_path / name])) for name in ("out", "calm")]
     cells = [board.standings[0].cells["digits"].seconds for board in boards]
@@ -186,4 +189,4 @@ def test_a_parked_trial_keeps_no_other_from_its_gpu(tmp_path, monkeypatch):
             assert driver.next(waiting, wait=True) is None
             assert driver.next(waiting, wait=False) is a
 
-    run_sweep(plan_toys("a", "b"), tmp_path, Executor(), Quiet(), pruning=True)
+    run_sweep(plan_toys("a", "b"), tmp_path, Executor(), Quiet(), options=SweepOptions())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from harness.sweep import driver, ledger
 from harness.sweep.driver import MOST_UNBORN
 from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.ledger import LedgerError
+from harness.sweep.options import EVERY_TRIAL
 from harness.sweep.run import run_sweep
 from harness.trial.attempt import prepare_process
 from scoring.records import Failure, Status, TrialResult
@@ -99,7 +101,13 @@ def test_a_failing_trial_harms_no_other(tmp_path):
 
 def test_a_lost_trial_keeps_its_rows_and_is_tried_again(tmp_path):
     experiment = plan_toys("a", "b")
-    summary = run_sweep(experiment, tmp_path, Script(die, finish), Quiet(), max_attempts=1)
+    summary = run_sweep(
+        experiment,
+        tmp_path,
+        Script(die, finish),
+        Quiet(),
+        options=replace(EVERY_TRIAL, max_attempts=1),
+    )
     lost, fine = experiment.specs()
     assert [spec for spec, _ in summary.failed] == [lost]
     result = result_of(tmp_path, lost)
@@ -121,7 +129,13 @@ def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
     def vanish(driver, spec):
         answers.extend(driver.lost(spec, Failure.OOM, "too big", "") for _ in range(MOST_UNBORN))
 
-    run_sweep(plan_toys("a"), tmp_path, Script(vanish), Quiet(), max_attempts=1)
+    run_sweep(
+        plan_toys("a"),
+        tmp_path,
+        Script(vanish),
+        Quiet(),
+        options=replace(EVERY_TRIAL, max_attempts=1),
+    )
     result = result_of(tmp_path, next(plan_toys("a").specs()))
     assert (result.failure, result.rows, result.attempts) == (Failure.OOM, [], 1)
     assert answers == [True] * (MOST_UNBORN - 1) + [False]  # not for good at the first time
@@ -137,7 +151,13 @@ def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
             driver.take(spec, "row", make_row(10 * attempt))
             answers.append(driver.lost(spec, Failure.WORKER_LOST, "gone", ""))
 
-    summary = run_sweep(plan_toys("a"), tmp_path, Script(die_twice), Quiet(), max_attempts=2)
+    summary = run_sweep(
+        plan_toys("a"),
+        tmp_path,
+        Script(die_twice),
+        Quiet(),
+        options=replace(EVERY_TRIAL, max_attempts=2),
+    )
     assert answers == [True, False]
     ((_, result),) = summary.failed
     assert (result.attempts, result.rows) == (2, [make_row(7), make_row(20)])
@@ -229,9 +249,9 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
 
 def test_a_process_gets_its_threads_and_devices(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    prepare_process(make_spec(device="cuda", threads=1))
+    prepare_process(make_spec(gpus_per_trial=1))
     assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OMP_NUM_THREADS"]) == ("1", "1")
-    prepare_process(make_spec(device="cpu", threads=1))
+    prepare_process(make_spec())
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 

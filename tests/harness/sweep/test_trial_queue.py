@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.sweep.pruner import Pruner
-from harness.sweep.trial_queue import Order, TrialQueue
-from scoring.records import Status, TrialResult
+from harness.sweep.trial_queue import TrialQueue
+from scoring.records import Order, Status, TrialResult
 from scoring.rulesets import load
 from tests.fixtures.sweeps import make_row, plan_toys
 

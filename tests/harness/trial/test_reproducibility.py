@@ -12,6 +12,7 @@ from harness.trial.clock import WallClock
 from harness.trial.loop import run_trial
 from harness.trial.seeds import Streams
 from scoring.records import Status
+from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.toy import Rows, make_spec
 
 STEPS = 60
@@ -21,10 +22,10 @@ def spec_of(workload_name, submission_name, **changes):
     workload = workloads.get(workload_name)
     folder = loading.find(submission_name)
     first = None
-    if (folder / loading.SEARCH_SPACE_FILE).is_file():
+    if (folder / SEARCH_SPACE_FILE).is_file():
         from harness.submission.search_space import load
 
-        first = load(folder / loading.SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
+        first = load(folder / SEARCH_SPACE_FILE).points(0, 1, 1)[0][0]
     fields = {
         "submission": folder.name, "submission_path": str(folder), "workload": workload_name,
         "hyperparameters": first, "goal": workload.goal, "test_goal": workload.test_goal,

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard
+from scoring.plain import to_plain
 from scoring.reading.read import read
-from scoring.records import RecordError, to_plain
+from scoring.records import RecordError
 from scoring.report.tables import to_json
 from scoring.times import METHODS, OFFICIAL, RULES
 from scoring.tree import EVALUATIONS_FILE
@@ -72,7 +73,7 @@ def test_every_trial_is_read_at_its_place_and_nothing_is_said(logs):
     trial = results.trials[0]
     assert (trial.submission_seconds, trial.evaluations, trial.status) == (10.0, 2, "reached")
     assert (trial.hit.line, trial.hit.submission_seconds, trial.hit.global_step) == (3, 10.0, 100)
-    assert trial.judged.budget_seconds == 100.0
+    assert trial.criteria.budget_seconds == 100.0
     assert trial.read().seconds == [5.0, 10.0]
     assert trial.folder == log_folder(logs, "a", "v", 0, 1)
     assert (results.warnings, results.remarks, results.missing) == ([], [], {})

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scoring.leaderboard import make_leaderboard
+from scoring.plain import read_json, to_plain, write_json
 from scoring.reading.read import read
-from scoring.records import Failure, RecordError, Status, read_json, to_plain, write_json
+from scoring.records import Failure, RecordError, Status
 from scoring.report.parquet import write_parquet
 from scoring.report.tables import to_json
 from scoring.times import OFFICIAL, RULES
@@ -53,7 +54,7 @@ def test_trials_are_read_with_the_rules_they_ran_under(tree):
     first, second = results.trials
     assert (first.submission, first.workload, first.study, first.trial) == ("a", "w", 0, 1)
     assert (first.status, first.failure, first.message) == ("reached", "", "")
-    assert (first.judged.goal, first.judged.budget_seconds) == (GOAL, 100.0)
+    assert (first.criteria.goal, first.criteria.budget_seconds) == (GOAL, 100.0)
     assert (first.hit.submission_seconds, first.hit.global_step, first.hit.line) == (2.0, 20, 3)
     assert (second.submission_seconds, second.evaluations) == (4.0, 2)
     assert first.read().column("train/loss") == [1.0, 0.5]
@@ -219,7 +220,7 @@ def test_a_ruleset_that_is_named_judges_in_place_of_the_one_applied(tmp_path):
     curve = [make_row(1.0, 0.5), make_row(2.0, 0.2)]
     results = read_tree(write_tree(tmp_path, {("a", "w", 0, 1): curve}), HARDER)
     (trial,) = results.trials
-    assert (trial.hit.submission_seconds, trial.judged.goal.target) == (2.0, 0.25)
+    assert (trial.hit.submission_seconds, trial.criteria.goal.target) == (2.0, 0.25)
     (warning,) = results.warnings
     assert "ran for loss <= 0.5 within 100 s, is judged by loss <= 0.25 within 3 s" in warning
 
@@ -228,7 +229,7 @@ def test_a_ruleset_that_says_nothing_of_a_workload_leaves_its_rules(tree):
     results = read_tree(
         tree, make_rules(held_out={}, scored=(), suites={}, workloads={}, studies=2)
     )
-    assert [trial.judged.budget_seconds for trial in results.trials] == [100.0, 100.0]
+    assert [trial.criteria.budget_seconds for trial in results.trials] == [100.0, 100.0]
     assert results.scope.scored == ["w"]
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
+from scoring.plain import result_from_plain, row_from_plain, to_plain
 from scoring.reading.read import read
-from scoring.records import result_from_plain, row_from_plain, to_plain
 from scoring.report.explain import explain
 from scoring.report.page import write_html
 from scoring.report.parquet import write_parquet

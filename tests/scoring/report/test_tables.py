@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from scoring.leaderboard import make_leaderboard
-from scoring.records import read_json, write_json
+from scoring.plain import read_json, write_json
 from scoring.reference import load_reference, save_reference
 from scoring.report.tables import to_csv, to_json, to_markdown
 from scoring.speedup import Speedup, speedups

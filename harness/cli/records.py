@@ -1,0 +1,101 @@
+"""Commands that take records: each field of a record is an option of the command."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import shlex
+from collections.abc import Callable, Container, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from functools import wraps
+from typing import Any, cast, get_type_hints
+
+import typer
+
+from harness.sweep.options import SweepOptions
+
+Help = Mapping[type[Any], Mapping[str, Any]]  # by record and field, the annotation of the option
+
+
+def takes_records(
+    options: Help, only: Mapping[type[Any], Container[str]] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Turns each parameter of a command that is a record into one option per field.
+
+    Args:
+        options: The options of all fields, by record. A new field is added there and in its
+            record, nowhere else.
+        only: The fields that this command offers, by record; the others keep their defaults.
+            A record that is not named is offered complete.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        records: dict[str, type] = {}
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(command).parameters.values():
+            hint = hints[parameter.name]
+            if not is_dataclass(hint):
+                parameters.append(parameter.replace(annotation=hint, kind=parameter.KEYWORD_ONLY))
+                continue
+            record = records[parameter.name] = cast(type, hint)
+            names = [field.name for field in fields(record)]
+            offered = (only or {}).get(record, names)
+            parameters += [
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=_default(field),
+                    annotation=options[record][field.name],
+                )
+                for field in fields(record)
+                if field.name in offered
+            ]
+
+        @wraps(command)
+        def call(**values: Any) -> None:
+            for name, record in records.items():
+                names = [field.name for field in fields(record) if field.name in values]
+                given = {name: values.pop(name) for name in names}
+                values[name] = record(**{n: _plain(value) for n, value in given.items()})
+            command(**values)
+
+        del call.__wrapped__
+        setattr(call, "__signature__", inspect.Signature(parameters))  # noqa: B010 - typer reads it
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
+        return call
+
+    return decorate
+
+
+def override(context: typer.Context, recorded: SweepOptions, given: SweepOptions) -> SweepOptions:
+    """`recorded` with the fields that the command line names, from `given`."""
+    named = [
+        field.name
+        for field in fields(recorded)
+        if (source := context.get_parameter_source(field.name)) and source.name == "COMMANDLINE"
+    ]
+    return replace(recorded, **{name: getattr(given, name) for name in named})
+
+
+def as_options(record: SweepOptions) -> str:
+    """What differs from the defaults, as options of the command line; "" where nothing does."""
+    defaults = type(record)()
+    given = []
+    for field in fields(record):
+        value, option = getattr(record, field.name), f"--{field.name.replace('_', '-')}"
+        if value == getattr(defaults, field.name):
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        given += [[option] if item is True else [option, str(item)] for item in values]
+    return shlex.join(itertools.chain.from_iterable(given))
+
+
+def _default(field: Field[Any]) -> Any:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    return None if default == () else default
+
+
+def _plain(value: Any) -> Any:
+    """Lists of values as tuples: records are immutable."""
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,45 @@
+"""How commands that run trials end: what they say, and their exit codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from harness.cli.options import INTERRUPTED, say
+
+if TYPE_CHECKING:
+    from harness.sweep.driver import Summary
+
+
+def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
+    """The summary of a sweep at its end, or when it was interrupted."""
+    from harness.sweep.interruption import InterruptedSweepError
+
+    try:
+        return sweep(*arguments)
+    except InterruptedSweepError as interrupted:
+        return interrupted.summary
+
+
+def conclude(summary: Summary, out: Path) -> None:
+    """Prints how a sweep ended, and exits by it."""
+    counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
+    if counts:
+        say(f"This run: {counts}.")
+    for spec, result in summary.failed:
+        say(f"failed: {spec.name} ({result.failure}): {result.message}", style="red")
+    if summary.left:
+        say(f"{summary.left} trials are left. Continue with: chronograd resume {out}")
+    say(f"Records in {out}. Leaderboard: chronograd score {out}")
+    exit_by(summary)
+
+
+def exit_by(summary: Summary) -> None:
+    """Exit code: 0 done, 1 something failed, 130 interrupted."""
+    if summary.left:
+        raise typer.Exit(INTERRUPTED)
+    if summary.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,161 @@
+"""The commands sweep and resume: submissions x workloads x studies x trials on Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.given import say_which
+from harness.cli.options import (
+    COMPLETE_TRIALS,
+    FAILURES,
+    OPTIONS,
+    PlanOptions,
+    SearchSpaceOption,
+    StudiesOption,
+    console,
+    preparing,
+    say,
+)
+from harness.cli.records import as_options, override, takes_records
+from harness.cli.summary import conclude, run_uninterrupted
+from harness.sweep.options import OptimizerOptions, SweepOptions
+from scoring.records import RunOptions
+from scoring.tree import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from harness.sweep.callback import Watcher
+    from harness.sweep.request import Draft, Request
+
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="a submission's file that changed, on which no trial depends; repeatable",
+        rich_help_panel=FAILURES,
+    ),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="check everything, run nothing")]
+
+
+@takes_records(OPTIONS, only=COMPLETE_TRIALS)
+def sweep(
+    submissions: Annotated[list[str], typer.Argument(help="names, paths or optimizer classes")],
+    plan: PlanOptions,
+    search_space: SearchSpaceOption = None,
+    out: Annotated[Path, typer.Option(help="results directory")] = ...,  # type: ignore[assignment]
+    *,
+    options: RunOptions,
+    optimizer: OptimizerOptions,
+    how: SweepOptions,
+    accept_change: AcceptOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
+
+    Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
+    """
+    import workloads
+    from harness.commands import dotted
+    from harness.sweep.request import check
+
+    say_which(submissions, plan.tuning)
+    shown, out = out, out.absolute()  # a submission may change the working directory
+    with TemporaryDirectory() as aside, preparing() as progress:
+        folder = Path(aside) if dry_run else out / OPTIMIZERS
+        names = dotted.write(submissions, folder, optimizer)
+        request = requested(names, plan, options, search_space)
+        draft = check(request, workloads.get, progress)
+    _run(draft, shown, how, accept_change or (), dry_run)
+
+
+def requested(
+    submissions: Sequence[str],
+    plan: PlanOptions,
+    options: RunOptions,
+    search_space: Path | None = None,
+) -> Request:
+    """What the command line asks for."""
+    from harness.commands.suites import members
+    from harness.sweep.request import Request
+    from scoring import rulesets
+
+    if (plan.suite is None) == (not plan.workload):
+        raise typer.BadParameter("needs either --suite or --workload")
+    rules = rulesets.load(plan.ruleset)
+    return Request(
+        submissions=submissions,
+        workloads=plan.workload or members(str(plan.suite), rules),
+        ruleset=rules,
+        tuning=plan.tuning,
+        studies=plan.studies,
+        trials=plan.trials,
+        search_space=search_space,
+        options=options,
+    )
+
+
+@takes_records(OPTIONS)
+def resume(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="the sweep's results directory")],
+    studies: StudiesOption = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="run code from wherever DIR names it")
+    ] = False,
+    accept_change: AcceptOption = None,
+    dry_run: DryRunOption = False,
+    *,
+    how: SweepOptions,
+) -> None:
+    """Runs what a sweep has left, with the options that it was run with; others replace those.
+
+    Example: chronograd resume results/demo
+    """
+    import workloads
+    from harness.sweep.request import resumed
+    from harness.sweep.restore import last_options
+
+    out, accepted = directory.absolute(), accept_change or ()
+    with preparing() as progress:
+        draft = resumed(out, studies, workloads.get, progress, trust=trust, accepted=accepted)
+    recorded = last_options(out) or SweepOptions()
+    _run(draft, directory, override(context, recorded, how), accepted, dry_run)
+
+
+def _run(
+    draft: Draft, shown: Path, how: SweepOptions, accepted: Sequence[str], dry_run: bool
+) -> None:
+    import workloads
+    from harness.commands.history import limits_from
+    from harness.executors.cluster import Cluster
+    from harness.executors.team import Room
+    from harness.sweep.run import run_sweep
+
+    if options := as_options(how):
+        say(f"Sweep options: {options}")
+    if dry_run:
+        say(draft.describe())
+        return
+    out, room = shown.absolute(), Room.of(draft.options, how.exclusive_nodes)
+    cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent)
+    with _onlookers(how.track, out) as watcher, closing(cluster):
+        experiment = draft.complete(out, cluster, accepted)
+        limits = limits_from(how.history, experiment, how.risk) if how.history else None
+        summary = run_uninterrupted(run_sweep, experiment, out, cluster, watcher, how, limits)
+    conclude(summary, shown)
+
+
+@contextmanager
+def _onlookers(track: Sequence[str], out: Path) -> Iterator[Watcher]:
+    """Progress on the console, and the trackers."""
+    from harness.progress.live import watch
+    from harness.progress.track import tracking
+
+    with watch(console) as board, tracking(board, track, out, say) as everybody:
+        yield everybody

@@ -1,0 +1,75 @@
+"""Everything that `chronograd doctor` looks at, in one list."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import workloads
+from harness.commands import doctor, machine
+from harness.commands.doctor import Check, State
+from harness.executors.local import ThisProcess
+from harness.spec import DataError
+from harness.sweep.request import Request, check
+from scoring import rulesets
+from scoring.records import RunOptions
+from workloads.prepared import cache_folder
+
+
+def examine(
+    names: Sequence[str],
+    data_dir: Path | None,
+    checkpoint_dir: Path | None,
+    address: str | None,
+    *,
+    probed: str,
+) -> list[Check]:
+    """Checks everything.
+
+    Args:
+        names: Workloads whose data is needed; none: that of all workloads is looked for.
+        data_dir: Where datasets are.
+        checkpoint_dir: Where checkpoints will be kept.
+        address: Address of a Ray cluster; None where none is used.
+        probed: The workload on which a step is timed.
+    """
+    temporary = Path(tempfile.gettempdir())
+    checks = [*doctor.versions(), machine.processor(), machine.memory(), *machine.gpus()]
+    if data_dir is not None:
+        checks.append(machine.disk("data", data_dir, made=False))
+    try:
+        checks.append(machine.disk("data that is made", cache_folder()))
+    except DataError as error:
+        found, _, advice = str(error).partition("; ")
+        checks.append(Check("disk: data that is made", State.PROBLEM, found, advice))
+    checks.append(machine.disk("temporary files, checkpoints", temporary))
+    if checkpoint_dir is not None:
+        checks.append(machine.disk("checkpoints", checkpoint_dir))
+    checks += doctor.datasets(
+        workloads.get, list(names) or workloads.names(), data_dir, needed=bool(names)
+    )
+    if address:
+        checks += doctor.cluster(address)
+    return [*checks, _step_time(probed)]
+
+
+def _step_time(workload: str) -> Check:
+    """Times the baseline's step twice, each time in a fresh process, on the GPU if there is one."""
+    import torch
+
+    ruleset = rulesets.load("demo")
+    gpus = int(torch.cuda.is_available())
+    request = Request(
+        submissions=[ruleset.baseline], workloads=[workload], ruleset=ruleset,
+        options=RunOptions(gpus_per_trial=gpus),
+    )  # fmt: skip
+    what = f"{ruleset.baseline} on {workload}, on the {'GPU' if gpus else 'CPU'}"
+    try:
+        draft = check(request, workloads.get)
+        executor, probed = ThisProcess(workloads.get), draft.workloads[workload]
+        return doctor.steps(what, [draft.baseline_step(probed, executor) for _ in range(2)])
+    except Exception as error:  # noqa: BLE001 - whatever breaks here breaks every trial
+        advice = f"see `chronograd --debug run {ruleset.baseline} --workload {workload}`"
+        found = f"{what}: {type(error).__name__}: {error}"
+        return Check("step time", State.PROBLEM, found, advice)

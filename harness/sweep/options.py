@@ -1,0 +1,89 @@
+"""How a sweep is run, and how optimizer classes become submissions: options of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from scoring.records import Order, Pruning, UserError
+
+
+class Schedule(StrEnum):
+    """Learning-rate schedules (`submissions.schedules`)."""
+
+    NONE = "none"
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+    COSINE = "cosine"
+    CYCLIC = "cyclic"
+    WSD = "wsd"
+    SQRT = "sqrt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerOptions:
+    """How an optimizer given by its dotted name becomes a submission.
+
+    Attributes:
+        schedule: Learning-rate schedule.
+        warmup: Fraction of training spent on linear warm-up; None where points give it.
+        grad_clip: Maximum gradient norm; None for no clipping.
+    """
+
+    schedule: Schedule = Schedule.NONE
+    warmup: float | None = None
+    grad_clip: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOptions:
+    """How a sweep is run: what changes no row of any trial, and may differ when it is resumed.
+
+    It is recorded in the ledger, so that resuming a sweep takes it over.
+
+    Attributes:
+        address: Address of a running Ray cluster; None starts one on this machine.
+        max_concurrent: Maximum number of trials at once; None for as many as fit.
+        exclusive_nodes: Whether each trial has its node for itself.
+        checkpoint_dir: Path or URI that all machines reach; None for each one's temporary folder.
+        max_attempts: Attempts of a trial before the loss of its process counts as its failure.
+        hang_timeout: Seconds without a step after which a trial is ended.
+        pruning: Which trials stop early.
+        risk: Maximum probability that `Pruning.PREDICT` changes a score by more than 0.01.
+        history: Results trees that `Pruning.PREDICT` learns from.
+        order: Which waiting trial begins next.
+        track: Names of experiment trackers.
+    """
+
+    address: str | None = None
+    max_concurrent: int | None = None
+    exclusive_nodes: bool = False
+    checkpoint_dir: str | None = None
+    max_attempts: int = 3
+    hang_timeout: float = 3600.0
+    pruning: Pruning = Pruning.EXACT
+    risk: float = 0.1
+    history: tuple[Path, ...] = ()
+    order: Order = Order.COST
+    track: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.history) != (self.pruning is Pruning.PREDICT):
+            raise UserError("--pruning predict and --history DIR go together")
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> SweepOptions:
+        """The inverse of `scoring.plain.to_plain`; names that this version lacks are left out."""
+        known = {field.name for field in fields(cls)}
+        given = {name: value for name, value in data.items() if name in known}
+        given["pruning"], given["order"] = Pruning(given["pruning"]), Order(given["order"])
+        given["history"] = tuple(map(Path, given["history"]))
+        given["track"] = tuple(given["track"])
+        return cls(**given)
+
+
+EVERY_TRIAL = SweepOptions(pruning=Pruning.OFF)  # every trial runs to its end

@@ -1,0 +1,73 @@
+"""Options of the command line: records become options, and resuming takes them over."""
+
+import inspect
+import re
+
+import pytest
+import typer
+
+from harness.cli import app
+from harness.cli.options import OPTIONS
+from harness.sweep.options import EVERY_TRIAL, SweepOptions
+from harness.sweep.restore import last_options
+from harness.sweep.run import run_sweep
+from scoring.records import Order, Pruning, RunOptions
+from tests.fixtures.faults import write_submission
+from tests.fixtures.sweeps import Quiet, Script, plan_toys
+
+
+def commands():
+    group = typer.main.get_command(app)
+    data = group.commands["data"]
+    return {**{n: c for n, c in group.commands.items() if c is not data}, **data.commands}
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_option_says_what_it_does(name):
+    for parameter in commands()[name].params:
+        assert parameter.help or parameter.param_type_name == "argument", parameter.name
+
+
+@pytest.mark.parametrize("record", OPTIONS, ids=lambda record: record.__name__)
+def test_every_field_of_a_record_is_an_option_with_its_default(record):
+    assert list(inspect.signature(record).parameters) == list(OPTIONS[record])
+    sweep = {parameter.name: parameter for parameter in commands()["sweep"].params}
+    for name, field in inspect.signature(record).parameters.items():
+        if (record, name) != (RunOptions, "max_steps"):  # trials would not be complete
+            assert (sweep[name].default or ()) == (field.default or ()), name
+
+
+def test_help_is_grouped_and_fits_80_columns(chronograd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = chronograd("sweep", "--help")
+    assert code == 0
+    panels = ("What is run", "How trials run", "Cluster", "Pruning", "Failures")
+    assert all(f"─ {panel} ─" in out for panel in panels)
+    assert max(map(len, out.splitlines())) <= 80
+    assert not re.search(r"--[\w-]+…", out)  # no name is cut
+
+
+def test_what_a_sweep_was_run_with_comes_back(tmp_path):
+    used = SweepOptions(
+        pruning=Pruning.PREDICT, history=(tmp_path / "a", tmp_path / "b"), order=Order.LATENCY,
+        address="auto", max_concurrent=3, hang_timeout=7.5, exclusive_nodes=True,
+        checkpoint_dir="s3://bucket/folder", max_attempts=5, track=("tensorboard",), risk=0.2,
+    )  # fmt: skip
+    plan = plan_toys()
+    run_sweep(plan, tmp_path / "out", Script(), Quiet(), options=EVERY_TRIAL)
+    assert last_options(tmp_path / "out") == EVERY_TRIAL
+    run_sweep(plan, tmp_path / "out", Script(), Quiet(), options=used)
+    assert last_options(tmp_path / "out") == used
+
+
+def test_resume_takes_over_how_a_sweep_was_run_and_options_replace_it(chronograd, tmp_path):
+    folder = write_submission(tmp_path, "well_behaved")
+    place = ("-w", "diabetes", "--ruleset", "quick.toml", "--clock", "steps", "--out", "out")
+    assert chronograd("run", folder, *place)[0] == 0
+    assert "Sweep options: --pruning off\n" in chronograd("resume", "out", "--dry-run")[1]
+    alias = chronograd("sweep", "--resume", "out", "--dry-run", "--pruning", "exact")[1]
+    assert "Sweep options" not in alias
+    more = ("--max-attempts", "5", "--exclusive-nodes", "--order", "latency")
+    shown = chronograd("resume", "out", "--dry-run", *more)[1].replace("\n", " ")
+    for option in ("--max-attempts 5", "--exclusive-nodes", "--order latency", "--pruning off"):
+        assert option in shown
