@@ -164,7 +164,7 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
         if spec.device == "cpu"
         else None,
         host=str(host),
-        proof=tuple(fact for fact in ending.proof if isinstance(fact, dict)),
+        proof=tuple(fact for fact in ending.proof or () if isinstance(fact, dict)),
     )
 
 

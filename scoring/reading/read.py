@@ -86,12 +86,8 @@ def read(
         warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
         remarks=[*_mixed(experiments, overrides, logs, scope), *remarks, *remark(trials)],
         environments={
-            name: {
-                "seed": experiment.options.seed,
-                "clock": experiment.options.clock,
-                **experiment.environment,
-            }
-            for name, experiment in experiments.items()
+            name: {"seed": e.options.seed, "clock": e.options.clock, **e.environment}
+            for name, e in experiments.items()
         },
     )
 
@@ -113,7 +109,7 @@ def _scope(
         trials = _agreed("number of trials", {n: e.trials_per_study for n, e in plans})
     else:
         studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
-    planned = _planned(experiments, rules if ruleset else None)
+    planned = _planned(experiments, ruleset)
     scored, held_out = _workloads(rules, planned, suite, whole=ruleset is not None)
     if not scored:
         raise RecordError(

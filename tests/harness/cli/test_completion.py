@@ -28,7 +28,7 @@ def offered(chronograd, monkeypatch):
         ("run self_tuning/schedule_free_a", ["self_tuning/schedule_free_adamw"]),
         ("check schedule_free_a", ["schedule_free_adamw"]),
         ("sweep nadamw nes", ["nesterov"]),
-        ("doctor --estimate nes", ["nesterov"]),
+        ("estimate nes", ["nesterov"]),
         ("run nadamw --workload dig", ["digits"]),
         ("sweep nadamw -w dig", ["digits"]),
         ("calibrate diab", ["diabetes"]),

@@ -129,7 +129,7 @@ def own_tree(tmp_path):
     points = [{"lr": 1, "name": "x"}, {"lr": 0.5, "depth": 3}, {"lr": 2, "name": "=1+1"}]
     tree = write_tree(tmp_path / "tree", {("a", "w", 0, n): float(n) for n in (1, 2, 3)})
     for n, point in enumerate(points, 1):
-        spec = make_spec("a", "w", 0, n, hyperparameters=point, threads=2, seed=7)
+        spec = make_spec("a", "w", 0, n, hyperparameters=point, cpus_per_trial=2, seed=7)
         rows = [make_row(n / 2, 1.0), make_row(float(n), 0.5)]
         result = make_result(
             rows, batch_size=32, attempts=2, cpu_seconds=float(n), global_step=10 * n,
