@@ -34,7 +34,7 @@ def offered(chronograd, monkeypatch):
         ("calibrate diab", ["diabetes"]),
         ("data check fastmri_m", ["fastmri_mini", "fastmri_model_size"]),
         ("sweep nadamw --suite q", ["qualification"]),
-        ("sweep nadamw --ruleset alg", ["algoperf-0.5", "algoperf-0.6"]),
+        ("sweep nadamw --ruleset algoperf-0.5", ["algoperf-0.5"]),
         ("score tree --ruleset de", ["demo"]),
         ("run ./my_fold", []),
     ],

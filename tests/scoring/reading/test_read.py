@@ -66,7 +66,8 @@ def test_the_plan_is_the_one_that_was_applied(tree):
     scope = results.scope
     assert (scope.ruleset.name, scope.tuning, scope.clock) == ("mini", "external", "wall")
     assert (scope.studies, scope.trials, scope.scored) == (2, 1, ["w"])
-    assert results.submissions["a"].facts == {"path": "s/a", "hash": "0" * 64}
+    facts = {"path": "s/a", "hash": "0" * 64, "search_space": "tuning_search_space.json"}
+    assert results.submissions["a"].facts == facts
     assert results.environments[str(tree)] == {"seed": 1, "clock": "wall", "platform": "test"}
 
 
