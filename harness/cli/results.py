@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -88,6 +90,10 @@ HtmlOption = Annotated[
 PlotsOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
 ]
+TitleOption = Annotated[str, typer.Option(help="of the page; default: Leaderboard: RULESET")]
+IntroOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Markdown to begin the page with")
+]
 
 
 def score(
@@ -109,6 +115,8 @@ def score(
     parquet: ParquetOption = None,
     html: HtmlOption = None,
     plots: PlotsOption = None,
+    title: TitleOption = "",
+    intro: IntroOption = None,
 ) -> None:
     """Scores results: time to target, performance profiles, leaderboard with its uncertainty.
 
@@ -125,6 +133,7 @@ def score(
     from scoring.times import METHODS
     from scoring.writing import write_text
 
+    introduction = _read_text(intro)
     results = read_results(directories, ruleset, tuning, suite)
     if verify:
         evaluate_deciding(results)
@@ -143,7 +152,7 @@ def score(
         (csv_file, lambda path: write_text(path, to_csv(board))),
         (markdown, lambda path: write_text(path, to_markdown(board))),
         (parquet, lambda path: _write_parquet(board, path)),
-        (html, lambda path: _write_html(board, path)),
+        (html, lambda path: _write_html(board, path, title, introduction)),
         (plots, lambda path: _write_plots(board, path)),
     ]
     unwritten: list[UserError] = []
@@ -268,10 +277,21 @@ def _write_parquet(board: Leaderboard, folder: Path) -> None:
     write_parquet(board.results, folder)
 
 
-def _write_html(board: Leaderboard, path: Path) -> None:
-    from scoring.report.page import write_html
+def _write_html(board: Leaderboard, path: Path, title: str, intro: str) -> None:
+    from scoring.report.page import About, write_html
 
-    write_html(board, path)
+    command = shlex.join(["chronograd", *sys.argv[1:]])
+    write_html(board, path, About(title=title, intro=intro, command=command))
+
+
+def _read_text(path: Path | None) -> str:
+    """The text of --intro FILE."""
+    from scoring.records import UserError
+
+    try:
+        return "" if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--intro {path}: cannot be read ({error}); name a Markdown file") from None
 
 
 def _write_plots(board: Leaderboard, folder: Path) -> None:

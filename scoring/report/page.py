@@ -2,149 +2,193 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 import math
-import re
+import os
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
+from markdown_it import MarkdownIt
 
-from scoring.files import read_bytes
+from scoring.hyperparameters import winners
 from scoring.leaderboard import Leaderboard
-from scoring.plain import to_plain
 from scoring.profiles import profile
-from scoring.reading.results import Results
-from scoring.report.plots import (
-    COLORS,
-    GRID,
-    MUTED,
-    TEXT,
-    figure,
-    group,
-    learning_curves,
-    performance_profiles,
-)
-from scoring.report.terminal import format_number, format_odds, format_seconds
-from scoring.tree import EVALUATIONS_FILE
+from scoring.reading.info import read_info
+from scoring.report.downloads import downloads
+from scoring.report.explain import point_in_words
+from scoring.report.figures import figures
+from scoring.report.hashes import measurements_hash, ruleset_hash
+from scoring.report.public import Public
+from scoring.report.styles import COLORS, DARK_COLORS, DASHES
+from scoring.report.terminal import format_number, format_odds
+from scoring.report.words import letters, plain, short_seconds, slugs, time_unit
 from scoring.writing import write_text
 
-_POINTS = 72  # an SVG's unit, per inch
+METHODS = {
+    "rules": "scored by the written rules",
+    "official": "scored as AlgoPerf's script does",
+}
 
 
-def write_html(board: Leaderboard, path: Path) -> None:
+_ICON = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath "
+    "d='M1 15V9h5V5h5V1h4' fill='none' stroke='%234174a2' stroke-width='2'/%3E%3C/svg%3E"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What a publisher says of a page.
+
+    Attributes:
+        title: Its heading; "" for "Leaderboard: RULESET".
+        intro: Markdown, shown below the heading; HTML and pictures in it are not.
+        command: What made the page, as readers could call it.
+        stylesheet: The address of a stylesheet in place of the one inside the page.
+        links: Addresses of pages that this one belongs to, by their names.
+        submissions: The address of each submission's own page, by its name.
+    """
+
+    title: str = ""
+    intro: str = ""
+    command: str = ""
+    stylesheet: str = ""
+    links: dict[str, str] = field(default_factory=dict)
+    submissions: dict[str, str] = field(default_factory=dict)
+
+
+def write_html(board: Leaderboard, path: Path, about: About | None = None) -> None:
     """Writes the leaderboard's page: aside, then renamed over `path`.
 
-    Names and messages of logs are escaped wherever they stand.
+    Names and messages of logs are escaped wherever they are; folders and machines of the publisher
+    are not shown.
     """
-    environment = jinja2.Environment(
+    write_text(path, render(board, about or About()))
+
+
+def render(board: Leaderboard, about: About) -> str:
+    """The page as text."""
+    results, scope = board.results, board.results.scope
+    public = Public(results)
+    names = sorted(results.submissions)
+    styles: dict[str, dict[str, Any]] = {
+        "color": {name: place % len(COLORS) for place, name in enumerate(names)},
+        "dashes": {name: _dashes(place) for place, name in enumerate(names)},
+        "slug": slugs({name: public.text(name) for name in names}),
+        "place": slugs({name: name for name in scope.workloads}),
+        "group": {name: f"submission-{place}" for place, name in enumerate(names)},
+    }
+    fastest = dict(zip(scope.workloads, board.stages.best.tolist(), strict=True))
+    drawn, won = figures(board), winners(board)
+    page = _environment(public).get_template("page.html.j2").render(
+        about=about,
+        title=about.title or f"Leaderboard: {scope.ruleset.name}",
+        intro=markdown(about.intro),
+        made=made(),
+        version=chronograd_version(),
+        method=METHODS.get(board.method.name, board.method.name),
+        board=board,
+        results=results,
+        scope=scope,
+        page=styles,
+        isfinite=math.isfinite,
+        fastest=fastest,
+        unit={name: time_unit(seconds, scope.clock) for name, seconds in fastest.items()},
+        notes=_notes(board),
+        outcomes=sorted({key for standing in board.standings for key in standing.trials}),
+        failed=[trial for trial in results.trials if trial.failure],
+        profiles=drawn.profiles,
+        curves=drawn.curves,
+        slices=drawn.slices,
+        won=won,
+        shows_hyperparameters=any(best.point for best in won.values()) or bool(drawn.slices),
+        infos={name: read_info(source) for name, source in results.submissions.items()},
+        hashes={"ruleset": ruleset_hash(results), "measurements": measurements_hash(results)},
+        data={
+            "geometry": {**drawn.geometry, "r_max": scope.ruleset.r_max, "lines": _lines(board)},
+            "slugs": {styles["group"][name]: styles["slug"][name] for name in names},
+            "files": downloads(board, public),
+        },
+        **stylesheet_parts(),
+    )  # fmt: skip
+    return public.folders(page)
+
+
+def stylesheet_parts() -> dict[str, Any]:
+    """The colours that page.css needs."""
+    return {"light": COLORS, "dark": DARK_COLORS, "icon": _ICON}
+
+
+def environment() -> jinja2.Environment:
+    """The templates; names and messages are escaped wherever they are."""
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=format_number, seconds=format_seconds, odds=format_odds, plain=_plain
-    )
-    results, scope = board.results, board.results.scope
-    profiles, geometry = _profiles(board)
-    names = sorted(results.submissions)
-    page = environment.get_template("page.html.j2").render(
-        board=board,
-        results=results,
-        scope=scope,
-        palette=len(COLORS),
-        number_of={name: number for number, name in enumerate(names)},
-        outcomes=sorted({key for standing in board.standings for key in standing.trials}),
-        failed=[trial for trial in results.trials if trial.failure],
-        isfinite=math.isfinite,
-        fastest=dict(zip(scope.workloads, board.stages.best.tolist(), strict=True)),
-        profiles=profiles,
-        geometry=geometry,
-        curves={name: _curves(board, name) for name in scope.workloads},
-        hashes={"ruleset": _ruleset_hash(results), "measurements": _results_hash(results)},
-    )
-    write_text(path, page)
+    found.filters.update(number=format_number, plain=plain)
+    return found
 
 
-def _profiles(board: Leaderboard) -> tuple[str, dict[str, Any]]:
-    """The profiles' SVG, and what the page needs to read values off it."""
-    drawn = figure()
-    ax = performance_profiles(board, drawn.add_subplot())
-    svg = _svg(drawn, "profiles")
-    r_max, scored = board.results.scope.ruleset.r_max, board.results.scope.scored
-    box = ax.get_window_extent()
+def _environment(public: Public) -> jinja2.Environment:
+    found = environment()
+    found.filters.update(
+        odds=format_odds, short=short_seconds, public=public.text, point=point_in_words,
+        machine=public.environment,
+    )  # fmt: skip
+    return found
+
+
+def markdown(text: str) -> str:
+    """Markdown as HTML; HTML in it stays text, pictures, which would be requests, are left out."""
+    return str(
+        MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text)
+    )
+
+
+def made() -> str:
+    """Today's date (UTC), or that of SOURCE_DATE_EPOCH, so that builds can be repeated."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
+    return now.date().isoformat()
+
+
+def chronograd_version() -> str:
+    """The version of this package, "" where it is not installed."""
+    try:
+        return version("chronograd")
+    except PackageNotFoundError:
+        return ""
+
+
+def _dashes(place: int) -> str:
+    """A submission's dashes in its swatch, in units of a line 3 units thick."""
+    return " ".join(f"{3 * length:g}" for length in DASHES[place % len(DASHES)]) or "none"
+
+
+def _notes(board: Leaderboard) -> dict[str, str]:
+    """A letter for each reason why times do not count, in the order of the table."""
+    reasons = [
+        cell.reason
+        for standing in board.standings
+        for cell in standing.cells.values()
+        if cell.reason
+    ]
+    return {reason: letters(number) for number, reason in enumerate(dict.fromkeys(reasons))}
+
+
+def _lines(board: Leaderboard) -> dict[str, list[list[float]]]:
+    """The corners of every submission's profile, by its group."""
+    scope, names = board.results.scope, sorted(board.results.submissions)
     lines = {}
     for standing in board.standings:
-        ratios_b = np.array([standing.cells[name].ratio for name in scored])
-        tau, rho = profile(ratios_b, r_max)
-        lines[group(board, standing.name)] = [tau.tolist(), rho.tolist()]
-    scale = _POINTS / drawn.dpi
-    return svg, {"left": box.x0 * scale, "right": box.x1 * scale, "r_max": r_max, "lines": lines}
-
-
-def _curves(board: Leaderboard, workload: str) -> str:
-    """The SVG of a workload's learning curves."""
-    drawn = figure()
-    learning_curves(board, workload, drawn.add_subplot())
-    return _svg(drawn, workload)
-
-
-def _svg(drawn: Figure, salt: str) -> str:
-    """A figure as an inline SVG element: text stays text, equal figures give equal bytes.
-
-    Colours become the page's, for dark mode; what belongs to a submission gets its class; points
-    are rounded to a tenth, and those that change nothing one can see are left out. The XML
-    prologue, metadata and the ids that matplotlib counts up from 1 in each figure go (those it
-    refers to are hashes, kept apart by `salt`).
-    """
-    buffer = io.StringIO()
-    with matplotlib.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": salt, "path.simplify_threshold": 0.5}
-    ):
-        drawn.savefig(buffer, format="svg", transparent=True)
-    svg = buffer.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' id="(submission-\d+)"', r' class="\1"', svg)
-    svg = re.sub(r' id="[a-zA-Z][\w.]*_\d+"', "", svg)
-    svg = re.sub(r'(?<= d=")[^"]+', lambda path: _rounded(path[0]), svg)
-    names = [f"--series-{number}" for number in range(len(COLORS))]
-    for color, name in zip(
-        [*COLORS, TEXT, MUTED, GRID], [*names, "--text", "--muted", "--grid"], strict=True
-    ):
-        svg = svg.replace(color, f"var({name})")
-    return svg.replace("#000000", "var(--text)")
-
-
-def _rounded(path: str) -> str:
-    """The data of an SVG path with one digit after the point and no needless blanks."""
-    path = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), path)
-    return re.sub(r"\s+", " ", re.sub(r"\s*([A-Za-z])\s*", r"\1", path)).strip()
-
-
-def _results_hash(results: Results) -> str:
-    """SHA-256 over the place and the bytes of every eval_measurements.csv that was read."""
-    digest = hashlib.sha256()
-    for trial in results.trials:
-        key = [trial.submission, trial.workload, trial.study, trial.trial]
-        digest.update(json.dumps(key).encode())
-        digest.update(hashlib.sha256(read_bytes(trial.folder / EVALUATIONS_FILE)).digest())
-    return digest.hexdigest()
-
-
-def _ruleset_hash(results: Results) -> str:
-    """SHA-256 of the ruleset and of all goals and budgets as applied."""
-    scope = results.scope
-    content = [scope.ruleset.model_dump(), to_plain(scope.workloads), scope.tuning, scope.studies]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(value: Any) -> str:
-    """A value of experiment.json for reading: text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        ratios_b = np.array([standing.cells[name].ratio for name in scope.scored])
+        tau, rho = profile(ratios_b, scope.ruleset.r_max)
+        lines[f"submission-{names.index(standing.name)}"] = [tau.tolist(), rho.tolist()]
+    return lines

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,138 +14,61 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from scoring.leaderboard import Cell, Leaderboard
-from scoring.profiles import Floats, profile
-from scoring.reading.results import Trial
+from scoring.profiles import profile
+from scoring.report.curves import learning_curves as learning_curves
+from scoring.report.styles import COLORS as COLORS
+from scoring.report.styles import TEXT, group, tidy
+from scoring.report.styles import line_styles as line_styles
 
-# Told apart with any colour vision after Okabe and Ito (2008), darkened to 3:1 against white
-COLORS = ["#0063a0", "#c84b00", "#00805c", "#b0578d", "#a87400", "#6a4fbf", "#5f6670"]
-TEXT, MUTED, GRID = "#1b1f24", "#555555", "#dddddd"
-_DASHES: list[Any] = ["solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5))]
-_CLOCKS = {"wall": "submission time (s)", "steps": "time on the step clock (s)"}
 _INCHES = (5.0, 3.4)  # so small that labels stay readable on a phone
-_TARGET: dict[str, Any] = {"color": MUTED, "linestyle": "dotted"}
-_DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
-_MAY_LEAVE = 0.2  # the part of all values that may lie outside the frame
-
-
-@dataclass(frozen=True, slots=True)
-class _Curve:
-    """A trial's metric on validation data over the submission clock."""
-
-    trial: Trial
-    seconds: Floats
-    values: Floats
-
-
-def line_styles(submissions: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """A colour and dash pattern for each submission, the same in every figure of a board."""
-    return {
-        name: {
-            "color": COLORS[number % len(COLORS)],
-            "linestyle": _DASHES[number // len(COLORS) % len(_DASHES)],
-        }
-        for number, name in enumerate(sorted(submissions))
-    }
-
-
-def group(board: Leaderboard, submission: str) -> str:
-    """The name of what a figure draws of one submission, in the figure's SVG."""
-    return f"submission-{sorted(board.studies.submissions).index(submission)}"
 
 
 def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
     """Draws each submission's profile: the share of workloads it solves within tau of the fastest.
 
-    Lines get thinner from the best to the worst, so that one under another still shows.
+    Lines get thinner from the best to the worst, so that one under another still shows. Each has
+    its name at its end.
     """
     scope = board.results.scope
     styles = line_styles(board.studies.submissions)
     widths = np.linspace(3.2, 1.4, len(board.standings))
+    ends = {}
     for width, standing in zip(widths, board.standings, strict=True):
         ratios_b = np.array([standing.cells[name].ratio for name in scope.scored])
         tau, rho = profile(ratios_b, scope.ruleset.r_max)
         name = standing.name
         (line,) = ax.step(tau, rho, where="post", linewidth=width, **styles[name])
         line.set_gid(group(board, name))
+        ends[name] = float(rho[-1])
+    for name, height in _apart(ends).items():
+        label = ax.text(
+            1.015, height, name, transform=ax.get_yaxis_transform(), va="center", fontsize=7,
+            color=styles[name]["color"], parse_math=False,
+        )  # fmt: skip
+        label.set_gid(group(board, name))
     ax.set(xlim=(1, scope.ruleset.r_max), ylim=(-0.02, 1.04))
     ax.set(xlabel="τ: time over that of the fastest submission")
     ax.set(ylabel="share of workloads solved within τ")
     return tidy(ax)
 
 
-def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
-    """Draws the goal's metric on validation data over the submission clock, a line a trial.
+def _apart(
+    heights: Mapping[str, float], lowest: float = 0.0, highest: float = 1.02
+) -> dict[str, float]:
+    """Heights of labels, in the order of `heights`' values, so far apart that none covers another.
 
-    Trials that count (those that a study's time comes from) are bold and end in a dot at their
-    first hit; the dotted line is the target.
+    Of equal values the first comes first; they are spread around where they belong.
     """
-    scope = board.results.scope
-    goal = scope.workloads[workload].goal
-    curves = _curves(board, workload)
-    counted = {id(t) for s in board.standings for t in s.cells[workload].counted if t is not None}
-    for name, style in line_styles(board.studies.submissions).items():
-        mine = [curve for curve in curves if curve.trial.submission == name]
-        bold = [curve for curve in mine if id(curve.trial) in counted]
-        thin = [curve for curve in mine if id(curve.trial) not in counted]
-        drawn = _draw(ax, thin, linewidth=0.7, alpha=0.4, **style)
-        drawn += _draw(ax, bold, linewidth=1.8, zorder=3, **style)
-        hits = [curve.trial.hit for curve in bold if curve.trial.hit is not None]
-        x, y = [hit.submission_seconds for hit in hits], [hit.value for hit in hits]
-        drawn += ax.plot(x, y, "o", markersize=4.5, color=style["color"], zorder=4)
-        for line in drawn:
-            line.set_gid(group(board, name))
-    ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
-    _scale_values(ax, curves, goal.direction, goal.target)
-    ax.set_title(workload, parse_math=False)
-    ax.set(xlabel=_CLOCKS[scope.clock], xlim=(0, None))
-    ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
-    return tidy(ax)
-
-
-def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
-    """The learning curves of one workload, without what was not evaluated."""
-    curves = []
-    for trial in board.results.trials:
-        if trial.workload == workload:
-            read = trial.read()
-            seconds, values = np.array(read.seconds), np.array(read.values)
-            finite = np.isfinite(values)
-            curves.append(_Curve(trial, seconds[finite], values[finite]))
-    return curves
-
-
-def _draw(ax: Axes, curves: Sequence[_Curve], **style: Any) -> list[Line2D]:
-    """Draws several curves as one line with gaps."""
-    if not curves:
-        return []
-    gap = [np.nan]
-    x = np.concatenate([part for curve in curves for part in (curve.seconds, gap)])
-    y = np.concatenate([part for curve in curves for part in (curve.values, gap)])
-    return ax.plot(x, y, **style)
-
-
-def _scale_values(ax: Axes, curves: Sequence[_Curve], direction: str, target: float) -> None:
-    """Limits that show what happens near the target; a log scale where a loss spans decades.
-
-    The worst fifth of all values, such as the first fall of every curve, may leave the frame, and
-    so does a loss that rises far above its start.
-    """
-    curves = [curve for curve in curves if curve.values.size]
-    if not curves:
-        return
-    values = np.concatenate([curve.values for curve in curves])
-    start = max(abs(curve.values[0]) for curve in curves)
-    better, worse = values.min(), min(np.quantile(values, 1 - _MAY_LEAVE), 1.5 * start)
-    if direction == "max":
-        better, worse = values.max(), np.quantile(values, _MAY_LEAVE)
-    low, _, high = sorted((float(better), float(worse), target))
-    if direction == "min" and low > 0 and math.log10(high / low) > _DECADES:
-        ax.set_yscale("log")
-        margin = (high / low) ** 0.05
-        ax.set_ylim(low / margin, high * margin)
-    elif low < high:
-        margin = 0.05 * (high - low)
-        ax.set_ylim(low - margin, high + margin)
+    order = sorted(heights, key=lambda name: -heights[name])
+    gap = min(0.062, (highest - lowest) / max(1, len(order) - 1))
+    placed: list[float] = []
+    for name in order:
+        placed.append(min(heights[name], placed[-1] - gap if placed else highest))
+    low = lowest
+    for place in reversed(range(len(placed))):  # back up where the lowest left the frame
+        placed[place] = max(placed[place], low)
+        low = placed[place] + gap
+    return dict(zip(order, placed, strict=True))
 
 
 def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
@@ -232,14 +154,6 @@ def _name_columns(ax: Axes, names: Sequence[str]) -> None:
         ax.tick_params("x", rotation=35)
         for label in ax.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-
-
-def tidy(ax: Axes) -> Axes:
-    """A light grid and no box."""
-    ax.grid(color=GRID, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
 
 
 def figure(rows: int = 0, columns: int = 0) -> Figure:

@@ -14,7 +14,7 @@ from scoring.hyperparameters import as_number, winners
 from scoring.leaderboard import Leaderboard
 from scoring.reading.results import Trial
 from scoring.records import Status
-from scoring.report.plots import MUTED, TEXT, group, line_styles, tidy
+from scoring.report.styles import MUTED, TEXT, group, line_styles, tidy
 
 _COLUMNS = 3
 _MOST = 12  # hyperparameters of a figure, those of most trials first

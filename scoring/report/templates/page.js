@@ -1,19 +1,34 @@
 "use strict";
 
-// Sorting: a click on a heading sorts its table by the cells' data-value, then the other way round.
+const data = JSON.parse(document.getElementById("data").textContent);
+const state = new URLSearchParams(location.search);
+
+// What a reader chose is in the address, so that a link shows the same.
+function remember(name, value) {
+  if (value) state.set(name, value);
+  else state.delete(name);
+  const query = state.toString();
+  try {
+    history.replaceState(null, "", (query ? `?${query}` : location.pathname) + location.hash);
+  } catch { /* a page inside another has no address of its own */ }
+}
+
+// Sorting: the first click on a heading puts the best on top, the next turns it round.
 for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => {
     const heading = button.closest("th");
     const table = button.closest("table");
     const place = heading.cellIndex;
-    const up = heading.getAttribute("aria-sort") !== "ascending";
+    const sorted = heading.getAttribute("aria-sort");
+    const turned = { ascending: "descending", descending: "ascending" };
+    const order = sorted ? turned[sorted] : button.dataset.first;
     for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
-    heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+    heading.setAttribute("aria-sort", order);
     const key = (row) => row.cells[place].dataset.value;
     const compare = (a, b) => {
       const [x, y] = [Number(key(a)), Number(key(b))];
-      const order = Number.isNaN(x) || Number.isNaN(y) ? key(a).localeCompare(key(b)) : x === y ? 0 : x - y;
-      return up ? order : -order;
+      const up = Number.isNaN(x) || Number.isNaN(y) ? key(a).localeCompare(key(b)) : x === y ? 0 : x - y;
+      return order === "ascending" ? up : -up;
     };
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
   });
@@ -21,33 +36,91 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
 
 // Filtering: only rows of submissions whose name holds the text stay, in every table.
 const filter = document.getElementById("filter");
-filter.addEventListener("input", () => {
+function applyFilter() {
   const text = filter.value.trim().toLowerCase();
   for (const row of document.querySelectorAll("tr[data-submission]")) {
     row.hidden = !row.dataset.submission.toLowerCase().includes(text);
   }
+}
+filter.value = state.get("filter") ?? "";
+applyFilter();
+filter.addEventListener("input", () => {
+  applyFilter();
+  remember("filter", filter.value.trim());
 });
 
 // Switching submissions off and on, in every figure.
-for (const box of document.querySelectorAll("input[data-group]")) {
+const boxes = [...document.querySelectorAll("input[data-group]")];
+const off = new Set((state.get("off") ?? "").split(","));
+function applySwitch(box) {
+  for (const lines of document.getElementsByClassName(box.dataset.group)) {
+    lines.classList.toggle("off", !box.checked);
+  }
+}
+for (const box of boxes) {
+  box.checked = !off.has(data.slugs[box.dataset.group]);
+  applySwitch(box);
   box.addEventListener("change", () => {
-    for (const lines of document.getElementsByClassName(box.dataset.group)) {
-      lines.classList.toggle("off", !box.checked);
-    }
+    applySwitch(box);
     showShares();
+    remember("off", boxes.filter((other) => !other.checked).map((other) => data.slugs[other.dataset.group]).join(","));
   });
 }
 document.getElementById("all").addEventListener("click", () => switchAll(true));
 document.getElementById("none").addEventListener("click", () => switchAll(false));
 
 function switchAll(on) {
-  for (const box of document.querySelectorAll("input[data-group]")) {
+  for (const box of boxes) {
     if (box.checked !== on) box.click();
   }
 }
 
+// Curves of all trials, or of those that decide.
+const others = document.getElementById("others");
+function applyOthers() {
+  document.body.classList.toggle("all-trials", others.checked);
+}
+others.checked = state.get("trials") === "all";
+applyOthers();
+others.addEventListener("change", () => {
+  applyOthers();
+  remember("trials", others.checked ? "all" : "");
+});
+
+// Highlighting: what the pointer is on, in a figure or in the list, in every figure.
+function focusOn(group) {
+  for (const plot of document.querySelectorAll(".plot")) {
+    plot.classList.toggle("focus", Boolean(group));
+    for (const lines of plot.querySelectorAll(".focus")) lines.classList.remove("focus");
+    if (group) for (const lines of plot.getElementsByClassName(group)) lines.classList.add("focus");
+  }
+}
+for (const item of document.querySelectorAll(".legend li[data-group]")) {
+  item.addEventListener("pointerenter", () => focusOn(item.dataset.group));
+  item.addEventListener("pointerleave", () => focusOn(""));
+}
+for (const plot of document.querySelectorAll(".plot")) {
+  plot.addEventListener("pointerover", (event) => {
+    focusOn(event.target.closest("[class^=submission]")?.classList[0] ?? "");
+  });
+  plot.addEventListener("pointerleave", () => focusOn(""));
+}
+
+// Enlarging a figure, by its button or a click on it.
+for (const button of document.querySelectorAll(".enlarge")) {
+  const figure = button.closest("figure");
+  const toggle = () => {
+    const large = figure.classList.toggle("large");
+    button.setAttribute("aria-pressed", String(large));
+    button.textContent = large ? "reduce" : "enlarge";
+    if (large) figure.scrollIntoView({ block: "nearest" });
+  };
+  button.addEventListener("click", toggle);
+  if (!figure.querySelector("#profiles-plot")) figure.querySelector(".plot").addEventListener("click", toggle);
+}
+
 // Reading values off the performance profiles: by pointer, or by the slider.
-const geometry = JSON.parse(document.getElementById("geometry").textContent);
+const { geometry } = data;
 const plot = document.getElementById("profiles-plot");
 const slider = document.getElementById("tau");
 const ruler = plot.querySelector(".ruler");
@@ -60,20 +133,47 @@ plot.addEventListener("pointermove", (event) => {
   slider.value = 1 + Math.min(1, Math.max(0, share)) * (geometry.r_max - 1);
   showShares();
 });
-slider.addEventListener("input", showShares);
+plot.addEventListener("pointerleave", () => remember("tau", slider.value));
+slider.addEventListener("input", () => {
+  showShares();
+  remember("tau", slider.value);
+});
 
 function showShares() {
   const tau = Number(slider.value);
   document.getElementById("tau-value").textContent = tau.toFixed(2);
   for (const [group, [taus, shares]] of Object.entries(geometry.lines)) {
     const output = document.querySelector(`output[data-group="${group}"]`);
-    const off = !document.querySelector(`input[data-group="${group}"]`).checked;
+    const hidden = !document.querySelector(`input[data-group="${group}"]`).checked;
     const corner = taus.findLastIndex((value) => value <= tau + 1e-9);
-    output.textContent = off ? "" : `${(100 * shares[corner]).toFixed(1)}%`;
+    output.textContent = hidden ? "" : `${(100 * shares[corner]).toFixed(1)}%`;
   }
   const width = plot.querySelector("svg").viewBox.baseVal.width;
   const share = (tau - 1) / (geometry.r_max - 1);
   ruler.style.left = `${(100 * (geometry.left + share * (geometry.right - geometry.left))) / width}%`;
   ruler.hidden = false;
 }
+if (state.get("tau")) slider.value = state.get("tau");
 showShares();
+
+// Tables that are wider than the page say so.
+function markWide() {
+  for (const box of document.querySelectorAll(".scroll")) {
+    const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
+    box.parentElement.classList.toggle("more", left > 1);
+    box.parentElement.classList.toggle("less", box.scrollLeft > 1);
+  }
+}
+for (const box of document.querySelectorAll(".scroll")) box.addEventListener("scroll", markWide);
+addEventListener("resize", markWide);
+markWide();
+
+// The list of submissions is folded where it would cover the figures.
+if (matchMedia("(max-width: 64rem)").matches) document.querySelector("details.legend").open = false;
+
+// Files that the page carries.
+for (const link of document.querySelectorAll("a[download]")) {
+  const kind = link.download.endsWith(".json") ? "application/json" : "text/csv";
+  link.href = URL.createObjectURL(new Blob([data.files[link.download]], { type: kind }));
+  link.hidden = false;
+}

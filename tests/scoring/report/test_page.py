@@ -1,7 +1,11 @@
 """The page in a real browser: Debian's chromium, headless."""
 
+import csv
+import io
+import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -103,12 +107,113 @@ def test_sorting_works_by_keyboard(page):
 def test_the_filter_hides_rows_in_every_table(page):
     page.get_by_label("Show submissions named").fill("MIDD")
     assert names(page) == ["middling"]
-    assert (
-        page.locator("tr[data-submission]:visible").count()
-        == page.locator("tbody").filter(has=page.locator("tr[data-submission]")).count()
-    )
+    shown = page.locator("tr[data-submission]:visible")
+    tables = page.locator("tbody").filter(has=page.locator("tr[data-submission]"))
+    assert shown.count() >= tables.count() >= 6
+    assert {row.get_attribute("data-submission") for row in shown.all()} == {"middling"}
     page.get_by_label("Show submissions named").fill("")
     assert len(names(page)) == 3
+
+
+def test_what_a_reader_chose_is_in_the_address(browser, page, url):
+    page.get_by_label("Show submissions named").fill("i")
+    page.get_by_role("checkbox", name="slow").uncheck()
+    page.get_by_role("slider").fill("1.25")
+    page.get_by_label("curves of all trials").check()
+    other = browser.new_page()
+    other.goto(page.url)
+    assert names(other) == ["middling"]
+    assert not other.get_by_role("checkbox", name="slow").is_checked()
+    assert other.locator("svg .submission-2:visible").count() == 0
+    assert shares(other) == ["100.0%", "0.0%", ""]
+    assert other.locator("#tau-value").inner_text() == "1.25"
+    assert other.get_by_label("curves of all trials").is_checked()
+    other.close()
+    page.get_by_label("Show submissions named").fill("")
+    assert "filter" not in page.url
+
+
+def test_the_first_click_on_a_heading_puts_the_best_on_top(page):
+    for heading in ("rank", "score", "hours"):
+        column = page.locator("#standings thead th", has_text=heading).first
+        column.get_by_role("button").click()
+        assert names(page)[0] == "<b>fast", heading
+        column.get_by_role("button").click()
+    column = page.locator("#standings thead th", has_text="score").first
+    column.get_by_role("button").click()
+    column.get_by_role("button").click()
+    assert names(page) == ["slow", "middling", "<b>fast"]
+
+
+def test_files_can_be_downloaded(page):
+    files = {}
+    for link in page.locator("a[download]").all():
+        with page.expect_download() as download:
+            link.click()
+        files[download.value.suggested_filename] = Path(download.value.path()).read_text()
+    assert list(files) == ["leaderboard.csv", "leaderboard.json", "trials.csv"]
+    scores = json.loads(files["leaderboard.json"])
+    assert [entry["name"] for entry in scores["submissions"]] == ["<b>fast", "middling", "slow"]
+    rows = list(csv.DictReader(io.StringIO(files["trials.csv"])))
+    assert len(rows) == len(TRIALS)
+    assert {row["hparams.learning_rate"] for row in rows} == {"0.1"}
+    assert files["leaderboard.csv"].startswith("rank,submission,score")
+
+
+def test_rows_and_figures_have_addresses(browser, url):
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    for place in ("scores-middling", "times-slow", "curves-v", "submission-b-fast", "profiles"):
+        page.goto(f"{url}#{place}")
+        target = page.locator(f"[id='{place}']")
+        assert target.count() == 1
+        assert target.evaluate("(node) => node.matches(':target')")
+    page.close()
+
+
+def test_curves_show_the_deciding_trials_and_the_others_on_demand(page):
+    before = drawn(page)
+    hidden = page.locator("svg .others")
+    assert hidden.count() > 0
+    assert not any(line.is_visible() for line in hidden.all())
+    page.get_by_label("curves of all trials").check()
+    assert all(line.is_visible() for line in hidden.all())
+    assert drawn(page) == before + hidden.count()
+
+
+def test_the_pointer_highlights_a_submission_and_a_click_enlarges(page):
+    dimmed = ".plot.focus .submission-0:not(.focus)"
+    page.locator(".legend li", has_text="slow").hover()
+    assert page.locator(dimmed).count() > 0
+    assert page.locator(".submission-2.focus").count() > 0
+    page.locator("h1").hover()
+    assert page.locator(dimmed).count() == 0
+    figure = page.locator("figure#curves-v")
+    width = figure.bounding_box()["width"]
+    figure.get_by_role("button").click()
+    assert figure.bounding_box()["width"] > 1.3 * width
+    assert figure.get_by_role("button").get_attribute("aria-pressed") == "true"
+    figure.locator(".plot").click()
+    assert figure.bounding_box()["width"] == pytest.approx(width, abs=1)
+
+
+def test_the_switches_stay_in_view(page):
+    page.locator("figure#curves-v").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 300)
+    page.wait_for_timeout(100)
+    assert page.locator("details.legend summary").evaluate(
+        "(node) => { const box = node.getBoundingClientRect();"
+        " return box.top >= 0 && box.bottom <= innerHeight; }"
+    )
+
+
+@pytest.mark.parametrize(("width", "more"), [(360, True), (1400, False)])
+def test_a_table_that_is_too_wide_says_that_it_scrolls(page, width, more):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.wait_for_timeout(50)
+    box = page.locator(".wide").filter(has=page.locator("#standings"))
+    assert ("more" in (box.get_attribute("class") or "").split()) == more
+    hint = box.locator("xpath=following-sibling::p[1]")
+    assert hint.is_visible() == more
 
 
 def drawn(page) -> int:

@@ -1,12 +1,14 @@
 """Figures: what is drawn is the data, and nothing is lost or covered."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from scoring.leaderboard import make_leaderboard
 from scoring.reading.read import read
@@ -23,6 +25,7 @@ from scoring.report.plots import (
     time_to_target,
     with_legend,
 )
+from scoring.report.styles import DARK_COLORS
 from tests.scoring.trees import make_row, write_tree
 
 
@@ -130,6 +133,65 @@ def test_colours_stand_out_from_white():
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (r, g, b)]
         luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
         assert 1.05 / (luminance + 0.05) >= 3, color  # WCAG 2.1, 1.4.11
+
+
+def channels(color):
+    """Linear RGB of a colour such as #0063a0."""
+    values = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+DEUTERANOPIA = np.array(  # Machado, Oliveira and Fernandes 2009, severity 1, of linear RGB
+    [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ]
+)
+
+
+@pytest.mark.parametrize("palette", [COLORS, DARK_COLORS], ids=["light", "dark"])
+@pytest.mark.parametrize("sees", [np.eye(3), DEUTERANOPIA], ids=["all colours", "no green"])
+def test_any_two_colours_can_be_told_apart(palette, sees):
+    """CIEDE2000 between any two, neighbours or not, as one in twelve men sees them."""
+    seen = np.clip([sees @ channels(color) for color in palette], 0, 1)
+    srgb = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = rgb2lab(srgb[None])[0]
+    for one in range(len(lab)):
+        for other in range(one):
+            assert deltaE_ciede2000(lab[one], lab[other]) >= 10, (palette[one], palette[other])
+
+
+def test_neighbours_differ_in_their_dashes_too():
+    styles = list(line_styles([f"s{n:02}" for n in range(12)]).values())
+    for one, other in pairwise(styles):
+        assert one["color"] != other["color"]
+        assert str(one["linestyle"]) != str(other["linestyle"])
+
+
+@pytest.mark.parametrize("count", [3, 12, 30])
+def test_a_profile_has_its_name_at_its_end_and_no_name_covers_another(tmp_path, count):
+    trials = {(f"s{n}", "w", 0, 1): 1.0 + n / 40 for n in range(count)}
+    board = board_of(tmp_path, trials)
+    drawn = figure()
+    ax = performance_profiles(board, drawn.add_subplot())
+    drawn.draw_without_rendering()
+    heights = sorted(text.get_position()[1] for text in ax.texts)
+    assert {text.get_text() for text in ax.texts} == {key[0] for key in trials}
+    assert min(np.diff(heights)) > 0.02
+    assert -0.01 <= heights[0] <= heights[-1] <= 1.05
+    assert all(text.get_window_extent().x1 <= drawn.bbox.x1 for text in ax.texts)
+
+
+def test_curves_of_trials_that_do_not_decide_are_a_group_apart(tmp_path, ax):
+    missed = {("c", "w", 0, 1): [make_row(1.0, 0.9)], ("c", "w", 0, 2): [make_row(1.0, 0.7)]}
+    learning_curves(board_of(tmp_path, TRIALS | missed), "w", ax)
+    groups = {}
+    for line in ax.lines:
+        groups.setdefault(line.get_gid(), []).extend(points(line))
+    assert groups["submission-0-others"] == [(4, 1), (8, 0.5)]
+    assert groups["submission-2-others"] == [(1, 0.9)]
+    assert groups["submission-2"] == [(1, 0.7)]  # the closest of a study that missed
 
 
 def test_names_with_mathematics_in_them_are_drawn_as_they_are(tmp_path):

@@ -1,19 +1,23 @@
 """The page: its text, and that it is safe and complete. test_page.py looks at it in a browser."""
 
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 
 from scoring.leaderboard import make_leaderboard
+from scoring.reading.info import read_info
 from scoring.reading.read import read
+from scoring.reading.results import Submission
 from scoring.records import Failure, Status
 from scoring.reference import load_reference, save_reference
-from scoring.report.page import write_html
+from scoring.report.page import About, write_html
+from scoring.report.words import letters, slugs
 from scoring.rulesets import Ruleset
 from scoring.times import OFFICIAL, RULES
 from scoring.tree import write_trial
-from tests.scoring.trees import make_result, make_spec, write_experiment, write_tree
+from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_tree
 
 TRIALS = {
     ("a", "v", 0, 1): 2.0,
@@ -67,13 +71,15 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path):
     page = page_of(write_tree(tmp_path / "tree", TRIALS), tmp_path / "page.html")
     tags = Tags(page)
     assert tags.open == []
-    assert all(url.startswith("#") for url in tags.urls)
-    assert not {"link", "img", "iframe"} & set(tags.tags)
+    assert all(url.startswith(("#", "data:image/svg+xml,")) for url in tags.urls)
+    assert tags.tags.count("link") == 1  # the icon
+    assert not {"img", "iframe"} & set(tags.tags)
     assert not re.search(r"@import|url\((?!#)", page)
     assert len(tags.ids) == len(set(tags.ids))
-    assert {url[1:] for url in tags.urls} <= set(tags.ids)
+    assert {url[1:] for url in tags.urls if url.startswith("#")} <= set(tags.ids)
     assert set(re.findall(r"https?://[^\"'\s<]+", page)) <= {
         "http://www.w3.org/2000/svg",
+        "http://www.w3.org/2000/svg&#39;",  # in the icon
         "http://www.w3.org/1999/xlink",
     }  # names of namespaces, never loaded
 
@@ -110,7 +116,9 @@ def test_the_page_tells_the_whole_story(tmp_path):
         "2 studies × 1 trial",
         "loss ≤ 0.5",
         "1.50× ·&nbsp;2/2",
-        "target missed ·&nbsp;0/2",
+        "∞ a 0/2",
+        "a target missed",
+        "scored by the written rules",
         "fastest ·&nbsp;2/2",
         "20 steps",
         "no memory left",
@@ -122,6 +130,88 @@ def test_the_page_tells_the_whole_story(tmp_path):
         assert part in text, part
     assert page.count('role="img" aria-label="') == 1 + 2  # profiles and two workloads
     assert all("scope=" in heading for heading in re.findall(r"<th\b[^>]*>", page))
+
+
+def about_page(tmp_path, about, **environment):
+    """A page of a tree with folders and a machine of its publisher everywhere."""
+    tree = tmp_path / "secret" / "tree"
+    info = {"title": "Ours", "authors": ["A. B.", "C. D."], "code": "https://example.org/x.git"}
+    info |= {"paper": "Us 2026, https://example.org/paper.pdf", "description": "What it does."}
+    (tmp_path / "secret" / "a").mkdir(parents=True)
+    (tmp_path / "secret" / "a" / "submission_info.json").write_text(json.dumps(info))
+    host = {"host": "gpu-node-17", "pid": 4321, "platform": "Linux"}
+    write_tree(tree, TRIALS, environment={**host, **environment})
+    plan = json.loads((tree / "experiment.json").read_text())
+    plan["submissions"]["a"]["path"] = str(tmp_path / "secret" / "a")
+    (tree / "experiment.json").write_text(json.dumps(plan))
+    message = f"no such file: {tmp_path}/data/x.bin on gpu-node-17, /home/jo/y.py:3"
+    failed = make_result(
+        [], Status.FAILED, failure=Failure.DATA_ERROR, message=message, environment=host
+    )
+    write_trial(tree, make_spec("b", "w", 0, 1), failed)
+    board = make_leaderboard(read([tree]), resamples=10)
+    write_html(board, tmp_path / "page.html", about)
+    return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_no_folder_and_no_machine_of_the_publisher_is_shown(tmp_path):
+    page = about_page(tmp_path, About(command=f"chronograd score {tmp_path}/secret/tree"))
+    for secret in (str(tmp_path), "gpu-node-17", "/home/jo", "4321", "secret"):
+        assert secret not in page, secret
+    text = words(page)
+    assert "no such file: …/x.bin on host-1, …/y.py:3" in text
+    assert "chronograd score tree" in text
+    assert "platform Linux" in text
+    files = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["files"]
+    assert "host-1" in files["trials.csv"]
+    assert "tree/submissions/a/study_0" in files["trials.csv"]
+
+
+def test_a_submission_has_its_title_authors_and_links(tmp_path):
+    page = about_page(tmp_path, About())
+    assert "Ours A. B., C. D. paper code" in words(page)
+    assert 'href="https://example.org/x.git"' in page
+    assert 'href="https://example.org/paper.pdf"' in page
+
+
+def test_a_publisher_gives_title_and_introduction(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1893456000")
+    intro = "# Hello\n\n*fast* [site](https://example.org) <b>x</b> ![p](https://x.y/z.png)"
+    page = about_page(tmp_path, About(title="My <board>", intro=intro))
+    assert "<title>My &lt;board&gt;, external tuning</title>" in page
+    assert "<em>fast</em>" in page
+    assert "&lt;b&gt;x&lt;/b&gt;" in page
+    assert "<img" not in page
+    assert "Made on 2030-01-01 with Chronograd" in words(page)
+    assert re.search(r'<meta name="description" content="[^"]{40,}">', page)
+    assert re.search(r'<link rel="icon" href="data:image/svg', page)
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "ftp://x", '" onclick="x'])
+def test_no_other_address_becomes_a_link(tmp_path, address):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "submission_info.json").write_text(json.dumps({"code": address}))
+    source = Submission(tree="t", folder=tmp_path / "a", facts={})
+    assert read_info(source).links == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(70_197.0, "19.5 h"), (1_119.0, "18.6 min"), (0.889, "0.889 s"), (99.0, "99.0 s")],
+)
+def test_times_are_short(tmp_path, seconds, shown):
+    trials = {("a", "v", 0, 1): seconds}
+    tree = write_tree(tmp_path / "tree", trials, budget=1e6)
+    spec = make_spec("a", "v", 0, 1, budget_seconds=1e6)
+    rows = [make_row(seconds / 2, 1.0), make_row(seconds, 0.5)]
+    write_trial(tree, spec, make_result(rows))
+    assert f"{shown} fastest" in words(page_of(tree, tmp_path / "page.html"))
+
+
+def test_slugs_are_short_and_differ():
+    names = {n: n for n in ("A b", "a-b", "/x/ y", "é", "a_b.c")}
+    assert list(slugs(names).values()) == ["a-b", "a-b-2", "x-y", "x", "a_b.c"]
+    assert [letters(n) for n in (0, 25, 26, 27, 52)] == ["a", "z", "aa", "ab", "ba"]
 
 
 def test_the_page_marks_the_step_clock(tmp_path):

@@ -1,0 +1,38 @@
+"""The files that a page offers: the board as CSV and JSON, and its trials, made public."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from scoring.leaderboard import Leaderboard
+from scoring.plain import SCHEMA, to_plain
+from scoring.report.parquet import as_csv, trials_table
+from scoring.report.public import Public
+from scoring.report.tables import to_csv, to_json
+
+
+def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
+    """By name the text of each file."""
+    data = {"schema": SCHEMA, **public.plain(to_plain(to_json(board)))}
+    return {
+        "leaderboard.csv": _public(to_csv(board), public),
+        "leaderboard.json": json.dumps(data, indent=1, allow_nan=False) + "\n",
+        "trials.csv": _public(as_csv(trials_table(board.results)).decode(), public),
+    }
+
+
+def _public(text: str, public: Public) -> str:
+    """A CSV without folders and names of machines."""
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    hosts = {n for n, name in enumerate(header) if name == "host" or name.endswith("/host")}
+    written = io.StringIO()
+    csv.writer(written).writerows(
+        [header]
+        + [
+            [public.host(cell) if n in hosts else public.text(cell) for n, cell in enumerate(row)]
+            for row in rows
+        ]
+    )
+    return written.getvalue()

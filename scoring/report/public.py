@@ -1,0 +1,86 @@
+"""What of results can be published: names, but no folders and no machines of the publisher."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scoring.reading.results import Results
+
+_ABSOLUTE = re.compile(r"(?<![\w.~:/<…])/(?:[^\s/:,;\"'<>()\[\]{}]+/)+([^\s/:,;\"'<>()\[\]{}]*)")
+_MACHINE = ("host", "pid")  # keys of an environment that name a machine
+_SHORT = 3  # characters from which a host's name is looked for in texts
+
+
+class Public:
+    """Takes the publisher's folders and machines out of texts and data.
+
+    A folder of results is shown by the last parts of its path that tell it from the others, any
+    other absolute path by its last part, a machine by a number.
+    """
+
+    def __init__(self, results: Results) -> None:
+        trees = {s.tree for s in results.submissions.values()} | {*results.environments}
+        self._folders = _labels(trees)
+        hosts = {trial.run.host for trial in results.trials}
+        hosts |= {str(facts.get("host", "")) for facts in results.environments.values()}
+        self._hosts = {host: f"host-{n}" for n, host in enumerate(sorted(hosts - {""}), 1)}
+        named = [re.escape(host) for host in self._hosts if len(host) >= _SHORT]
+        self._named = re.compile(rf"(?<![\w.-])(?:{'|'.join(named)})(?![\w.-])") if named else None
+
+    def text(self, text: str) -> str:
+        """A text without absolute paths and names of machines."""
+        text = self.folders(text)
+        text = _ABSOLUTE.sub(lambda found: f"…/{found[1]}", text)
+        if self._named is not None:
+            text = self._named.sub(lambda found: self._hosts[found[0]], text)
+        return text
+
+    def folders(self, text: str) -> str:
+        """A text, or a page, with the folders of results called by their labels."""
+        for folder, label in self._folders.items():
+            pattern = rf"(?<![\w.<]){re.escape(folder)}(?![\w])"
+            text = re.sub(pattern, lambda _, label=label: label, text)  # type: ignore[misc]
+        return text
+
+    def host(self, name: str) -> str:
+        """A number for a machine."""
+        return self._hosts.get(name, "")
+
+    def environment(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Where a tree was measured, without what names a machine."""
+        return {key: self.plain(value) for key, value in facts.items() if key not in _MACHINE}
+
+    def plain(self, data: Any) -> Any:
+        """Plain data with all its texts, and a `host` in it, made public."""
+        if isinstance(data, str):
+            return self.text(data)
+        if isinstance(data, Mapping):
+            return {
+                self.text(str(key)): self.host(value)
+                if key == "host" and isinstance(value, str)
+                else self.plain(value)
+                for key, value in data.items()
+            }
+        if isinstance(data, (list, tuple)):
+            return [self.plain(value) for value in data]
+        return data
+
+
+def _labels(trees: set[str]) -> dict[str, str]:
+    """By folder, as given and resolved, what it is called; the longest first."""
+    paths = {tree: Path(tree).resolve() for tree in sorted(trees)}
+    labels: dict[str, str] = {}
+    for tree, path in paths.items():
+        others = [other for other in paths.values() if other != path]
+        for length in range(1, len(path.parts)):
+            label = "/".join(path.parts[-length:])
+            if not any("/".join(other.parts[-length:]) == label for other in others):
+                break
+        for folder in (str(path), tree):
+            if Path(folder).is_absolute() and len(path.parts) > 1:
+                labels |= {folder: label, html.escape(folder): html.escape(label)}
+    return dict(sorted(labels.items(), key=lambda item: -len(item[0])))
