@@ -1,25 +1,24 @@
 """Workloads, found by name without importing them.
 
-A folder here holds `workload.py`, whose classes each state their `name = "..."`. Others register
-theirs through the entry-point group `chronograd.workloads` (name = "module:Class").
+A folder here holds `workload.py`, whose classes each state their `name = "..."`, a literal. Others
+register theirs through the entry-point group `chronograd.workloads` (name = "module:Class").
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
-import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from scoring.names import known_names
 
 if TYPE_CHECKING:
     from harness.spec import Workload
-
-_SUITES = re.compile(r"^    suites(?:: .*)? = \((.*)\)$", re.MULTILINE)
-_NAME = re.compile(r'^    name = "(\w+)"$', re.MULTILINE)
 
 
 class WorkloadNotFoundError(LookupError):
@@ -40,8 +39,8 @@ def suites() -> list[str]:
     """The suites that workloads here belong to, found in the source, in alphabetical order."""
     found: set[str] = set()
     for file in sorted(Path(__file__).parent.glob("*/*.py")):
-        for listed in _SUITES.findall(file.read_text(encoding="utf-8")):
-            found.update(re.findall(r'"(\w+)"', listed))
+        for belongs_to in _stated("suites", file):
+            found.update(belongs_to)
     return sorted(found)
 
 
@@ -75,9 +74,29 @@ def _find(name: str) -> type[Workload]:
 
 @cache
 def _folders() -> dict[str, str]:
-    """Of every workload of ours the folder that its class is in, found in the source."""
-    folders = {}
-    for file in sorted(Path(__file__).parent.glob("*/workload.py")):
-        for name in _NAME.findall(file.read_text(encoding="utf-8")):
-            folders[name] = file.parent.name
-    return folders
+    """The folder that the class of each workload here is in, found in the source."""
+    files = sorted(Path(__file__).parent.glob("*/workload.py"))
+    return {name: file.parent.name for file in files for name in _stated("name", file)}
+
+
+def _stated(attribute: str, file: Path) -> Iterator[Any]:
+    """The literal values that the classes of a source file give an attribute."""
+    source = file.read_text(encoding="utf-8")
+    if attribute not in source:  # parsing takes longer than looking
+        return
+    for node in ast.walk(ast.parse(source, str(file))):
+        for line in node.body if isinstance(node, ast.ClassDef) else []:
+            targets, value = _assignment(line)
+            if value and any(isinstance(t, ast.Name) and t.id == attribute for t in targets):
+                with suppress(ValueError):  # not a literal
+                    yield ast.literal_eval(value)
+
+
+def _assignment(line: ast.stmt) -> tuple[Sequence[ast.expr], ast.expr | None]:
+    """What a line assigns to, and what it assigns."""
+    match line:
+        case ast.Assign(targets, value):
+            return targets, value
+        case ast.AnnAssign(target, _, value):
+            return [target], value
+    return [], None
