@@ -22,7 +22,7 @@ from harness.cli.options import (
 if TYPE_CHECKING:
     from harness.commands.doctor import Check
 
-_PROBED = "digits"  # small, and its data comes with scikit-learn
+_PROBED = "digits"  # small, and its data is part of the project
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 

@@ -1,5 +1,8 @@
 """The demo workloads against scikit-learn, torch and closed forms."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the usual name
 
 import workloads
 from harness.spec import ForwardPassMode, ParameterType
-from workloads import sklearn_data
+from workloads import demo_data
 from workloads.modes import frozen_batch_norm
 from workloads.parameters import parameter_types
 
@@ -47,9 +50,29 @@ def test_splits_partition_the_dataset_and_are_standardised_by_training_alone(nam
 def test_files_are_read_as_scikit_learn_reads_them(name):
     options = {"scaled": False} if name == "diabetes" else {}
     inputs, targets = getattr(datasets, f"load_{name}")(return_X_y=True, **options)
-    ours = getattr(sklearn_data, name)()
-    assert np.array_equal(ours[0], inputs)
-    assert np.array_equal(ours[1], targets)
+    ours = getattr(demo_data, name)()
+    for array, expected in zip(ours, (inputs, targets), strict=True):
+        assert array.dtype == expected.dtype
+        assert array.tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+@pytest.mark.parametrize("name", ["digits", "breast_cancer", "diabetes"])
+def test_a_dataset_in_the_project_says_where_it_comes_from_and_its_licence(name):
+    folder = Path(demo_data.__file__).parent / name
+    text = (folder / "DATA.md").read_text()
+    files = [*folder.glob("*.csv"), *folder.glob("*.csv.gz")]
+    assert files
+    assert all(file.name in text for file in files)
+    assert "https://" in text
+    assert "licence" in text
+    assert "Redistribution" in (folder.parent / "scikit-learn.COPYING").read_text()
+
+
+def test_scikit_learn_is_not_needed_to_run(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert len(demo_data.digits()[0]) == 1797
+    assert len(demo_data.breast_cancer()[0]) == 569
+    assert len(demo_data.diabetes()[0]) == 442
 
 
 def test_labels_stay_with_their_inputs():

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 from harness.spec import Batch, LossType, Tensor
-from workloads import sklearn_data
+from workloads import demo_data
 from workloads.arrays import ArrayWorkload, standardised_splits
 from workloads.breast_cancer.model import LogisticRegression
 from workloads.targets import read_targets
@@ -55,7 +55,7 @@ class BreastCancer(ArrayWorkload):
 
     def load(self) -> dict[str, dict[str, np.ndarray]]:
         """Features [N, 30], each standardised by its training mean and deviation; labels [N, 1]."""
-        features, labels = sklearn_data.breast_cancer()
+        features, labels = demo_data.breast_cancer()
         sizes = {"train": self.num_train_examples, "test": self.num_test_examples}
         splits = standardised_splits(features, labels.astype(np.float32)[:, None], sizes, axis=0)
         return {**splits, "validation": splits["train"]}

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from harness.spec import LossType
-from workloads import sklearn_data
+from workloads import demo_data
 from workloads.arrays import ArrayWorkload, Splits, standardised_splits
 from workloads.diabetes.model import MLP
 from workloads.targets import read_targets
@@ -45,7 +45,7 @@ class Diabetes(ArrayWorkload):
 
     def load(self) -> Splits:
         """Features [N, 10] and outcomes [N, 1], standardised by the training examples."""
-        features, outcomes = sklearn_data.diabetes()
+        features, outcomes = demo_data.diabetes()
         table = np.hstack([features, outcomes[:, None]])
         parts = standardised_splits(table, outcomes, self.sizes, axis=0)
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from harness.spec import LossType
-from workloads import sklearn_data
+from workloads import demo_data
 from workloads.arrays import ArrayWorkload, Splits, standardised_splits
 from workloads.digits.model import ConvNet
 from workloads.targets import read_targets
@@ -43,5 +43,5 @@ class Digits(ArrayWorkload):
 
     def load(self) -> Splits:
         """Images [N, 1, 8, 8], standardised by the training mean and deviation of all pixels."""
-        images, labels = sklearn_data.digits()
+        images, labels = demo_data.digits()
         return standardised_splits(images.reshape(-1, 1, 8, 8), labels, self.sizes, axis=None)

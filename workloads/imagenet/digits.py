@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from workloads import sklearn_data
+from workloads import demo_data
 
 RECIPE = "distorted digits 1"
 SIZE = 32  # pixels of an image's side
@@ -28,7 +28,7 @@ def distorted_digits(split: str, count: int, seed: int, strength: float) -> dict
     Returns:
         "pixels" [count, 32, 32, 3], uint8, and "labels" [count], int64.
     """
-    digits, labels = sklearn_data.digits()
+    digits, labels = demo_data.digits()
     order = np.random.default_rng(0).permutation(len(digits))
     ends = np.cumsum(list(ORIGINALS.values()))[:-1]
     mine = dict(zip(ORIGINALS, np.split(order, ends), strict=True))[split]
