@@ -118,6 +118,19 @@ def render(board: Leaderboard, about: About) -> str:
     return public.folders(page)
 
 
+def render_small(board: Leaderboard) -> str:
+    """The board as one HTML table, for a notebook."""
+    scope = board.results.scope
+    fastest = dict(zip(scope.workloads, board.stages.best.tolist(), strict=True))
+    return _environment(Public(board.results)).get_template("small.html.j2").render(
+        board=board,
+        scope=scope,
+        method=METHODS.get(board.method.name, board.method.name),
+        unit={name: time_unit(seconds, scope.clock) for name, seconds in fastest.items()},
+        isfinite=math.isfinite,
+    )  # fmt: skip
+
+
 def stylesheet_parts() -> dict[str, Any]:
     """The colours that page.css needs."""
     return {"light": COLORS, "dark": DARK_COLORS, "icon": _ICON}

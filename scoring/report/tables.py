@@ -114,13 +114,14 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def to_csv(board: Leaderboard) -> str:
+def table(board: Leaderboard) -> tuple[list[str], list[list[Any]]]:
     """A row per submission, with several columns per workload; inf is a miss.
 
     Of a pruned time `seconds` is inf, and `at_least` what it is more than. From `trial` on, the
     columns of a workload are about the submission's fastest trial there.
 
-    A name that a spreadsheet would compute, such as =A1, begins with an apostrophe.
+    Returns:
+        The names of the columns, and the rows.
     """
     scope, won = board.results.scope, winners(board)
     fixed = ("rank", "name", "score", "low", "high", "reference_score", "hours")
@@ -134,29 +135,33 @@ def to_csv(board: Leaderboard) -> str:
         name: [*dict.fromkeys(key for s in board.standings for key in facts[s.name, name])]
         for name in scope.workloads
     }
-    rows: list[list[Any]] = []
-    rows.append(
+    header = [
+        *("submission" if name == "name" else name for name in fixed),
+        *(f"trials/{key}" for key in outcomes),
+        *(f"{name}/{column}" for name in scope.workloads for column in columns[name]),
+    ]
+    rows = [
         [
-            *("submission" if name == "name" else name for name in fixed),
-            *(f"trials/{key}" for key in outcomes),
-            *(f"{name}/{column}" for name in scope.workloads for column in columns[name]),
+            *(getattr(standing, name) for name in fixed),
+            *(standing.trials.get(key, 0) for key in outcomes),
+            *(
+                facts[standing.name, name].get(column)
+                for name in scope.workloads
+                for column in columns[name]
+            ),
         ]
-    )
-    for standing in board.standings:
-        rows.append(
-            [
-                *(getattr(standing, name) for name in fixed),
-                *(standing.trials.get(key, 0) for key in outcomes),
-                *(
-                    facts[standing.name, name].get(column, "")
-                    for name in scope.workloads
-                    for column in columns[name]
-                ),
-            ]
-        )
+        for standing in board.standings
+    ]
+    return header, rows
+
+
+def to_csv(board: Leaderboard) -> str:
+    """The `table` as text; what a spreadsheet would compute, such as =A1, gets an apostrophe."""
+    header, rows = table(board)
     text = io.StringIO()
     csv.writer(text).writerows(
-        [spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows
+        [spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row]
+        for row in [header, *rows]
     )
     return text.getvalue()
 
@@ -167,7 +172,7 @@ def _facts(cell: Cell, winner: Winner | None) -> dict[str, Any]:
     facts = {name: getattr(cell, name) for name in names}
     ran = ("seed", "batch_size", "attempts", "cpu_seconds", "host")
     if winner is None:
-        return {**facts, **dict.fromkeys(("trial", "status", *ran), "")}
+        return {**facts, **dict.fromkeys(("trial", "status", *ran))}
     trial = winner.trial
     facts |= {"trial": f"study_{trial.study}/trial_{trial.trial}", "status": trial.status}
     facts |= {name: getattr(trial.run, name) for name in ran}
