@@ -9,6 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
+from scoring.efficiency import mixed_frameworks
 from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, refused_by
 from scoring.pruning import MEDIANS
@@ -202,7 +203,7 @@ def make_leaderboard(
         stages=stages,
         uncertainty=uncertainty,
         reference=reference,
-        differences=differences(results) if method is RULES else {},
+        differences=differences(results) if method is RULES and not scope.asked else {},
         warnings=[*results.warnings, *missing(results, method), *predicted(results)],
         remarks=_remarks(results, studies, method, uncertainty),
     )
@@ -213,7 +214,8 @@ def _remarks(
 ) -> list[str]:
     """What else readers of the scores must know."""
     scope, resampled = results.scope, uncertainty.resampled
-    lines = [*results.remarks, *failed(results), *unrepeated(scope, resampled)]
+    lines = [*results.remarks, *mixed_frameworks(results), *failed(results)]
+    lines += unrepeated(scope, resampled)
     lines += heavy_steps(studies, scope)
     if repeated(scope, resampled) and uncertainty.is_open:
         lines.append(PRUNED_LEAVES_OPEN)

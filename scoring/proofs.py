@@ -46,10 +46,11 @@ def refusal(results: Results, rules: Rules | None, purpose: str) -> str:
         if trial.extra and rules is not None:  # beyond the plan: only the official method counts it
             continue
         deadline = np.inf if rules is None else stop[_place(results, trial)]
-        if trial.submission_seconds < deadline:
-            until = "its end" if np.isinf(deadline) else f"second {deadline:,.2f}"
+        if trial.ended < deadline:
+            unit = results.scope.by.removesuffix("s")
+            until = "its end" if np.isinf(deadline) else f"{unit} {deadline:,.2f}"
             return (
-                f"{trial.folder}: was pruned at second {trial.submission_seconds:,.2f}, but for "
+                f"{trial.folder}: was pruned at {unit} {trial.ended:,.2f}, but for "
                 f"{purpose} it matters up to {until}; `chronograd resume` runs it on, or "
                 "run the sweep with --pruning off"
             )
@@ -69,8 +70,8 @@ def bounds_of(results: Results) -> Bounds:
             bounds.low[place] = bounds.high[place] = trial.hit.submission_seconds
         elif trial.status != Status.PRUNED:
             bounds.low[place] = np.inf
-        elif trial.submission_seconds > 0:
-            bounds.low[place] = after(trial.submission_seconds)
+        elif trial.ended > 0:
+            bounds.low[place] = after(trial.ended)
     return bounds
 
 

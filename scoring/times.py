@@ -100,7 +100,7 @@ def study_times(results: Results, method: Method) -> StudyTimes:
         if math.isnan(seconds_swk[study]):
             seconds_swk[study] = steps_swk[study] = work_swk[study] = math.inf
         if trial.status == Status.PRUNED:
-            floor_swk[study] = min(floor_swk[study], trial.submission_seconds)
+            floor_swk[study] = min(floor_swk[study], trial.ended)
         if trial.hit is not None and (trial.within_budget or not method.budget_enforced):
             key = (trial.submission, trial.workload, trial.study)
             hits.setdefault(key, []).append((trial, trial.hit))

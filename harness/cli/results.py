@@ -13,11 +13,21 @@ import typer
 
 from harness.cli.options import JsonOption, console, print_json, say
 from harness.cli.verify import evaluate_deciding
+from harness.cli.views import (
+    By,
+    ByOption,
+    RelaxOption,
+    RelaxSweepOption,
+    StepTimesOption,
+    refuse_beside_view,
+    view,
+)
 from scoring.records import Tuning
 
 if TYPE_CHECKING:
     from scoring.leaderboard import Leaderboard
     from scoring.reading.results import Results
+    from scoring.views import RelaxationSweep
 
 
 class Method(StrEnum):
@@ -106,6 +116,10 @@ def score(
     seed: BootstrapSeedOption = 0,
     strict: StrictOption = False,
     verify: VerifyOption = False,
+    relax: RelaxOption = None,
+    relax_sweep: RelaxSweepOption = None,
+    by: ByOption = By.SECONDS,
+    step_times: StepTimesOption = False,
     speedup: SpeedupOption = None,
     reference: ReferenceOption = None,
     save_reference: SaveReferenceOption = None,
@@ -124,9 +138,11 @@ def score(
     and: chronograd score LOGS --ruleset algoperf-0.5 --method official
     """
     from scoring import reference as references
+    from scoring.efficiency import efficiency
     from scoring.leaderboard import make_leaderboard
     from scoring.plain import write_json
     from scoring.records import UserError
+    from scoring.report.efficiency import relaxation_table, step_times_table, to_plain
     from scoring.report.tables import to_csv, to_json, to_markdown
     from scoring.report.terminal import standings_table, times_table
     from scoring.speedup import speedups
@@ -142,18 +158,20 @@ def score(
         _say_findings(results)
         say("--strict: nothing is ranked; docs/integrity.md explains the findings", style="red")
         raise typer.Exit(1)
+    refuse_beside_view(relax, by, method is Method.OFFICIAL, (speedup, reference, save_reference))
+    shown, sweep = view(results, relax, relax_sweep, by, METHODS[method])
     frozen = None if reference is None else references.load_reference(reference)
-    board = make_leaderboard(results, METHODS[method], frozen, resample, seed)
+    board = make_leaderboard(shown, METHODS[method], frozen, resample, seed)
     faster = None if speedup is None else speedups(results, board.method, speedup)
-    scope = results.scope
+    scope, spent = results.scope, efficiency(results)
     writers: list[tuple[Path | None, Callable[[Path], Any]]] = [
         (save_reference, lambda p: references.save_reference(p, board.stages, scope, board.method)),
-        (json_file, lambda path: write_json(path, to_json(board, faster))),
+        (json_file, lambda path: write_json(path, to_json(board, faster) | to_plain(spent, sweep))),
         (csv_file, lambda path: write_text(path, to_csv(board))),
         (markdown, lambda path: write_text(path, to_markdown(board))),
         (parquet, lambda path: _write_parquet(board, path)),
-        (html, lambda path: _write_html(board, path, title, introduction)),
-        (plots, lambda path: _write_plots(board, path)),
+        (html, lambda path: _write_html(board, path, title, introduction, sweep)),
+        (plots, lambda path: _write_plots(board, path, sweep)),
     ]
     unwritten: list[UserError] = []
     for path, write in writers:  # before the tables: whatever the terminal cannot show
@@ -164,6 +182,10 @@ def score(
             unwritten.append(error)
     console.print(standings_table(board, faster))
     console.print(times_table(board))
+    if sweep is not None:
+        console.print(relaxation_table(board, sweep))
+    if step_times:
+        console.print(step_times_table(board, spent))
     _say_remarks(board)
     if unwritten:
         raise unwritten[0]
@@ -277,11 +299,13 @@ def _write_parquet(board: Leaderboard, folder: Path) -> None:
     write_parquet(board.results, folder)
 
 
-def _write_html(board: Leaderboard, path: Path, title: str, intro: str) -> None:
+def _write_html(
+    board: Leaderboard, path: Path, title: str, intro: str, sweep: RelaxationSweep | None
+) -> None:
     from scoring.report.page import About, write_html
 
     command = shlex.join(["chronograd", *sys.argv[1:]])
-    write_html(board, path, About(title=title, intro=intro, command=command))
+    write_html(board, path, About(title=title, intro=intro, command=command), sweep)
 
 
 def _read_text(path: Path | None) -> str:
@@ -294,7 +318,10 @@ def _read_text(path: Path | None) -> str:
         raise UserError(f"--intro {path}: cannot be read ({error}); name a Markdown file") from None
 
 
-def _write_plots(board: Leaderboard, folder: Path) -> None:
+def _write_plots(board: Leaderboard, folder: Path, sweep: RelaxationSweep | None) -> None:
+    from scoring.report.efficiency import save_relaxation
     from scoring.report.plots import save_plots
 
     save_plots(board, folder)
+    if sweep is not None:
+        save_relaxation(board, sweep, folder)

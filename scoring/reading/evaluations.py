@@ -71,6 +71,13 @@ class Evaluations:
         place = self.header.index(name)
         return [_number(row[place]) for row in self.rows]
 
+    def last(self, name: str) -> float | None:
+        """The last row's number in a column, None where there is none."""
+        if not self.rows or name not in self.header:
+            return None
+        number = _number(self.rows[-1][self.header.index(name)])
+        return number if math.isfinite(number) else None
+
     def first_hit(self, goal: Goal) -> Hit | None:
         """The first evaluation that meets the goal, None if none does.
 

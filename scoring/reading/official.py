@@ -9,7 +9,6 @@ They carry neither goals nor a plan: both come from the ruleset. Their tuning is
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -240,14 +239,19 @@ def _trial(
         evaluations=len(read.lines),
         hit=hit,
         extra=extra,
-        run=Run(steps=_last(read, STEP), attempts=_last(read, "preemption_count", 1)),
+        run=Run(
+            steps=_last(read, STEP),
+            attempts=_last(read, "preemption_count", 1),
+            eval_seconds=read.last("accumulated_eval_time"),
+            total_seconds=read.last("total_duration"),
+        ),
     )
 
 
 def _last(read: Evaluations, column: str, more: int = 0) -> int | None:
     """The whole number in the last row of a column, and `more`; None where there is none."""
-    number = max(read.column(column)[-1:], default=math.nan)
-    return int(number) + more if math.isfinite(number) else None
+    number = read.last(column)
+    return None if number is None else int(number) + more
 
 
 def _from_zero(numbers: set[int], planned: int) -> dict[int, int]:

@@ -152,17 +152,18 @@ def _trial(
 
 def _run(spec: TrialSpec, ending: TrialResult) -> Run:
     """How a trial ran; what a damaged record says in place of a number is left out."""
-    cpu_seconds = ending.cpu_seconds
     host = ending.environment.get("host", "") if isinstance(ending.environment, dict) else ""
     return Run(
         seed=_count(spec.seed),
         batch_size=_count(ending.batch_size),
         steps=_count(ending.global_step),
         attempts=_count(ending.attempts),
-        cpu_seconds=cpu_seconds if 0 <= cpu_seconds < MOST else None,
+        cpu_seconds=_seconds(ending.cpu_seconds),
         cpus=(_count(spec.cpus_per_trial) or 1) * (_count(spec.processes) or 1)
         if spec.device == "cpu"
         else None,
+        eval_seconds=_seconds(ending.eval_seconds),
+        total_seconds=_seconds(ending.total_seconds),
         host=str(host),
         proof=tuple(fact for fact in ending.proof or () if isinstance(fact, dict)),
     )
@@ -170,6 +171,10 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
 
 def _count(value: object) -> int | None:
     return value if isinstance(value, int) and 0 <= value < MOST else None
+
+
+def _seconds(value: float) -> float | None:
+    return value if 0 <= value < MOST else None
 
 
 def _words(criteria: Criteria) -> str:

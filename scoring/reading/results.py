@@ -27,6 +27,8 @@ class Scope:
             variants.
         held_out: By held-out variant its workload, which counts only if the variant does.
         suite: The suite that was asked for, so that other workloads are left out on purpose.
+        relaxed: By workload the fraction that its target was relaxed by.
+        by: What times to target count: "seconds" or "steps".
     """
 
     ruleset: Ruleset
@@ -37,6 +39,19 @@ class Scope:
     workloads: dict[str, Criteria]
     held_out: dict[str, str]
     suite: str | None = None
+    relaxed: dict[str, float] = field(default_factory=dict)
+    by: str = "seconds"
+
+    @property
+    def asked(self) -> str:
+        """How this differs from the benchmark's own board, in words; "" where it does not."""
+        amounts = sorted(set(self.relaxed.values()))
+        if len(amounts) == 1 and self.relaxed.keys() == self.workloads.keys():
+            targets = f"targets relaxed by {100 * amounts[0]:g}%"
+        else:
+            each = (f"{name} by {100 * amount:g}%" for name, amount in self.relaxed.items())
+            targets = f"targets relaxed: {', '.join(each)}" if amounts else ""
+        return ", ".join(filter(None, ["by steps to target" * (self.by == "steps"), targets]))
 
     @property
     def scored(self) -> list[str]:
@@ -80,6 +95,8 @@ class Run:
         attempts: How many there were.
         cpu_seconds: CPU time of its processes while the submission clock ran.
         cpus: How many CPUs its processes were to have together; None for a trial on GPUs.
+        eval_seconds: Spent in evaluations until the last of them.
+        total_seconds: Wall-clock time until then.
         host: The machine of the last attempt.
         proof: The facts that allowed to prune it: of each deciding trial when it met the target,
             or until when it had not.
@@ -91,6 +108,8 @@ class Run:
     attempts: int | None = None
     cpu_seconds: float | None = None
     cpus: int | None = None
+    eval_seconds: float | None = None
+    total_seconds: float | None = None
     host: str = ""
     proof: tuple[dict[str, Any], ...] = ()
 
@@ -117,6 +136,7 @@ class Trial:
         verified: "confirmed" or "contradicted" by a second evaluation of its weights, else "".
         work: Its training work; None in other logs and in trees from before it was counted.
         run: How it ran.
+        end: Where it ended in what the board counts, None where that is seconds.
     """
 
     submission: str
@@ -136,6 +156,12 @@ class Trial:
     verified: str = ""
     work: float | None = None
     run: Run = Run()
+    end: float | None = None
+
+    @property
+    def ended(self) -> float:
+        """Where it ended, in seconds on the submission clock or in what else the board counts."""
+        return self.submission_seconds if self.end is None else self.end
 
     @property
     def cpu_share(self) -> float | None:

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import Floats
+from scoring.reading.evaluations import STEP
 from scoring.reading.results import Trial
 from scoring.records import Goal
 from scoring.report.styles import MUTED, group, line_styles, tidy
@@ -62,7 +63,7 @@ def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
     ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
     _scale_values(ax, curves, goal.direction, goal.target)
     ax.set_title(workload, parse_math=False)
-    ax.set(xlabel=_CLOCKS[scope.clock], xlim=(0, None))
+    ax.set(xlabel="steps" if scope.by == "steps" else _CLOCKS[scope.clock], xlim=(0, None))
     ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
     return tidy(ax)
 
@@ -73,7 +74,8 @@ def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
     for trial in board.results.trials:
         if trial.workload == workload:
             read = trial.read()
-            seconds, values = np.array(read.seconds), np.array(read.values)
+            along = read.column(STEP) if board.results.scope.by == "steps" else read.seconds
+            seconds, values = np.array(along), np.array(read.values)
             finite = np.isfinite(values)
             curves.append(_Curve(trial, seconds[finite], values[finite]))
     return curves

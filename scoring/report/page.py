@@ -14,18 +14,22 @@ import jinja2
 import numpy as np
 from markdown_it import MarkdownIt
 
+from scoring.efficiency import efficiency
 from scoring.hyperparameters import winners
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import profile
 from scoring.reading.info import read_info
+from scoring.reading.results import Scope
 from scoring.report.downloads import downloads
+from scoring.report.efficiency import relaxation_svg
 from scoring.report.explain import point_in_words
 from scoring.report.figures import figures
 from scoring.report.hashes import measurements_hash, ruleset_hash
 from scoring.report.public import Public
 from scoring.report.styles import COLORS, DARK_COLORS, DASHES
 from scoring.report.terminal import format_number, format_odds
-from scoring.report.words import letters, plain, short_seconds, slugs, time_unit
+from scoring.report.words import Unit, letters, plain, short_seconds, slugs, time_unit
+from scoring.views import RelaxationSweep
 from scoring.writing import write_text
 
 METHODS = {
@@ -61,16 +65,27 @@ class About:
     submissions: dict[str, str] = field(default_factory=dict)
 
 
-def write_html(board: Leaderboard, path: Path, about: About | None = None) -> None:
+def write_html(
+    board: Leaderboard,
+    path: Path,
+    about: About | None = None,
+    sweep: RelaxationSweep | None = None,
+) -> None:
     """Writes the leaderboard's page: aside, then renamed over `path`.
 
     Names and messages of logs are escaped wherever they are; folders and machines of the publisher
     are not shown.
+
+    Args:
+        board: What the page is about.
+        path: Of the page.
+        about: What the publisher says.
+        sweep: Ranks over relaxed targets, if they were asked for.
     """
-    write_text(path, render(board, about or About()))
+    write_text(path, render(board, about or About(), sweep))
 
 
-def render(board: Leaderboard, about: About) -> str:
+def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = None) -> str:
     """The page as text."""
     results, scope = board.results, board.results.scope
     public = Public(results)
@@ -97,7 +112,10 @@ def render(board: Leaderboard, about: About) -> str:
         page=styles,
         isfinite=math.isfinite,
         fastest=fastest,
-        unit={name: time_unit(seconds, scope.clock) for name, seconds in fastest.items()},
+        unit={name: _unit(scope, seconds) for name, seconds in fastest.items()},
+        spent=efficiency(results),
+        relaxation=sweep and relaxation_svg(board, sweep),
+        refused=list(sweep.refused.values()) if sweep else [],
         notes=_notes(board),
         outcomes=sorted({key for standing in board.standings for key in standing.trials}),
         failed=[trial for trial in results.trials if trial.failure],
@@ -126,9 +144,14 @@ def render_small(board: Leaderboard) -> str:
         board=board,
         scope=scope,
         method=METHODS.get(board.method.name, board.method.name),
-        unit={name: time_unit(seconds, scope.clock) for name, seconds in fastest.items()},
+        unit={name: _unit(scope, seconds) for name, seconds in fastest.items()},
         isfinite=math.isfinite,
     )  # fmt: skip
+
+
+def _unit(scope: Scope, fastest: float) -> Unit:
+    """What a workload's times are given in."""
+    return (1.0, "steps") if scope.by == "steps" else time_unit(fastest, scope.clock)
 
 
 def stylesheet_parts() -> dict[str, Any]:

@@ -103,7 +103,7 @@ def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
     _name_rows(ax, names)
     _name_columns(ax, scope.scored)
     ax.set_title(
-        "seconds to target; darker is closer to the fastest; † does not count; > stopped",
+        f"{scope.by} to target; darker is closer to the fastest; † does not count; > stopped",
         fontsize=9,
     )
     return ax

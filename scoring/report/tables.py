@@ -26,6 +26,8 @@ def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> d
         "tuning": scope.tuning,
         "clock": scope.clock,
         "charged": board.results.charged,
+        "by": scope.by,
+        "relaxed": scope.relaxed,
         "studies": scope.studies,
         "trials": scope.trials,
         "r_max": scope.ruleset.r_max,
@@ -208,9 +210,10 @@ def to_markdown(board: Leaderboard) -> str:
         )
     table = "\n".join("| " + " | ".join(map(markdown, line)) + " |" for line in lines)
     note = (
-        f"Ruleset {scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}. "
-        f"Seconds to target, median over {scope.repeats}, and ratio to the fastest; "
-        "– does not count; > stopped early, since it could not count."
+        f"Ruleset {scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}"
+        f"{', ' * bool(scope.asked)}{scope.asked}. {scope.by.capitalize()} to target, median over "
+        f"{scope.repeats}, and ratio to the fastest; – does not count; > stopped early, since it "
+        "could not count."
     )
     return f"{table}\n\n{markdown(note)}\n"
 

@@ -35,7 +35,17 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
     scope, is_open = board.results.scope, board.uncertainty.is_open
     table = FittedTable(
         [Column("rank", right=True, spare=1), Column("submission"), Column("score", right=True)],
-        title=f"{scope.ruleset.name}, {scope.tuning} tuning, method {board.method.name}",
+        title=", ".join(
+            filter(
+                None,
+                [
+                    scope.ruleset.name,
+                    f"{scope.tuning} tuning",
+                    f"method {board.method.name}",
+                    scope.asked,
+                ],
+            )
+        ),
     )
     spare = {}
     if board.repeated:
@@ -85,8 +95,8 @@ def _ratio(value: float) -> str:
 def times_table(board: Leaderboard) -> FittedTable:
     """The median seconds to target of each scored workload, the fastest in bold."""
     scope = board.results.scope
-    unit = "seconds to target"
-    if scope.clock == "steps":
+    unit = f"{scope.by} to target"
+    if scope.clock == "steps" and scope.by == "seconds":
         unit = f"seconds on the step clock, which charges {board.results.charged}"
     pruned = any(s.cells[w].pruned for s in board.standings for w in scope.scored)
     stopped = "> stopped early, since it could not count any more; " if pruned else ""

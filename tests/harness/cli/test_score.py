@@ -322,3 +322,47 @@ def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, logs, tree, a
 )
 def test_wrong_options_exit_2(chronograd, logs, arguments):
     assert chronograd(*arguments)[0] == 2
+
+
+def test_another_view_is_named_wherever_it_is_shown(chronograd, logs):
+    options = ("--relax", "0.1", "--by", "steps", "--json", "s.json", "--html", "page.html")
+    shown = "by steps to target, targets relaxed by 10%"
+    code, out, _ = chronograd("score", "logs", *JUDGED, *options, "--markdown", "s.md")
+    assert code == 0
+    assert shown in " ".join(out.split())
+    assert "steps to target" in out
+    board = read_json(logs.parent / "s.json")
+    assert (board["by"], board["relaxed"]) == ("steps", {"v": 0.1, "w": 0.1})
+    page = (logs.parent / "page.html").read_text()
+    assert f"<title>Leaderboard: toy, external tuning, {shown}</title>" in page
+    assert '<li class="mark">by steps to target, targets relaxed by 10%</li>' in page
+    assert "Steps to target" in page
+    assert shown in (logs.parent / "s.md").read_text()
+    code, out, _ = chronograd("score", "logs", *JUDGED, "--relax", "w=0.05")
+    assert "targets relaxed: w by 5%" in " ".join(out.split())
+
+
+def test_step_times_and_ranks_over_relaxation_are_shown(chronograd, logs):
+    options = ("--relax-sweep", "0:0.2:0.1", "--step-times", "--json", "s.json")
+    files = ("--html", "page.html", "--plots", "plots")
+    code, out, _ = chronograd("score", "logs", *JUDGED, *options, *files)
+    assert code == 0
+    assert "seconds per step" in out
+    assert "rank, with all targets relaxed by a fraction" in out
+    board = read_json(logs.parent / "s.json")
+    assert board["relaxation"]["amounts"] == [0, 0.1, 0.2]
+    assert board["relaxation"]["ranks"] == {"fast": [1, 1, 1], "slow": [2, 2, 2]}
+    assert board["step_times"]["fast"]["v"] == {
+        "framework": "pytorch", "seconds": 0.1, "relative": 1.0,
+    }  # fmt: skip
+    assert 0 < board["evaluation_share"]["v"] < 1
+    page = (logs.parent / "page.html").read_text()
+    assert "Ranks with relaxed targets" in page
+    assert '<h2 id="efficiency">Step times' in page
+    assert (logs.parent / "plots/rank_over_relaxation.png").stat().st_size > 1000
+    chronograd("score", "logs", *JUDGED, "--html", "plain.html")
+    plain = (logs.parent / "plain.html").read_text()
+    assert ("Ranks with relaxed targets" in plain, "Step times <a" in plain) == (False, True)
+    for beside in (("--speedup", "fast"), ("--save-reference", "r.json")):
+        assert chronograd("score", "logs", *JUDGED, "--by", "steps", *beside)[0] == 2
+    assert chronograd("score", "logs", *JUDGED, "--by", "steps", "--method", "official")[0] == 2

@@ -1,0 +1,61 @@
+"""Options of `score` that show results otherwise: relaxed targets, steps in place of seconds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from scoring import times
+    from scoring.reading.results import Results
+    from scoring.views import RelaxationSweep
+
+
+class By(StrEnum):
+    """What a time to target counts."""
+
+    SECONDS = "seconds"
+    STEPS = "steps"
+
+
+RelaxOption = Annotated[
+    str | None, typer.Option(metavar="P|W=P,...", help="relax targets by fractions, such as 0.1")
+]
+RelaxSweepOption = Annotated[
+    str | None, typer.Option(metavar="FROM:TO:STEP", help="ranks as all targets are relaxed")
+]
+ByOption = Annotated[By, typer.Option(help="what a time to target counts")]
+StepTimesOption = Annotated[
+    bool, typer.Option("--step-times", help="seconds per step, and evaluation's share of the time")
+]
+
+
+def view(
+    results: Results, relax: str | None, relax_sweep: str | None, by: By, method: times.Method
+) -> tuple[Results, RelaxationSweep | None]:
+    """The results as options ask to see them, and ranks over relaxed targets if asked for."""
+    from scoring.views import Relaxed, by_steps, read_amounts, read_range, relaxation_sweep
+
+    sweep = None
+    if relax_sweep is not None:
+        amounts = read_range(relax_sweep)
+        sweep = relaxation_sweep(results, amounts, method, steps=by is By.STEPS)
+    shown = results
+    if relax is not None:
+        shown = Relaxed(results).by(read_amounts(relax, results.scope.workloads))
+    return (by_steps(shown) if by is By.STEPS else shown), sweep
+
+
+def refuse_beside_view(
+    relax: str | None, by: By, official: bool, beside: tuple[object, ...]
+) -> None:
+    """Raises BadParameter for what only a board of seconds to the targets themselves has."""
+    other = "--by steps" if by is By.STEPS else "--relax" if relax is not None else ""
+    if other and any(option is not None for option in beside):
+        raise typer.BadParameter(
+            f"{other} does not go with --speedup, --reference and --save-reference"
+        )
+    if by is By.STEPS and official:
+        raise typer.BadParameter("--by steps goes with --method rules: the script has seconds only")
