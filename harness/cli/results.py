@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.files import read_introduction, save_html, save_parquet, save_plots, write_file
 from harness.cli.options import JsonOption, console, print_json, say
 from harness.cli.verify import evaluate_deciding
 from harness.cli.views import (
@@ -27,7 +26,6 @@ from scoring.records import Tuning
 if TYPE_CHECKING:
     from scoring.leaderboard import Leaderboard
     from scoring.reading.results import Results
-    from scoring.views import RelaxationSweep
 
 
 class Method(StrEnum):
@@ -149,7 +147,7 @@ def score(
     from scoring.times import METHODS
     from scoring.writing import write_text
 
-    introduction = _read_text(intro)
+    introduction = read_introduction(intro)
     results = read_results(directories, ruleset, tuning, suite)
     if verify:
         evaluate_deciding(results)
@@ -169,9 +167,9 @@ def score(
         (json_file, lambda path: write_json(path, to_json(board, faster) | to_plain(spent, sweep))),
         (csv_file, lambda path: write_text(path, to_csv(board))),
         (markdown, lambda path: write_text(path, to_markdown(board))),
-        (parquet, lambda path: _write_parquet(board, path)),
-        (html, lambda path: _write_html(board, path, title, introduction, sweep)),
-        (plots, lambda path: _write_plots(board, path, sweep)),
+        (parquet, lambda path: save_parquet(board, path)),
+        (html, lambda path: save_html(board, path, title, introduction, sweep)),
+        (plots, lambda path: save_plots(board, path, sweep)),
     ]
     unwritten: list[UserError] = []
     for path, write in writers:  # before the tables: whatever the terminal cannot show
@@ -263,17 +261,6 @@ def read_results(
     return read(directories, rules, tuning, suite)
 
 
-def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file of results, and says so."""
-    from scoring.records import UserError
-
-    try:
-        write(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error}); name another place") from None
-    say(f"Written: {path}")
-
-
 def _say_findings(results: Results) -> None:
     """What integrity records give reason to look at."""
     for finding in results.findings:
@@ -291,37 +278,3 @@ def _say_remarks(board: Leaderboard) -> None:
         say(f"warning: {remark}", style="yellow")
     for line in difference_lines(board.differences):
         say(line)
-
-
-def _write_parquet(board: Leaderboard, folder: Path) -> None:
-    from scoring.report.parquet import write_parquet
-
-    write_parquet(board.results, folder)
-
-
-def _write_html(
-    board: Leaderboard, path: Path, title: str, intro: str, sweep: RelaxationSweep | None
-) -> None:
-    from scoring.report.page import About, write_html
-
-    command = shlex.join(["chronograd", *sys.argv[1:]])
-    write_html(board, path, About(title=title, intro=intro, command=command), sweep)
-
-
-def _read_text(path: Path | None) -> str:
-    """The text of --intro FILE."""
-    from scoring.records import UserError
-
-    try:
-        return "" if path is None else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise UserError(f"--intro {path}: cannot be read ({error}); name a Markdown file") from None
-
-
-def _write_plots(board: Leaderboard, folder: Path, sweep: RelaxationSweep | None) -> None:
-    from scoring.report.efficiency import save_relaxation
-    from scoring.report.plots import save_plots
-
-    save_plots(board, folder)
-    if sweep is not None:
-        save_relaxation(board, sweep, folder)

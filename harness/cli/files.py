@@ -1,0 +1,60 @@
+"""The files that `score` writes and reads."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.options import say
+
+if TYPE_CHECKING:
+    from scoring.leaderboard import Leaderboard
+    from scoring.views import RelaxationSweep
+
+
+def write_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file of results, and says so."""
+    from scoring.records import UserError
+
+    try:
+        write(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error}); name another place") from None
+    say(f"Written: {path}")
+
+
+def save_parquet(board: Leaderboard, folder: Path) -> None:
+    from scoring.report.parquet import write_parquet
+
+    write_parquet(board.results, folder)
+
+
+def save_html(
+    board: Leaderboard, path: Path, title: str, intro: str, sweep: RelaxationSweep | None
+) -> None:
+    from scoring.report.page import About, write_html
+
+    command = shlex.join(["chronograd", *sys.argv[1:]])
+    write_html(board, path, About(title=title, intro=intro, command=command), sweep)
+
+
+def read_introduction(path: Path | None) -> str:
+    """The text of --intro FILE."""
+    from scoring.records import UserError
+
+    try:
+        return "" if path is None else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--intro {path}: cannot be read ({error}); name a Markdown file") from None
+
+
+def save_plots(board: Leaderboard, folder: Path, sweep: RelaxationSweep | None) -> None:
+    from scoring.report import plots
+    from scoring.report.efficiency import save_relaxation
+
+    plots.save_plots(board, folder)
+    if sweep is not None:
+        save_relaxation(board, sweep, folder)
