@@ -27,6 +27,7 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def save_parquet(board: Leaderboard, folder: Path) -> None:
+    """--parquet."""
     from scoring.report.parquet import write_parquet
 
     write_parquet(board.results, folder)
@@ -35,6 +36,7 @@ def save_parquet(board: Leaderboard, folder: Path) -> None:
 def save_html(
     board: Leaderboard, path: Path, title: str, intro: str, sweep: RelaxationSweep | None
 ) -> None:
+    """--html."""
     from scoring.report.page import About, write_html
 
     command = shlex.join(["chronograd", *sys.argv[1:]])
@@ -52,6 +54,7 @@ def read_introduction(path: Path | None) -> str:
 
 
 def save_plots(board: Leaderboard, folder: Path, sweep: RelaxationSweep | None) -> None:
+    """--plots."""
     from scoring.report import plots
     from scoring.report.efficiency import save_relaxation
 

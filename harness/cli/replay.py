@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.cli.files import write_file
 from harness.cli.options import console, say
 from harness.cli.results import (
     DirectoryArgument,
@@ -9,7 +10,6 @@ from harness.cli.results import (
     RulesOption,
     TreeTuningOption,
     read_results,
-    write_file,
 )
 
 
