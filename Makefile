@@ -5,7 +5,7 @@ OUT := results/demo
 DEVICE := cuda
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-slow gpu lint bench clean
+.PHONY: demo test test-slow coverage gpu lint bench clean
 
 demo: .venv/installed
 	$(BIN)/chronograd sweep nadamw adamw nesterov schedule_free_adamw \
@@ -18,6 +18,9 @@ test: .venv/dev-installed
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow
 
+coverage: .venv/dev-installed
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov
+
 gpu: .venv/dev-installed
 	CHRONOGRAD_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/gpu
 
@@ -25,13 +28,14 @@ lint: .venv/dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 bench: .venv/dev-installed
 	$(BIN)/python -m benchmarks.overhead
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .[run]
 	touch $@
 
 .venv/dev-installed: .venv/installed

@@ -88,6 +88,10 @@ class Played:
         self._running: dict[str, TrialSpec] = {}
         self._collected: dict[str, list[EvalRow]] = {}
 
+    def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
+        """Nothing is timed: the step clock charges what the plan says."""
+        return {}
+
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial."""
         waiting, now = list(specs), 0.0

@@ -32,7 +32,7 @@ from scoring.tree import SEARCH_SPACE_FILE
 from submissions import recipe, schedules
 
 MEMORY = "state_bytes_per_parameter"  # the key in submission_info.json
-ADAMW = {"lr": 1e-3, "weight_decay": 0.01}
+ADAMW: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.01}
 
 
 class Idle(torch.optim.Optimizer):

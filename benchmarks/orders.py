@@ -29,7 +29,7 @@ def draw(found: Logs, rng: np.random.Generator, trials: int, *, variants: bool) 
     columns = [w for w in range(workloads) if variants or names[w] not in found.scope.held_out]
     place = np.ix_(
         rng.permutation(submissions)[: rng.integers(2, submissions + 1)],
-        columns,
+        np.array(columns),
         np.sort(rng.permutation(studies)[:3]),
         np.sort(rng.permutation(most)[:trials]),
     )

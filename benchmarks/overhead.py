@@ -15,6 +15,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def bare_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) -> Se
         ],
         milestones=[warmup],
     )
-    wait = torch.cuda.synchronize if spec.device == "cuda" else lambda: None
+    wait: Callable[[], object] = torch.cuda.synchronize if spec.device == "cuda" else lambda: None
     wait()
     began, cpu_began = time.perf_counter(), time.process_time()
     for _ in range(spec.max_steps):
@@ -131,7 +132,8 @@ def main() -> None:
         spec = make_spec(workload, arguments.steps)
         warm_up = replace(spec, max_steps=200)
         harness_seconds(workload, warm_up, []), bare_seconds(workload, warm_up, [])
-        ratios, cpu_ratios = [], []
+        ratios: list[float] = []
+        cpu_ratios: list[float] = []
         for pair in range(arguments.pairs):
             seconds, losses = {}, {"harness": [0.0], "bare": [0.0]}
             order = [("harness", harness_seconds), ("bare", bare_seconds)]

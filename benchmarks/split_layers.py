@@ -12,9 +12,10 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the usual name
 
 import workloads
@@ -27,6 +28,7 @@ class ConcatenatedMLP(MLP):
     def _first(self, parts: Sequence[Part]) -> Tensor:
         rows = [rows if taken is None else rows.index_select(0, taken) for rows, taken in parts]
         layer = self.get_submodule("dense_0")
+        assert isinstance(layer, nn.Linear)
         return F.linear(torch.cat(rows, dim=1), layer.weight, layer.bias)
 
 
@@ -52,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     workload = workloads.get("ogbg_mini", device=arguments.device)
     workload.prepare_data()
-    graphs = next(workload.build_input_queue(0, "train", arguments.batch))["inputs"]
+    graphs: Any = next(workload.build_input_queue(0, "train", arguments.batch))["inputs"]
     models = {}
     for name in ("split", "concatenated"):
         torch.manual_seed(0)

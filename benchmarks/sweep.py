@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import logging
 import os
 import statistics
 import tempfile
@@ -71,7 +72,7 @@ def plan(trials: int) -> Experiment:
 
 def by_chronograd(trials: int) -> float:
     """Seconds that a sweep takes."""
-    cluster.TrialProcess = Nothing  # type: ignore[misc]
+    cluster.TrialProcess = Nothing  # type: ignore[attr-defined]
     executor = cluster.Cluster(workloads.get)
     executor._connected = True  # the cluster of this benchmark
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as silent:
@@ -118,7 +119,9 @@ def main() -> None:
     parser.add_argument("--torch", action="store_true", help="the function imports torch")
     options = parser.parse_args()
     os.environ["CHRONOGRAD_BENCHMARK"] = "torch" if options.torch else ""
-    ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        num_cpus=SLOTS, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+    )
     ways: dict[str, Callable[[int], float]] = {"chronograd": by_chronograd, "Ray Tune": by_tune}
     for run in ways.values():
         run(4)  # imports, and workers that Ray keeps ready

@@ -21,7 +21,7 @@ _PACKAGES = ("chronograd", "torch", "numpy", "ray", "schedulefree")
 def describe(device: str, threads: int) -> dict[str, Any]:
     """Versions, processor, GPU and host of this process."""
     return {
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: installed_version(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -75,7 +75,8 @@ def gpu_model(device: str) -> str | None:
     return torch.cuda.get_device_name()
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

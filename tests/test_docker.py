@@ -34,7 +34,11 @@ DOCKER = ROOT / "docker"
 GUIDE = ROOT / "docs" / "cluster.md"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NEEDS = {need.name: need for need in map(Requirement, PROJECT["project"]["dependencies"])}
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+NEEDS = {
+    need.name: need
+    for need in map(Requirement, [*PROJECT["project"]["dependencies"], *EXTRAS["run"]])
+}
 PINS = {
     pin.name: pin
     for line in (DOCKER / "constraints.txt").read_text().splitlines()
@@ -99,8 +103,8 @@ def test_an_image_has_the_ray_of_all_nodes(file):
 
 def test_an_image_pins_every_package_of_the_project():
     """And what these need in turn, as far as it is installed here."""
-    extras = PROJECT["project"]["optional-dependencies"]["cluster"]
-    left = [*NEEDS.values(), *map(Requirement, extras)]
+    assert EXTRAS["cluster"][0] == "chronograd[run]"
+    left = [*NEEDS.values(), *map(Requirement, EXTRAS["cluster"][1:])]
     seen = set()
     while left:
         need = left.pop()

@@ -215,7 +215,7 @@ class _Unpickler(pickle.Unpickler):
         storage = self._storages[which]
         if dtype[0] is None:
             return storage
-        return TypedStorage(wrap_storage=storage, dtype=dtype[0], _internal=True)  # type: ignore[no-untyped-call]
+        return TypedStorage(wrap_storage=storage, dtype=dtype[0], _internal=True)
 
     def find_class(self, module: str, name: str) -> Any:
         """A class or function; a class made in a function is made again, apart from any other."""

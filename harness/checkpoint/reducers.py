@@ -66,9 +66,9 @@ def _tensor(thing: torch.Tensor) -> Reduced:
         return None
     made: Callable[..., Any]
     if type(thing) is torch.Tensor:
-        made, made_of = thing.data._reduce_ex_internal(2)  # type: ignore[no-untyped-call]
+        made, made_of = thing.data._reduce_ex_internal(2)
         if isinstance(made_of[0], UntypedStorage):  # of newer types, which are made of typed ones
-            typed = TypedStorage(wrap_storage=made_of[0], dtype=torch.uint8, _internal=True)  # type: ignore[no-untyped-call]
+            typed = TypedStorage(wrap_storage=made_of[0], dtype=torch.uint8, _internal=True)
             made_of = (typed, *made_of[1:])
     else:
         with torch._C.DisableTorchFunctionSubclass():

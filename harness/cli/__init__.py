@@ -25,7 +25,7 @@ from harness.cli import (
     verify,
 )
 from harness.cli.completion import completed
-from harness.cli.options import INTERRUPTED, console
+from harness.cli.options import INTERRUPTED, console, say
 from harness.cli.output import unfailing
 from harness.executors.head import leave
 from harness.sweep.interruption import HeadLostError
@@ -60,9 +60,21 @@ for command in (
 app.add_typer(data.app, name="data")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from harness.environment import installed_version
+
+        say(f"chronograd {installed_version('chronograd') or '(not installed)'}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option(help="show tracebacks of errors")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="print the version"),
+    ] = False,
 ) -> None:
     """Nothing to do: `main` looks for --debug itself."""
 
@@ -92,7 +104,11 @@ def _run() -> None:
             if debug or error.name is None:
                 raise
             package = error.name.partition(".")[0]
-            _fail(f"this needs the Python package {package}, which is not installed", 2)
+            _fail(
+                f"this needs the Python package {package}, which is not installed; "
+                "pip install 'chronograd[run]' installs what trials need",
+                2,
+            )
         except OSError as error:
             if debug:
                 raise

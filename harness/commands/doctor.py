@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from harness.environment import installed_version
 from harness.spec import DataError, LoadWorkload
 from harness.sweep.request import NODES_DIFFER_BY
 
@@ -59,7 +60,7 @@ def versions() -> list[Check]:
     import torch
 
     shown = [f"python {platform.python_version()}"]
-    shown += [f"{name} {_installed(name) or 'missing'}" for name in _SHOWN]
+    shown += [f"{name} {installed_version(name) or 'missing'}" for name in _SHOWN]
     shown.append(f"CUDA of torch {torch.version.cuda or 'none'}")
     found = [Check("versions", State.OK, ", ".join(shown))]
     try:
@@ -71,11 +72,11 @@ def versions() -> list[Check]:
 
 
 def unmet(needed: Iterable[Requirement]) -> list[Check]:
-    """A problem for each requirement, extras aside, that is missing or of another version."""
+    """A problem for each requirement of training that is missing or of another version."""
     checks = []
     for requirement in needed:
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            has = _installed(requirement.name)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "run"}):
+            has = installed_version(requirement.name)
             if has is None or not requirement.specifier.contains(has, prereleases=True):
                 wanted = f"{requirement.name}{requirement.specifier}"
                 advice = f"pip install '{wanted}'"
@@ -85,13 +86,6 @@ def unmet(needed: Iterable[Requirement]) -> list[Check]:
                     )
                 )
     return checks
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def datasets(

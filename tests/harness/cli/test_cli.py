@@ -1,6 +1,7 @@
 """The command line as a user meets it, in this process."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def test_run_leaves_the_records_of_a_sweep(chronograd, tmp_path):
     }  # fmt: skip
     code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
     assert (code, "All trials (1) are done already: nothing to run." in out) == (0, True)
+
+
+def test_version_is_that_of_the_project(chronograd):
+    code, out, _ = chronograd("--version")
+    project = tomllib.loads((Path(workloads.__file__).parents[1] / "pyproject.toml").read_text())
+    assert (code, out) == (0, f"chronograd {project['project']['version']}\n")
 
 
 def test_run_takes_a_point_and_a_step_limit(chronograd, tmp_path):

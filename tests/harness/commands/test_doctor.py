@@ -29,6 +29,7 @@ def states(checks):
         ("numpy<1", "not numpy<1"),
         ("no-such-package>=3", "missing, not no-such-package>=3"),
         ("no-such-package; extra == 'dev'", None),
+        ("no-such-package; extra == 'run'", "missing, not no-such-package"),
         ("no-such-package; python_version < '3'", None),
     ],
 )
