@@ -37,7 +37,16 @@ from harness.sweep.pruner import Pruner
 from harness.sweep.run import _read_what_is_left, run_sweep
 from scoring import rulesets
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
-from scoring.records import EvalRow, Goal, Status, TrialResult, TrialSpec
+from scoring.records import (
+    ClockKind,
+    EvalRow,
+    Goal,
+    RunOptions,
+    Status,
+    TrialResult,
+    TrialSpec,
+    Tuning,
+)
 from scoring.tree import LEDGER_FILE
 
 BUDGET = 6.0  # seconds of the simulated clock; the fastest submission takes one
@@ -55,7 +64,8 @@ def plan(trials: int) -> Experiment:
     count = round(trials / (STUDIES * TRIALS * len(names)))
     points = [[{"learning_rate": 0.001 * k + t} for t in range(TRIALS)] for k in range(STUDIES)]
     return Experiment(
-        ruleset=ruleset, tuning="external", studies=STUDIES, trials=TRIALS, seed=0, clock="steps",
+        ruleset=ruleset, tuning=Tuning.EXTERNAL, studies=STUDIES, trials=TRIALS,
+        options=RunOptions(clock=ClockKind.STEPS),
         workloads=dict.fromkeys(names, rules),
         submissions={
             f"submission_{n:03}": PlannedSubmission(path="", hash="", points=points)

@@ -32,7 +32,7 @@ from harness.spec import Workload
 from harness.submission import loading
 from harness.trial.attempt import Attempt, run_attempt
 from harness.trial.seeds import Streams
-from scoring.records import TrialSpec
+from scoring.records import TrialSpec, Tuning, Until
 from tests.fixtures.mnist import write_mnist
 
 POINT = {
@@ -50,7 +50,7 @@ def make_spec(workload: Workload, steps: int) -> TrialSpec:
         submission="nadamw",
         submission_path=str(loading.find("nadamw")),
         submission_hash="",
-        tuning="external",
+        tuning=Tuning.EXTERNAL,
         workload="mnist",
         study=0,
         trial=1,
@@ -63,8 +63,8 @@ def make_spec(workload: Workload, steps: int) -> TrialSpec:
         eval_period_seconds=1e6,
         step_hint=workload.step_hint,
         max_steps=steps,
-        until="budget",
-        device=workload.device.type,
+        until=Until.BUDGET,
+        gpus_per_trial=int(workload.device.type == "cuda"),
         compile=False,
     )
 

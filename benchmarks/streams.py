@@ -31,6 +31,7 @@ from harness.executors.running import Running
 from harness.sweep.callback import Watchers
 from harness.sweep.driver import Driver
 from harness.sweep.ledger import Ledger
+from harness.sweep.options import SweepOptions
 from scoring.records import EvalRow, TrialSpec
 
 PROCESSES = 4
@@ -90,7 +91,7 @@ def main() -> None:
     specs = list(itertools.islice(plan(2 * options.trials + 1000).specs(), options.trials))
     late = Late()
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder)) as book:
-        driver = Driver(book, Path(folder), Watchers([late]), specs, None, 3)  # type: ignore[list-item]
+        driver = Driver(book, Path(folder), Watchers([late]), specs, SweepOptions())  # type: ignore[list-item]
         cluster = Cluster(workloads.get)
         running = {
             actors[number % PROCESSES].run.options(**stream).remote(number): Running(

@@ -34,7 +34,7 @@ from harness.progress.live import PlainProgress
 from harness.sweep.run import run_sweep
 from scoring import rulesets
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
-from scoring.records import Goal, Status, TrialResult
+from scoring.records import ClockKind, Goal, RunOptions, Status, TrialResult, Tuning
 
 SLOTS = 2
 
@@ -64,8 +64,8 @@ def plan(trials: int) -> Experiment:
         eval_period_seconds=10.0, step_hint=100, baseline_step_seconds=None,
     )  # fmt: skip
     return Experiment(
-        ruleset=rulesets.load("demo"), tuning="self", studies=trials, trials=1, seed=0,
-        clock="steps", workloads={"toy": rules},
+        ruleset=rulesets.load("demo"), tuning=Tuning.SELF, studies=trials, trials=1,
+        options=RunOptions(clock=ClockKind.STEPS), workloads={"toy": rules},
         submissions={"a": PlannedSubmission(path="a", hash="", points=None)},
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from typing import Any
 import workloads
 from harness.submission import loading
 from harness.trial.attempt import run_attempt
-from scoring.records import TrialSpec
+from scoring.records import ClockKind, TrialSpec, Tuning, Until
 
 WORKLOAD = "nanogpt_mini"
 SHARED = {"one_minus_beta1": 0.1, "warmup_factor": 0.05}
@@ -36,12 +36,12 @@ def losses(name: str, point: dict[str, Any]) -> list[float]:
     assert workload.eval_period_steps is not None
     steps, folder = 3 * workload.budget_steps // 4, loading.find(name)
     spec = TrialSpec(
-        submission=name, submission_path=str(folder), submission_hash="", tuning="external",
+        submission=name, submission_path=str(folder), submission_hash="", tuning=Tuning.EXTERNAL,
         workload=WORKLOAD, study=0, trial=1, seed=0, hyperparameters={**SHARED, **point},
         goal=workload.goal, test_goal=None, budget_seconds=float(workload.budget_steps),
         max_allowed_runtime_sec=float(workload.budget_steps), eval_period_seconds=float(steps),
-        step_hint=workload.step_hint, max_steps=steps, clock="steps", step_seconds=1.0,
-        until="budget",
+        step_hint=workload.step_hint, max_steps=steps, clock=ClockKind.STEPS, step_seconds=1.0,
+        until=Until.BUDGET,
     )  # fmt: skip
     metrics = run_attempt(workloads.get, spec).rows[-1].metrics
     groups = [metrics[f"validation/loss_decile_{number}"] for number in range(1, 11)]
