@@ -60,7 +60,7 @@ def test_facts_are_stated_and_sane(name):
     assert workload.summary
     assert "\n" not in workload.summary
     assert workload.goal.direction in ("min", "max")
-    assert math.isfinite(workload.goal.target) or name == "finewebedu_lm_mini"  # being calibrated
+    assert math.isfinite(workload.goal.target)
     assert ("test" in workload.splits) == (workload.test_goal is not None)
     assert workload.test_goal is None or math.isfinite(workload.test_goal.target)
     in_seconds = workload.max_allowed_runtime_sec is not None
@@ -104,7 +104,6 @@ def test_suites_hold_what_they_should():
     assert workloads.suite("algoperf") == official
     assert workloads.suite("qualification") == ["criteo1tb", "ogbg", "wmt"]
     minis = {f"{name}_mini" for name in [*official, "cifar", "nanogpt"]}
-    minis -= {"finewebedu_lm_mini"}  # being calibrated
     assert set(workloads.suite("mini")) == minis | set(workloads.suite("demo"))
 
 

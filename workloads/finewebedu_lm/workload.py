@@ -89,7 +89,7 @@ class FinewebeduLmMini(PreparedWorkload, NextToken):
 
     name = "finewebedu_lm_mini"
     summary = "language model on an invented language whose words follow Zipf's law, small decoder"
-    suites = ()
+    suites = ("mini",)
     validation_target_value = read_targets(__file__, name)[0]
     bfloat16_on_cpu = False
 
