@@ -345,6 +345,17 @@ class GpuProbe:
         pass
 
 
+@pytest.fixture
+def sent_by_value():
+    """What this file defines is sent to Ray's workers whole: they import what is installed."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.mark.usefixtures("sent_by_value")
 def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
     monkeypatch.setattr(cluster, "TrialProcess", GpuProbe)
     (tmp_path / "meeting").mkdir()
