@@ -1,6 +1,6 @@
 """Residual networks (He et al. 2016), with torchvision's layers and AlgoPerf's initialisation.
 
-Shapes: B images, C channels, H x W pixels.
+Shapes: B images, C channels, H x W pixels, K classes; C, H and W are those of the layer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 class ResNet(nn.Module):
-    """Images [B, 3, H, W] to logits [B, classes].
+    """Classifies images [B, 3, H, W].
 
     The stem is a 7x7 convolution of stride 2 and a 3x3 max-pooling of stride 2, or for small images
     a 3x3 convolution. Four stages of residual blocks follow, each but the first halving the image;
@@ -75,15 +75,15 @@ class ResNet(nn.Module):
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [B, classes] of images [B, 3, H, W]."""
-        x = self._activation(self.bn1(self.conv1(images)))
+    def forward(self, x_bchw: Tensor) -> Tensor:
+        """Logits [B, K] of images [B, 3, H, W]."""
+        x_bchw = self._activation(self.bn1(self.conv1(x_bchw)))
         if not self._small_images:
-            x = F.max_pool2d(x, kernel_size=3, stride=2, padding=1)
+            x_bchw = F.max_pool2d(x_bchw, kernel_size=3, stride=2, padding=1)
         for stage in self._stages:
-            x = getattr(self, stage)(x)
-        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
-        return logits
+            x_bchw = getattr(self, stage)(x_bchw)
+        logits_bk: Tensor = self.fc(x_bchw.mean(dim=(2, 3)))
+        return logits_bk
 
 
 class BasicBlock(nn.Module):
@@ -100,11 +100,11 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(inputs, width, stride)
         self._activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x_bchw: Tensor) -> Tensor:
         """The activation of the sum of branch and shortcut."""
-        branch = self._activation(self.bn1(self.conv1(x)))
-        branch = self.bn2(self.conv2(branch))
-        return self._activation(branch + self.downsample(x))
+        branch_bchw = self._activation(self.bn1(self.conv1(x_bchw)))
+        branch_bchw = self.bn2(self.conv2(branch_bchw))
+        return self._activation(branch_bchw + self.downsample(x_bchw))
 
 
 class Bottleneck(nn.Module):
@@ -127,12 +127,12 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(inputs, outputs, stride)
         self._activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x_bchw: Tensor) -> Tensor:
         """The activation of the sum of branch and shortcut."""
-        branch = self._activation(self.bn1(self.conv1(x)))
-        branch = self._activation(self.bn2(self.conv2(branch)))
-        branch = self.bn3(self.conv3(branch))
-        return self._activation(branch + self.downsample(x))
+        branch_bchw = self._activation(self.bn1(self.conv1(x_bchw)))
+        branch_bchw = self._activation(self.bn2(self.conv2(branch_bchw)))
+        branch_bchw = self.bn3(self.conv3(branch_bchw))
+        return self._activation(branch_bchw + self.downsample(x_bchw))
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Conv2d:

@@ -1,4 +1,7 @@
-"""The model of breast_cancer."""
+"""The model of breast_cancer.
+
+Shapes: B examples, D features, 2 outputs (the logit, the penalty).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ class LogisticRegression(nn.Module):
     """Logistic regression that carries its own l2 penalty, so that every loss includes it.
 
     Args:
-        num_features: Width D of the input.
+        num_features: D, the number of features.
         l2: The penalty is l2 / 2 times the squared norm of weights and bias.
     """
 
@@ -19,9 +22,9 @@ class LogisticRegression(nn.Module):
         self.linear = nn.Linear(num_features, 1)
         self.l2 = l2
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """[B, 2]: the logit of each of the inputs [B, D] and, repeated, the penalty."""
-        logits: torch.Tensor = self.linear(inputs)
+    def forward(self, x_bd: torch.Tensor) -> torch.Tensor:
+        """The logit of each example and, repeated, the penalty: [B, 2]."""
+        logits_b1: torch.Tensor = self.linear(x_bd)
         weight, bias = self.linear.weight, self.linear.bias
         penalty = self.l2 / 2 * (weight.square().sum() + bias.square().sum())
-        return torch.cat((logits, penalty.expand_as(logits)), dim=1)
+        return torch.cat((logits_b1, penalty.expand_as(logits_b1)), dim=1)

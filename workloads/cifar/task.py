@@ -1,4 +1,7 @@
-"""Classifying small images: the model, cropping and mirroring of cifar and of its mini."""
+"""Classifying small images: the model, cropping and mirroring of cifar and of its mini.
+
+Shapes: B images, C = 3 channels, H x W pixels, N images of a split.
+"""
 
 from __future__ import annotations
 
@@ -39,31 +42,34 @@ class SmallImages(ArrayWorkload):
         return ResNet(small_images=True, bottleneck=False, **self.model_options)
 
     def augmented(self, batch: Batch, draws: Tensor) -> Batch:
-        """The images [B, 3, H, W] shifted by up to `padding` pixels, half of them mirrored."""
-        inputs = shifted(batch["inputs"], draws[:, :2], self.padding)
-        mirrored = (draws[:, 2] < 0.5).view(-1, 1, 1, 1)
-        return {**batch, "inputs": torch.where(mirrored, inputs.flip(3), inputs)}
+        """The images shifted by up to `padding` pixels, half of them mirrored."""
+        inputs_bchw = shifted(batch["inputs"], draws[:, :2], self.padding)
+        is_mirrored_b = draws[:, 2] < 0.5
+        mirrored_bchw = torch.where(
+            is_mirrored_b.view(-1, 1, 1, 1), inputs_bchw.flip(3), inputs_bchw
+        )
+        return {**batch, "inputs": mirrored_bchw}
 
 
-def shifted(images: Tensor, draws: Tensor, padding: int) -> Tensor:
-    """Images [B, 3, H, W], each cropped at random to its own size from itself in a black frame.
+def shifted(images_bchw: Tensor, draws_b2: Tensor, padding: int) -> Tensor:
+    """Images, each cropped at random to its own size from itself in a black frame.
 
     Args:
-        images: Normalised.
-        draws: Top and left [B, 2] of the crops, from 0 to 1.
+        images_bchw: Normalised.
+        draws_b2: Top and left of the crops, from 0 to 1.
         padding: The frame's width.
     """
-    count, _, height, width = images.shape
-    black = on_device(_BLACK, images.device)
+    count, _, height, width = images_bchw.shape
+    black = on_device(_BLACK, images_bchw.device)
     framed = black.repeat(count, 1, height + 2 * padding, width + 2 * padding)
-    framed[:, :, padding:-padding, padding:-padding] = images
-    windows = framed.unfold(2, height, 1).unfold(3, width, 1)
-    top, left = (draws * (2 * padding + 1)).long().unbind(1)
-    return windows[torch.arange(count, device=images.device), :, top, left]
+    framed[:, :, padding:-padding, padding:-padding] = images_bchw
+    windows = framed.unfold(2, height, 1).unfold(3, width, 1)  # [B, C, top, left, H, W]
+    top_b, left_b = (draws_b2 * (2 * padding + 1)).long().unbind(1)
+    return windows[torch.arange(count, device=images_bchw.device), :, top_b, left_b]
 
 
 def normalised(pixels: Tensor) -> Tensor:
-    """Inputs [..., 3, H, W] of pixels from 0 to 255."""
+    """Inputs [..., C, H, W] of pixels from 0 to 255."""
     mean, deviation = (torch.tensor(x).view(3, 1, 1) for x in (MEAN, DEVIATION))
     return (pixels / 255 - mean) / deviation
 
@@ -72,6 +78,6 @@ _BLACK = normalised(torch.zeros(3, 1, 1)).numpy()
 
 
 def columns(images: np.ndarray, labels: np.ndarray) -> Mapping[str, np.ndarray]:
-    """The columns of a split, from pixels [N, 3, H, W], uint8, and labels [N]."""
+    """The columns of a split, from pixels [N, C, H, W], uint8, and labels [N]."""
     pixels = torch.from_numpy(np.array(images))
     return {"inputs": normalised(pixels).numpy(), "targets": np.array(labels)}

@@ -2,6 +2,9 @@
 
 Dense features pass a bottom MLP, categories become rows of one embedding table; their dot products
 with each other, or the vectors themselves, pass a top MLP that ends in one logit.
+
+Shapes: B lines, F features (13 dense ones, then S sparse ones), D an embedding's width, N = 1 + S
+vectors. "Sparse" features are the categories.
 """
 
 from __future__ import annotations
@@ -68,33 +71,28 @@ class DLRM(nn.Module):
         if norm:
             self.embed_ln = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, inputs: Tensor, dropout_rate: float = 0.0) -> Tensor:
+    def forward(self, inputs_bf: Tensor, dropout_rate: float = 0.0) -> Tensor:
         """Logits [B, 1].
 
         Args:
-            inputs: [B, 13 + sparse_features]: dense features, then categories as whole numbers.
-            dropout_rate: Of the one dropout, before the last layer.
+            inputs_bf: Dense features, then categories as whole numbers.
+            dropout_rate: The rate of the one dropout, before the last layer.
         """
         self.dropout.p = dropout_rate
-        dense = self.bot_mlp(inputs[:, :DENSE_FEATURES])
-        ids = inputs[:, DENSE_FEATURES:].to(torch.int32) % self.rows
+        dense_bd = self.bot_mlp(inputs_bf[:, :DENSE_FEATURES])
+        ids_bs = inputs_bf[:, DENSE_FEATURES:].to(torch.int32) % self.rows
         chunks = [self.get_parameter(f"embedding_chunk_{number}") for number in range(CHUNKS)]
-        logits: Tensor = self.top_mlp(self.combine(dense, look_up(chunks, ids)))
-        return logits
+        logits_b1: Tensor = self.top_mlp(self.combine(dense_bd, look_up(chunks, ids_bs)))
+        return logits_b1
 
-    def combine(self, dense: Tensor, sparse: Tensor) -> Tensor:
-        """What the top MLP reads: the dense vector and all dot products, those with itself too.
-
-        Args:
-            dense: [B, dim].
-            sparse: [B, sparse_features, dim].
-        """
+    def combine(self, dense_bd: Tensor, sparse_bsd: Tensor) -> Tensor:
+        """What the top MLP reads: the dense vector and all dot products, those with itself too."""
         if hasattr(self, "embed_ln"):
-            sparse = self.embed_ln(sparse)
-        vectors = torch.cat([dense[:, None], sparse], dim=1)
-        products = vectors @ vectors.transpose(1, 2)
-        rows, columns = torch.triu_indices(*products.shape[1:], device=dense.device)
-        return torch.cat([dense, products[:, rows, columns]], dim=1)
+            sparse_bsd = self.embed_ln(sparse_bsd)
+        vectors_bnd = torch.cat([dense_bd[:, None], sparse_bsd], dim=1)
+        products_bnn = vectors_bnd @ vectors_bnd.transpose(1, 2)
+        rows, columns = torch.triu_indices(*products_bnn.shape[1:], device=dense_bd.device)
+        return torch.cat([dense_bd, products_bnn[:, rows, columns]], dim=1)
 
 
 class ResidualDLRM(DLRM):
@@ -110,9 +108,9 @@ class ResidualDLRM(DLRM):
         head = Block(nn.Linear(top[-2], top[-1]), residual=False)
         self.top_mlp = nn.Sequential(*blocks, last, head)
 
-    def combine(self, dense: Tensor, sparse: Tensor) -> Tensor:
-        """What the top MLP reads: [B, bottom[-1] + sparse_features * dim]."""
-        return torch.cat([dense, sparse.flatten(1)], dim=1)
+    def combine(self, dense_bd: Tensor, sparse_bsd: Tensor) -> Tensor:
+        """What the top MLP reads: the dense vector and all embeddings, side by side."""
+        return torch.cat([dense_bd, sparse_bsd.flatten(1)], dim=1)
 
 
 class Block(nn.Module):

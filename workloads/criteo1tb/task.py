@@ -1,4 +1,7 @@
-"""Predicting clicks: the model, batches, loss and metric of criteo1tb and of its mini."""
+"""Predicting clicks: the model, batches, loss and metric of criteo1tb and of its mini.
+
+Shapes: B lines.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +84,9 @@ class ClickThroughRates(PreparedWorkload):
         label_smoothing: float = 0.0,
     ) -> dict[str, Tensor]:
         """The training loss; labels, logits and mask may each be [B] or [B, 1]."""
-        mask = None if mask_batch is None else mask_batch.flatten()
-        labels, logits = label_batch.reshape(-1, 1), logits_batch.reshape(-1, 1)
-        return super().loss_fn(labels, logits, mask, label_smoothing)
+        mask_b = None if mask_batch is None else mask_batch.flatten()
+        labels_b1, logits_b1 = label_batch.reshape(-1, 1), logits_batch.reshape(-1, 1)
+        return super().loss_fn(labels_b1, logits_b1, mask_b, label_smoothing)
 
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
@@ -119,6 +122,6 @@ class ClickThroughRates(PreparedWorkload):
         with eval_mode(params):
             for start in range(rank * size, count, processes * size):
                 batch = log.batch(start, min(start + size, count), self.device)
-                _, losses = self.losses(batch["targets"], params(batch["inputs"]))
-                total += losses.double().sum()
+                _, losses_b = self.losses(batch["targets"], params(batch["inputs"]))
+                total += losses_b.double().sum()
         return {"loss": summed({"loss": total.item()}, self.device)["loss"] / count}

@@ -1,4 +1,7 @@
-"""The network of diabetes."""
+"""The network of diabetes.
+
+Shapes: B examples, D = 10 features.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ class MLP(nn.Module):
         self.hidden = nn.Linear(10, 16)
         self.head = nn.Linear(16, 1)
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Predictions [B, 1] from features [B, 10]."""
-        prediction: torch.Tensor = self.head(torch.tanh(self.hidden(features)))
-        return prediction
+    def forward(self, x_bd: torch.Tensor) -> torch.Tensor:
+        """Predictions [B, 1]."""
+        prediction_b1: torch.Tensor = self.head(torch.tanh(self.hidden(x_bd)))
+        return prediction_b1

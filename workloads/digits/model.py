@@ -1,4 +1,7 @@
-"""The network of digits."""
+"""The network of digits.
+
+Shapes: B images, C channels, H x W pixels, K = 10 classes.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ class ConvNet(nn.Module):
         self.bn2 = nn.BatchNorm2d(16)
         self.head = nn.Linear(16 * 4 * 4, 10)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits [B, 10] of images [B, 1, 8, 8]."""
-        hidden = torch.relu(self.bn1(self.conv1(images)))
-        hidden = torch.relu(self.bn2(self.conv2(hidden)))
-        logits: torch.Tensor = self.head(hidden.flatten(1))
-        return logits
+    def forward(self, x_bchw: torch.Tensor) -> torch.Tensor:
+        """Logits [B, K] of images [B, 1, 8, 8]."""
+        x_bchw = torch.relu(self.bn1(self.conv1(x_bchw)))
+        x_bchw = torch.relu(self.bn2(self.conv2(x_bchw)))
+        logits_bk: torch.Tensor = self.head(x_bchw.flatten(1))
+        return logits_bk

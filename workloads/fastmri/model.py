@@ -1,6 +1,6 @@
 """fastmri's U-Net (Ronneberger et al. 2015), with AlgoPerf's layers, names and initialisation.
 
-Shapes: B images, C channels, H x W pixels.
+Shapes: B images, C channels, H x W pixels; C, H and W are those of the layer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class UNet(nn.Module):
     Args:
         channels: Of the first block; each block below has twice as many.
         pools: How often the image is halved.
-        tanh: Whether tanh stands in place of the leaky ReLU.
+        tanh: Whether tanh replaces the leaky ReLU.
         layer_norm: Whether blocks normalise over all channels, with a learned scale and bias.
     """
 
@@ -47,28 +47,29 @@ class UNet(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor, dropout_rate: float = 0.0) -> Tensor:
-        """Images [B, H, W]; whole channels are dropped at `dropout_rate` in training mode."""
-        x = images.unsqueeze(1)
+    def forward(self, images_bhw: Tensor, dropout_rate: float = 0.0) -> Tensor:
+        """Images [B, H, W]; complete channels are dropped at `dropout_rate` in training mode."""
+        x_bchw = images_bhw.unsqueeze(1)
         skipped: list[Tensor] = []
         for layer in self.down_sample_layers:
-            x = layer(x, dropout_rate)
-            skipped.append(x)
-            x = F.avg_pool2d(x, kernel_size=2)
-        x = self.conv(x, dropout_rate)
+            x_bchw = layer(x_bchw, dropout_rate)
+            skipped.append(x_bchw)
+            x_bchw = F.avg_pool2d(x_bchw, kernel_size=2)
+        x_bchw = self.conv(x_bchw, dropout_rate)
         for transpose, up in zip(self.up_transpose_conv, self.up_conv, strict=True):
-            skip = skipped.pop()
-            x = transpose(x)
-            bottom, right = skip.shape[-2] - x.shape[-2], skip.shape[-1] - x.shape[-1]
+            skip_bchw = skipped.pop()
+            x_bchw = transpose(x_bchw)
+            bottom = skip_bchw.shape[2] - x_bchw.shape[2]
+            right = skip_bchw.shape[3] - x_bchw.shape[3]
             if bottom or right:  # an odd size lost a row or column when it was halved
-                x = F.pad(x, (0, right, 0, bottom), mode="reflect")
-            x = torch.cat([x, skip], dim=1)
+                x_bchw = F.pad(x_bchw, (0, right, 0, bottom), mode="reflect")
+            x_bchw = torch.cat([x_bchw, skip_bchw], dim=1)
             if isinstance(up, nn.Sequential):
-                x = up[1](up[0](x, dropout_rate))
+                x_bchw = up[1](up[0](x_bchw, dropout_rate))
             else:
-                x = up(x, dropout_rate)
-        reconstructed: Tensor = x.squeeze(1)
-        return reconstructed
+                x_bchw = up(x_bchw, dropout_rate)
+        reconstructed_bhw: Tensor = x_bchw.squeeze(1)
+        return reconstructed_bhw
 
 
 class ConvBlock(nn.Module):
@@ -87,14 +88,14 @@ class ConvBlock(nn.Module):
             ]
         self.conv_layers = nn.Sequential(*layers)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
+    def forward(self, x_bchw: Tensor, dropout_rate: float) -> Tensor:
         """Features [B, inputs, H, W] to [B, outputs, H, W]."""
         for layer in self.conv_layers:
             if isinstance(layer, nn.Dropout2d):
-                x = F.dropout2d(x, dropout_rate, training=self.training)
+                x_bchw = F.dropout2d(x_bchw, dropout_rate, training=self.training)
             else:
-                x = layer(x)
-        return x
+                x_bchw = layer(x_bchw)
+        return x_bchw
 
 
 class TransposeBlock(nn.Module):
@@ -108,10 +109,10 @@ class TransposeBlock(nn.Module):
             activation(tanh),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x_bchw: Tensor) -> Tensor:
         """Features [B, inputs, H, W] to [B, outputs, 2H, 2W]."""
-        doubled: Tensor = self.layers(x)
-        return doubled
+        doubled_bchw: Tensor = self.layers(x_bchw)
+        return doubled_bchw
 
 
 def activation(tanh: bool) -> nn.Module:

@@ -1,4 +1,7 @@
-"""Structural similarity (Wang et al. 2004, equation 13), as the fastMRI challenge computes it."""
+"""Structural similarity (Wang et al. 2004, equation 13), as the fastMRI challenge computes it.
+
+Shapes: B images, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ WINDOW = 7
 K1, K2 = 0.01, 0.03
 
 
-def ssim(images: Tensor, references: Tensor, data_range: Tensor) -> Tensor:
+def ssim(images_bhw: Tensor, references_bhw: Tensor, data_range_b: Tensor) -> Tensor:
     """The mean structural similarity of each image to its reference.
 
     Means, variances and covariances are those of 7x7 windows, all pixels weighted alike, with the
-    sample covariance (n - 1); the mean is over the windows that lie wholly in the image. In
+    sample covariance (n - 1); the mean is over the windows that are completely in the image. In
     float64: pixels of 1e-5 squared leave float32 few digits.
 
     Args:
-        images: [B, H, W].
-        references: [B, H, W].
-        data_range: [B], the range of values; where it is 0, 1 is taken.
+        images_bhw: The images.
+        references_bhw: What they are compared with.
+        data_range_b: The range of values; where it is 0, 1 is taken.
 
     Returns:
         [B], from -1 to 1.
     """
-    x, y = images.double().unsqueeze(1), references.double().unsqueeze(1)
-    span = data_range.double().where(data_range != 0, 1.0).view(-1, 1, 1, 1)
+    x, y = images_bhw.double().unsqueeze(1), references_bhw.double().unsqueeze(1)
+    span = data_range_b.double().where(data_range_b != 0, 1.0).view(-1, 1, 1, 1)
     c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
     mean_x, mean_y = _mean(x), _mean(y)
     unbiased = WINDOW**2 / (WINDOW**2 - 1)

@@ -1,4 +1,7 @@
-"""Images from a part of k-space: the model, loss and metric of fastmri and of its mini."""
+"""Images from a part of k-space: the model, loss and metric of fastmri and of its mini.
+
+Shapes: B slices, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,12 @@ class UndersampledImages(PreparedWorkload, ArrayWorkload):
 
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Structural similarity and absolute error, [B] each."""
-        mean, std = batch["mean"][:, None, None], batch["std"][:, None, None]
-        similarity = ssim(logits * std + mean, batch["targets"] * std + mean, batch["volume_max"])
-        _, losses = self.losses(batch["targets"], logits)
-        return {"ssim": similarity, "loss": losses}
+        images_bhw, references_bhw = logits, batch["targets"]
+        mean_b11, std_b11 = batch["mean"][:, None, None], batch["std"][:, None, None]
+        similarity_b = ssim(
+            images_bhw * std_b11 + mean_b11,
+            references_bhw * std_b11 + mean_b11,
+            batch["volume_max"],
+        )
+        _, losses_b = self.losses(references_bhw, images_bhw)
+        return {"ssim": similarity_b, "loss": losses_b}

@@ -1,4 +1,7 @@
-"""The decoder of AlgoPerf's finewebedu_lm: rotary positions, normalised queries and keys, GLU."""
+"""The decoder of AlgoPerf's finewebedu_lm: rotary positions, normalised queries and keys, GLU.
+
+Shapes: B sequences, T tokens, D width, N heads of E = D / N, V tokens of the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Config:
 
 
 class Decoder(nn.Module):
-    """Tokens [B, T] to logits [B, T, vocab_size] of the token that follows each.
+    """Tokens [B, T] to logits [B, T, V] of the token that follows each.
 
     Pre-norm blocks without biases, and a head that is the embedding's transpose; parameter names
     are AlgoPerf's. Weights begin as normal(0, 0.02), by 1/sqrt(2 layers) less where they end a
@@ -53,14 +56,14 @@ class Decoder(nn.Module):
                 nn.init.normal_(parameter, std=_DEVIATION)
         self.lm_head.weight = self.embed_tokens.weight
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens_bt: Tensor) -> Tensor:
         """The logits; T is at most the context."""
-        x = self.embed_tokens(tokens)
-        angles = self.freqs_cis[:, : tokens.shape[1]]
+        x_btd = self.embed_tokens(tokens_bt)
+        angles = self.freqs_cis[:, : tokens_bt.shape[1]]
         for block in self.layers:
-            x = block(x, angles)
-        logits: Tensor = self.lm_head(self.out_norm(x))
-        return logits
+            x_btd = block(x_btd, angles)
+        logits_btv: Tensor = self.lm_head(self.out_norm(x_btd))
+        return logits_btv
 
 
 class Block(nn.Module):
@@ -73,11 +76,11 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.mlp_norm = nn.RMSNorm(config.width, eps=_EPSILON)
 
-    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
-        """[B, T, width] to the same shape."""
-        x = x + self.attn(self.attn_norm(x), angles)
-        out: Tensor = x + self.mlp(self.mlp_norm(x))
-        return out
+    def forward(self, x_btd: Tensor, angles: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]; angles as in `rotated`."""
+        x_btd = x_btd + self.attn(self.attn_norm(x_btd), angles)
+        out_btd: Tensor = x_btd + self.mlp(self.mlp_norm(x_btd))
+        return out_btd
 
 
 class Attention(nn.Module):
@@ -95,15 +98,17 @@ class Attention(nn.Module):
         scale = math.log2(config.context**2 - config.context)
         self.attn_scale = nn.Parameter(torch.tensor(scale))
 
-    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
-        """[B, T, width] to the same shape."""
-        by_head = self.w_qkv(x).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, H, D]
-        query, key, value = (part.transpose(1, 2) for part in by_head.unbind(2))  # [B, H, T, D]
-        query = self.attn_scale * _normalised(rotated(query, angles))
-        key = _normalised(rotated(key, angles))
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=1.0)
-        out: Tensor = self.w_out(mixed.transpose(1, 2).flatten(-2))
-        return out
+    def forward(self, x_btd: Tensor, angles: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]; angles as in `rotated`."""
+        by_head = self.w_qkv(x_btd).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, N, E]
+        query_bnte, key_bnte, value_bnte = (part.transpose(1, 2) for part in by_head.unbind(2))
+        query_bnte = self.attn_scale * _normalised(rotated(query_bnte, angles))
+        key_bnte = _normalised(rotated(key_bnte, angles))
+        mixed_bnte = F.scaled_dot_product_attention(
+            query_bnte, key_bnte, value_bnte, is_causal=True, scale=1.0
+        )
+        out_btd: Tensor = self.w_out(mixed_bnte.transpose(1, 2).flatten(-2))
+        return out_btd
 
 
 class MLP(nn.Module):
@@ -114,34 +119,34 @@ class MLP(nn.Module):
         self.fc1 = nn.Linear(config.width, 2 * config.hidden, bias=False)
         self.fc2 = nn.Linear(config.hidden, config.width, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, width] to the same shape."""
-        out: Tensor = self.fc2(F.glu(self.fc1(x)))
-        return out
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        out_btd: Tensor = self.fc2(F.glu(self.fc1(x_btd)))
+        return out_btd
 
 
 def rotary_angles(length: int, size: int) -> Tensor:
-    """Cosines and sines of rotary positions, float32 [1, length, 1, size / 2, 2]."""
+    """Cosines and sines of rotary positions, float32 [1, T, 1, E / 2, 2]."""
     frequencies = _THETA ** -(torch.arange(0, size, 2, dtype=torch.float32) / size)
     angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies)
     return torch.stack([angles.cos(), angles.sin()], dim=-1)[None, :, None]
 
 
-def rotated(x: Tensor, angles: Tensor) -> Tensor:
+def rotated(x_bnte: Tensor, angles: Tensor) -> Tensor:
     """Rotates neighbouring pairs by their position's angles, in float32 at least.
 
     Args:
-        x: Queries or keys [B, H, T, D].
-        angles: [1, T, 1, D / 2, 2], as `rotary_angles` gives them.
+        x_bnte: Queries or keys.
+        angles: [1, T, 1, E / 2, 2], as `rotary_angles` gives them.
     """
-    cosine, sine = angles.transpose(1, 2).unbind(-1)  # [1, 1, T, D / 2]
-    pairs = x.to(torch.promote_types(x.dtype, torch.float32))
-    even, odd = pairs[..., ::2], pairs[..., 1::2]
+    cosine, sine = angles.transpose(1, 2).unbind(-1)  # [1, 1, T, E / 2]
+    pairs = x_bnte.to(torch.promote_types(x_bnte.dtype, torch.float32))
+    even, odd = pairs[..., ::2], pairs[..., 1::2]  # [B, N, T, E / 2]
     turned = torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], dim=-1)
-    return turned.flatten(-2).type_as(x)
+    return turned.flatten(-2).type_as(x_bnte)
 
 
-def _normalised(x: Tensor) -> Tensor:
+def _normalised(x_bnte: Tensor) -> Tensor:
     """Divided by the norm over the last axis; epsilon is added to the quotient, as in AlgoPerf."""
-    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / norm + _EPSILON
+    norm_bnt1: Tensor = torch.linalg.vector_norm(x_bnte, dim=-1, keepdim=True)
+    return x_bnte / norm_bnt1 + _EPSILON

@@ -1,4 +1,7 @@
-"""Predicting every next token: the loss, metrics and parameter types of finewebedu_lm."""
+"""Predicting every next token: the loss, metrics and parameter types of finewebedu_lm.
+
+Shapes: B sequences, T tokens, V tokens of the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ class NextToken(ArrayWorkload):
         return "lm_head" in param_key
 
     def forward(self, model: nn.Module, batch: Batch, dropout_rate: float | None) -> Tensor:
-        """The logits [B, T, vocab] under bfloat16 autocast."""
+        """The logits [B, T, V] under bfloat16 autocast."""
         kind = self.device.type
         with torch.autocast(kind, torch.bfloat16, enabled=kind != "cpu" or self.bfloat16_on_cpu):
             return super().forward(model, batch, dropout_rate)
@@ -71,7 +74,7 @@ class NextToken(ArrayWorkload):
 
         Args:
             labels: Tokens [B, T].
-            logits: [B, T, vocab].
+            logits: [B, T, V].
             label_smoothing: In [0, 1].
         """
         rows = logits.flatten(0, 1).float()

@@ -1,4 +1,7 @@
-"""Classifying images: the batches, mixup, loss and metric of imagenet's workloads and minis."""
+"""Classifying images: the batches, mixup, loss and metric of imagenet's workloads and minis.
+
+Shapes: B images, C = 3 channels, H x W pixels, K classes.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ class ImageClassification(PreparedWorkload):
     ) -> Iterator[Batch]:
         """An endless iterator over batches; batch i is a pure function of (rng, i).
 
-        "inputs" [B, 3, H, W] and "targets": classes [B], or with mixup their weights [B, classes].
+        "inputs" [B, C, H, W] and "targets": classes [B], or with mixup their weights [B, K].
         """
         images: Images = self.examples[split]
         seed, own = seed_of(rng), own_part(global_batch_size)
@@ -75,16 +78,18 @@ class ImageClassification(PreparedWorkload):
         chunks = Chunks(images, self.train_transform())
         loaded = batches(chunks, keys, self.device, len(mine), self.workers)
         return (
-            self._training_batch(pixels, labels, np.random.default_rng([seed, 0, 0, 1 + number]))
-            for number, (pixels, labels) in enumerate(loaded, start)
+            self._training_batch(*batch, np.random.default_rng([seed, 0, 0, 1 + number]))
+            for number, batch in enumerate(loaded, start)
         )
 
-    def _training_batch(self, pixels: Tensor, labels: Tensor, draw: np.random.Generator) -> Batch:
-        inputs = self.normalised(pixels)
+    def _training_batch(
+        self, pixels_bhwc: Tensor, labels_b: Tensor, draw: np.random.Generator
+    ) -> Batch:
+        inputs_bchw = self.normalised(pixels_bhwc)
         if self.mixup_alpha is None:
-            return {"inputs": inputs, "targets": labels}
+            return {"inputs": inputs_bchw, "targets": labels_b}
         weight = draw.beta(self.mixup_alpha, self.mixup_alpha)
-        return mixed(inputs, labels, weight, self.num_classes)
+        return mixed(inputs_bchw, labels_b, weight, self.num_classes)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
@@ -105,11 +110,11 @@ class ImageClassification(PreparedWorkload):
         chunks = Chunks(images, self.eval_transform(split))
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         with eval_mode(params):
-            for pixels, labels in batches(chunks, keys, self.device, size, self.workers):
-                logits = params(self.normalised(pixels))
-                _, losses = self.losses(labels, logits)
-                correct = logits.argmax(1) == labels
-                total += torch.stack([correct.double().sum(), losses.double().sum()])
+            for pixels_bhwc, labels_b in batches(chunks, keys, self.device, size, self.workers):
+                logits_bk = params(self.normalised(pixels_bhwc))
+                _, losses_b = self.losses(labels_b, logits_bk)
+                is_right_b = logits_bk.argmax(1) == labels_b
+                total += torch.stack([is_right_b.double().sum(), losses_b.double().sum()])
         correct_sum, loss_sum = total.tolist()
         sums = summed({"accuracy": correct_sum, "loss": loss_sum}, self.device)
         return {name: value / len(numbers) for name, value in sums.items()}
@@ -120,16 +125,16 @@ class ImageClassification(PreparedWorkload):
         numbers = np.unique(np.linspace(0, len(images.labels) - 1, 64).astype(int)).tolist()
         return images.labels, [np.asarray(images.image(number)) for number in numbers]
 
-    def normalised(self, pixels: Tensor) -> Tensor:
-        """Inputs [B, 3, H, W] of pixels [B, H, W, 3] from 0 to 255."""
-        mean, deviation = self._scale
-        return ((pixels - mean) / deviation).permute(0, 3, 1, 2).contiguous()
+    def normalised(self, pixels_bhwc: Tensor) -> Tensor:
+        """Inputs [B, C, H, W] of pixels from 0 to 255."""
+        mean_c, deviation_c = self._scale
+        return ((pixels_bhwc - mean_c) / deviation_c).permute(0, 3, 1, 2).contiguous()
 
     @cached_property
     def _scale(self) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [3] of pixels, copied to the device once: a copy waits for it."""
-        mean, deviation = (torch.tensor(x, device=self.device) for x in (MEAN, DEVIATION))
-        return mean * 255, deviation * 255
+        """Mean and deviation [C] of pixels, copied to the device once: a copy waits for it."""
+        mean_c, deviation_c = (torch.tensor(x, device=self.device) for x in (MEAN, DEVIATION))
+        return mean_c * 255, deviation_c * 255
 
 
 class VisionTransformer(ImageClassification):
@@ -180,13 +185,13 @@ def mixed(inputs: Tensor, labels: Tensor, weight: float, classes: int) -> Batch:
     """Mixup (Zhang et al. 2018): each example with the one before it, one weight for all.
 
     Args:
-        inputs: [1 + B, ...]; the first is the partner of the second alone.
+        inputs: [1 + B, C, H, W]; the first is the partner of the second alone.
         labels: [1 + B].
         weight: Of an example; its partner has the rest.
-        classes: How many there are.
+        classes: K, the number of classes.
 
     Returns:
-        "inputs" [B, ...] and "targets" [B, classes].
+        "inputs" [B, C, H, W] and "targets" [B, K].
     """
     targets = F.one_hot(labels, classes).float()
     return {

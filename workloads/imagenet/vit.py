@@ -1,6 +1,7 @@
 """imagenet_vit's vision transformer (Dosovitskiy et al. 2021; Beyer et al. 2022, "simple ViT").
 
-With AlgoPerf's layers, names and initialisation. Shapes: B images, T tokens, D width.
+With AlgoPerf's layers, names and initialisation. Shapes: B images, C channels, H x W
+pixels, T tokens, Q queries, D width, N heads of E = D / N, K classes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Config:
 
 
 class ViT(nn.Module):
-    """Images [B, 3, H, W] to logits [B, classes]: no class token, fixed positions."""
+    """Classifies images [B, 3, H, W]: no class token, fixed positions."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -61,23 +62,23 @@ class ViT(nn.Module):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, images: Tensor, dropout_rate: float = 0.0) -> Tensor:
-        """Images [B, 3, H, W], their sides multiples of the patch's."""
-        patches = self.conv_patch_extract(images)
+    def forward(self, images_bchw: Tensor, dropout_rate: float = 0.0) -> Tensor:
+        """Logits [B, K] of images whose sides are multiples of the patch's."""
+        patches = self.conv_patch_extract(images_bchw)  # [B, D, rows, columns]
         rows, columns = patches.shape[-2:]
-        x = patches.flatten(2).transpose(1, 2)
-        x = x + positions(rows, columns, x.shape[-1], x.device)
-        x = F.dropout(x, dropout_rate, self.training)
-        x = self.encoder(x, dropout_rate)
-        x = x.mean(dim=1) if self.map is None else self.map(x, dropout_rate)
-        logits: Tensor = self.head(torch.tanh(self.pre_logits(x)))
-        return logits
+        x_btd = patches.flatten(2).transpose(1, 2)
+        x_btd = x_btd + positions(rows, columns, x_btd.shape[-1], x_btd.device)
+        x_btd = F.dropout(x_btd, dropout_rate, self.training)
+        x_btd = self.encoder(x_btd, dropout_rate)
+        x_bd = x_btd.mean(dim=1) if self.map is None else self.map(x_btd, dropout_rate)
+        logits_bk: Tensor = self.head(torch.tanh(self.pre_logits(x_bd)))
+        return logits_bk
 
 
 def positions(
     rows: int, columns: int, width: int, device: torch.device, temperature: float = 10000.0
 ) -> Tensor:
-    """Sines and cosines [1, rows * columns, width] of a token's column and of its row.
+    """Sines and cosines [1, T, D] of a token's column and of its row.
 
     A quarter of the width each: sin and cos of the column, sin and cos of the row, at wavelengths
     from 2 pi to 2 pi times `temperature`.
@@ -99,13 +100,13 @@ class Encoder(nn.Module):
         self.net = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.encoder_norm = None if config.post_norm else nn.LayerNorm(config.width, _EPS)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
         """Tokens [B, T, D] to tokens [B, T, D]."""
         for block in self.net:
-            x = block(x, dropout_rate)
+            x_btd = block(x_btd, dropout_rate)
         if self.encoder_norm is not None:
-            x = self.encoder_norm(x)
-        return x
+            x_btd = self.encoder_norm(x_btd)
+        return x_btd
 
 
 class Block(nn.Module):
@@ -119,18 +120,18 @@ class Block(nn.Module):
         self.mlp3 = MLP(config.width, config.mlp, config.gated)
         self._post_norm = config.post_norm
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
         """Tokens [B, T, D] to tokens [B, T, D]."""
 
-        def dropped(branch: Tensor) -> Tensor:
-            return F.dropout(branch, dropout_rate, self.training)
+        def dropped(branch_btd: Tensor) -> Tensor:
+            return F.dropout(branch_btd, dropout_rate, self.training)
 
         if self._post_norm:
-            x = self.layer_norm0(x + dropped(self.self_attention1(x, dropout_rate)))
-            normed: Tensor = self.layer_norm2(x + dropped(self.mlp3(x, dropout_rate)))
-            return normed
-        x = x + dropped(self.self_attention1(self.layer_norm0(x), dropout_rate))
-        return x + dropped(self.mlp3(self.layer_norm2(x), dropout_rate))
+            x_btd = self.layer_norm0(x_btd + dropped(self.self_attention1(x_btd, dropout_rate)))
+            normed_btd: Tensor = self.layer_norm2(x_btd + dropped(self.mlp3(x_btd, dropout_rate)))
+            return normed_btd
+        x_btd = x_btd + dropped(self.self_attention1(self.layer_norm0(x_btd), dropout_rate))
+        return x_btd + dropped(self.mlp3(self.layer_norm2(x_btd), dropout_rate))
 
 
 class SelfAttention(nn.Module):
@@ -147,25 +148,28 @@ class SelfAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
         """Tokens [B, T, D] to tokens [B, T, D]."""
         rate = dropout_rate if self.training else 0.0
-        mixed: Tensor = self.out(
-            attention(self.query(x), self.key(x), self.value(x), self._heads, rate)
+        mixed_btd = attention(
+            self.query(x_btd), self.key(x_btd), self.value(x_btd), self._heads, rate
         )
-        return mixed
+        projected_btd: Tensor = self.out(mixed_btd)
+        return projected_btd
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, heads: int, dropout_rate: float) -> Tensor:
-    """Scaled dot-product attention [B, Q, D] of queries [B, Q, D] to keys and values [B, T, D]."""
+def attention(
+    query_bqd: Tensor, key_btd: Tensor, value_btd: Tensor, heads: int, dropout_rate: float
+) -> Tensor:
+    """Scaled dot-product attention [B, Q, D] of queries to keys and values."""
 
-    def split(x: Tensor) -> Tensor:
-        return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
+    def split(x_btd: Tensor) -> Tensor:
+        return x_btd.view(*x_btd.shape[:2], heads, -1).transpose(1, 2)
 
-    mixed = F.scaled_dot_product_attention(
-        split(query), split(key), split(value), dropout_p=dropout_rate
+    mixed_bnqe = F.scaled_dot_product_attention(
+        split(query_bqd), split(key_btd), split(value_btd), dropout_p=dropout_rate
     )
-    return mixed.transpose(1, 2).flatten(2)
+    return mixed_bnqe.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):
@@ -181,13 +185,13 @@ class MLP(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.normal_(layer.bias, std=1e-6)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
-        """Tokens [..., D] to tokens [..., D]."""
-        x = F.gelu(self.linear1(x), approximate="tanh")
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
+        """Tokens [B, T, D] to tokens [B, T, D]."""
+        hidden = F.gelu(self.linear1(x_btd), approximate="tanh")
         if self.glu_linear is not None:
-            x = x * self.glu_linear(x)
-        projected: Tensor = self.linear2(F.dropout(x, dropout_rate, self.training))
-        return projected
+            hidden = hidden * self.glu_linear(hidden)
+        projected_btd: Tensor = self.linear2(F.dropout(hidden, dropout_rate, self.training))
+        return projected_btd
 
 
 class AttentionPooling(nn.Module):
@@ -201,12 +205,12 @@ class AttentionPooling(nn.Module):
         self.mlp = MLP(config.width, config.mlp, gated=False)
         nn.init.xavier_uniform_(self.probe)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
-        """Tokens [B, T, D] to one vector [B, D] of each image."""
-        pooled = self.mha(self.probe.expand(len(x), -1, -1), x, dropout_rate)
-        pooled = pooled + self.mlp(self.layer_norm(pooled), dropout_rate)
-        vector: Tensor = pooled.squeeze(1)
-        return vector
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
+        """Tokens [B, T, D] to one vector [B, D] for each image."""
+        pooled_bqd = self.mha(self.probe.expand(len(x_btd), -1, -1), x_btd, dropout_rate)  # Q = 1
+        pooled_bqd = pooled_bqd + self.mlp(self.layer_norm(pooled_bqd), dropout_rate)
+        vector_bd: Tensor = pooled_bqd.squeeze(1)
+        return vector_bd
 
 
 class CrossAttention(nn.Module):
@@ -225,11 +229,10 @@ class CrossAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.normal_(layer.bias, std=1e-6)
 
-    def forward(self, queries: Tensor, x: Tensor, dropout_rate: float) -> Tensor:
+    def forward(self, queries_bqd: Tensor, x_btd: Tensor, dropout_rate: float) -> Tensor:
         """Queries [B, Q, D] and tokens [B, T, D] to [B, Q, D]."""
-        key, value = self.kv_proj(x).chunk(2, dim=-1)
+        key_btd, value_btd = self.kv_proj(x_btd).chunk(2, dim=-1)
         rate = dropout_rate if self.training else 0.0
-        mixed: Tensor = self.out_proj(
-            attention(self.q_proj(queries), key, value, self._heads, rate)
-        )
-        return mixed
+        mixed_bqd = attention(self.q_proj(queries_bqd), key_btd, value_btd, self._heads, rate)
+        projected_bqd: Tensor = self.out_proj(mixed_bqd)
+        return projected_bqd

@@ -1,6 +1,7 @@
 """librispeech_conformer's acoustic model (Gulati et al. 2020), under AlgoPerf's parameter names.
 
-Shapes: B utterances, S samples, T frames, D features.
+Shapes: B utterances, S samples, T frames, F mel bins, C channels, D width, N heads of E = D / N,
+V tokens of the vocabulary. Paddings are 1 where the utterance is over.
 """
 
 from __future__ import annotations
@@ -56,26 +57,26 @@ class Conformer(nn.Module):
 
     def forward(
         self,
-        audio: Tensor,
-        paddings: Tensor,
+        audio_bs: Tensor,
+        paddings_bs: Tensor,
         dropout_rate: float = 0.1,
         input_dropout_rate: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Logits [B, T, vocab], and 1 [B, T] where the utterance is over.
+        """Logits [B, T, V], and their paddings [B, T].
 
         Args:
-            audio: Samples [B, S] in the range of 16-bit integers.
-            paddings: [B, S], 1 where the utterance is over.
+            audio_bs: Samples in the range of 16-bit integers.
+            paddings_bs: Of the samples.
             dropout_rate: Used in training mode, on every residual branch and on the input.
             input_dropout_rate: Used on the input instead.
         """
-        x, paddings = self.preprocessor(audio, paddings)
-        x, paddings = self.subsample(self.specaug(x, paddings), paddings)
+        x_btf, paddings_bt = self.preprocessor(audio_bs, paddings_bs)
+        x_btd, paddings_bt = self.subsample(self.specaug(x_btf, paddings_bt), paddings_bt)
         input_rate = dropout_rate if input_dropout_rate is None else input_dropout_rate
-        x = F.dropout(x, input_rate, self.training)
+        x_btd = F.dropout(x_btd, input_rate, self.training)
         for block in self.conformers:
-            x = block(x, paddings, dropout_rate)
-        return self.lin(self.ln(x)), paddings
+            x_btd = block(x_btd, paddings_bt, dropout_rate)
+        return self.lin(self.ln(x_btd)), paddings_bt
 
 
 class Subsample(nn.Module):
@@ -88,11 +89,11 @@ class Subsample(nn.Module):
         self.linear = linear(subsampled_bins(BINS) * width, width)
         self.pos_encode = PositionalEncoding(width)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x_btf: Tensor, paddings_bt: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B, T, F] to [B, T / 4, D], and their paddings."""
-        x, paddings = self.conv1(x[:, None], paddings)
-        x, paddings = self.conv2(x, paddings)
-        return self.pos_encode(self.linear(flattened(x))), paddings
+        x_bctf, paddings_bt = self.conv1(x_btf[:, None], paddings_bt)
+        x_bctf, paddings_bt = self.conv2(x_bctf, paddings_bt)
+        return self.pos_encode(self.linear(flattened(x_bctf))), paddings_bt
 
 
 class PaddedConv2d(Conv2dSubsampling):
@@ -116,10 +117,11 @@ class PositionalEncoding(nn.Module):
         rates = torch.exp(torch.arange(half) * -(math.log(10_000) / (half - 1)))
         self.register_buffer("inv_timescales", rates[None, None])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        angles = torch.arange(x.shape[1], device=x.device)[None, :, None] * self.inv_timescales
-        return x + torch.cat([angles.sin(), angles.cos()], dim=2)
+        places_t = torch.arange(x_btd.shape[1], device=x_btd.device)
+        angles = places_t[None, :, None] * self.inv_timescales  # [1, T, D / 2]
+        return x_btd + torch.cat([angles.sin(), angles.cos()], dim=2)
 
 
 class Block(nn.Module):
@@ -133,14 +135,14 @@ class Block(nn.Module):
         self.ff2 = FeedForward(config)
         self.ln = LayerNorm(config.width) if config.block_norm else None
 
-    def forward(self, x: Tensor, paddings: Tensor, dropout_rate: float) -> Tensor:
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor, dropout_rate: float) -> Tensor:
         """[B, T, D] to [B, T, D]."""
         drop = partial(F.dropout, p=dropout_rate, training=self.training)
-        x = x + 0.5 * drop(self.ff1(x, paddings))
-        x = x + drop(self.mhsa(x, paddings))
-        x = x + drop(self.conv(x, paddings))
-        x = x + 0.5 * drop(self.ff2(x, paddings))
-        return x if self.ln is None else self.ln(x)
+        x_btd = x_btd + 0.5 * drop(self.ff1(x_btd, paddings_bt))
+        x_btd = x_btd + drop(self.mhsa(x_btd, paddings_bt))
+        x_btd = x_btd + drop(self.conv(x_btd, paddings_bt))
+        x_btd = x_btd + 0.5 * drop(self.ff2(x_btd, paddings_bt))
+        return x_btd if self.ln is None else self.ln(x_btd)
 
 
 class FeedForward(nn.Module):
@@ -153,10 +155,10 @@ class FeedForward(nn.Module):
         self.linear1 = linear(config.width, 4 * config.width)
         self.linear2 = linear(4 * config.width, config.width)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        out: Tensor = self.linear2(self._activation(self.linear1(self.ln(x))))
-        return out * (1 - paddings)[:, :, None]
+        out_btd: Tensor = self.linear2(self._activation(self.linear1(self.ln(x_btd))))
+        return out_btd * (1 - paddings_bt)[:, :, None]
 
 
 class SelfAttention(nn.Module):
@@ -167,10 +169,10 @@ class SelfAttention(nn.Module):
         self.ln = LayerNorm(config.width)
         self.self_attention = Attention(config)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        attended: Tensor = self.self_attention(self.ln(x), paddings)
-        return attended
+        attended_btd: Tensor = self.self_attention(self.ln(x_btd), paddings_bt)
+        return attended_btd
 
 
 class Attention(nn.Module):
@@ -183,16 +185,19 @@ class Attention(nn.Module):
         self.out_proj = linear(config.width, config.width)
         self.qs = QueryScaler(config.width // config.heads)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        queries, keys, values = (
-            part.unflatten(2, (self._heads, -1)).transpose(1, 2)
-            for part in self.in_proj(x).chunk(3, dim=2)
+        queries_bnte, keys_bnte, values_bnte = (
+            part_btd.unflatten(2, (self._heads, -1)).transpose(1, 2)
+            for part_btd in self.in_proj(x_btd).chunk(3, dim=2)
         )
-        mask = (paddings == 0)[:, None, None, :]
-        out = F.scaled_dot_product_attention(self.qs(queries), keys, values, attn_mask=mask)
-        attended: Tensor = self.out_proj(out.transpose(1, 2).flatten(2) * self._temperature)
-        return attended
+        mask = (paddings_bt == 0)[:, None, None, :]
+        mixed_bnte = F.scaled_dot_product_attention(
+            self.qs(queries_bnte), keys_bnte, values_bnte, attn_mask=mask
+        )
+        mixed_btd = mixed_bnte.transpose(1, 2).flatten(2)
+        attended_btd: Tensor = self.out_proj(mixed_btd * self._temperature)
+        return attended_btd
 
 
 class QueryScaler(nn.Module):
@@ -202,9 +207,9 @@ class QueryScaler(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.zeros(width))
 
-    def forward(self, queries: Tensor) -> Tensor:
-        """[..., width] to [..., width]."""
-        return queries * (F.softplus(self.scale) / math.log(2))
+    def forward(self, queries_bnte: Tensor) -> Tensor:
+        """[B, N, T, E] to [B, N, T, E]."""
+        return queries_bnte * (F.softplus(self.scale) / math.log(2))
 
 
 class Convolution(nn.Module):
@@ -224,13 +229,13 @@ class Convolution(nn.Module):
         self.bn = BatchNorm(width, config.batch_norm_momentum)
         self.lin3 = linear(width, width)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        x = self.ln(x)
-        x = self.lin1(x) * self.lin2(x).sigmoid() * (1 - paddings)[:, :, None]
-        x = self.conv1(x.transpose(1, 2)).transpose(1, 2)
-        out: Tensor = self.lin3(self._activation(self.bn(x, paddings)))
-        return out
+        x_btd = self.ln(x_btd)
+        x_btd = self.lin1(x_btd) * self.lin2(x_btd).sigmoid() * (1 - paddings_bt)[:, :, None]
+        x_btd = self.conv1(x_btd.transpose(1, 2)).transpose(1, 2)
+        out_btd: Tensor = self.lin3(self._activation(self.bn(x_btd, paddings_bt)))
+        return out_btd
 
 
 class BatchNorm(MaskedBatchNorm):

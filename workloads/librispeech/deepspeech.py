@@ -1,6 +1,7 @@
 """librispeech_deepspeech's acoustic model (after Amodei et al. 2016), under AlgoPerf's names.
 
-Shapes: B utterances, S samples, T frames, D features.
+Shapes: B utterances, S samples, T frames, F mel bins, C channels, D width, V tokens of the
+vocabulary. Paddings are 1 where the utterance is over.
 """
 
 from __future__ import annotations
@@ -56,32 +57,33 @@ class DeepSpeech(nn.Module):
 
     def forward(
         self,
-        audio: Tensor,
-        paddings: Tensor,
+        audio_bs: Tensor,
+        paddings_bs: Tensor,
         dropout_rate: float = 0.1,
         input_dropout_rate: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Logits [B, T, vocab], and 1 [B, T] where the utterance is over.
+        """Logits [B, T, V], and their paddings [B, T].
 
         Args:
-            audio: Samples [B, S] in the range of 16-bit integers.
-            paddings: [B, S], 1 where the utterance is over.
+            audio_bs: Samples in the range of 16-bit integers.
+            paddings_bs: Of the samples.
             dropout_rate: Used in training mode, on the input and after feed-forward layers.
             input_dropout_rate: Used on the input instead.
         """
-        x, paddings = self.preprocessor(audio, paddings)
-        x, paddings = self.subsample(self.specaug(x, paddings), paddings)
+        x_btf, paddings_bt = self.preprocessor(audio_bs, paddings_bs)
+        x_btd, paddings_bt = self.subsample(self.specaug(x_btf, paddings_bt), paddings_bt)
         input_rate = dropout_rate if input_dropout_rate is None else input_dropout_rate
-        x = F.dropout(x, input_rate, self.training)
-        lengths = (1 - paddings).sum(1).long().cpu()
+        x_btd = F.dropout(x_btd, input_rate, self.training)
+        lengths_b = (1 - paddings_bt).sum(1).long().cpu()
         for layer in self.lstms:
-            x = self._added(x, layer(x, paddings, lengths))
+            x_btd = self._added(x_btd, layer(x_btd, paddings_bt, lengths_b))
         for layer in self.ffns:
-            x = self._added(x, F.dropout(layer(x, paddings), dropout_rate, self.training))
-        return self.lin(x if self.ln is None else self.ln(x)), paddings
+            branch_btd = F.dropout(layer(x_btd, paddings_bt), dropout_rate, self.training)
+            x_btd = self._added(x_btd, branch_btd)
+        return self.lin(x_btd if self.ln is None else self.ln(x_btd)), paddings_bt
 
-    def _added(self, x: Tensor, branch: Tensor) -> Tensor:
-        return x + branch if self._residual else branch
+    def _added(self, x_btd: Tensor, branch_btd: Tensor) -> Tensor:
+        return x_btd + branch_btd if self._residual else branch_btd
 
 
 class Subsample(nn.Module):
@@ -93,11 +95,11 @@ class Subsample(nn.Module):
         self.conv2 = Conv2dSubsampling(config.width, config.width, config.activation)
         self.lin = linear(subsampled_bins(BINS) * config.width, config.width)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x_btf: Tensor, paddings_bt: Tensor) -> tuple[Tensor, Tensor]:
         """Features [B, T, F] to [B, T / 4, D], and their paddings."""
-        x, paddings = self.conv1(x[:, None], paddings)
-        x, paddings = self.conv2(x, paddings)
-        return self.lin(flattened(x)), paddings
+        x_bctf, paddings_bt = self.conv1(x_btf[:, None], paddings_bt)
+        x_bctf, paddings_bt = self.conv2(x_bctf, paddings_bt)
+        return self.lin(flattened(x_bctf)), paddings_bt
 
 
 class _Normalised(nn.Module):
@@ -111,14 +113,14 @@ class _Normalised(nn.Module):
             self.bn_normalization_layer = BatchNorm(config.width, config.batch_norm_momentum)
         self._layer_norm = config.layer_norm
 
-    def normalised(self, x: Tensor, paddings: Tensor) -> Tensor:
+    def normalised(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        normalised: Tensor
+        normalised_btd: Tensor
         if self._layer_norm:
-            normalised = self.normalization_layer(x)
+            normalised_btd = self.normalization_layer(x_btd)
         else:
-            normalised = self.bn_normalization_layer(x, paddings)
-        return normalised
+            normalised_btd = self.bn_normalization_layer(x_btd, paddings_bt)
+        return normalised_btd
 
 
 class RecurrentLayer(_Normalised):
@@ -128,15 +130,15 @@ class RecurrentLayer(_Normalised):
         super().__init__(config)
         self.lstm = nn.LSTM(config.width, config.width // 2, bidirectional=True, batch_first=True)
 
-    def forward(self, x: Tensor, paddings: Tensor, lengths: Tensor) -> Tensor:
-        """[B, T, D] to [B, T, D], 0 where there is padding; lengths [B] are on the CPU."""
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor, lengths_b: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D], 0 where there is padding; lengths are on the CPU."""
         packed = nn.utils.rnn.pack_padded_sequence(
-            self.normalised(x, paddings), lengths, batch_first=True, enforce_sorted=False
+            self.normalised(x_btd, paddings_bt), lengths_b, batch_first=True, enforce_sorted=False
         )
-        out, _ = nn.utils.rnn.pad_packed_sequence(
-            self.lstm(packed)[0], batch_first=True, total_length=x.shape[1]
+        out_btd, _ = nn.utils.rnn.pad_packed_sequence(
+            self.lstm(packed)[0], batch_first=True, total_length=x_btd.shape[1]
         )
-        return out
+        return out_btd
 
 
 class FeedForward(_Normalised):
@@ -147,14 +149,14 @@ class FeedForward(_Normalised):
         self._activation = config.activation
         self.lin = linear(config.width, config.width)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
         """[B, T, D] to [B, T, D], 0 where there is padding."""
-        out = self._activation(self.lin(self.normalised(x, paddings)))
-        return out * (1 - paddings)[:, :, None]
+        out_btd = self._activation(self.lin(self.normalised(x_btd, paddings_bt)))
+        return out_btd * (1 - paddings_bt)[:, :, None]
 
 
 class BatchNorm(MaskedBatchNorm):
-    """With the statistics of the whole batch, over all processes."""
+    """With the statistics of the batch of all processes."""
 
     def __init__(self, width: int, momentum: float) -> None:
         super().__init__(width, momentum)

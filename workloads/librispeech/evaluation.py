@@ -1,6 +1,7 @@
 """What librispeech measures: word error rates of greedy decoding, and the CTC loss.
 
 All of it is made of sums, which add up over batches and over processes.
+Shapes: B utterances, T frames, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from workloads.vocabulary import UNKNOWN as BLANK
 SUMS = ("errors", "words", "plain_errors", "plain_words", "loss", "tokens")
 
 
-def greedy(logits: Tensor, paddings: Tensor) -> list[list[int]]:
+def greedy(logits_btv: Tensor, paddings_bt: Tensor) -> list[list[int]]:
     """The likeliest token of every frame, repeats taken together, blanks left out.
 
     Args:
-        logits: [B, T, vocab].
-        paddings: [B, T]; a frame where it is 1 is a blank.
+        logits_btv: Of tokens and the blank.
+        paddings_bt: A frame where it is 1 is a blank.
     """
-    best = logits.argmax(-1).masked_fill(paddings == 1, BLANK)
-    before = torch.nn.functional.pad(best, (1, 0), value=BLANK)[:, :-1]
-    kept = (best != before) & (best != BLANK)
-    pairs = zip(best.cpu().unbind(), kept.cpu().unbind(), strict=True)
+    best_bt = logits_btv.argmax(-1).masked_fill(paddings_bt == 1, BLANK)
+    before_bt = torch.nn.functional.pad(best_bt, (1, 0), value=BLANK)[:, :-1]
+    kept_bt = (best_bt != before_bt) & (best_bt != BLANK)
+    pairs = zip(best_bt.cpu().unbind(), kept_bt.cpu().unbind(), strict=True)
     return [tokens[keep].tolist() for tokens, keep in pairs]
 
 

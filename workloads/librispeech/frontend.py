@@ -1,6 +1,7 @@
 """From sound to standardised log-mel features, as Lingvo and AlgoPerf make them.
 
-Shapes: B utterances, S samples at 16 kHz, T frames of 10 ms, 80 mel bins.
+Shapes: B utterances, S samples at 16 kHz, T frames of 10 ms, W = 400 samples of a frame, H = 257
+frequencies, F = 80 mel bins. Paddings are 1 where the utterance is over.
 """
 
 from __future__ import annotations
@@ -37,25 +38,25 @@ class Preprocessor(nn.Module):
         self.register_buffer("mel_weights", mel_weights(), persistent=False)
         self.stft = Spectrogram()
 
-    def forward(self, audio: Tensor, paddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [B, T, 80], and 1 [B, T] for each frame that no sound is in.
+    def forward(self, audio_bs: Tensor, paddings_bs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, T, F], and paddings [B, T]: 1 for each frame without sound.
 
         Args:
-            audio: Samples [B, S] in the range of 16-bit integers.
-            paddings: [B, S], 1 where the utterance is over.
+            audio_bs: Samples in the range of 16-bit integers.
+            paddings_bs: Of the samples.
         """
-        frames = audio.unfold(1, FRAME, HOP) * 2.0**-15
-        # HTK's pre-emphasis: the first sample of a frame stands for the one before it.
+        frames = audio_bs.unfold(1, FRAME, HOP) * 2.0**-15  # [B, T, W + 1]
+        # HTK's pre-emphasis: the first sample of a frame also replaces the one before it.
         first = frames[..., :1] * (1 - _PRE_EMPHASIS)
         rest = frames[..., 1:-1] - _PRE_EMPHASIS * frames[..., :-2]
-        power = self.stft(torch.cat([first, rest], dim=-1))
-        mel = (power @ self.mel_weights).clamp(min=_FLOOR).log()
+        power_bth = self.stft(torch.cat([first, rest], dim=-1))
+        mel_btf = (power_bth @ self.mel_weights).clamp(min=_FLOOR).log()
         mean, deviation = self._normalizer_mean[..., 0], self._normalizer_stddev[..., 0]
-        return (mel - mean) / deviation, paddings.unfold(1, FRAME, HOP).amin(-1)
+        return (mel_btf - mean) / deviation, paddings_bs.unfold(1, FRAME, HOP).amin(-1)
 
 
 class Spectrogram(nn.Module):
-    """The power [B, T, 257] of every frequency of windowed frames [B, T, 400]."""
+    """The power of every frequency of windowed frames."""
 
     window: Tensor
 
@@ -63,14 +64,14 @@ class Spectrogram(nn.Module):
         super().__init__()
         self.register_buffer("window", torch.hann_window(WINDOW)[None, None, :, None])
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Frames [B, T, 400] to power [B, T, 257]."""
-        spectrum = torch.view_as_real(torch.fft.rfft(frames * self.window[..., 0], FFT))
-        return spectrum.square().sum(-1)
+    def forward(self, frames_btw: Tensor) -> Tensor:
+        """Frames [B, T, W] to power [B, T, H]."""
+        spectrum_bth2 = torch.view_as_real(torch.fft.rfft(frames_btw * self.window[..., 0], FFT))
+        return spectrum_bth2.square().sum(-1)
 
 
 def mel_weights() -> Tensor:
-    """HTK's triangular filters [257, 80], evenly spaced in mel, 0 at frequency 0."""
+    """HTK's triangular filters [H, F], evenly spaced in mel, 0 at frequency 0."""
     edges = torch.linspace(_mel(_LOWEST), _mel(_HIGHEST), BINS + 2, dtype=torch.float64)
     lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
     hertz = torch.linspace(0, SAMPLE_RATE / 2, FFT // 2 + 1, dtype=torch.float64)[1:, None]
@@ -104,22 +105,23 @@ class SpecAugment(nn.Module):
         super().__init__()
         self._masks = masks
 
-    def forward(self, features: Tensor, paddings: Tensor) -> Tensor:
-        """Features [B, T, F] with 0 where they are masked; paddings [B, T]."""
+    def forward(self, x_btf: Tensor, paddings_bt: Tensor) -> Tensor:
+        """Features [B, T, F] with 0 where they are masked."""
         if not self.training:
-            return features
-        masks, lengths = self._masks, (1 - paddings).sum(1)
-        all_bins = torch.full_like(lengths, features.shape[2])
-        widest = torch.full_like(lengths, masks.bins)
-        bins = _masked(all_bins, widest, masks.of_frequency, features.shape[2])
-        frames = _masked(lengths, lengths * masks.time_ratio, masks.of_time, features.shape[1])
-        return features.masked_fill(bins[:, None, :] | frames[:, :, None], 0.0)
+            return x_btf
+        masks, lengths_b = self._masks, (1 - paddings_bt).sum(1)
+        all_bins_b = torch.full_like(lengths_b, x_btf.shape[2])
+        widest_b = torch.full_like(lengths_b, masks.bins)
+        is_masked_bf = _masked(all_bins_b, widest_b, masks.of_frequency, x_btf.shape[2])
+        widest_b = lengths_b * masks.time_ratio
+        is_masked_bt = _masked(lengths_b, widest_b, masks.of_time, x_btf.shape[1])
+        return x_btf.masked_fill(is_masked_bf[:, None, :] | is_masked_bt[:, :, None], 0.0)
 
 
-def _masked(lengths: Tensor, widest: Tensor, count: int, size: int) -> Tensor:
-    """What is masked [B, size] by `count` masks of width below `widest` within `lengths` [B]."""
-    draws = torch.rand(2, len(lengths), count, 1, device=lengths.device)
-    widths = (widest[:, None, None] * draws[0]).floor()
-    starts = ((lengths[:, None, None] - widths + 1) * draws[1]).floor()
-    place = torch.arange(size, device=lengths.device)
+def _masked(lengths_b: Tensor, widest_b: Tensor, count: int, size: int) -> Tensor:
+    """What is masked [B, size] by `count` masks of width below `widest` within `lengths`."""
+    draws = torch.rand(2, len(lengths_b), count, 1, device=lengths_b.device)
+    widths = (widest_b[:, None, None] * draws[0]).floor()  # [B, count, 1]
+    starts = ((lengths_b[:, None, None] - widths + 1) * draws[1]).floor()
+    place = torch.arange(size, device=lengths_b.device)
     return ((place >= starts) & (place < starts + widths)).any(1)

@@ -1,7 +1,8 @@
 """What both acoustic models of librispeech are made of: norms and subsampling.
 
 Scales of norms are stored as what they differ from 1 by, and start at 0.
-Shapes: B utterances, T frames, D features, C channels.
+Shapes: B utterances, T frames, F mel bins, D width, C channels. Paddings are 1 where the utterance
+is over.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class LayerNorm(nn.Module):
         self.scale = nn.Parameter(torch.zeros(width))
         self.bias = nn.Parameter(torch.zeros(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., D]."""
-        return F.layer_norm(x, x.shape[-1:], 1 + self.scale, self.bias, eps=1e-6)
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        return F.layer_norm(x_btd, x_btd.shape[-1:], 1 + self.scale, self.bias, eps=1e-6)
 
 
 class MaskedBatchNorm(nn.Module):
@@ -38,8 +39,8 @@ class MaskedBatchNorm(nn.Module):
     The running variance is the batch's own, without the correction that torch's batch norm makes.
 
     Args:
-        width: Of the features.
-        momentum: What part of the batch's statistics the running ones take on.
+        width: The number of features.
+        momentum: The weight of the batch's statistics in the running ones.
     """
 
     running_mean: Tensor
@@ -59,21 +60,22 @@ class MaskedBatchNorm(nn.Module):
         """Sums over the batch; a norm with synchronised statistics adds those of all processes."""
         return sums
 
-    def forward(self, x: Tensor, paddings: Tensor) -> Tensor:
-        """[B, T, D] to [B, T, D], 0 where paddings [B, T] are 1."""
-        mask = (1 - paddings)[:, :, None]
-        mean, variance = self.running_mean, self.running_var
+    def forward(self, x_btd: Tensor, paddings_bt: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D], 0 where there is padding."""
+        mask_bt1 = (1 - paddings_bt)[:, :, None]
+        mean_d, variance_d = self.running_mean, self.running_var
         if self.training:
-            sums = torch.cat([(x * mask).sum((0, 1)), mask.sum()[None]])
+            sums = torch.cat([(x_btd * mask_bt1).sum((0, 1)), mask_bt1.sum()[None]])
             sums = self.reduced(sums)
             count = sums[-1]
-            mean = sums[:-1] / count
-            variance = self.reduced(((x - mean).square() * mask).sum((0, 1))) / count
+            mean_d = sums[:-1] / count
+            squares_d = ((x_btd - mean_d).square() * mask_bt1).sum((0, 1))
+            variance_d = self.reduced(squares_d) / count
             with torch.no_grad():
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance, self.momentum)
-        scale, bias = self.affine()
-        return ((x - mean) * (scale * torch.rsqrt(variance + 1e-3)) + bias) * mask
+                self.running_mean.lerp_(mean_d, self.momentum)
+                self.running_var.lerp_(variance_d, self.momentum)
+        scale_d, bias_d = self.affine()
+        return ((x_btd - mean_d) * (scale_d * torch.rsqrt(variance_d + 1e-3)) + bias_d) * mask_bt1
 
 
 @contextmanager
@@ -106,13 +108,14 @@ class Conv2dSubsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels_out))
         nn.init.xavier_uniform_(self.kernel)
 
-    def forward(self, x: Tensor, paddings: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x_bctf: Tensor, paddings_bt: Tensor) -> tuple[Tensor, Tensor]:
         """[B, C, T, F] to [B, C', T / 2, F / 2], and paddings [B, T] to [B, T / 2], rounded up."""
-        (left, right), (top, bottom) = (_same_padding(size) for size in (x.shape[3], x.shape[2]))
-        x = F.conv2d(F.pad(x, (left, right, top, bottom)), self.kernel, self.bias, stride=STRIDE)
-        paddings = paddings[:, ::STRIDE]
-        x *= (1 - paddings)[:, None, :, None]  # in place: at full size this is 20 GB of a batch
-        return self._activation(x), paddings
+        (left, right), (top, bottom) = map(_same_padding, (x_bctf.shape[3], x_bctf.shape[2]))
+        padded_bctf = F.pad(x_bctf, (left, right, top, bottom))
+        x_bctf = F.conv2d(padded_bctf, self.kernel, self.bias, stride=STRIDE)
+        paddings_bt = paddings_bt[:, ::STRIDE]
+        x_bctf *= (1 - paddings_bt)[:, None, :, None]  # in place: 20 GB of a batch at full size
+        return self._activation(x_bctf), paddings_bt
 
 
 def _same_padding(size: int) -> tuple[int, int]:
@@ -125,9 +128,9 @@ def subsampled_bins(bins: int) -> int:
     return -(-bins // STRIDE**2)
 
 
-def flattened(x: Tensor) -> Tensor:
+def flattened(x_bctf: Tensor) -> Tensor:
     """[B, C, T, F] to [B, T, F * C]."""
-    return x.permute(0, 2, 3, 1).flatten(2)
+    return x_bctf.permute(0, 2, 3, 1).flatten(2)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:

@@ -1,4 +1,8 @@
-"""Recognising speech: the loss, batches and evaluation of librispeech and of its minis."""
+"""Recognising speech: the loss, batches and evaluation of librispeech and of its minis.
+
+Shapes: B utterances, S samples, T frames, L tokens of a transcript, V tokens of the vocabulary.
+Paddings are 1 where the utterance or the transcript is over.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +45,8 @@ Padded = tuple[Tensor, Tensor]  # values, and 1 where there are none
 class SpeechWorkload(PreparedWorkload):
     """Trains an acoustic model with CTC; the word error rate of greedy decoding is the metric.
 
-    Inputs, targets and logits are pairs of a tensor and its paddings, 1 where it is over: samples
-    [B, max_samples], tokens [B, max_tokens], logits [B, T, vocab]. Label smoothing is ignored, as
+    Inputs, targets and logits are pairs of a tensor and its paddings: samples [B, S], tokens
+    [B, L], logits [B, T, V]. Label smoothing is ignored, as
     in AlgoPerf. Dropout and SpecAugment draw from torch's default generator.
 
     Attributes:
@@ -91,7 +95,7 @@ class SpeechWorkload(PreparedWorkload):
     def forward(  # type: ignore[override]
         self, model: nn.Module, batch: Batch, dropout_rate: float | None
     ) -> Padded:
-        """Logits [B, T, vocab] and their paddings [B, T]."""
+        """Logits [B, T, V] and their paddings [B, T]."""
         rates = (dropout_rate, self.aux_dropout_rate)
         logits: Padded = model(*batch["inputs"], *rates)
         return logits
@@ -108,8 +112,8 @@ class SpeechWorkload(PreparedWorkload):
         A transcript too long for its frames has an infinite loss, as in AlgoPerf.
 
         Args:
-            label_batch: Tokens and their paddings, [B, max_tokens].
-            logits_batch: Logits [B, T, vocab] and their paddings [B, T].
+            label_batch: Tokens [B, L] and their paddings [B, L].
+            logits_batch: Logits [B, T, V] and their paddings [B, T].
             mask_batch: [B]; an utterance where it is 0 does not count.
             label_smoothing: Ignored.
 
@@ -119,24 +123,24 @@ class SpeechWorkload(PreparedWorkload):
             training, it is the number of target tokens, with one the number of utterances kept
             that have a transcript; at least 1 in either case.
         """
-        (labels, label_paddings), (logits, paddings) = label_batch, logits_batch
-        lengths = (1 - label_paddings).sum(1).long()
-        losses = F.ctc_loss(
-            logits.float().log_softmax(-1).transpose(0, 1),
-            labels.long(),
-            (1 - paddings).sum(1).long(),
-            lengths,
+        (labels_bl, label_paddings_bl), (logits_btv, paddings_bt) = label_batch, logits_batch
+        lengths_b = (1 - label_paddings_bl).sum(1).long()
+        losses_b = F.ctc_loss(
+            logits_btv.float().log_softmax(-1).transpose(0, 1),
+            labels_bl.long(),
+            (1 - paddings_bt).sum(1).long(),
+            lengths_b,
             blank=BLANK,
             reduction="none",
         )
-        counts = lengths
+        counts_b = lengths_b
         if mask_batch is not None:
-            losses = losses * mask_batch
-            counts = (lengths > 0) & (mask_batch != 0)
+            losses_b = losses_b * mask_batch
+            counts_b = (lengths_b > 0) & (mask_batch != 0)
         return {
-            "summed": losses.sum(),
-            "n_valid_examples": counts.sum().clamp(min=1),
-            "per_example": losses,
+            "summed": losses_b.sum(),
+            "n_valid_examples": counts_b.sum().clamp(min=1),
+            "per_example": losses_b,
         }
 
     @cached_property
@@ -178,14 +182,14 @@ class SpeechWorkload(PreparedWorkload):
         with averaged_statistics(params), eval_mode(params):
             for start in range(0, len(mine), size):
                 batch = self._batch(utterances, mine[start : start + size])
-                logits, paddings = params(*batch["inputs"])
-                loss = self.loss_fn(batch["targets"], (logits, paddings))
+                logits_btv, paddings_bt = params(*batch["inputs"])
+                loss = self.loss_fn(batch["targets"], (logits_btv, paddings_bt))
                 losses["loss"] += loss["per_example"].double().sum().item()
-                heard += evaluation.greedy(logits, paddings)
-                tokens, token_paddings = batch["targets"]
-                lengths = (1 - token_paddings).sum(1).long().tolist()
+                heard += evaluation.greedy(logits_btv, paddings_bt)
+                tokens_bl, token_paddings_bl = batch["targets"]
+                lengths = (1 - token_paddings_bl).sum(1).long().tolist()
                 losses["tokens"] += sum(lengths)
-                said += [t[:n] for t, n in zip(tokens.long().tolist(), lengths, strict=True)]
+                said += [t[:n] for t, n in zip(tokens_bl.long().tolist(), lengths, strict=True)]
         heard_texts, said_texts = map(self.vocabulary.decode, (heard, said))
         sums = evaluation.sums(heard_texts, said_texts, losses)
         return evaluation.metrics(summed(sums, self.device))

@@ -1,4 +1,7 @@
-"""The network of AlgoPerf's mnist."""
+"""The network of AlgoPerf's mnist.
+
+Shapes: B images, C = 1 channel, H x W = 28 x 28 pixels, K = 10 classes.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class MLP(nn.Module):
         )
         self.net = nn.Sequential(layers)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits [B, 10] of images [B, 1, 28, 28]."""
-        logits: torch.Tensor = self.net(images.flatten(1))
-        return logits
+    def forward(self, x_bchw: torch.Tensor) -> torch.Tensor:
+        """Logits [B, K]."""
+        logits_bk: torch.Tensor = self.net(x_bchw.flatten(1))
+        return logits_bk

@@ -1,4 +1,7 @@
-"""GPT-2 (Radford et al. 2019) as the NanoGPT speedrun's baseline has it."""
+"""GPT-2 (Radford et al. 2019) as the NanoGPT speedrun's baseline has it.
+
+Shapes: B windows, T tokens, D width, N heads of E = D / N, V tokens of the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class Config:
 
 
 class GPT(nn.Module):
-    """Tokens [B, T] to logits [B, T, vocab_size] of the token that follows each.
+    """Tokens [B, T] to logits [B, T, V] of the token that follows each.
 
     Pre-norm blocks, learned positions, tanh-approximated GELU, and a head that is the embedding's
     transpose; parameter names are nanoGPT's. Initialised as GPT-2: normal(0, 0.02), by
@@ -43,15 +46,15 @@ class GPT(nn.Module):
                 nn.init.normal_(parameter, std=0.02)
         self.lm_head.weight = self.transformer.wte.weight
 
-    def forward(self, tokens: Tensor, dropout_rate: float = 0.0) -> Tensor:
+    def forward(self, tokens_bt: Tensor, dropout_rate: float = 0.0) -> Tensor:
         """The logits; dropout is after the embedding, on attention and on both residual branches.
 
         On a GPU matrices are multiplied in bfloat16, as in the speedrun's baseline.
         """
-        with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda):
-            hidden = self.transformer(tokens, dropout_rate if self.training else 0.0)
-            logits: Tensor = self.lm_head(hidden)
-        return logits
+        with torch.autocast("cuda", torch.bfloat16, enabled=tokens_bt.is_cuda):
+            x_btd = self.transformer(tokens_bt, dropout_rate if self.training else 0.0)
+            logits_btv: Tensor = self.lm_head(x_btd)
+        return logits_btv
 
 
 class Trunk(nn.Module):
@@ -64,14 +67,14 @@ class Trunk(nn.Module):
         self.h = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.ln_f = nn.LayerNorm(config.width)
 
-    def forward(self, tokens: Tensor, dropout_rate: float) -> Tensor:
-        """Tokens [B, T] to [B, T, width]."""
-        positions = torch.arange(tokens.shape[1], device=tokens.device)
-        x = F.dropout(self.wte(tokens) + self.wpe(positions), dropout_rate)
+    def forward(self, tokens_bt: Tensor, dropout_rate: float) -> Tensor:
+        """Features [B, T, D] of tokens [B, T]."""
+        positions_t = torch.arange(tokens_bt.shape[1], device=tokens_bt.device)
+        x_btd = F.dropout(self.wte(tokens_bt) + self.wpe(positions_t), dropout_rate)
         for block in self.h:
-            x = block(x, dropout_rate)
-        hidden: Tensor = self.ln_f(x)
-        return hidden
+            x_btd = block(x_btd, dropout_rate)
+        normed_btd: Tensor = self.ln_f(x_btd)
+        return normed_btd
 
 
 class Block(nn.Module):
@@ -84,10 +87,10 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.width)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
-        """[B, T, width] to the same shape."""
-        x = x + F.dropout(self.attn(self.ln_1(x), dropout_rate), dropout_rate)
-        return x + F.dropout(self.mlp(self.ln_2(x)), dropout_rate)
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        x_btd = x_btd + F.dropout(self.attn(self.ln_1(x_btd), dropout_rate), dropout_rate)
+        return x_btd + F.dropout(self.mlp(self.ln_2(x_btd)), dropout_rate)
 
 
 class CausalSelfAttention(nn.Module):
@@ -99,15 +102,15 @@ class CausalSelfAttention(nn.Module):
         self.c_attn = nn.Linear(config.width, 3 * config.width)
         self.c_proj = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor, dropout_rate: float) -> Tensor:
-        """[B, T, width] to the same shape."""
-        heads = self.c_attn(x).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2)  # [B, 3H, T, D]
-        query, key, value = heads.chunk(3, dim=1)
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout_rate, is_causal=True
+    def forward(self, x_btd: Tensor, dropout_rate: float) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        all_heads = self.c_attn(x_btd).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2)
+        query_bnte, key_bnte, value_bnte = all_heads.chunk(3, dim=1)
+        mixed_bnte = F.scaled_dot_product_attention(
+            query_bnte, key_bnte, value_bnte, dropout_p=dropout_rate, is_causal=True
         )
-        projected: Tensor = self.c_proj(mixed.transpose(1, 2).flatten(-2))
-        return projected
+        projected_btd: Tensor = self.c_proj(mixed_bnte.transpose(1, 2).flatten(-2))
+        return projected_btd
 
 
 class MLP(nn.Module):
@@ -118,7 +121,7 @@ class MLP(nn.Module):
         self.c_fc = nn.Linear(config.width, 4 * config.width)
         self.c_proj = nn.Linear(4 * config.width, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, width] to the same shape."""
-        hidden: Tensor = self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
-        return hidden
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        projected_btd: Tensor = self.c_proj(F.gelu(self.c_fc(x_btd), approximate="tanh"))
+        return projected_btd

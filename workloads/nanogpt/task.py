@@ -1,4 +1,7 @@
-"""Predicting every next token: the loss and metrics of nanogpt and of its mini."""
+"""Predicting every next token: the loss and metrics of nanogpt and of its mini.
+
+Shapes: B windows, T tokens, V tokens of the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -70,11 +73,11 @@ class LanguageModelling(PreparedWorkload, ArrayWorkload):
 
         Args:
             labels: Tokens [B, T].
-            logits: [B, T, vocab].
+            logits: [B, T, V].
             label_smoothing: In [0, 1].
         """
-        summed, losses = _token_losses(labels, logits, label_smoothing)
-        return summed / labels.shape[1], losses.mean(1)
+        summed, losses_bt = _token_losses(labels, logits, label_smoothing)
+        return summed / labels.shape[1], losses_bt.mean(1)
 
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
@@ -89,24 +92,24 @@ class LanguageModelling(PreparedWorkload, ArrayWorkload):
 
     def per_example_metrics(self, batch: Batch, logits: Tensor) -> dict[str, Tensor]:
         """Loss and accuracy, [B] each, and every decile's tokens and the sum of their losses."""
-        labels = batch["targets"]
-        _, losses = _token_losses(labels, logits)
+        labels_bt = batch["targets"]
+        _, losses_bt = _token_losses(labels_bt, logits)
         metrics = {
-            "loss": losses.mean(1),
-            "accuracy": (logits.argmax(2) == labels).float().mean(1),
+            "loss": losses_bt.mean(1),
+            "accuracy": (logits.argmax(2) == labels_bt).float().mean(1),
         }
-        deciles = self._decile_of_token[labels]
+        deciles_bt = self._deciles_v[labels_bt]
         for number in range(1, _DECILES + 1):
-            mine = deciles == number
-            metrics[f"count_{number}"] = mine.sum(1)
-            metrics[f"loss_{number}"] = (losses * mine).sum(1)
+            is_in_bt = deciles_bt == number
+            metrics[f"count_{number}"] = is_in_bt.sum(1)
+            metrics[f"loss_{number}"] = (losses_bt * is_in_bt).sum(1)
         return metrics
 
     @cached_property
-    def _decile_of_token(self) -> Tensor:
-        """1 to 10 [vocab]."""
-        counts = np.bincount(self.training_tokens(), minlength=self.config.vocab_size)
-        return torch.from_numpy(deciles(counts)).to(self.device)
+    def _deciles_v(self) -> Tensor:
+        """The decile of every token, 1 to 10."""
+        counts_v = np.bincount(self.training_tokens(), minlength=self.config.vocab_size)
+        return torch.from_numpy(deciles(counts_v)).to(self.device)
 
     @abc.abstractmethod
     def training_tokens(self) -> np.ndarray:
@@ -114,21 +117,23 @@ class LanguageModelling(PreparedWorkload, ArrayWorkload):
 
 
 def _token_losses(
-    labels: Tensor, logits: Tensor, label_smoothing: float = 0.0
+    labels_bt: Tensor, logits_btv: Tensor, label_smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of tokens [B, T]: its sum [], and that of each [B, T]."""
-    summed, losses = cross_entropy(labels.flatten(), logits.flatten(0, 1).float(), label_smoothing)
-    return summed, losses.view(labels.shape)
+    """The cross-entropy of tokens: its sum [], and that of each [B, T]."""
+    summed, losses = cross_entropy(
+        labels_bt.flatten(), logits_btv.flatten(0, 1).float(), label_smoothing
+    )
+    return summed, losses.view(labels_bt.shape)
 
 
-def deciles(counts: np.ndarray) -> np.ndarray:
-    """The group from 1 to 10 of each token: sorted by count, each group a tenth of all counts.
+def deciles(counts_v: np.ndarray) -> np.ndarray:
+    """The group [V], 1 to 10, of each token: sorted by count, each group a tenth of all counts.
 
     Args:
-        counts: How often every token is there [vocab].
+        counts_v: How often every token occurs.
     """
-    order = np.argsort(-counts, kind="stable")
-    before = np.cumsum(counts[order]) - counts[order]  # counts of all more frequent tokens
-    groups = np.empty(len(counts), np.int64)
-    groups[order] = np.minimum(_DECILES * before // max(1, counts.sum()) + 1, _DECILES)
-    return groups
+    order_v = np.argsort(-counts_v, kind="stable")
+    before_v = np.cumsum(counts_v[order_v]) - counts_v[order_v]  # of all more frequent tokens
+    groups_v = np.empty(len(counts_v), np.int64)
+    groups_v[order_v] = np.minimum(_DECILES * before_v // max(1, counts_v.sum()) + 1, _DECILES)
+    return groups_v

@@ -1,6 +1,7 @@
 """ogbg's graph network (Battaglia et al. 2018), with AlgoPerf's layers, names and initialisation.
 
-Shapes: G graphs of V nodes and E directed edges in all, in one batch; T tasks.
+Shapes: G graphs of V nodes and E directed edges in all, in one batch; T tasks, D features. Nodes,
+edges and globals are [V, D], [E, D] and [G, D], each with its own width D.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class GraphsTuple(NamedTuple):
 
     Attributes:
         nodes: [V, features], those of the first graph first.
-        edges: [E, features], likewise.
+        edges: [E, features], in the same order.
         receivers: [E], the number of the node that an edge leads to.
         senders: [E], the number of the node that an edge comes from.
         globals: [G, features].
@@ -81,16 +82,16 @@ class GraphNetworkModel(nn.Module):
 
     def forward(self, graph: GraphsTuple, dropout_rate: float = 0.0) -> Tensor:
         """Logits [G, T]; `dropout_rate` is of each layer of each update, in training mode."""
-        numbers = torch.arange(len(graph.n_node), device=graph.n_node.device)
-        graph_of_node = numbers.repeat_interleave(graph.n_node, output_size=len(graph.nodes))
-        graph_of_edge = numbers.repeat_interleave(graph.n_edge, output_size=len(graph.edges))
+        numbers_g = torch.arange(len(graph.n_node), device=graph.n_node.device)
+        graph_v = numbers_g.repeat_interleave(graph.n_node, output_size=len(graph.nodes))
+        graph_e = numbers_g.repeat_interleave(graph.n_edge, output_size=len(graph.edges))
         graph = graph._replace(
             nodes=self.node_embedder(graph.nodes), edges=self.edge_embedder(graph.edges)
         )
         for layer in self.graph_network:
-            graph = layer(graph, graph_of_node, graph_of_edge, dropout_rate)
-        logits: Tensor = self.decoder(graph.globals)
-        return logits
+            graph = layer(graph, graph_v, graph_e, dropout_rate)
+        logits_gt: Tensor = self.decoder(graph.globals)
+        return logits_gt
 
 
 class GraphNetwork(nn.Module):
@@ -113,29 +114,29 @@ class GraphNetwork(nn.Module):
         self.update_global_fn = MLP(2 * out + global_width, hidden, activation)
 
     def forward(
-        self, graph: GraphsTuple, graph_of_node: Tensor, graph_of_edge: Tensor, dropout_rate: float
+        self, graph: GraphsTuple, graph_v: Tensor, graph_e: Tensor, dropout_rate: float
     ) -> GraphsTuple:
         """The updated graphs.
 
         Args:
             graph: Before.
-            graph_of_node: [V], the number of the graph that each node belongs to.
-            graph_of_edge: [E], likewise.
+            graph_v: The number of the graph that each node belongs to.
+            graph_e: The number of the graph that each edge belongs to.
             dropout_rate: Of each layer of each update.
         """
-        nodes, edges, receivers, senders, globals_, n_node, n_edge = graph
-        ends = [(nodes, senders), (nodes, receivers)]
-        parts = [(edges, None), *ends, (globals_, graph_of_edge)]
-        edges = self.update_edge_fn(parts, dropout_rate)
-        messages = [(_summed(edges, of, len(nodes)), None) for of in (senders, receivers)]
-        parts = [(nodes, None), *messages, (globals_, graph_of_node)]
-        nodes = self.update_node_fn(parts, dropout_rate)
+        nodes_vd, edges_ed, receivers_e, senders_e, globals_gd, n_node, n_edge = graph
+        ends = [(nodes_vd, senders_e), (nodes_vd, receivers_e)]
+        parts = [(edges_ed, None), *ends, (globals_gd, graph_e)]
+        edges_ed = self.update_edge_fn(parts, dropout_rate)
+        messages = [(_summed(edges_ed, e, len(nodes_vd)), None) for e in (senders_e, receivers_e)]
+        parts = [(nodes_vd, None), *messages, (globals_gd, graph_v)]
+        nodes_vd = self.update_node_fn(parts, dropout_rate)
         sums = [
             (_summed(rows, of, len(n_node)), None)
-            for rows, of in ((nodes, graph_of_node), (edges, graph_of_edge))
+            for rows, of in ((nodes_vd, graph_v), (edges_ed, graph_e))
         ]
-        globals_ = self.update_global_fn([*sums, (globals_, None)], dropout_rate)
-        return GraphsTuple(nodes, edges, receivers, senders, globals_, n_node, n_edge)
+        globals_gd = self.update_global_fn([*sums, (globals_gd, None)], dropout_rate)
+        return GraphsTuple(nodes_vd, edges_ed, receivers_e, senders_e, globals_gd, n_node, n_edge)
 
 
 class MLP(nn.Module):

@@ -1,4 +1,7 @@
-"""Predicting properties of graphs: the batches, model, loss and metric of ogbg and of its mini."""
+"""Predicting properties of graphs: the batches, model, loss and metric of ogbg and of its mini.
+
+Shapes: G graphs of a batch, N graphs of a split, T tasks.
+"""
 
 from __future__ import annotations
 
@@ -119,19 +122,20 @@ class GraphWorkload(PreparedWorkload):
             mask_batch: [G, T], bool; without one every label counts.
             label_smoothing: A label y becomes (1 - smoothing) y + smoothing / T, as in AlgoPerf.
         """
-        tasks = label_batch.shape[1]
-        labels = label_batch
+        labels_gt, mask_gt = label_batch, mask_batch
         if label_smoothing:
-            labels = (1 - label_smoothing) * labels + label_smoothing / tasks
-        losses = F.binary_cross_entropy_with_logits(logits_batch, labels, reduction="none")
-        mask = torch.ones_like(labels, dtype=torch.bool) if mask_batch is None else mask_batch
-        if mask.shape != losses.shape:
-            raise ValueError(f"a mask of {tuple(losses.shape)} is needed, not {tuple(mask.shape)}")
-        losses = torch.where(mask.bool(), losses, 0.0)
+            labels_gt = (1 - label_smoothing) * labels_gt + label_smoothing / labels_gt.shape[1]
+        losses_gt = F.binary_cross_entropy_with_logits(logits_batch, labels_gt, reduction="none")
+        if mask_gt is None:
+            mask_gt = torch.ones_like(labels_gt, dtype=torch.bool)
+        shape, needed = tuple(mask_gt.shape), tuple(losses_gt.shape)
+        if shape != needed:
+            raise ValueError(f"a mask of {needed} is needed, not {shape}")
+        losses_gt = torch.where(mask_gt.bool(), losses_gt, 0.0)
         return {
-            "summed": losses.sum(),
-            "n_valid_examples": mask.sum(),
-            "per_example": losses,
+            "summed": losses_gt.sum(),
+            "n_valid_examples": mask_gt.sum(),
+            "per_example": losses_gt,
         }
 
     def eval_model(
@@ -146,24 +150,26 @@ class GraphWorkload(PreparedWorkload):
         numbers = numbers[: self.eval_count(split, len(numbers))]
         rank, processes = world()
         mine, size = numbers[rank::processes], -(-self.eval_batch_size // processes)
-        labels = graphs.labels[torch.from_numpy(numbers).to(self.device)]
-        logits = [torch.empty(0, labels.shape[1], device=self.device)]
+        labels_nt = graphs.labels[torch.from_numpy(numbers).to(self.device)]
+        logits = [torch.empty(0, labels_nt.shape[1], device=self.device)]
         with eval_mode(params):
             for start in range(0, len(mine), size):
                 batch = graphs.batch(mine[start : start + size])
                 logits.append(params(batch["inputs"]))
-            return _metrics(gathered(torch.cat(logits), len(numbers)), labels)
+            return _metrics(gathered(torch.cat(logits), len(numbers)), labels_nt)
 
 
-def _metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """Metric, accuracy and loss of logits [N, T]; labels [N, T], -1 where there is none."""
-    valid, positive = labels >= 0, labels == 1
-    losses = F.binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")
-    right = (logits > 0) == positive
-    scored = logits.sigmoid(), positive, valid
+def _metrics(logits_nt: Tensor, labels_nt: Tensor) -> dict[str, float]:
+    """Metric, accuracy and loss; labels are -1 where there is none."""
+    is_valid_nt, is_positive_nt = labels_nt >= 0, labels_nt == 1
+    losses_nt = F.binary_cross_entropy_with_logits(
+        logits_nt, is_positive_nt.float(), reduction="none"
+    )
+    is_right_nt = (logits_nt > 0) == is_positive_nt
+    scored = logits_nt.sigmoid(), is_positive_nt, is_valid_nt
     return {
         "mean_average_precision": official_mean_average_precision(*scored),
         "mean_average_precision_plain": mean_average_precision(*scored),
-        "accuracy": right[valid].double().mean().item(),
-        "loss": losses[valid].double().mean().item(),
+        "accuracy": is_right_nt[is_valid_nt].double().mean().item(),
+        "loss": losses_nt[is_valid_nt].double().mean().item(),
     }

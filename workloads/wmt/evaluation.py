@@ -1,6 +1,7 @@
 """What wmt measures: BLEU of beam search's translations, token accuracy, token loss.
 
 All of it is made of sums, which add up over batches and over processes.
+Shapes: B sentences, S source tokens, T target tokens, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SUMS = (
 
 
 def sums(model: Transformer, batches: Iterable[Batch], vocabulary: Vocabulary) -> dict[str, float]:
-    """SUMS over batches of one pair a row; `model` must be in evaluation mode."""
+    """SUMS over batches of one pair per row; `model` must be in evaluation mode."""
     total: Counter[str] = Counter(dict.fromkeys(SUMS, 0.0))
     cut, uncut, references = [], [], []
     for batch in batches:
@@ -52,13 +53,13 @@ def metrics(sums: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def translate(model: Transformer, inputs: Tensor) -> Tensor:
-    """The best translation of every sentence of `inputs` [B, S]: tokens [B, max_length - 1].
+def translate(model: Transformer, inputs_bs: Tensor) -> Tensor:
+    """The best translation of every sentence: tokens [B, max_length - 1].
 
     As in AlgoPerf, the start token takes the first of the model's `max_length` positions.
     """
     length = model.config.max_length - 1
-    return beam_search(Decoding(model, inputs), len(inputs), length, inputs.device)
+    return beam_search(Decoding(model, inputs_bs), len(inputs_bs), length, inputs_bs.device)
 
 
 def until_eos(tokens: Sequence[int]) -> Sequence[int]:
@@ -95,15 +96,15 @@ def bleu(sums: Mapping[str, float]) -> float:
     return float(found.score)
 
 
-def _token_sums(logits: Tensor, targets: Tensor) -> dict[str, float]:
+def _token_sums(logits_btv: Tensor, targets_bt: Tensor) -> dict[str, float]:
     """How many target tokens there are and were predicted, and their loss."""
     loss = F.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), ignore_index=PAD, reduction="sum"
+        logits_btv.flatten(0, 1), targets_bt.flatten(), ignore_index=PAD, reduction="sum"
     )
-    counts = targets > PAD
-    right = (logits.argmax(-1) == targets) & counts
+    counts_bt = targets_bt > PAD
+    is_right_bt = (logits_btv.argmax(-1) == targets_bt) & counts_bt
     return {
-        "tokens": float(counts.sum()),
-        "right_tokens": float(right.sum()),
+        "tokens": float(counts_bt.sum()),
+        "right_tokens": float(is_right_bt.sum()),
         "loss": float(loss.double()),
     }

@@ -1,4 +1,8 @@
-"""What the Transformer of wmt is made of: positions, attention, layers."""
+"""What the Transformer of wmt is made of: positions, attention, layers.
+
+Shapes: B rows, T tokens of the sequence, S tokens that are attended to, D = d_model, N heads of
+E = D / N, P positions.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ class Config:
 
 
 class KeysValues(NamedTuple):
-    """What queries attend to: keys and values, each [B, heads, S, d_model / heads]."""
+    """What queries attend to: keys and values, each [B, N, S, E]."""
 
     keys: Tensor
     values: Tensor
@@ -55,7 +59,7 @@ class Past:
         return new
 
     def take(self, rows: Tensor) -> None:
-        """Goes on with the given rows of the batch."""
+        """Continues with the given rows of the batch."""
         if self._seen is not None:
             self._seen = self._seen.take(rows)
 
@@ -72,11 +76,11 @@ class Positions(nn.Module):
         angles = torch.arange(config.max_length)[:, None] * rates
         self.register_buffer("pe", torch.cat([angles.sin(), angles.cos()], dim=1)[None])
 
-    def forward(self, x: Tensor, positions: Tensor | None, dropout: float) -> Tensor:
-        """Embeddings [B, T, D] with those of their positions [B, T] added; None counts from 0."""
-        table = self.pe[0]
-        place = table[: x.shape[1]] if positions is None else table[positions]
-        return F.dropout(x + place, dropout, self.training)
+    def forward(self, x_btd: Tensor, positions_bt: Tensor | None, dropout: float) -> Tensor:
+        """Embeddings with those of their positions added; None counts from 0."""
+        table_pd = self.pe[0]
+        place = table_pd[: x_btd.shape[1]] if positions_bt is None else table_pd[positions_bt]
+        return F.dropout(x_btd + place, dropout, self.training)
 
 
 class _Attention(nn.Module):
@@ -86,18 +90,21 @@ class _Attention(nn.Module):
         super().__init__()
         self._heads, self._temperature = config.heads, config.attention_temperature
 
-    def _split(self, x: Tensor) -> Tensor:
-        """[B, T, D] -> [B, heads, T, D / heads]."""
-        return x.view(*x.shape[:2], self._heads, -1).transpose(1, 2)
+    def _split(self, x_btd: Tensor) -> Tensor:
+        """[B, T, D] to [B, N, T, E]."""
+        return x_btd.view(*x_btd.shape[:2], self._heads, -1).transpose(1, 2)
 
-    def _attend(self, queries: Tensor, to: KeysValues, mask: Tensor | None, rate: float) -> Tensor:
-        """[B, T, D] of queries [B, T, D]; `mask` [B, 1, T or 1, S] is added to the logits."""
+    def _attend(
+        self, queries_btd: Tensor, to: KeysValues, mask_b1ts: Tensor | None, rate: float
+    ) -> Tensor:
+        """[B, T, D] of queries; the mask [B, 1, T or 1, S] is added to the logits."""
         if self._temperature != 1.0:
-            queries = queries * self._temperature
-        attended = F.scaled_dot_product_attention(
-            self._split(queries), *to, attn_mask=mask, dropout_p=rate if self.training else 0.0
+            queries_btd = queries_btd * self._temperature
+        queries_bnte = self._split(queries_btd)
+        attended_bnte = F.scaled_dot_product_attention(
+            queries_bnte, *to, attn_mask=mask_b1ts, dropout_p=rate if self.training else 0.0
         )
-        return attended.transpose(1, 2).flatten(2)
+        return attended_bnte.transpose(1, 2).flatten(2)
 
 
 class SelfAttention(_Attention):
@@ -108,14 +115,14 @@ class SelfAttention(_Attention):
         self.in_proj = _linear(config.d_model, 3 * config.d_model, bias=False)
         self.out_proj = _linear(config.d_model, config.d_model, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor | None, rate: float, past: Past | None) -> Tensor:
-        """[B, T, D] from [B, T, D]; with `past`, `x` goes on where that ends."""
-        queries, keys, values = self.in_proj(x).chunk(3, dim=-1)
-        to = KeysValues(self._split(keys), self._split(values))
+    def forward(self, x_btd: Tensor, mask: Tensor | None, rate: float, past: Past | None) -> Tensor:
+        """[B, T, D] from [B, T, D], which continues `past` where there is one."""
+        queries_btd, keys_btd, values_btd = self.in_proj(x_btd).chunk(3, dim=-1)
+        to = KeysValues(self._split(keys_btd), self._split(values_btd))
         if past is not None:
             to = past.extended(to)
-        attended: Tensor = self.out_proj(self._attend(queries, to, mask, rate))
-        return attended
+        attended_btd: Tensor = self.out_proj(self._attend(queries_btd, to, mask, rate))
+        return attended_btd
 
 
 class CrossAttention(_Attention):
@@ -127,16 +134,16 @@ class CrossAttention(_Attention):
         self.kv_proj = _linear(config.d_model, 2 * config.d_model, bias=False)
         self.out_proj = _linear(config.d_model, config.d_model, bias=False)
 
-    def keys_values(self, encoded: Tensor) -> KeysValues:
-        """Keys and values of what the encoder made, [B, S, D]."""
-        keys, values = self.kv_proj(encoded).chunk(2, dim=-1)
-        return KeysValues(self._split(keys), self._split(values))
+    def keys_values(self, encoded_bsd: Tensor) -> KeysValues:
+        """Keys and values of the encoder's output."""
+        keys_bsd, values_bsd = self.kv_proj(encoded_bsd).chunk(2, dim=-1)
+        return KeysValues(self._split(keys_bsd), self._split(values_bsd))
 
-    def forward(self, x: Tensor, memory: KeysValues, mask: Tensor, rate: float) -> Tensor:
-        """[B, T, D] from [B, T, D]; consecutive rows of `x` may share one of `memory`."""
-        queries = self.q_proj(x).view(len(memory.keys), -1, x.shape[-1])
-        attended: Tensor = self.out_proj(self._attend(queries, memory, mask, rate))
-        return attended.view_as(x)
+    def forward(self, x_btd: Tensor, memory: KeysValues, mask: Tensor, rate: float) -> Tensor:
+        """[B, T, D] from [B, T, D]; consecutive rows of `x_btd` may share one of `memory`."""
+        queries_btd = self.q_proj(x_btd).view(len(memory.keys), -1, x_btd.shape[-1])
+        attended_btd: Tensor = self.out_proj(self._attend(queries_btd, memory, mask, rate))
+        return attended_btd.view_as(x_btd)
 
 
 class Layer(nn.Module):
@@ -159,7 +166,7 @@ class Layer(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x_btd: Tensor,
         mask: Tensor | None,
         rate: float,
         attention_rate: float | None = None,
@@ -170,40 +177,40 @@ class Layer(nn.Module):
         """[B, T, D] from [B, T, D].
 
         Args:
-            x: The layer's input.
-            mask: Of the self-attention, [B, 1, T, T]; None where all counts.
-            rate: Of dropout, in training mode.
-            attention_rate: On the attention's probabilities instead.
+            x_btd: The layer's input.
+            mask: The mask [B, 1, T, T] of the self-attention; None where all counts.
+            rate: The rate of dropout, in training mode.
+            attention_rate: Used on the attention's probabilities instead.
             memory: What a decoder's layer attends to in the encoder.
             memory_mask: Its mask [B, 1, T or 1, S].
-            past: What came before `x`, which is added to it.
+            past: What came before the input, which is added to it.
         """
         on_attention = rate if attention_rate is None else attention_rate
         attend = partial(self.self_attn, mask=mask, rate=on_attention, past=past)
-        x = self._residual(x, self.norm1, attend, rate)
+        x_btd = self._residual(x_btd, self.norm1, attend, rate)
         last = self.norm2
         if memory is not None:
             attend = partial(
                 self.multihead_attn, memory=memory, mask=memory_mask, rate=on_attention
             )
-            x = self._residual(x, self.norm2, attend, rate)
+            x_btd = self._residual(x_btd, self.norm2, attend, rate)
             last = self.norm3
-        return self._residual(x, last, lambda y: self._feed_forward(y, rate), rate)
+        return self._residual(x_btd, last, lambda y_btd: self._feed_forward(y_btd, rate), rate)
 
     def _residual(
-        self, x: Tensor, norm: nn.LayerNorm, block: Callable[[Tensor], Tensor], rate: float
+        self, x_btd: Tensor, norm: nn.LayerNorm, block: Callable[[Tensor], Tensor], rate: float
     ) -> Tensor:
         if self._post_norm:
-            after: Tensor = norm(x + F.dropout(block(x), rate, self.training))
-            return after
-        return x + F.dropout(block(norm(x)), rate, self.training)
+            after_btd: Tensor = norm(x_btd + F.dropout(block(x_btd), rate, self.training))
+            return after_btd
+        return x_btd + F.dropout(block(norm(x_btd)), rate, self.training)
 
-    def _feed_forward(self, x: Tensor, rate: float) -> Tensor:
-        hidden = self._activation(self.linear1(x))
+    def _feed_forward(self, x_btd: Tensor, rate: float) -> Tensor:
+        hidden = self._activation(self.linear1(x_btd))
         if self.linear_glu is not None:
-            hidden = hidden * self.linear_glu(x)
-        out: Tensor = self.linear2(F.dropout(hidden, rate, self.training))
-        return out
+            hidden = hidden * self.linear_glu(x_btd)
+        out_btd: Tensor = self.linear2(F.dropout(hidden, rate, self.training))
+        return out_btd
 
 
 def _linear(inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:

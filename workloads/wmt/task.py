@@ -1,4 +1,7 @@
-"""Translating: the model, loss, batches and evaluation of wmt and of its mini."""
+"""Translating: the model, loss, batches and evaluation of wmt and of its mini.
+
+Shapes: B rows, T target tokens, V tokens of the vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,7 @@ class TranslationWorkload(PreparedWorkload):
         return param_key == "shared_embedding.weight"
 
     def forward(self, model: nn.Module, batch: Batch, dropout_rate: float | None) -> Tensor:
-        """Logits [B, T, vocab] of every target token given those before it."""
+        """Logits [B, T, V] of every target token given those before it."""
         logits: Tensor = model(
             batch["inputs"],
             batch["targets"],
@@ -127,7 +130,7 @@ class TranslationWorkload(PreparedWorkload):
 
         Args:
             label_batch: Target tokens [B, T].
-            logits_batch: [B, T, vocab].
+            logits_batch: [B, T, V].
             mask_batch: [B, T]; a token where it is 0 does not count. A batch's "weights".
             label_smoothing: In [0, 1]: this share of the weight is spread evenly over all tokens.
 
@@ -135,17 +138,17 @@ class TranslationWorkload(PreparedWorkload):
             The sum [] over the tokens that count, the sum [] of their weights in the mask, and the
             loss of each token [B, T].
         """
-        labels = label_batch
-        weights = torch.ones_like(labels) if mask_batch is None else mask_batch
+        labels_bt = label_batch
+        weights_bt = torch.ones_like(labels_bt) if mask_batch is None else mask_batch
         if mask_batch is not None:
-            labels = labels.masked_fill(mask_batch == 0, _IGNORED)
+            labels_bt = labels_bt.masked_fill(mask_batch == 0, _IGNORED)
         summed, losses = cross_entropy(
-            labels.flatten(), logits_batch.flatten(0, -2), label_smoothing, ignored=_IGNORED
+            labels_bt.flatten(), logits_batch.flatten(0, -2), label_smoothing, ignored=_IGNORED
         )
         return {
             "summed": summed,
-            "n_valid_examples": weights.sum(),
-            "per_example": losses.view(labels.shape),
+            "n_valid_examples": weights_bt.sum(),
+            "per_example": losses.view(labels_bt.shape),
         }
 
     def build_input_queue(
