@@ -29,6 +29,7 @@ ALLOWED = {  # by part; the longest that a file is in holds
     **dict.fromkeys(SCORING_RECORDS, SCORING_RECORDS),
     "scoring.reading": SCORING_RECORDS,
     "scoring.report": ("scoring",),
+    "scoring.site": ("scoring",),
     "scoring": ("scoring.reading", *SCORING_RECORDS),
     "chronograd": ("scoring",),
     "harness.spec": ("scoring.records",),

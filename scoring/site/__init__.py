@@ -1,0 +1,1 @@
+"""A static site of leaderboards, from one TOML file. Imports `scoring` and its rooms."""
