@@ -8,7 +8,7 @@ import torch
 
 EXACT = [
     "shampoo", "caspr", "kron", "sam", "lawa_queue", "lawa_ema", "nag_gs", "amos",
-    "self_tuning/armijo_sgd", "self_tuning/adamg",
+    "self_tuning/armijo_sgd", "self_tuning/adamg", "muon_sharded",
 ]  # fmt: skip
 NAMES = [*EXACT, "soap"]  # a moment of low rank has no one eigenbasis
 
