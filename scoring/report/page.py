@@ -55,6 +55,8 @@ class About:
         stylesheet: The address of a stylesheet in place of the one inside the page.
         links: Addresses of pages that this one belongs to, by their names.
         submissions: The address of each submission's own page, by its name.
+        status: The address that says how a sweep stands, of a page that follows it.
+        version: Of the board; the page reloads itself when the status has another.
     """
 
     title: str = ""
@@ -63,6 +65,8 @@ class About:
     stylesheet: str = ""
     links: dict[str, str] = field(default_factory=dict)
     submissions: dict[str, str] = field(default_factory=dict)
+    status: str = ""
+    version: str = ""
 
 
 def write_html(

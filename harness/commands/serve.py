@@ -1,0 +1,155 @@
+"""Serves a leaderboard's page while its sweep runs: one process, on this machine, read-only."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from harness.progress.board import describe_driver, describe_goal, describe_hours, describe_trials
+from harness.progress.status import NOT_STARTED, UNDER_WAY, SweepStatus, read_status
+from scoring.escaping import one_line
+from scoring.leaderboard import make_leaderboard
+from scoring.reading.read import read
+from scoring.records import UserError
+from scoring.report.page import About, render
+
+STATUS = "/status.json"
+
+
+class LivePage:
+    """The page of a results tree as it is now.
+
+    The board is scored and drawn again when a trial has ended since; what runs is read from the
+    ledger at every call of `status`.
+
+    Args:
+        out: The results tree.
+        title: Of the page; "" for the usual one.
+    """
+
+    def __init__(self, out: Path, title: str = "") -> None:
+        self._out, self._title = out, title
+        self._sweep: SweepStatus = read_status(out)
+        self._lock = Lock()
+        self._drawn: tuple[int, str] | None = None
+
+    def status(self) -> dict[str, Any]:
+        """How the sweep stands: `version` changes when the board does."""
+        with self._lock:
+            self._sweep.refresh()
+            return self._status()
+
+    def page(self) -> str:
+        """The page, or one that says why there is none."""
+        with self._lock:
+            self._sweep.refresh()
+            version = self._version()
+            if self._drawn is None or self._drawn[0] != version:
+                self._drawn = version, self._draw()
+            return self._drawn[1]
+
+    def _status(self) -> dict[str, Any]:
+        sweep = self._sweep
+        lines = [describe_trials(sweep), describe_hours(sweep), describe_driver(sweep)]
+        return {
+            "version": self._version(),
+            "lines": [*lines, *sweep.notices],
+            "running": [self._running(name) for name in sweep.running],
+        }
+
+    def _version(self) -> int:
+        """How many trials have ended."""
+        waiting = (NOT_STARTED, UNDER_WAY)
+        return sum(trial.state not in waiting for trial in self._sweep.trials.values())
+
+    def _running(self, name: str) -> dict[str, str]:
+        """A trial that runs: its name, and its latest evaluation in words."""
+        trial = self._sweep.trials[name]
+        if trial.row is None:
+            return {"trial": one_line(name), "latest": "starting"}
+        goal = self._sweep.experiment.workloads[trial.workload].goal
+        value = float(trial.row["metrics"].get(f"validation/{goal.metric}", "nan"))
+        return {
+            "trial": one_line(name),
+            "latest": f"step {trial.row['global_step']:,}, {trial.seconds:,.1f} of "
+            f"{self._sweep.budget(trial.workload):,.1f} s: "
+            f"{describe_goal(goal, goal.metric, value)}",
+        }
+
+    def _draw(self) -> str:
+        about = About(title=self._title, status=STATUS, version=str(self._version()))
+        try:
+            return render(make_leaderboard(read([self._out])), about)
+        except UserError as error:
+            text = html.escape(one_line(str(error)))
+            return (
+                '<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="5">'
+                f"<title>No leaderboard yet</title><h1>No leaderboard yet</h1><p>{text}</p>"
+            )
+
+
+def make_server(page: LivePage, host: str, port: int) -> ThreadingHTTPServer:
+    """A server of the page; `serve_forever` runs it.
+
+    Args:
+        page: What it serves at "/", and its status beside it.
+        host: The address to listen on. On a loopback address only requests to it by such a name
+            are answered, so that no other site's page can read this one through a browser.
+        port: 0 takes a free one.
+
+    Raises:
+        UserError: The address cannot be used.
+    """
+    answers: dict[str, Callable[[], tuple[str, str]]] = {
+        "/": lambda: ("text/html", page.page()),
+        STATUS: lambda: ("application/json", json.dumps(page.status())),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            if _is_loopback(host) and not _is_loopback(_name_of(self.headers.get("Host", ""))):
+                self.send_error(HTTPStatus.FORBIDDEN, "ask for localhost")
+            elif path not in answers:
+                self.send_error(HTTPStatus.NOT_FOUND)
+            else:
+                kind, text = answers[path]()
+                body = text.encode("utf-8", "backslashreplace")
+                self.send_response(HTTPStatus.OK)
+                self.send_header("Content-Type", f"{kind}; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Requests are not printed."""
+
+    try:
+        return ThreadingHTTPServer((host, port), Handler)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"{host}:{port}: cannot be served ({why}); give another --port") from None
+
+
+def _name_of(host: str) -> str:
+    """The name in a Host header, without the port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.rpartition(":")[0] or host
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
