@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from harness.spec import DataError
 from scoring.files import read_bytes
+from workloads.parts import Arrays, Part, read_part
 
+_PART = "vocabulary"
 UNKNOWN, EOS = 0, 2  # the unknown token is also padding, and CTC's blank
 
 
@@ -16,11 +20,11 @@ class Vocabulary:
     """A SentencePiece model.
 
     Args:
-        content: Of the model's file.
-        origin: Where that lies, for messages.
+        content: The content of the model's file.
+        origin: Where that is, for messages.
 
     Raises:
-        DataError: It is no such model, or one with other special tokens.
+        DataError: It is not such a model, or one with other special tokens.
     """
 
     def __init__(self, content: bytes, origin: str) -> None:
@@ -29,7 +33,7 @@ class Vocabulary:
         try:
             self._model = SentencePieceProcessor(model_proto=content)
         except RuntimeError:
-            raise DataError(f"{origin}: is no SentencePiece model; fetch it anew") from None
+            raise DataError(f"{origin}: is not a SentencePiece model; fetch it again") from None
         special = self._model.unk_id(), self._model.eos_id()
         if special != (UNKNOWN, EOS):
             raise DataError(
@@ -50,12 +54,49 @@ class Vocabulary:
         return [str(self._model.decode(tokens)) for tokens in known]
 
 
-def read_model(file: Path) -> bytes:
-    """The content of a model's file; raises DataError."""
+def vocabulary_part(
+    recipe: str,
+    sources: Sequence[Path],
+    given: Path | None,
+    texts: Callable[[], list[str]],
+    size: int,
+) -> Part:
+    """The part of the prepared data that holds a vocabulary.
+
+    Args:
+        recipe: Names the code that makes the texts, its version included.
+        sources: The files that it is made from.
+        given: The file of a model, which is then used.
+        texts: Where there is none, gives the texts that one is trained on.
+        size: The largest number of tokens.
+    """
+
+    def make() -> Arrays:
+        content = train(texts(), size) if given is None else read_model(given, size)
+        return {"model": np.frombuffer(content, np.uint8)}
+
+    return Part(_PART, recipe, make, sources)
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """The vocabulary of the prepared data in a folder; raises DataError."""
+    content = read_part(folder, _PART)["model"].tobytes()
+    return Vocabulary(content, str(folder / _PART))
+
+
+def read_model(file: Path, size: int) -> bytes:
+    """The content of a model's file; raises DataError where it has more than `size` tokens."""
     try:
-        return read_bytes(file)
+        content = read_bytes(file)
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: cannot be read ({error})") from None
+    found = len(Vocabulary(content, str(file)))
+    if found > size:
+        raise DataError(
+            f"{file}: has {found:,} tokens, {size:,} at most were expected; remove it, and one is "
+            "made from the training text"
+        )
+    return content
 
 
 def train(texts: Iterable[str], size: int) -> bytes:

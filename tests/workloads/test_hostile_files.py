@@ -101,7 +101,7 @@ def test_sparse_files_of_a_terabyte_are_not_read(tmp_path):
     with pytest.raises(DataError, match="has 1,099,511,627,776 bytes"):
         read_cifar(tmp_path, (TEST_FILE,))
     with pytest.raises(DataError, match="has 1,099,511,627,776 bytes"):
-        read_model(sparse(tmp_path / "spm.model", 2**40))
+        read_model(sparse(tmp_path / "spm.model", 2**40), 100)
 
 
 def test_flac_that_promises_days_is_refused(tmp_path):

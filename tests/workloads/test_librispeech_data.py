@@ -119,7 +119,7 @@ def test_a_given_vocabulary_is_used_and_a_wrong_one_refused(files):
     workload.prepare_data()
     assert len(workload.vocabulary) == 30
     (files / "spm_model.vocab").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"spm_model\.vocab: is no SentencePiece model"):
+    with pytest.raises(DataError, match=r"spm_model\.vocab: is not a SentencePiece model"):
         workloads.get(NAME, files).prepare_data()
 
 

@@ -229,7 +229,7 @@ def test_a_vocabulary_that_is_given_is_used(files, monkeypatch):
     given = Vocabulary(content, "given")
     assert found.encode(["ein großes Haus"]) == given.encode(["ein großes Haus"])
     (files / "wmt_sentencepiece_model").write_bytes(b"no model")
-    with pytest.raises(DataError, match="wmt_sentencepiece_model: is no SentencePiece model"):
+    with pytest.raises(DataError, match="wmt_sentencepiece_model: is not a SentencePiece model"):
         workload.prepare_data()
     (files / "wmt_sentencepiece_model").write_bytes(content)
     monkeypatch.setattr(workload, "config", replace(workload.config, vocab_size=len(given) - 1))

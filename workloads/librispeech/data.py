@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from workloads.parts import Part, read_part
-from workloads.vocabulary import Vocabulary, read_model, train
+from workloads.parts import Arrays, Part
+from workloads.vocabulary import Vocabulary, read_vocabulary, vocabulary_part
 
-Arrays = Mapping[str, np.ndarray]
 Utterance = tuple[np.ndarray, str]  # samples [S], int16 at 16 kHz, and what is said
-Batch = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +61,8 @@ class Preparation:
         """The vocabulary, then one part for each recording."""
         recipe = f"{self.recipe}, {self.vocabulary_size} tokens"
         origin = [self.vocabulary_file] if self.vocabulary_file else self._transcript_files()
-        parts = [Part("vocabulary", recipe, self._make_vocabulary, origin)]
+        given, size = self.vocabulary_file, self.vocabulary_size
+        parts = [vocabulary_part(recipe, origin, given, self._transcripts, size)]
         recipe += f", up to {self.max_samples} samples and {self.max_characters} characters"
         for recording in self.recordings:
             make = partial(self._make, recording)
@@ -72,8 +71,7 @@ class Preparation:
 
     def vocabulary(self) -> Vocabulary:
         """The prepared vocabulary; raises DataError."""
-        content = read_part(self.folder, "vocabulary")["model"].tobytes()
-        return Vocabulary(content, str(self.folder / "vocabulary"))
+        return read_vocabulary(self.folder)
 
     def names(self, split: str) -> list[str]:
         """The names of the parts of "train", "validation" or "test"."""
@@ -86,19 +84,8 @@ class Preparation:
     def _transcript_files(self) -> list[Path]:
         return [f for r in self._transcribed() for f in r.files() if f.suffix == ".txt"]
 
-    def _make_vocabulary(self) -> Arrays:
-        if self.vocabulary_file is None:
-            texts = [text for recording in self._transcribed() for text in recording.texts()]
-            content = train(texts, self.vocabulary_size)
-        else:
-            content = read_model(self.vocabulary_file)
-            size = len(Vocabulary(content, str(self.vocabulary_file)))
-            if size > self.vocabulary_size:
-                raise DataError(
-                    f"{self.vocabulary_file}: has {size:,} tokens, {self.vocabulary_size:,} at "
-                    "most were expected; remove it, and one is made from the transcripts"
-                )
-        return {"model": np.frombuffer(content, np.uint8)}
+    def _transcripts(self) -> list[str]:
+        return [text for recording in self._transcribed() for text in recording.texts()]
 
     def _make(self, recording: Recording) -> Arrays:
         """Samples and tokens, flat, how many each utterance has, and how many were left out."""
@@ -147,7 +134,7 @@ class Utterances:
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def rows(self, chosen: np.ndarray, max_tokens: int) -> Batch:
+    def rows(self, chosen: np.ndarray, max_tokens: int) -> dict[str, np.ndarray]:
         """The utterances of these numbers, 0 after their ends.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.spec import DataError
-from workloads.parts import Part, Rows, read_part
-from workloads.vocabulary import Vocabulary, read_model, train
+from workloads.parts import Arrays, Part, Rows
+from workloads.vocabulary import Vocabulary, read_vocabulary, vocabulary_part
 
 SIDES = ("inputs", "targets")
 TRAINING_CHARACTERS = 10_000_000  # that the vocabulary is made from, as AlgoPerf's
 COUNTS = ("pairs", "empty", "long")  # those read, and those left out, of a text
 Lines = tuple[list[str], list[str]]  # source and target
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,8 @@ class Preparation:
         files = {file for text in self.texts if text.trains for file in text.files}
         origin = sorted(files) if self.vocabulary_file is None else [self.vocabulary_file]
         recipe = f"{self.recipe}, {self.vocabulary_size} tokens, pairs up to {self.max_length}"
-        parts = [Part("vocabulary", recipe, self._make_vocabulary, origin)]
+        given, size = self.vocabulary_file, self.vocabulary_size
+        parts = [vocabulary_part(recipe, origin, given, self._first_lines, size)]
         for text in self.texts:
             sources = sorted({*text.files, *origin})
             parts.append(Part(text.name, recipe, partial(self._make_tokens, text), sources))
@@ -75,27 +75,17 @@ class Preparation:
 
     def vocabulary(self) -> Vocabulary:
         """The prepared vocabulary; raises DataError."""
-        content = read_part(self.folder, "vocabulary")["model"].tobytes()
-        return Vocabulary(content, str(self.folder / "vocabulary"))
+        return read_vocabulary(self.folder)
 
     def names(self, split: str) -> list[str]:
         """The names of the parts of "train", "validation" or "test"."""
         return [text.name for text in self.texts if text.name.startswith(split)]
 
-    def _make_vocabulary(self) -> Arrays:
-        if self.vocabulary_file is None:
-            lines = (text.read() for text in self.texts if text.trains)
-            pairs = (pair for sides in lines for pair in zip(*sides, strict=True))
-            content = train(list(first_lines(pairs)), self.vocabulary_size)
-        else:
-            content = read_model(self.vocabulary_file)
-            size = len(Vocabulary(content, str(self.vocabulary_file)))
-            if size > self.vocabulary_size:
-                raise DataError(
-                    f"{self.vocabulary_file}: has {size:,} tokens, {self.vocabulary_size:,} at "
-                    "most were expected; remove it, and one is made from the training text"
-                )
-        return {"model": np.frombuffer(content, np.uint8)}
+    def _first_lines(self) -> list[str]:
+        """What a vocabulary is made from."""
+        lines = (text.read() for text in self.texts if text.trains)
+        pairs = (pair for sides in lines for pair in zip(*sides, strict=True))
+        return list(first_lines(pairs))
 
     def _make_tokens(self, text: Text) -> Arrays:
         """Tokens of both sides, flat, how many each sentence has, and COUNTS."""

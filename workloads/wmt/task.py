@@ -27,12 +27,12 @@ from workloads.batching import seed_of
 from workloads.distributed import own_part, summed, world
 from workloads.losses import cross_entropy
 from workloads.modes import eval_mode
-from workloads.parts import Part
+from workloads.parts import Arrays, Part
 from workloads.prefetch import on_device, read_ahead
 from workloads.prepared import PreparedWorkload
 from workloads.vocabulary import Vocabulary
 from workloads.wmt import evaluation
-from workloads.wmt.data import Arrays, Pairs, Preparation, row_batches
+from workloads.wmt.data import Pairs, Preparation, row_batches
 from workloads.wmt.layers import Config
 from workloads.wmt.model import Transformer
 
