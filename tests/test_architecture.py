@@ -49,6 +49,7 @@ ALLOWED = {  # by part; the longest that a file is in holds
     "harness.progress": ("harness.sweep", *SWEEP),
     "harness.commands": COMMANDS,
     "harness.cli": ("harness.commands", *COMMANDS),
+    "harness.testing": ("harness.commands", "harness.submission", "harness.spec", "workloads"),
     "workloads": ("harness.spec", "scoring.files", "scoring.names"),
     "submissions": ("harness.spec",),
 }
@@ -160,6 +161,7 @@ def run_python(code):
         ("harness.cli", ("torch", "ray", "numpy", "pandas", "scipy", "matplotlib", "pydantic")),
         ("harness.executors.cluster", ("torch",)),  # a trial's process sets its threads first
         ("workloads", ("torch",)),
+        ("harness.testing", ("pytest",)),
     ],
 )
 def test_heavy_imports_stay_where_they_are_needed(imported, absent):

@@ -9,7 +9,9 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 import workloads
-from harness.spec import ForwardPassMode, LossType, ParameterType
+from harness.spec import ForwardPassMode, ParameterType
+from harness.testing import WorkloadContract
+from harness.testing.workload import batch_of, loss_of
 from workloads.arrays import ArrayWorkload
 
 # the others need their data and a large machine
@@ -27,46 +29,20 @@ def of_arrays(request, mnist_dir):
     return workloads.get(request.param, data_dir=mnist_dir)
 
 
+class TestWorkloads(WorkloadContract):
+    """What is published for authors of plugins, on each of ours."""
+
+
 def leaves(batch):
     """Every tensor of a batch, or of logits."""
     return tree_leaves(batch)
 
 
-def same_tensor(a, b):
-    return a.shape == b.shape and torch.equal(a, b)
-
-
-def batch_of(workload, seed=0):
-    return next(workload.build_input_queue(seed, "train", workload.train_batch_size))
-
-
-def loss_of(workload, model, batch, **options):
-    logits, _ = workload.model_fn(
-        params=model, augmented_and_preprocessed_input_batch=batch, model_state=None,
-        mode=ForwardPassMode.TRAIN, rng=(0, 0), update_batch_norm=True,
-    )  # fmt: skip
-    return workload.loss_fn(
-        label_batch=batch["targets"],
-        logits_batch=logits,
-        mask_batch=batch.get("weights"),
-        **options,
-    )
-
-
 @pytest.mark.parametrize("name", workloads.names())
 def test_facts_are_stated_and_sane(name):
     workload = workloads.get(name)
-    assert isinstance(workload.loss_type, LossType)
-    assert workload.summary
-    assert "\n" not in workload.summary
-    assert workload.goal.direction in ("min", "max")
-    assert math.isfinite(workload.goal.target)
-    assert ("test" in workload.splits) == (workload.test_goal is not None)
-    assert workload.test_goal is None or math.isfinite(workload.test_goal.target)
+    WorkloadContract().test_facts_are_stated_and_sane(workload)
     in_seconds = workload.max_allowed_runtime_sec is not None
-    assert in_seconds == (workload.eval_period_time_sec is not None)
-    assert in_seconds != (workload.budget_steps is not None)
-    assert 0 < workload.train_batch_size <= workload.num_train_examples
     assert in_seconds == (name not in SMALL or name == "mnist")
 
 
@@ -114,46 +90,6 @@ def test_sizes_are_those_of_the_data(of_arrays):
         assert len(examples) == len(examples["inputs"]) == len(examples["targets"]) == count
 
 
-def test_one_seed_repeats_and_two_differ(workload):
-    first, _ = workload.init_model_fn((1, 2))
-    again, _ = workload.init_model_fn((1, 2))
-    other, _ = workload.init_model_fn((1, 3))
-    assert all(
-        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
-    )
-    weights = next(first.parameters()), next(other.parameters())
-    assert not torch.equal(*weights)
-
-
-def test_initialisation_leaves_the_global_generators_alone(workload, monkeypatch):
-    on_gpus = []
-    monkeypatch.setattr(torch.cuda, "manual_seed_all", on_gpus.append)
-    before = torch.random.get_rng_state()
-    workload.init_model_fn(0)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert on_gpus == []  # they are seeded by rank, so that ranks drop out other units
-
-
-def test_a_batch_is_a_pure_function_of_seed_and_index(workload):
-    size = workload.num_train_examples // 2
-    queues = [workload.build_input_queue(seed, "train", size) for seed in (5, 5, 6)]
-    batches = [list(itertools.islice(queue, 5)) for queue in queues]
-    for one, same in zip(batches[0], batches[1], strict=True):
-        assert all(map(torch.equal, leaves(one), leaves(same)))
-    other_seed, other_epoch = leaves(batches[2][0]), leaves(batches[0][2])
-    assert not all(map(same_tensor, leaves(batches[0][0]), other_seed))
-    assert not all(map(same_tensor, leaves(batches[0][0]), other_epoch))
-
-
-def test_a_queue_can_start_at_any_batch(workload):
-    size = workload.num_train_examples // 3
-    whole = list(itertools.islice(workload.build_input_queue(5, "train", size), 6))
-    for start in (1, 3, 4):
-        queue = workload.build_input_queue(5, "train", size, start=start)
-        for batch, same in zip(whole[start:], queue, strict=False):
-            assert all(map(torch.equal, leaves(batch), leaves(same)))
-
-
 def test_an_epoch_holds_every_example_at_most_once(of_arrays):
     size = of_arrays.train_batch_size
     per_epoch = of_arrays.num_train_examples // size
@@ -181,49 +117,6 @@ def test_loss_is_the_mean_of_its_examples_and_masks_leave_examples_out(of_arrays
     torch.testing.assert_close(masked["summed"], loss["per_example"][:3].sum())
     none = loss_of(of_arrays, model, {**batch, "weights": torch.zeros_like(mask)})
     assert (none["n_valid_examples"].item(), none["summed"].item()) == (0, 0)
-
-
-def test_steps_on_one_batch_lower_its_loss(workload):
-    model, _ = workload.init_model_fn(0)
-    batch = batch_of(workload)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(20):
-        optimizer.zero_grad()
-        loss = loss_of(workload, model, batch)["summed"] / workload.train_batch_size
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-
-
-def test_evaluation_does_not_depend_on_its_batch_size_and_changes_nothing(workload):
-    model, _ = workload.init_model_fn(0)
-    loss_of(workload, model, batch_of(workload))  # moves running statistics, if there are any
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.train()
-    whole = workload.eval_model(model, None, "validation")
-    workload.eval_batch_size = 37
-    pieces = workload.eval_model(model, None, "validation")
-    assert pieces == pytest.approx(whole, rel=1e-5)
-    assert workload.target_metric_name in whole
-    assert model.training
-    after = model.state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-
-
-def test_evaluation_mode_gives_no_gradient_and_is_deterministic(workload):
-    model, _ = workload.init_model_fn(0)
-    batch = batch_of(workload)
-    arguments = {
-        "params": model, "augmented_and_preprocessed_input_batch": batch, "model_state": None,
-        "mode": ForwardPassMode.EVAL, "rng": (0, 0), "update_batch_norm": False,
-    }  # fmt: skip
-    first, _ = workload.model_fn(**arguments, dropout_rate=0.1)
-    second, _ = workload.model_fn(**arguments)
-    assert not any(logits.requires_grad for logits in leaves(first))
-    assert all(map(torch.equal, leaves(first), leaves(second)))
-    assert not model.training
 
 
 def training_logits(workload, model, batch, **options):

@@ -55,7 +55,7 @@ def test_a_driver_learns_that_its_head_is_lost(impatient, monkeypatch):
 def test_a_driver_that_waits_for_ray_is_ended_with_the_same_line(tmp_path):
     code = (
         "import sys, time\n"
-        "from harness import head\n"
+        "from harness.executors import head\n"
         "head.POLL_SECONDS = head.LOST_SECONDS = head.GRACE_SECONDS = 0.05\n"
         "sys.argv = ['chronograd', 'sweep', '--resume', 'out']\n"
         "with head.Head('127.0.0.1:1', lambda: 5): time.sleep(600)\n"
