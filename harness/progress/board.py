@@ -55,7 +55,7 @@ class _Cell:
 def draw(status: SweepStatus, console: Console) -> Group:
     """The sums, what runs, and workloads by submissions, as wide as the console has room for."""
     sums = (describe_trials(status), describe_hours(status), describe_driver(status))
-    return Group(Text("\n".join(sums)), _under_way(status), _grid(status, console))
+    return Group(Text("\n".join(sums)), _under_way(status, console), _grid(status, console))
 
 
 def describe_trials(status: SweepStatus) -> str:
@@ -114,21 +114,25 @@ def describe_goal(goal: Goal, column: str, value: float) -> str:
     return f"{column} {value:.5g} (target {sign} {goal.target:.5g})"
 
 
-def _under_way(status: SweepStatus) -> Table:
-    """A line for each of the trials that run."""
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(overflow="fold")
-    lines.add_column(justify="right", no_wrap=True)
-    lines.add_column(justify="right", no_wrap=True)
-    lines.add_column(overflow="fold")
+def _under_way(status: SweepStatus, console: Console) -> Table | Text:
+    """A line for each of the trials that run; two where the console is too narrow for one."""
     running = status.running
+    rows = []
     for name, trial in list(running.items())[:MOST_RUNNING]:
         rules = status.experiment.workloads[trial.workload]
         clock = f"{trial.seconds:,.0f}/{status.budget(trial.workload):,.0f} s"
-        lines.add_row(Text(printable(name)), *_latest(trial.row, rules, clock))
+        rows.append((printable(name), *_latest(trial.row, rules, clock)))
     if len(running) > MOST_RUNNING:
-        lines.add_row(f"and {len(running) - MOST_RUNNING} more")
-    return lines
+        rows.append((f"and {len(running) - MOST_RUNNING} more", "", "", ""))
+    lines = Table.grid(padding=(0, 2))
+    for right in (False, True, True, False):
+        lines.add_column(justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        lines.add_row(*map(Text, row))
+    unbounded = console.options.update(max_width=10_000)
+    if console.measure(lines, options=unbounded).maximum <= console.width:
+        return lines
+    return Text("\n".join(f"{name}\n  {'  '.join(filter(None, facts))}" for name, *facts in rows))
 
 
 def _latest(row: Any, rules: PlannedWorkload, clock: str) -> tuple[str, str, str]:

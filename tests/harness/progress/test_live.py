@@ -162,6 +162,23 @@ def test_only_so_many_running_trials_are_listed(tmp_path):
     assert "and 2 more" in seen
 
 
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_names_of_running_trials_are_never_broken(tmp_path, width):
+    name, seen = "a_submission_with_a_rather_long_name", []
+
+    def look(driver, spec):
+        runs(driver, spec)
+        seen[:] = drawn(tmp_path, width)
+
+    acts = Script(runs, look)
+    plan = plan_toys(name, "b")
+    run_sweep(plan, tmp_path, acts, PlainProgress(Console(file=io.StringIO())))
+    words = {word for line in seen for word in line.split()}
+    if len(name) + len("/study_0/toy/trial_1") <= width:
+        assert f"{name}/study_0/toy/trial_1" in words
+    assert any("step 30" in line for line in seen)
+
+
 def test_what_pruning_saved_is_an_upper_bound_in_gpu_hours(tmp_path):
     experiment = plan_toys("a", "b", gpus_per_trial=1)
     pruned = TrialResult(status=Status.PRUNED, submission_seconds=60.0)
