@@ -30,7 +30,7 @@ from harness.sweep.options import SweepOptions
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 from harness.progress.status import read_status
-from harness.sweep.callback import Watchers
+from harness.sweep.callback import CallbackList
 from harness.sweep.driver import Driver
 from harness.sweep.ledger import Ledger
 from harness.sweep.pruner import Pruner
@@ -84,7 +84,7 @@ def times_of(experiment: Experiment) -> dict[str, float]:
     times = {}
     for spec in experiment.specs():
         time_ = strengths[spec.submission, spec.workload] * np.exp(rng.normal(0, 0.3))
-        times[spec.name] = float(time_) if time_ <= BUDGET and rng.random() < 0.8 else np.inf
+        times[spec.key] = float(time_) if time_ <= BUDGET and rng.random() < 0.8 else np.inf
     return times
 
 
@@ -117,20 +117,20 @@ class Played:
 
     def _begin(self, spec: TrialSpec, now: float, driver: Driver) -> None:
         driver.started(spec, {"node": f"n{len(self._running) // 8}", "host": "h", "pid": 1})
-        self._running[spec.name], self._collected[spec.name] = spec, []
-        end = min(self._times[spec.name], BUDGET)
+        self._running[spec.key], self._collected[spec.key] = spec, []
+        end = min(self._times[spec.key], BUDGET)
         for second in np.linspace(end / self._rows, end, self._rows).tolist():
             heapq.heappush(self._events, (now + second, next(self._numbers), spec, second))
 
     def _happens(self, spec: TrialSpec, second: float, driver: Driver) -> None:
         """An evaluation; perhaps the last one."""
-        if spec.name not in self._running:  # it was pruned meanwhile
+        if spec.key not in self._running:  # it was pruned meanwhile
             return
         deadline = driver.deadline(spec)
         if second > deadline:
             self._end(spec, Status.PRUNED, np.nextafter(deadline, np.inf), driver)
             return
-        reached = second >= self._times[spec.name]
+        reached = second >= self._times[spec.key]
         row = EvalRow(
             global_step=round(second * 1000), submission_seconds=second, cpu_seconds=second,
             eval_seconds=second / 10, logging_seconds=second / 100, total_seconds=second * 1.11,
@@ -140,18 +140,18 @@ class Played:
                 for name, value in (("loss", 0.0), ("error_rate", 0.0123456789))
             },
         )  # fmt: skip
-        self._collected[spec.name].append(row)
-        driver.take(spec, "row", row)
-        driver.take(spec, "beat", row.global_step)
+        self._collected[spec.key].append(row)
+        driver.measured(spec, row)
+        driver.heartbeat(spec, row.global_step)
         if reached or second >= BUDGET:
             self._end(spec, Status.REACHED if reached else Status.OUT_OF_TIME, second, driver)
 
     def _end(self, spec: TrialSpec, status: Status, second: float, driver: Driver) -> None:
-        del self._running[spec.name]
+        del self._running[spec.key]
         driver.ended(
             spec,
             TrialResult(
-                status=status, rows=self._collected.pop(spec.name), global_step=1000,
+                status=status, rows=self._collected.pop(spec.key), global_step=1000,
                 submission_seconds=float(second), total_seconds=float(second),
                 environment={"machine": {f"field_{n}": "x" * 60 for n in range(20)}},
             ),
@@ -184,7 +184,7 @@ class Stopwatch:
 
 
 OPERATIONS = {
-    "next": (Driver, "next"), "skip": (Driver, "_needless"), "start": (Driver, "started"),
+    "next": (Driver, "next"), "skip": (Driver, "_record_skipped"), "start": (Driver, "started"),
     "row": (Driver, "measured"), "end": (Driver, "ended"), "proof": (Pruner, "proof"),
     "deadline": (Driver, "deadline"),
 }  # fmt: skip
@@ -197,7 +197,7 @@ def sweep(trials: int, concurrent: int, rows: int, out: Path) -> None:
     planned = sum(1 for _ in experiment.specs())
     executor = Played(times_of(experiment), concurrent, rows)
     began = time.perf_counter()
-    summary = run_sweep(experiment, out, executor, Watchers([]), options=SweepOptions())
+    summary = run_sweep(experiment, out, executor, CallbackList([]), options=SweepOptions())
     total = time.perf_counter() - began
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     size = (out / LEDGER_FILE).stat().st_size / 1e6

@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from harness.trial.messages import Measured, OfTrial
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -75,9 +76,9 @@ Seconds = tuple[float, float]  # by the clock, and of CPU time
 def harness_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) -> Seconds:
     """Seconds on the submission clock."""
 
-    def report(kind: str, payload: Any) -> None:
-        if kind == "row":
-            losses.append(payload.metrics["validation/loss"])
+    def report(message: OfTrial) -> None:
+        if isinstance(message, Measured):
+            losses.append(message.row.metrics["validation/loss"])
 
     result = run_attempt(lambda *_: workload, spec, Attempt(report))
     return result.submission_seconds, result.cpu_seconds

@@ -19,6 +19,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from harness.sweep.options import EVERY_TRIAL
+from harness.sweep.recorder import Recorder
+from harness.sweep.schedule import Schedule
+from harness.trial.messages import Beat, Loaded, Measured, Message, Started
+from scoring.records import Order
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import numpy as np
@@ -28,10 +34,9 @@ import workloads
 from benchmarks.driver import plan
 from harness.executors.cluster import Cluster
 from harness.executors.running import Running
-from harness.sweep.callback import Watchers
+from harness.sweep.callback import CallbackList
 from harness.sweep.driver import Driver
 from harness.sweep.ledger import Ledger
-from harness.sweep.options import SweepOptions
 from scoring.records import EvalRow, TrialSpec
 
 PROCESSES = 4
@@ -40,22 +45,21 @@ PROCESSES = 4
 class Talkers:
     """Many trials in one process."""
 
-    async def run(self, number: int) -> AsyncIterator[tuple[str, Any]]:
+    async def run(self, number: int) -> AsyncIterator[Message]:
         """What one of them says; the total time of a row is when it was sent."""
         rng = random.Random(number)
-        yield ("started", {"node": "n", "host": "h", "pid": 1})
-        yield ("loaded", None)
+        yield Started({"node": "n", "host": "h", "pid": 1})
+        yield Loaded()
         await asyncio.sleep(rng.uniform(0, 5))
         due = rng.uniform(0, 60)
         for second in itertools.count(5, 5):
             await asyncio.sleep(5)
             if second < due:
-                yield ("beat", second)
+                yield Beat(second)
                 continue
             due += 60
             times = {"cpu_seconds": 1.0, "eval_seconds": 0.0, "logging_seconds": 0.0}
-            yield (
-                "row",
+            yield Measured(
                 EvalRow(
                     global_step=second, submission_seconds=float(second), **times,
                     total_seconds=time.time(), metrics={"validation/loss": 1.5},
@@ -64,16 +68,16 @@ class Talkers:
 
 
 class Late:
-    """A watcher that notes how long rows were under way."""
+    """A callback that notes how long rows were under way."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
 
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+    def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """A row was recorded."""
         self.delays.append(time.time() - row.total_seconds)
 
-    def started(self, spec: TrialSpec) -> None:
+    def on_trial_start(self, spec: TrialSpec) -> None:
         """Nothing to note."""
 
 
@@ -91,7 +95,9 @@ def main() -> None:
     specs = list(itertools.islice(plan(2 * options.trials + 1000).specs(), options.trials))
     late = Late()
     with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder)) as book:
-        driver = Driver(book, Path(folder), Watchers([late]), specs, SweepOptions())  # type: ignore[list-item]
+        schedule = Schedule(None, Order.COST, None)
+        recorder = Recorder(book, Path(folder), CallbackList([late]), len(specs))  # type: ignore[list-item]
+        driver = Driver(book, Path(folder), schedule, recorder, EVERY_TRIAL)
         cluster = Cluster(workloads.get)
         running = {
             actors[number % PROCESSES].run.options(**stream).remote(number): Running(

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from harness.trial.messages import Ended, Message, Started
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
@@ -50,11 +52,11 @@ def nothing() -> None:
 class Nothing(TrialProcess):
     """The process of a trial that calls the function, in place of training."""
 
-    def run(self, *_: Any) -> Iterator[tuple[str, Any]]:
+    def run(self, *_: Any) -> Iterator[Message]:
         """Streams the beginning and the end."""
-        yield ("started", {"node": self._node_id(), "pid": os.getpid()})
+        yield Started({"node": self._node_id(), "pid": os.getpid()})
         nothing()
-        yield ("ended", TrialResult(status=Status.STEP_LIMIT))
+        yield Ended(TrialResult(status=Status.STEP_LIMIT))
 
 
 def plan(trials: int) -> Experiment:
@@ -77,8 +79,8 @@ def by_chronograd(trials: int) -> float:
     executor._connected = True  # the cluster of this benchmark
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as silent:
         began = time.perf_counter()
-        watcher = PlainProgress(Console(file=silent))
-        summary = run_sweep(plan(trials), Path(folder), executor, watcher)
+        callback = PlainProgress(Console(file=silent))
+        summary = run_sweep(plan(trials), Path(folder), executor, callback)
         seconds = time.perf_counter() - began
     assert summary.by_status == {Status.STEP_LIMIT: trials}
     return seconds

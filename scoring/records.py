@@ -164,8 +164,8 @@ class TrialSpec(RunOptions):
     dropout: dict[str, float] = field(default_factory=dict)  # rates that init_model_fn is given
 
     @property
-    def name(self) -> str:
-        """A name for messages, unique within a results tree."""
+    def key(self) -> str:
+        """Identifies the trial within a results tree: in its ledger, checkpoints, messages."""
         return f"{self.submission}/study_{self.study}/{self.workload}/trial_{self.trial}"
 
     @property

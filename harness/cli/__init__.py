@@ -32,7 +32,7 @@ from harness.cli.output import unfailing
 from harness.executors.head import leave
 from harness.sweep.interruption import HeadLostError
 from harness.system.exits import end_soon
-from harness.system.signals import stoppable
+from harness.system.signals import sigterm_as_interrupt
 
 app = typer.Typer(
     help="Measures how fast training algorithms bring neural networks to a target.",
@@ -97,7 +97,7 @@ def _run() -> None:
     if not cache.startswith("~"):  # a submission may change the working directory
         os.environ["CHRONOGRAD_CACHE"] = str(Path(cache).absolute())
     debug = "--debug" in sys.argv
-    with unfailing(console), stoppable():
+    with unfailing(console), sigterm_as_interrupt():
         try:
             app(args=_without_aliases(sys.argv[1:]), prog_name="chronograd")
         except KeyboardInterrupt:

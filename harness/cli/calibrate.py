@@ -34,20 +34,20 @@ def calibrate(
     import workloads
     from harness.commands.calibrate import Calibration
     from harness.executors.cluster import Cluster
-    from harness.executors.team import Room
+    from harness.executors.team import TrialResources
     from harness.progress.live import watch
     from harness.sweep.interruption import InterruptedSweepError
 
     out = out or Path("results/calibrate") / workload
-    cluster = Cluster(workloads.get, address, Room.of(options))
-    with watch(console) as watcher, closing(cluster):
+    cluster = Cluster(workloads.get, address, TrialResources.of(options))
+    with watch(console) as callback, closing(cluster):
         calibration = Calibration(
             load_workload=workloads.get,
             name=workload,
             trials=trials,
             out=out,
             executor=cluster,
-            watcher=watcher,
+            callback=callback,
             options=options,
         )
         try:

@@ -86,7 +86,7 @@ def run(
         draft = single_trial(request, study, trial, workloads.get, progress)
     executor, lines = ThisProcess(workloads.get), PlainProgress(console, rows=True)
     experiment = draft.complete(out, executor)
-    with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as watcher:
-        summary = run_uninterrupted(run_sweep, experiment, out, executor, watcher)
+    with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:
+        summary = run_uninterrupted(run_sweep, experiment, out, executor, callback)
     say(f"Records in {shown}")
     exit_by(summary)

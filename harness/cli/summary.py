@@ -11,7 +11,7 @@ import typer
 from harness.cli.options import INTERRUPTED, say
 
 if TYPE_CHECKING:
-    from harness.sweep.driver import Summary
+    from harness.sweep.recorder import Summary
 
 
 def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
@@ -30,7 +30,7 @@ def conclude(summary: Summary, out: Path) -> None:
     if counts:
         say(f"This run: {counts}.")
     for spec, result in summary.failed:
-        say(f"failed: {spec.name} ({result.failure}): {result.message}", style="red")
+        say(f"failed: {spec.key} ({result.failure}): {result.message}", style="red")
     if summary.left:
         say(f"{summary.left} trials are left. Continue with: chronograd resume {out}")
     say(f"Records in {out}. Leaderboard: chronograd score {out}")

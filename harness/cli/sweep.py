@@ -29,7 +29,7 @@ from scoring.records import RunOptions
 from scoring.tree import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from harness.sweep.callback import Watcher
+    from harness.sweep.callback import SweepCallback
     from harness.sweep.request import Draft, Request
 
 AcceptOption = Annotated[
@@ -134,7 +134,7 @@ def _run(
     import workloads
     from harness.commands.history import limits_from
     from harness.executors.cluster import Cluster
-    from harness.executors.team import Room
+    from harness.executors.team import TrialResources
     from harness.sweep.run import run_sweep
 
     if options := as_options(how):
@@ -142,17 +142,17 @@ def _run(
     if dry_run:
         say(draft.describe())
         return
-    out, room = shown.absolute(), Room.of(draft.options, how.exclusive_nodes)
+    out, room = shown.absolute(), TrialResources.of(draft.options, how.exclusive_nodes)
     cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent)
-    with _onlookers(how.track, out) as watcher, closing(cluster):
+    with _onlookers(how.track, out) as callback, closing(cluster):
         experiment = draft.complete(out, cluster, accepted)
         limits = limits_from(how.history, experiment, how.risk) if how.history else None
-        summary = run_uninterrupted(run_sweep, experiment, out, cluster, watcher, how, limits)
+        summary = run_uninterrupted(run_sweep, experiment, out, cluster, callback, how, limits)
     conclude(summary, shown)
 
 
 @contextmanager
-def _onlookers(track: Sequence[str], out: Path) -> Iterator[Watcher]:
+def _onlookers(track: Sequence[str], out: Path) -> Iterator[SweepCallback]:
     """Progress on the console, and the trackers."""
     from harness.progress.live import watch
     from harness.progress.track import tracking

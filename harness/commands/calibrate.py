@@ -19,7 +19,7 @@ from typing import Any
 from harness import environment
 from harness.spec import LoadWorkload, Workload
 from harness.submission import loading
-from harness.sweep.callback import Watcher
+from harness.sweep.callback import SweepCallback
 from harness.sweep.plan import PlanError
 from harness.sweep.request import Request, check
 from harness.sweep.run import Executor, run_sweep
@@ -45,7 +45,7 @@ class Calibration:
         out: Receives two results trees, `search` and `seeds`, and NAME.target.json; what is
             there already is not run again.
         executor: Where trials run.
-        watcher: Who looks on.
+        callback: Who looks on.
         options: How trials are run; the clock, the end and the number of steps are fixed here.
     """
 
@@ -54,7 +54,7 @@ class Calibration:
     trials: int
     out: Path
     executor: Executor
-    watcher: Watcher
+    callback: SweepCallback
     options: RunOptions
 
     def run(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Calibration:
     def _tune(self, workload: Workload) -> dict[str, Any]:
         """The search, the reruns of its best point, and what came of them."""
         search = self._search(workload)
-        run_sweep(search, self.out / "search", self.executor, self.watcher)
+        run_sweep(search, self.out / "search", self.executor, self.callback)
         best = _best_trials(workload, search, self.out / "search")
         winner, _ = max(best.values(), key=lambda found: _rank(workload, found[1]))
         point = search.submissions[winner.submission].model_copy(
@@ -92,7 +92,7 @@ class Calibration:
         seeds = search.model_copy(
             update={"studies": SEEDS, "trials": 1, "submissions": {winner.submission: point}}
         )
-        run_sweep(seeds, self.out / "seeds", self.executor, self.watcher)
+        run_sweep(seeds, self.out / "seeds", self.executor, self.callback)
         results = [result for _, result in _trials(seeds, self.out / "seeds")]
         rows = [_best_row(workload, result) for result in results if result.rows]
         if len(rows) < SEEDS:

@@ -39,13 +39,13 @@ from harness.submission.dependencies import off_limits
 from harness.submission.loading import Submission
 from harness.submission.search_space import load as load_search_space
 from harness.trial.clock import Clock, LapClock
-from harness.trial.process_group import Ranks
+from harness.trial.process_group import ProcessGroup
 from scoring.records import Status, TrialResult, UserError
 
 STEPS, PERIOD = 24, 4  # of a trial, and between its evaluations
 LONG = 160  # steps of a longer trial, in which memory must stop growing
 SLOW = 10.0  # times the step of SGD
-ALONE = Ranks()
+ALONE = ProcessGroup()
 
 MakeWorkloads = Callable[[], Sequence[Workload]]
 
@@ -55,7 +55,7 @@ def findings(
     make_workloads: MakeWorkloads,
     names: Sequence[str],
     point: Mapping[str, Any] | None = None,
-    ranks: Ranks = ALONE,
+    group: ProcessGroup = ALONE,
 ) -> Iterator[Finding]:
     """Checks a submission, one rule after another; stops where nothing further can be checked.
 
@@ -64,16 +64,16 @@ def findings(
         make_workloads: Makes small workloads, the same each time.
         names: Of workloads that a submission may know; its training must not depend on them.
         point: Its hyperparameters; None: the first point of its search space, if it has one.
-        ranks: Of the processes that check it together, this one.
+        group: Of the processes that check it together, this one.
     """
-    checker = _Checker(place, make_workloads, names, ranks)
+    checker = _Checker(place, make_workloads, names, group)
     try:
         loading.load(place)
         checker.set_point(point)
     except UserError as error:
         cause = error.__cause__ or error
         text = "".join(traceback.format_exception(cause))
-        yield unmet_need("signatures", str(place), text, ranks.size) or Finding(
+        yield unmet_need("signatures", str(place), text, group.size) or Finding(
             "signatures", str(place), False, str(error), "fix the file that it names"
         )
         return
@@ -104,10 +104,10 @@ class _Checker:
     """One submission under check."""
 
     def __init__(
-        self, place: Path, make_workloads: MakeWorkloads, names: Sequence[str], ranks: Ranks
+        self, place: Path, make_workloads: MakeWorkloads, names: Sequence[str], group: ProcessGroup
     ) -> None:
         self._place, self._make_workloads = place, make_workloads
-        self._names, self._ranks = names, ranks
+        self._names, self._group = names, group
         self._point: dict[str, Any] | None = None
         self.reference: dict[int, Trajectory] = {}
         self._batch_sizes: dict[int, int | None] = {}
@@ -157,7 +157,7 @@ class _Checker:
 
     def _failure(self, check: str, where: str, result: TrialResult) -> Finding:
         """What a failed trial says of the submission, or of this machine."""
-        need = unmet_need(check, where, result.traceback, self._ranks.size)
+        need = unmet_need(check, where, result.traceback, self._group.size)
         if need is not None:
             return need
         if "off limits" in result.message or "read-only" in result.message:
@@ -283,7 +283,7 @@ class _Checker:
         spec = make_spec(self._place, workload, self._point, seed, steps, period)
         loaded = loaded or loading.load(self._place)
         clock = clock or CallClock(1.0)
-        result, parameters = train(loaded, workload, spec, clock, recorder, self._ranks)
+        result, parameters = train(loaded, workload, spec, clock, recorder, self._group)
         return result, recorder, parameters
 
 

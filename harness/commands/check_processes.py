@@ -13,7 +13,7 @@ import torch
 from harness.commands.check import MakeWorkloads, findings
 from harness.commands.finding import Finding
 from harness.system import timers
-from harness.trial.process_group import Meeting, join
+from harness.trial.process_group import Rendezvous, join
 
 GRACE = 5.0  # seconds that the others have to say what they found, once a process has ended early
 
@@ -32,11 +32,11 @@ def findings_of(
     """
     context = torch.multiprocessing.get_context("spawn")
     channel = context.Queue()
-    meeting = Meeting.called([""] * processes)
+    rendezvous = Rendezvous.opened([""] * processes)
     workers = [
         context.Process(
             target=_check,
-            args=(rank, meeting, channel, place, make_workloads, names, point),
+            args=(rank, rendezvous, channel, place, make_workloads, names, point),
             daemon=True,
         )
         for rank in range(processes)
@@ -83,7 +83,7 @@ def _worst(same: Sequence[Finding]) -> Finding:
 
 def _check(
     rank: int,
-    meeting: Meeting,
+    rendezvous: Rendezvous,
     channel: Any,
     place: Path,
     make_workloads: MakeWorkloads,
@@ -91,8 +91,8 @@ def _check(
     point: Mapping[str, Any] | None,
 ) -> None:
     """The body of a process."""
-    ranks = join(rank, meeting, "cpu")
-    for finding in findings(place, make_workloads, names, point, ranks):
+    group = join(rank, rendezvous, "cpu")
+    for finding in findings(place, make_workloads, names, point, group):
         channel.put((rank, finding))
         if not finding.passed:  # the others may be waiting for this one
             break

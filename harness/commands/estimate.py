@@ -131,9 +131,9 @@ def estimate(
         step = experiment.workloads[workload].baseline_step_seconds
         seconds, source = expected(specs[0], records, step)
         share = shares[workload] or 1.0
-        whole |= {spec.name: share * seconds for spec in specs}
+        whole |= {spec.key: share * seconds for spec in specs}
         if pruned is not None:
-            cut |= {spec.name: share * pruned(spec, seconds) for spec in specs}
+            cut |= {spec.key: share * pruned(spec, seconds) for spec in specs}
         cell = Cell(
             workload=workload,
             submission=submission,
@@ -146,8 +146,8 @@ def estimate(
     gpus = experiment.options.gpus_per_trial
     return Estimate(
         cells=cells,
-        hours=_in_all([whole[spec.name] for spec in left], slots, gpus),
-        pruned=None if pruned is None else _in_all([cut[s.name] for s in left], slots, gpus),
+        hours=_in_all([whole[spec.key] for spec in left], slots, gpus),
+        pruned=None if pruned is None else _in_all([cut[s.key] for s in left], slots, gpus),
         slots=slots,
         without_evaluation=[n for n in experiment.workloads if shares[n] is None],
     )
@@ -206,7 +206,7 @@ def _in_budget(record: Record, budget_seconds: float, step_seconds: float | None
 
 
 def _hours(seconds: Mapping[str, float], specs: Sequence[TrialSpec]) -> float:
-    return sum(seconds[spec.name] for spec in specs) / 3600
+    return sum(seconds[spec.key] for spec in specs) / 3600
 
 
 def _in_all(seconds: Sequence[float], slots: int, gpus_per_trial: int) -> Hours:

@@ -82,7 +82,7 @@ def estimate_left(
     notes = []
     if experiment.options.until is Until.VALIDATION:
         pruner = Pruner(experiment, out)
-        begins = {spec.name for spec in experiment.specs() if not pruner.is_done(spec)}
+        begins = {spec.key for spec in experiment.specs() if not pruner.is_done(spec)}
         pruned = partial(_until_deadline, pruner.deadline, begins)
         notes.append(
             "With pruning: at most, by the deadlines that follow from the trials that have ended; "
@@ -187,7 +187,7 @@ def _until_deadline(
     deadline: Callable[[TrialSpec], float], begins: set[str], spec: TrialSpec, seconds: float
 ) -> float:
     """The seconds of a trial that may still matter."""
-    return min(seconds, deadline(spec)) if spec.name in begins else 0.0
+    return min(seconds, deadline(spec)) if spec.key in begins else 0.0
 
 
 def _hardware(options: RunOptions) -> str:
@@ -203,10 +203,10 @@ def _slots_here(experiment: Experiment) -> int:
     import torch
 
     from harness.commands.machine import usable_cores
-    from harness.executors.team import Room
+    from harness.executors.team import TrialResources
 
     here = {"CPU": usable_cores(), "GPU": torch.cuda.device_count()}
-    return max(1, Room.of(experiment.options).fits(here))
+    return max(1, TrialResources.of(experiment.options).fits(here))
 
 
 def _notes(found: Estimate) -> list[str]:

@@ -20,7 +20,7 @@ from harness.trial.attempt import Attempt, prepare_process
 from harness.trial.clock import Clock, StepClock
 from harness.trial.control import Read
 from harness.trial.loop import run_trial
-from harness.trial.process_group import Ranks
+from harness.trial.process_group import ProcessGroup
 from scoring.records import EvalRow, TrialResult, TrialSpec, Tuning, Until
 
 PERIODS = 100  # evaluations in a budget
@@ -137,7 +137,7 @@ def train(
     spec: TrialSpec,
     clock: Clock,
     recorder: Recorder,
-    ranks: Ranks,
+    group: ProcessGroup,
 ) -> tuple[TrialResult, list[torch.Tensor]]:
     """One trial: its result, and the parameters as they were evaluated last."""
     last: list[torch.Tensor] = []
@@ -149,7 +149,7 @@ def train(
 
     workload.eval_model = eval_model  # type: ignore[method-assign]
     prepare_process(spec)
-    return run_trial(spec, workload, loaded, clock, recorder, ranks), last
+    return run_trial(spec, workload, loaded, clock, recorder, group), last
 
 
 def make_spec(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place, read_key
 from harness.environment import scratch
+from harness.sweep.events import DriverStarted
 from harness.sweep.ledger import Reader
 from harness.trial.attempt import prepare_process
 from scoring.records import TrialSpec, UserError
@@ -62,11 +63,8 @@ def evaluate_again(
         data_dir: Where datasets are; None: where they were.
     """
     key = read_key(out)
-    trees = dict.fromkeys(
-        event["tree"]
-        for event in Reader(out).news(kinds=("driver_started",))
-        if isinstance(event.get("tree"), str)
-    )
+    events = (entry.event for entry in Reader(out).new_events(kinds=(DriverStarted,)))
+    trees = dict.fromkeys(e.tree for e in events if isinstance(e, DriverStarted) and e.tree)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         for folder in folders:
@@ -75,7 +73,7 @@ def evaluate_again(
                 continue
             row = result.rows[-1]
             places = [
-                Place.of_trial(checkpoints or str(scratch()), tree, spec.name, key, 1)
+                Place.of_trial(checkpoints or str(scratch()), tree, spec.key, key, 1)
                 for tree in reversed(trees)
                 if key is not None
             ]

@@ -25,16 +25,18 @@ from harness.executors.nodes import (
 )
 from harness.executors.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.executors.running import Outcome, Running
-from harness.executors.team import Room, Team
+from harness.executors.taking import take
+from harness.executors.team import Team, TrialResources
 from harness.system import timers
-from harness.system.signals import noted
+from harness.system.signals import deferred_interrupt
+from harness.trial.messages import Broken, Ended, Loaded, Started
 from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
     from harness.spec import LoadWorkload
     from harness.sweep.driver import Driver
 
-_ROOM = Room()
+_ROOM = TrialResources()
 TURN_SECONDS = 1.0  # at most, before signals and silent processes are looked at
 
 
@@ -56,7 +58,7 @@ class Cluster:
         self,
         load_workload: LoadWorkload,
         address: str | None = None,
-        room: Room = _ROOM,
+        room: TrialResources = _ROOM,
         hang_timeout: float = HANG_TIMEOUT,
         max_concurrent: int | None = None,
     ) -> None:
@@ -129,7 +131,7 @@ class Cluster:
         running: dict[Any, Running] = {}  # by stream of events
         self._head = Head(head_address(), lambda: driver.summary().left)
         try:
-            with noted() as raise_if_interrupted, self._head:
+            with deferred_interrupt() as raise_if_interrupted, self._head:
                 while waiting or running:
                     self._fill(waiting, running, driver)
                     self._listen(waiting, running, driver)
@@ -197,7 +199,7 @@ class Cluster:
             stream = followers.get(ref, ref)
             take = self._take if ref is stream else self._take_follower
             outcomes[stream] = take(ref, running[stream], driver)
-            if outcomes[stream] is not Outcome.GOES_ON:
+            if outcomes[stream] is not Outcome.RUNS:
                 break  # its processes end, and its place is filled, before others are listened to
         listened = {followers.get(ref, ref) for ref in heard}
         for stream, attempt in running.items():
@@ -207,10 +209,10 @@ class Cluster:
                 driver.failed(attempt.spec, Failure.TIMEOUT, silent)
                 outcomes[stream] = Outcome.DONE
             elif not attempt.began and (node := attempt.team.node) and self._is_gone(node):
-                gone = ClusterError("the node that it was to have for itself went away")
+                gone = ClusterError("its exclusive node left the cluster")
                 outcomes[stream] = _lost(attempt.spec, gone, driver)
         for stream, outcome in outcomes.items():
-            if outcome is Outcome.GOES_ON:
+            if outcome is Outcome.RUNS:
                 self._hand_out_deadlines([running[stream]], driver)
                 continue
             attempt = running.pop(stream)
@@ -221,31 +223,31 @@ class Cluster:
             self._hand_out_deadlines(running.values(), driver)
 
     def _take(self, stream: Any, attempt: Running, driver: Driver) -> Outcome:
-        """Takes one event off a stream."""
+        """Takes one message off a stream."""
         spec = attempt.spec
         try:
-            kind, payload = ray.get(next(stream))
+            message = ray.get(next(stream))
         except (RayError, StopIteration) as error:
             return _lost(spec, error, driver)
-        attempt.heard = timers.monotonic()
-        attempt.loaded = attempt.loaded or kind == "loaded"
-        if kind == "started":
-            attempt.began = True
-            driver.started(spec, payload)
-        elif kind == "ended":
-            if payload.status is Status.FAILED and (gone := attempt.team.dead()):
-                return _lost(spec, gone, driver)
-            driver.ended(spec, payload)
-            forgotten = attempt.team.leader.forget.remote(driver.checkpoints(spec))
-            ray.wait([forgotten], timeout=BEAT_SECONDS)
-            return Outcome.DONE
-        elif kind == "broken":  # not by the trial: what it runs on fails every time
-            last_line = payload.strip().splitlines()[-1]
-            driver.failed(spec, Failure.WORKER_LOST, last_line, payload)
-            return Outcome.DONE
-        else:
-            driver.take(spec, kind, payload)
-        return Outcome.GOES_ON
+        attempt.last_seen = timers.monotonic()
+        match message:
+            case Started(where=where):
+                attempt.began = True
+                driver.started(spec, where)
+            case Ended(result=result):
+                if result.status is Status.FAILED and (gone := attempt.team.dead()):
+                    return _lost(spec, gone, driver)
+                driver.ended(spec, result)
+                forgotten = attempt.team.leader.forget.remote(driver.checkpoints(spec))
+                ray.wait([forgotten], timeout=BEAT_SECONDS)
+                return Outcome.DONE
+            case Broken(traceback=text):  # not by the trial: what it runs on fails every time
+                driver.failed(spec, Failure.WORKER_LOST, text.strip().splitlines()[-1], text)
+                return Outcome.DONE
+            case _:
+                attempt.loaded = attempt.loaded or isinstance(message, Loaded)
+                take(driver, spec, message)
+        return Outcome.RUNS
 
     def _take_follower(self, follower: Any, attempt: Running, driver: Driver) -> Outcome:
         """Takes the end of another rank than 0; where it failed, rank 0 waits for it in vain."""
@@ -263,7 +265,7 @@ class Cluster:
                 return _lost(spec, gone, driver)
             driver.failed(spec, result.failure, result.message, result.traceback)
             return Outcome.DONE
-        return Outcome.GOES_ON
+        return Outcome.RUNS
 
     def _is_gone(self, node: str) -> bool:
         return self._head.answers() and node not in self._nodes()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
+from harness.executors.taking import take
 from harness.sweep.driver import Driver
-from harness.system.signals import stoppable
+from harness.system.signals import sigterm_as_interrupt
 from harness.trial.attempt import Attempt, run_attempt, time_steps
 from harness.trial.control import ControlError
 from scoring.records import Status, TrialResult, TrialSpec
@@ -41,7 +42,7 @@ class ThisProcess:
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs every trial; Ctrl-C ends the one under way and is raised again."""
         waiting = list(specs)
-        with stoppable():
+        with sigterm_as_interrupt():
             while (spec := driver.next(waiting, wait=False)) is not None:
                 checkpoints = driver.checkpoints(spec)
                 driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
@@ -52,7 +53,7 @@ class ThisProcess:
                 Store(checkpoints).forget()
 
     def _attempt(self, spec: TrialSpec, driver: Driver, checkpoints: Place) -> TrialResult:
-        control = Attempt(partial(driver.take, spec), checkpoints)
+        control = Attempt(partial(take, driver, spec), checkpoints)
         control.deadline = driver.deadline(spec)
         try:
             return run_attempt(self._load_workload, spec, control)

@@ -10,12 +10,13 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
-from harness.trial.attempt import Attempt, Event, prepare_process, run_attempt, time_steps
-from harness.trial.process_group import Meeting
+from harness.trial.attempt import Attempt, prepare_process, run_attempt, time_steps
+from harness.trial.messages import Beat, Broken, Ended, Message, Started
+from harness.trial.process_group import Rendezvous
 from scoring.records import TrialResult, TrialSpec
 
 if TYPE_CHECKING:  # torch is imported only once the process is set up for it
@@ -41,10 +42,10 @@ class TrialProcess:
         """The GPUs that it was given."""
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
-    def meet(self, spec: TrialSpec, *gpus: str) -> Meeting:
+    def meet(self, spec: TrialSpec, *gpus: str) -> Rendezvous:
         """Says where the ranks meet, given everyone's GPUs; for rank 0, before any of them runs."""
         prepare_process(spec)
-        return Meeting.called(list(gpus))
+        return Rendezvous.opened(list(gpus))
 
     def run(
         self,
@@ -53,9 +54,9 @@ class TrialProcess:
         code: bytes,
         checkpoints: Place,
         deadline: float,
-        meeting: Meeting | None = None,
-    ) -> Iterator[Event]:
-        """Streams the attempt's events, and a ("beat", steps) while there is nothing else to tell.
+        rendezvous: Rendezvous | None = None,
+    ) -> Iterator[Message]:
+        """Streams the attempt's messages, and a `Beat` while there is nothing else to say.
 
         Args:
             load_workload: Gives the workload of a name, data directory and device.
@@ -63,20 +64,20 @@ class TrialProcess:
             code: The submission's packed folder.
             checkpoints: Where those of the trial are.
             deadline: Past this second of its clock the trial matters no more.
-            meeting: Where the ranks meet; None for a trial of one process.
+            rendezvous: Where the ranks meet; None for a trial of one process.
 
         Training runs in a thread of its own and goes on from an event once the driver has taken
         it: what happens to this process afterwards can lose no row. A process that the driver has
         given up is listened to no more, so it stops at its next event and saves no checkpoint.
         """
-        prepare_process(spec, meeting)
+        prepare_process(spec, rendezvous)
         from harness.submission.shipping import delivered
 
-        events: queue.Queue[Event] = queue.Queue()
+        messages: queue.Queue[Message] = queue.Queue()
 
-        def send(kind: str, payload: Any) -> None:
-            events.put((kind, payload))
-            events.join()
+        def send(message: Message) -> None:
+            messages.put(message)
+            messages.join()
 
         self._control = control = Attempt(send, checkpoints)
         control.deadline = deadline
@@ -84,26 +85,27 @@ class TrialProcess:
         def train() -> None:
             try:
                 here = delivered(spec, code)
-                result = run_attempt(load_workload, here, control, self._rank, meeting)
-                events.put(("ended", result))
+                result = run_attempt(load_workload, here, control, self._rank, rendezvous)
+                messages.put(Ended(result))
             except BaseException:  # noqa: BLE001 - a thread's exception would vanish
-                events.put(("broken", traceback.format_exc()))
+                messages.put(Broken(traceback.format_exc()))
 
         where = {"node": self._node_id(), "host": os.uname().nodename, "pid": os.getpid()}
         where |= {"niceness": os.nice(0)}
-        yield ("started", where | {"gpus": meeting.devices if meeting else self.gpus()})
+        yield Started(where | {"gpus": rendezvous.devices if rendezvous else self.gpus()})
         threading.Thread(target=train, daemon=True).start()
-        kind, steps = "", -1
-        while kind not in ("ended", "broken"):
+        message: Message | None = None
+        steps = -1
+        while not isinstance(message, Ended | Broken):
             try:
-                kind, payload = events.get(timeout=BEAT_SECONDS)
+                message = messages.get(timeout=BEAT_SECONDS)
             except queue.Empty:
                 if steps != control.steps:
                     steps = control.steps
-                    yield ("beat", steps)
+                    yield Beat(steps)
                 continue
-            yield (kind, payload)
-            events.task_done()
+            yield message
+            messages.task_done()
 
     def follow(
         self,
@@ -111,15 +113,15 @@ class TrialProcess:
         spec: TrialSpec,
         code: bytes,
         checkpoints: Place,
-        meeting: Meeting,
+        rendezvous: Rendezvous,
     ) -> TrialResult:
         """Trains beside rank 0, which reports for all, and keeps its own checkpoints."""
-        prepare_process(spec, meeting)
+        prepare_process(spec, rendezvous)
         from harness.submission.shipping import delivered
 
         control = Attempt(checkpoints=checkpoints.of_rank(self._rank))
         here = delivered(spec, code)
-        return run_attempt(load_workload, here, control, self._rank, meeting)
+        return run_attempt(load_workload, here, control, self._rank, rendezvous)
 
     def set_deadline(self, deadline: float) -> None:
         """Past this second of its clock the trial matters no more."""
@@ -130,7 +132,7 @@ class TrialProcess:
         Store(checkpoints).forget()
 
     def time_steps(
-        self, load_workload: LoadWorkload, spec: TrialSpec, meeting: Meeting | None = None
+        self, load_workload: LoadWorkload, spec: TrialSpec, rendezvous: Rendezvous | None = None
     ) -> tuple[str, float]:
         """As `harness.trial.attempt.time_steps`."""
-        return time_steps(load_workload, spec, self._rank, meeting)
+        return time_steps(load_workload, spec, self._rank, rendezvous)

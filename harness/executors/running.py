@@ -15,27 +15,27 @@ if TYPE_CHECKING:  # which imports ray
 
 
 class Outcome(enum.Enum):
-    """What becomes of an attempt after an event."""
+    """What becomes of an attempt after a message."""
 
-    GOES_ON = enum.auto()
+    RUNS = enum.auto()
     DONE = enum.auto()
     AGAIN = enum.auto()  # its process was lost
 
 
 @dataclass(slots=True)
 class Running:
-    """An attempt under way: its processes, its trial, and when its last event came."""
+    """An attempt under way: its processes, its trial, and when its last message came."""
 
     team: Team
     spec: TrialSpec
     deadline: float
     began: bool = False
     loaded: bool = False  # workload and submission are imported
-    heard: float = 0.0
+    last_seen: float = 0.0
 
     def hangs(self, timeout: float) -> str:
         """Why an attempt is to be ended, "" where it is not."""
-        silent = timers.monotonic() - self.heard if self.began else 0.0
+        silent = timers.monotonic() - self.last_seen if self.began else 0.0
         if not self.loaded:
             late = silent > max(HANG_TIMEOUT, timeout)
             return f"its imports did not end within {silent:.0f} s" if late else ""

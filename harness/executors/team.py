@@ -18,7 +18,7 @@ from scoring.records import RunOptions, TrialSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class TrialResources:
     """What a trial takes of a node.
 
     Attributes:
@@ -34,7 +34,7 @@ class Room:
     exclusive: bool = False
 
     @classmethod
-    def of(cls, options: RunOptions, exclusive: bool = False) -> Room:
+    def of(cls, options: RunOptions, exclusive: bool = False) -> TrialResources:
         """What trials that are run in this way take: a process for each GPU."""
         gpus = min(options.gpus_per_trial, 1)
         return cls(options.processes, options.cpus_per_trial, gpus, exclusive)
@@ -81,7 +81,7 @@ class Team:
     def __init__(
         self,
         spec: TrialSpec,
-        room: Room,
+        room: TrialResources,
         process: type = TrialProcess,
         node: tuple[str, Mapping[str, float]] | None = None,
     ) -> None:
@@ -89,7 +89,7 @@ class Team:
             "num_cpus": room.cpus, "num_gpus": room.gpus, "max_restarts": 0, "max_task_retries": 0,
             "max_concurrency": 2,  # it answers while it trains
         }  # fmt: skip
-        self._group = self._meeting = None
+        self._group = self._rendezvous = None
         self.node = node[0] if node else None
         if room.processes > 1 or room.exclusive:
             bundles = [room.bundle(node[1] if node else {})] * room.processes
@@ -104,7 +104,7 @@ class Team:
         self.followers: list[Any] = []
         if room.processes > 1:
             gpus = [actor.gpus.remote() for actor in self._actors]
-            self._meeting = self.leader.meet.remote(spec, *gpus)
+            self._rendezvous = self.leader.meet.remote(spec, *gpus)
 
     def run(self, *arguments: Any, deadline: float) -> Any:
         """Starts an attempt; returns the leader's events.
@@ -115,13 +115,13 @@ class Team:
             arguments: As of `TrialProcess.follow`.
             deadline: Past which the trial matters no more.
         """
-        self.followers = [a.follow.remote(*arguments, self._meeting) for a in self._actors[1:]]
+        self.followers = [a.follow.remote(*arguments, self._rendezvous) for a in self._actors[1:]]
         options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 1}
-        return self.leader.run.options(**options).remote(*arguments, deadline, self._meeting)
+        return self.leader.run.options(**options).remote(*arguments, deadline, self._rendezvous)
 
     def time_steps(self, *arguments: Any) -> Any:
         """Starts to time steps; returns what the leader's will give."""
-        times = [actor.time_steps.remote(*arguments, self._meeting) for actor in self._actors]
+        times = [actor.time_steps.remote(*arguments, self._rendezvous) for actor in self._actors]
         self.followers = times[1:]
         return times[0]
 

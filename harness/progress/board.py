@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -15,7 +15,7 @@ from harness.progress.status import SweepStatus, TrialState
 from harness.system import timers
 from scoring.escaping import printable
 from scoring.experiment import PlannedWorkload
-from scoring.records import Goal, Status
+from scoring.records import EvalRow, Goal, Status
 
 MOST_RUNNING = 12  # lines; a cluster may run hundreds of trials
 _SHARES = "▁▂▃▄▅▆▇"
@@ -89,10 +89,10 @@ def describe_driver(status: SweepStatus) -> str:
     """One line: who runs the sweep, and for how long, or that nobody does."""
     if not status.driver:
         return "It has not begun."
-    who = f"process {status.driver['pid']} on {status.driver['host']}"
+    who = f"process {status.driver.pid} on {status.driver.host}"
     if not status.alive:
         return f"No driver is at work; the latest was {who}."
-    at_work = describe_seconds(max(0.0, timers.time() - status.driver["time"]))
+    at_work = describe_seconds(max(0.0, timers.time() - status.driver_since))
     return f"The driver, {who}, has been at work for {at_work}."
 
 
@@ -135,13 +135,13 @@ def _under_way(status: SweepStatus, console: Console) -> Table | Text:
     return Text("\n".join(f"{name}\n  {'  '.join(filter(None, facts))}" for name, *facts in rows))
 
 
-def _latest(row: Any, rules: PlannedWorkload, clock: str) -> tuple[str, str, str]:
+def _latest(row: EvalRow | None, rules: PlannedWorkload, clock: str) -> tuple[str, str, str]:
     """Step, clock and metric of a trial's latest evaluation."""
     if row is None:
         return "", "starting", ""
-    value = float(row["metrics"].get(f"validation/{rules.goal.metric}", "nan"))
+    value = row.metrics.get(f"validation/{rules.goal.metric}", math.nan)
     return (
-        f"step {row['global_step']:,}",
+        f"step {row.global_step:,}",
         clock,
         describe_goal(rules.goal, rules.goal.metric, value),
     )

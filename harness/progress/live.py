@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.progress.board import describe_goal, describe_hours, describe_trials, draw
 from harness.progress.status import SweepStatus, read_status
-from harness.sweep.callback import Watcher
+from harness.sweep.callback import SweepCallback
 from harness.system import timers
 from scoring.experiment import Experiment
 from scoring.records import EvalRow, Status, TrialResult, TrialSpec
@@ -22,7 +22,7 @@ SILENCE = 600.0  # seconds without a line after which a log gets a summary
 
 
 @contextmanager
-def watch(console: Console) -> Iterator[Watcher]:
+def watch(console: Console) -> Iterator[SweepCallback]:
     """The progress that suits the console: live in a terminal, lines elsewhere."""
     if console.is_terminal:
         progress = LiveProgress(console)
@@ -86,29 +86,29 @@ class PlainProgress:
         self._status: SweepStatus | None = None  # read when it is first needed
         self._said = timers.monotonic()
 
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+    def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Says how much there is to do."""
         self._total, self._done = len(left), 0
         self._out, self._status = out, None
         self._say(describe_left(experiment, left))
 
-    def started(self, spec: TrialSpec) -> None:
+    def on_trial_start(self, spec: TrialSpec) -> None:
         """Nothing to say."""
 
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+    def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """One evaluation."""
         if self._rows:
             at = f"step {row.global_step:>8,}  {row.submission_seconds:9.2f} s"
             self._say(f"{at}  {_work(row)}{_value(spec, row)}")
 
-    def told(self, spec: TrialSpec | None, message: str) -> None:
+    def on_message(self, spec: TrialSpec | None, message: str) -> None:
         """A line."""
-        self._say(f"{spec.name} {message}" if spec else message)
+        self._say(f"{spec.key} {message}" if spec else message)
 
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+    def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
         """One trial."""
         self._done += 1
-        self._say(f"[{self._done}/{self._total}] {spec.name}: {describe_end(spec, result)}")
+        self._say(f"[{self._done}/{self._total}] {spec.key}: {describe_end(spec, result)}")
 
     def break_silence(self) -> None:
         """Sums up where nothing was said for long; called by another thread."""
@@ -135,25 +135,25 @@ class LiveProgress:
         self._status: SweepStatus | None = None
         self._board = Group(Text("Starting Ray, timing the baseline's step..."))
 
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+    def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Begins a board."""
         self._say(describe_left(experiment, left))
         self._status = read_status(out)
 
-    def started(self, spec: TrialSpec) -> None:
+    def on_trial_start(self, spec: TrialSpec) -> None:
         """The ledger has it."""
 
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+    def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """The ledger has it."""
 
-    def told(self, spec: TrialSpec | None, message: str) -> None:
+    def on_message(self, spec: TrialSpec | None, message: str) -> None:
         """A line above the board."""
-        self._say(f"{spec.name} {message}" if spec else message)
+        self._say(f"{spec.key} {message}" if spec else message)
 
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+    def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
         """A failed trial is told at once."""
         if result.status is Status.FAILED:
-            self._say(f"{spec.name}: {describe_end(spec, result)}", style="red")
+            self._say(f"{spec.key}: {describe_end(spec, result)}", style="red")
 
     def render(self) -> Group:
         """The board as the ledger has it now; the one before where it cannot be drawn."""

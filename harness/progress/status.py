@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.sweep import ledger
+from harness.sweep.events import (
+    AttemptEnded,
+    AttemptLost,
+    AttemptResumed,
+    AttemptStarted,
+    DriverStarted,
+    Evaluated,
+    Pruned,
+    TrialEvent,
+)
 from harness.system import timers
 from scoring.escaping import first_line
 from scoring.experiment import Experiment
 from scoring.plain import to_plain
-from scoring.records import Failure, RecordError, Status
+from scoring.records import EvalRow, Failure, RecordError, Status, TrialResult
 from scoring.tree import DAMAGED_LEDGERS, LEDGER_FILE, TRIAL_FILE, read_ending, trial_folder
 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
 _KINDS = (
-    "driver_started", "attempt_started", "attempt_resumed", "attempt_lost", "attempt_ended",
-    "pruned", "row",
+    DriverStarted, AttemptStarted, AttemptResumed, AttemptLost, AttemptEnded, Pruned, Evaluated,
 )  # fmt: skip
 
 
@@ -38,8 +47,8 @@ class TrialState:
     done: bool = False  # its driver will not run it again
     failure: str | None = None  # the class of a failed one
     message: str = ""  # what went wrong
-    heard: float = 0.0  # time of day when its attempt began or was evaluated last
-    row: Mapping[str, Any] | None = None  # its latest evaluation
+    last_seen: float = 0.0  # time of day when its attempt began or was evaluated last
+    row: EvalRow | None = None  # its latest evaluation
     seconds: float = 0.0  # of its attempt, on the submission clock
 
 
@@ -66,18 +75,19 @@ class SweepStatus:
         experiment: The plan.
         trials: Every trial by name.
         alive: Whether a driver is at work.
-        driver: Host and process of the latest one.
+        driver: The latest one; None where none has started.
+        driver_since: Time of day when it started.
         hours_spent: By all attempts, the lost ones included.
     """
 
     def __init__(self, out: Path) -> None:
         self.experiment = Experiment.read(out)
         self.trials = {
-            spec.name: TrialState(spec.submission, spec.workload)
-            for spec in self.experiment.specs()
+            spec.key: TrialState(spec.submission, spec.workload) for spec in self.experiment.specs()
         }
         self.alive = False
-        self.driver: Mapping[str, Any] = {}
+        self.driver: DriverStarted | None = None
+        self.driver_since = 0.0
         self.hours_spent = 0.0
         self._out, self._ledger = out, ledger.Reader(out)
         self._running: dict[str, TrialState] = {}  # attempts of the latest driver without an end
@@ -88,61 +98,64 @@ class SweepStatus:
     def refresh(self) -> None:
         """Reads what the ledger has got since the last time."""
         self.alive = ledger.is_held(self._out)  # first: what a driver wrote last is then read too
-        for event in self._ledger.news(kinds=_KINDS, latest=("row",)):
-            if event["event"] == "driver_started":
-                self._begin(event)
-            elif "trial" in event:
-                self._take(event)
+        for entry in self._ledger.new_events(kinds=_KINDS, latest=(Evaluated,)):
+            match entry.event:
+                case DriverStarted() as started:
+                    self._begin(started)
+                    self.driver_since = entry.time
+                case TrialEvent() as event:
+                    self._take(event, entry.time)
 
     def add_folders(self) -> None:
         """Adds the trials whose folder has an end that the ledger lacks: it may be damaged."""
         for spec in self.experiment.specs():
-            trial, folder = self.trials[spec.name], trial_folder(self._out, spec)
+            trial, folder = self.trials[spec.key], trial_folder(self._out, spec)
             if trial.state == NOT_STARTED and (folder / TRIAL_FILE).is_file():
                 with suppress(RecordError):
-                    self._end(spec.name, trial, to_plain(read_ending(folder)[1]))
+                    self._end(spec.key, trial, read_ending(folder)[1])
 
-    def _begin(self, event: Mapping[str, Any]) -> None:
+    def _begin(self, driver: DriverStarted) -> None:
         """A driver began: what ran is cut off, and what lost its machine runs again."""
-        self.driver = event
+        self.driver = driver
         self._running.clear()
         for trial in self._failed.values():
             trial.done = trial.failure != Failure.WORKER_LOST
 
-    def _take(self, event: Mapping[str, Any]) -> None:
-        name, kind = event["trial"], event["event"]
+    def _take(self, event: TrialEvent, time: float) -> None:
+        name = event.trial
         if name not in self.trials:  # of an earlier plan: `chronograd run` twice into one tree
             submission, _, workload, _ = name.rsplit("/", 3)
             self.trials[name] = TrialState(submission, workload)
         trial = self.trials[name]
-        if kind == "attempt_started":
-            trial.state, trial.done, trial.failure = UNDER_WAY, False, None
-            trial.heard, trial.row, trial.seconds = event["time"], None, 0.0
-            self._failed.pop(name, None)
-            self._running[name] = trial
-            self._slots = len(self._running)
-        elif kind == "pruned":  # before it began
-            trial.state, trial.done, trial.seconds = Status.PRUNED, True, 0.0
-        elif kind == "attempt_resumed":
-            trial.seconds = event["submission_seconds"]
-        elif kind == "row":
-            trial.heard, trial.row = event["time"], event["row"]
-            self._spend(trial, event["row"]["submission_seconds"])
-        elif kind == "attempt_lost":
-            self._running.pop(name, None)
-        elif kind == "attempt_ended":
-            self._running.pop(name, None)
-            self._end(name, trial, event)
+        match event:
+            case AttemptStarted():
+                trial.state, trial.done, trial.failure = UNDER_WAY, False, None
+                trial.last_seen, trial.row, trial.seconds = time, None, 0.0
+                self._failed.pop(name, None)
+                self._running[name] = trial
+                self._slots = len(self._running)
+            case Pruned():  # before it began
+                trial.state, trial.done, trial.seconds = Status.PRUNED, True, 0.0
+            case AttemptResumed(submission_seconds=seconds):
+                trial.seconds = seconds
+            case Evaluated(row=row):
+                trial.last_seen, trial.row = time, row
+                self._spend(trial, row.submission_seconds)
+            case AttemptLost():
+                self._running.pop(name, None)
+            case AttemptEnded(result=result):
+                self._running.pop(name, None)
+                self._end(name, trial, result)
 
-    def _end(self, name: str, trial: TrialState, event: Mapping[str, Any]) -> None:
-        trial.state = event["status"]
+    def _end(self, name: str, trial: TrialState, result: TrialResult) -> None:
+        trial.state = result.status
         trial.done = trial.state != Status.INTERRUPTED
-        self._spend(trial, event["submission_seconds"])
+        self._spend(trial, result.submission_seconds)
         if trial.state == Status.FAILED:
-            trial.failure, trial.message = event["failure"], first_line(event["message"])
+            trial.failure, trial.message = result.failure, first_line(result.message)
             self._failed[name] = trial
         elif trial.done:
-            self._took[trial.workload].append(event["total_seconds"])
+            self._took[trial.workload].append(result.total_seconds)
 
     def _spend(self, trial: TrialState, seconds: float) -> None:
         self.hours_spent += (seconds - trial.seconds) / 3600
@@ -205,8 +218,8 @@ class SweepStatus:
         now = timers.time()
         ends = [0.0] * (self._slots - len(self._running))
         for trial in self._running.values():
-            used = 0.0 if trial.row is None else float(trial.row["total_seconds"])
-            silent = max(0.0, now - trial.heard)
+            used = 0.0 if trial.row is None else trial.row.total_seconds
+            silent = max(0.0, now - trial.last_seen)
             ends.append(self._expected(trial.workload, used + silent, trial.seconds + silent))
         heapq.heapify(ends)
         fresh = {name: self._expected(name, 0.0, 0.0) for name in self.experiment.workloads}
@@ -233,9 +246,9 @@ class SweepStatus:
             "hours_saved_at_most": self.hours_saved_at_most,
             "seconds_left": self.seconds_left(),
             "driver": {"alive": self.alive}
-            | {name: self.driver[name] for name in ("host", "pid") if name in self.driver},
+            | ({"host": driver.host, "pid": driver.pid} if (driver := self.driver) else {}),
             "running": [
-                {"trial": name, "heard": trial.heard, "row": trial.row}
+                {"trial": name, "heard": trial.last_seen, "row": to_plain(trial.row)}
                 for name, trial in self.running.items()
             ],
         }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.progress.trackers import TRACKERS, Tracker
-from harness.sweep.callback import Watcher, Watchers
+from harness.sweep.callback import CallbackList, SweepCallback
 from scoring.escaping import error_message
 from scoring.experiment import Experiment
 from scoring.records import EvalRow, TrialResult, TrialSpec, UserError
@@ -43,16 +43,16 @@ def require(names: Sequence[str]) -> None:
 
 @contextmanager
 def tracking(
-    watcher: Watcher,
+    callback: SweepCallback,
     names: Sequence[str] | None,
     out: Path,
     warn: Callable[[str], None],
     patience: float = 0.0,
-) -> Iterator[Watcher]:
-    """`watcher`, joined by the trackers of these names, which are closed in the end.
+) -> Iterator[SweepCallback]:
+    """`callback`, joined by the trackers of these names, which are closed in the end.
 
     Args:
-        watcher: Whose calls come first.
+        callback: Whose calls come first.
         names: Of TRACKERS.
         out: The results tree.
         warn: Receives warnings, each a line; called by another thread.
@@ -61,18 +61,18 @@ def tracking(
             tracker works beside a timed step.
     """
     trackers = [
-        InBackground(name, partial(TRACKERS[name], out), warn, patience)
+        BackgroundTracker(name, partial(TRACKERS[name], out), warn, patience)
         for name in dict.fromkeys(names or [])
     ]
     try:
-        yield Watchers([watcher, *trackers])
+        yield CallbackList([callback, *trackers])
     finally:
         for tracker in trackers:
             tracker.close()
 
 
-class InBackground:
-    """A watcher that hands on to a tracker in a thread of its own.
+class BackgroundTracker:
+    """A callback that hands on to a tracker in a thread of its own.
 
     Args:
         name: Of the tracker, for warnings.
@@ -95,24 +95,24 @@ class InBackground:
         self._off = self._dropped = False
         threading.Thread(target=self._work, name=f"track {name}", daemon=True).start()
 
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+    def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Nothing to write yet."""
 
-    def started(self, spec: TrialSpec) -> None:
+    def on_trial_start(self, spec: TrialSpec) -> None:
         """An attempt begins."""
-        self._begun.add(spec.name)
+        self._begun.add(spec.key)
         self._hand_on(self._patience, "begin", spec)
 
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+    def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """One evaluation."""
         self._hand_on(self._patience, "write", spec, row)
 
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+    def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
         """A trial's end, unless it was pruned before it began."""
-        if spec.name in self._begun:
+        if spec.key in self._begun:
             self._hand_on(self._patience, "end", spec, result)
 
-    def told(self, spec: TrialSpec | None, message: str) -> None:
+    def on_message(self, spec: TrialSpec | None, message: str) -> None:
         """Nothing to write."""
 
     def close(self) -> None:

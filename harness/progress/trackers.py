@@ -44,8 +44,8 @@ class TensorBoard:
 
     def begin(self, spec: TrialSpec) -> None:
         """Closes the file of an earlier attempt."""
-        if spec.name in self._writers:
-            self._writers.pop(spec.name).close()
+        if spec.key in self._writers:
+            self._writers.pop(spec.key).close()
 
     def write(self, spec: TrialSpec, row: EvalRow) -> None:
         """A point on every curve; the first one hides what an earlier attempt had from there on."""
@@ -58,7 +58,7 @@ class TensorBoard:
         """A text: how it ended."""
         writer = self._writer(spec, None)
         writer.add_text("end", describe_end(spec, result))
-        self._writers.pop(spec.name).close()
+        self._writers.pop(spec.key).close()
 
     def close(self) -> None:
         """Closes what is open."""
@@ -66,14 +66,14 @@ class TensorBoard:
             writer.close()
 
     def _writer(self, spec: TrialSpec, first_step: int | None) -> Any:
-        if spec.name not in self._writers:
-            folder = self._out / spec.name
+        if spec.key not in self._writers:
+            folder = self._out / spec.key
             writer = self._tensorboard.SummaryWriter(folder, purge_step=first_step)
             point = {name: _scalar(value) for name, value in (spec.hyperparameters or {}).items()}
             for summary in self._tensorboard.summary.hparams(point, {spec.goal_column: 0.0}):
                 writer.file_writer.add_summary(summary)
-            self._writers[spec.name] = writer
-        return self._writers[spec.name]
+            self._writers[spec.key] = writer
+        return self._writers[spec.key]
 
 
 class MLflow:
@@ -101,14 +101,14 @@ class MLflow:
 
     def begin(self, spec: TrialSpec) -> None:
         """A new run with its hyperparameters; an earlier attempt's is marked as killed."""
-        if spec.name in self._runs:
-            self._client.set_terminated(self._runs[spec.name], status="KILLED")
+        if spec.key in self._runs:
+            self._client.set_terminated(self._runs[spec.key], status="KILLED")
         run = self._client.create_run(
             self._experiment,
-            run_name=spec.name,
+            run_name=spec.key,
             tags={name: str(value) for name, value in _place(spec).items()},
         )
-        self._runs[spec.name] = run.info.run_id
+        self._runs[spec.key] = run.info.run_id
         point = (spec.hyperparameters or {}).items()
         parameters = [self._entities.Param(name, str(value)) for name, value in point]
         self._client.log_batch(run.info.run_id, params=parameters)
@@ -118,11 +118,11 @@ class MLflow:
         time, step = round(1000 * row.submission_seconds), row.global_step
         figures = _figures(row).items()
         metrics = [self._entities.Metric(name, value, time, step) for name, value in figures]
-        self._client.log_batch(self._runs[spec.name], metrics=metrics)
+        self._client.log_batch(self._runs[spec.key], metrics=metrics)
 
     def end(self, spec: TrialSpec, result: TrialResult) -> None:
         """How it ended, as a tag, and MLflow's own word for it."""
-        run = self._runs.pop(spec.name)
+        run = self._runs.pop(spec.key)
         self._client.set_tag(run, "end", describe_end(spec, result))
         words = {Status.FAILED: "FAILED", Status.INTERRUPTED: "KILLED"}
         self._client.set_terminated(run, status=words.get(result.status, "FINISHED"))
@@ -156,27 +156,27 @@ class WeightsAndBiases:
 
     def begin(self, spec: TrialSpec) -> None:
         """A new run; an earlier attempt's ends as crashed."""
-        if spec.name in self._runs:
-            self._runs.pop(spec.name).finish(exit_code=1)
+        if spec.key in self._runs:
+            self._runs.pop(spec.key).finish(exit_code=1)
         run = self._wandb.init(
             project="chronograd",
             dir=str(self._out),
-            name=spec.name,
+            name=spec.key,
             group=f"{spec.submission}/{spec.workload}",
             config={**_place(spec), **(spec.hyperparameters or {})},
             reinit="create_new",
             settings=self._settings,
         )
         run.define_metric("*", step_metric="submission_seconds")
-        self._runs[spec.name] = run
+        self._runs[spec.key] = run
 
     def write(self, spec: TrialSpec, row: EvalRow) -> None:
         """A row of its history."""
-        self._runs[spec.name].log(_figures(row), step=row.global_step)
+        self._runs[spec.key].log(_figures(row), step=row.global_step)
 
     def end(self, spec: TrialSpec, result: TrialResult) -> None:
         """How it ended, in its summary."""
-        run = self._runs.pop(spec.name)
+        run = self._runs.pop(spec.key)
         run.summary["end"] = describe_end(spec, result)
         run.finish(exit_code=int(result.status in (Status.FAILED, Status.INTERRUPTED)))
 

@@ -14,67 +14,62 @@ from scoring.records import EvalRow, TrialResult, TrialSpec
 if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
     from scoring.experiment import Experiment
 
-WITHOUT_CHECKPOINT = {  # how an attempt's words are shown
-    "not_resumable": "cannot be checkpointed",
-    "not_restored": "does not resume from a checkpoint",
-}
 
-
-class Watcher(Protocol):
+class SweepCallback(Protocol):
     """Somebody who looks on: a live table, plain lines, a tracker."""
 
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+    def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Called once, before the first trial; `out` has the plan and a ledger."""
 
-    def started(self, spec: TrialSpec) -> None:
+    def on_trial_start(self, spec: TrialSpec) -> None:
         """A trial began."""
 
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+    def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """A trial was evaluated."""
 
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+    def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
         """A trial ended, and its records are on the disk."""
 
-    def told(self, spec: TrialSpec | None, message: str) -> None:
+    def on_message(self, spec: TrialSpec | None, message: str) -> None:
         """Something that a user should know of a trial, or of the sweep."""
 
 
-class Watchers:
-    """Several watchers as one, called one after another.
+class CallbackList:
+    """Several callbacks as one, called one after another.
 
     What one of them raises reaches neither the others nor the sweep: a console that cannot be
     written, or a table that cannot be drawn, costs no trial. The first time, a line on stderr says
     so.
     """
 
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        self._watchers = watchers
+    def __init__(self, callbacks: Sequence[SweepCallback]) -> None:
+        self._watchers = callbacks
         self._failed: set[int] = set()  # of which it was said
 
-    def planned(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
+    def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
         """Passed on."""
-        self._call("planned", experiment, out, left)
+        self._call("on_sweep_start", experiment, out, left)
 
-    def started(self, spec: TrialSpec) -> None:
+    def on_trial_start(self, spec: TrialSpec) -> None:
         """Passed on."""
-        self._call("started", spec)
+        self._call("on_trial_start", spec)
 
-    def measured(self, spec: TrialSpec, row: EvalRow) -> None:
+    def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """Passed on."""
-        self._call("measured", spec, row)
+        self._call("on_evaluation", spec, row)
 
-    def ended(self, spec: TrialSpec, result: TrialResult) -> None:
+    def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
         """Passed on."""
-        self._call("ended", spec, result)
+        self._call("on_trial_end", spec, result)
 
-    def told(self, spec: TrialSpec | None, message: str) -> None:
+    def on_message(self, spec: TrialSpec | None, message: str) -> None:
         """Passed on, as one printable line."""
-        self._call("told", spec, first_line(message))
+        self._call("on_message", spec, first_line(message))
 
     def _call(self, method: str, *arguments: Any) -> None:
-        for number, watcher in enumerate(self._watchers):
+        for number, callback in enumerate(self._watchers):
             try:
-                getattr(watcher, method)(*arguments)
+                getattr(callback, method)(*arguments)
             except Exception as error:  # noqa: BLE001 - whatever a display raises
                 if number not in self._failed:
                     self._failed.add(number)

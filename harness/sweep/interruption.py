@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.sweep.driver import Summary
+    from harness.sweep.recorder import Summary
 
 
 class InterruptedSweepError(Exception):

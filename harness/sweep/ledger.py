@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
+from harness.sweep.events import AttemptStarted, DriverStarted, Event, to_record
 from harness.sweep.ledger_lines import LedgerError, Reader, line_of, read
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.system import timers
@@ -53,37 +53,40 @@ class Ledger:
         self.tree, self.notice = "", ""
         self.attempts: Counter[str] = Counter()
         reader, path = Reader(out), str(out.resolve())
-        for event in reader.news(kinds=("attempt_started", "driver_started")):
-            if event["event"] == "attempt_started":
-                self.attempts[event["trial"]] += 1
-            elif event["event"] == "driver_started" and "tree" in event:
-                copied = event.get("path", path) != path
-                self.tree = "" if copied else self.tree or event["tree"]
+        for entry in reader.new_events(kinds=(AttemptStarted, DriverStarted)):
+            match entry.event:
+                case AttemptStarted(trial=trial):
+                    self.attempts[trial] += 1
+                case DriverStarted(tree=tree) as started if tree:
+                    copied = (started.path or path) != path
+                    self.tree = "" if copied else self.tree or tree
         self._sequence = reader.sequence
         if reader.damaged or reader.repeated:
             self._set_aside(reader)
         self.tree = self.tree or uuid.uuid4().hex
-        host = os.uname().nodename
         self.append(
-            "driver_started", host=host, pid=os.getpid(), path=path, tree=self.tree,
-            options=to_plain(options),
-        )  # fmt: skip
+            DriverStarted(
+                host=os.uname().nodename,
+                pid=os.getpid(),
+                path=path,
+                tree=self.tree,
+                options=to_plain(options),
+            )
+        )
 
-    def append(self, event: str, /, *, sync: bool = True, **data: Any) -> None:
+    def append(self, event: Event, *, sync: bool = True) -> None:
         """Writes one event and waits until it is on the disk.
 
         Args:
-            event: Its kind.
+            event: What happened.
             sync: Whether to wait for the disk: what no result depends on need not.
-            data: What it holds.
 
         Raises:
             LedgerError: The disk is full, or the ledger is no longer where it was; what was
                 written before stays as it is.
         """
         end_fork(self._owner)
-        record = {"sequence": self._sequence, "time": timers.time(), "event": event, **data}
-        line = line_of(record)
+        line = line_of({"sequence": self._sequence, "time": timers.time(), **to_record(event)})
         descriptor = self._file.fileno()
         size = os.fstat(descriptor).st_size
         with writing(self.path.parent):
@@ -131,8 +134,8 @@ class Ledger:
         with writing(folder):
             file = new.open("w+b", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX)
-            for event in Reader(folder).news():
-                file.write(line_of(event))
+            for record in Reader(folder).new_records():
+                file.write(line_of(record))
             os.fsync(file.fileno())
             os.link(self.path, damaged)
             new.replace(self.path)
@@ -185,8 +188,8 @@ def is_held(out: Path) -> bool:
 
 
 def _last_driver(path: Path) -> str:
-    news = Reader(path.parent).news(kinds=("driver_started",))
-    drivers = [event for event in news if event["event"] == "driver_started"]
+    entries = Reader(path.parent).new_events(kinds=(DriverStarted,))
+    drivers = [entry.event for entry in entries if isinstance(entry.event, DriverStarted)]
     if not drivers:
         return "another driver"
-    return f"another driver (process {drivers[-1]['pid']} on {drivers[-1]['host']})"
+    return f"another driver (process {drivers[-1].pid} on {drivers[-1].host})"

@@ -1,4 +1,4 @@
-"""How a ledger is read: every line is checked, what is not needed is not parsed.
+"""The lines of a ledger: every one is checked, what is not needed is not parsed.
 
 A line is a JSON object that begins with the CRC-32 of what follows it, so that a byte that was
 changed is found also where the line still is an event. Lines of older ledgers have none and begin
@@ -12,13 +12,25 @@ import math
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scoring.plain import TIMES, row_from_plain, to_plain
-from scoring.records import Failure, Status, UserError
+from harness.sweep.events import (
+    AttemptEnded,
+    AttemptLost,
+    AttemptResumed,
+    DriverStarted,
+    Evaluated,
+    Event,
+    TrialEvent,
+    from_record,
+)
+from scoring.plain import TIMES
+from scoring.records import UserError
 from scoring.tree import LEDGER_FILE
 
+SCHEMA = 1  # of the lines; older ones have none
 _SUM = b'{"crc32": "%08x", '
 _LENGTH = len(_SUM % 0)  # of the beginning of a line, up to what the sum is of
 _WITHOUT = b'{"sequence": '  # how a line without a sum begins
@@ -31,10 +43,18 @@ class LedgerError(UserError):
     """The ledger cannot be read or written; the message says why and what to do."""
 
 
-def line_of(event: Mapping[str, Any]) -> bytes:
-    """The line of an event, its sum first."""
-    body = json.dumps(to_plain(event), allow_nan=False).encode()[1:]
+def line_of(record: Mapping[str, Any]) -> bytes:
+    """The line of a record, its sum first."""
+    body = json.dumps({**record, "schema": SCHEMA}, allow_nan=False).encode()[1:]
     return _SUM % zlib.crc32(body) + body + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event, and when it happened."""
+
+    event: Event
+    time: float  # seconds since the epoch
 
 
 class Reader:
@@ -57,10 +77,12 @@ class Reader:
         self.damaged: list[int] = []
         self.repeated = self.sequence = 0
 
-    def news(
-        self, kinds: Collection[str] | None = None, latest: Collection[str] = ()
-    ) -> Iterator[dict[str, Any]]:
+    def new_events(
+        self, kinds: Collection[type[Event]] | None = None, latest: Collection[type[Event]] = ()
+    ) -> Iterator[Entry]:
         """The events since the last call, in order; none where there is no ledger.
+
+        Events of kinds that only later versions know are left out.
 
         Args:
             kinds: Those of interest; None for all. Others are checked, but may be left out.
@@ -68,8 +90,17 @@ class Reader:
                 between its other events; it may come later than other trials' events.
 
         Raises:
-            LedgerError: The ledger cannot be read.
+            LedgerError: The ledger cannot be read, or is of a later version.
         """
+        wanted = None if kinds is None else {kind.kind for kind in kinds}
+        for record in self.new_records(wanted, {kind.kind for kind in latest}):
+            if (event := from_record(record)) is not None:
+                yield Entry(event, record["time"])
+
+    def new_records(
+        self, kinds: Collection[str] | None = None, latest: Collection[str] = ()
+    ) -> Iterator[dict[str, Any]]:
+        """As `new_events`, as they are in the file."""
         held: dict[bytes, tuple[int, bytes]] = {}  # by trial: the last line of such a kind
         for number, line in self._whole_lines():
             head = _HEAD.match(line, _LENGTH) if _is_intact(line) else None
@@ -104,11 +135,15 @@ class Reader:
 
     def _parsed(self, number: int, line: bytes, new: bool = True) -> Iterator[dict[str, Any]]:
         """The event of a line, unless it holds none or, where that was not asked, is not new."""
-        event = _event(line)
-        if event is None:
+        record = _record(line)
+        if record is None:
             self.damaged.append(number)
-        elif new or self._is_new(event["sequence"]):
-            yield event
+        elif record.pop("schema", SCHEMA) > SCHEMA:
+            raise LedgerError(
+                f"{self._path}: of a newer chronograd (line {number}); upgrade this one"
+            )
+        elif new or self._is_new(record["sequence"]):
+            yield record
         else:
             self.repeated += 1
 
@@ -131,8 +166,8 @@ class Reader:
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """Every event of `out`'s ledger in order, as a Reader gives them; empty where there is none."""
-    return list(Reader(out).news())
+    """Every record of `out`'s ledger in order; none where there is no ledger."""
+    return list(Reader(out).new_records())
 
 
 def _is_intact(line: bytes) -> bool:
@@ -140,38 +175,39 @@ def _is_intact(line: bytes) -> bool:
     return line[:_LENGTH] == _SUM % zlib.crc32(line[_LENGTH:-1])
 
 
-_OF_TRIALS = {
-    "attempt_started", "attempt_resumed", "attempt_not_resumable", "attempt_not_restored",
-    "attempt_not_started", "attempt_lost", "attempt_ended", "heartbeat", "pruned", "row",
-}  # fmt: skip
-
-
-def _event(line: bytes) -> dict[str, Any] | None:
-    """The event of a line; None where it holds none, or one that lacks what its kind has."""
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None where it holds none, or one that lacks what its kind has."""
     if not line.startswith(_WITHOUT) and not _is_intact(line):
         return None
     try:
-        event: dict[str, Any] = json.loads(line)
-        event.pop("crc32", None)
-        kind = event["event"]
-        numbers = [event["time"]]
-        if type(event["sequence"]) is not int or event["sequence"] < 0:
+        record: dict[str, Any] = json.loads(line)
+        record.pop("crc32", None)
+        numbers = [record["time"]]
+        if type(record["sequence"]) is not int or record["sequence"] < 0:
             return None
-        if kind == "driver_started":
-            numbers.append(event["pid"])
-            event["host"]
-        if kind in _OF_TRIALS and (
-            event["trial"].count("/") < 3 or type(event["attempt"]) is not int
-        ):
+        if type(record.get("schema", SCHEMA)) is not int:
             return None
-        if kind == "row":
-            numbers += [getattr(row_from_plain(event["row"]), name) for name in TIMES]
-        if kind in ("attempt_resumed", "attempt_lost", "attempt_ended"):
-            numbers.append(event["submission_seconds"])
-        if kind == "attempt_ended":
-            numbers.append(event["total_seconds"])
-            if Status(event["status"]) is Status.FAILED:
-                Failure(event["failure"]), event["message"].strip()
-        return event if all(map(math.isfinite, map(float, numbers))) else None
+        if record.get("schema", SCHEMA) > SCHEMA:
+            return record
+        match from_record(record):
+            case DriverStarted(pid=pid):
+                numbers.append(pid)
+            case TrialEvent(trial=trial, attempt=attempt) as event:
+                if trial.count("/") < 3 or type(attempt) is not int:
+                    return None
+                numbers += _numbers(event)
+        return record if all(map(math.isfinite, map(float, numbers))) else None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _numbers(event: TrialEvent) -> list[float]:
+    """What must be finite."""
+    match event:
+        case Evaluated(row=row):
+            return [getattr(row, name) for name in TIMES]
+        case AttemptResumed(submission_seconds=seconds) | AttemptLost(submission_seconds=seconds):
+            return [seconds]
+        case AttemptEnded(result=result):
+            return [result.submission_seconds, result.total_seconds]
+    return []

@@ -23,7 +23,7 @@ class Limits:
     fractions: Sequence[float]
     gaps: Mapping[tuple[str, str], Sequence[float]]
 
-    def forbid(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> bool:
+    def exceeded_by(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> bool:
         """Whether a trial under way is too far behind, by its rows so far."""
         gaps = self.gaps.get((spec.submission, spec.workload), ())
         for fraction, limit in zip(self.fractions, gaps, strict=False):

@@ -110,14 +110,14 @@ class Pruner:
         elif not result.will_run_again:
             self._bounds.low[place] = np.inf
         if result.status is Status.PRUNED:
-            self._pruned[spec.name] = result.submission_seconds
+            self._pruned[spec.key] = result.submission_seconds
         elif not result.will_run_again:
-            self._done.add(spec.name)
+            self._done.add(spec.key)
         self._parts[place[1]][1].stale = True
 
     def is_done(self, spec: TrialSpec) -> bool:
         """Whether a trial need not run again: it ended by itself, or was pruned rightly."""
-        return spec.name in self._done or self._pruned.get(spec.name, -1.0) >= self.deadline(spec)
+        return spec.key in self._done or self._pruned.get(spec.key, -1.0) >= self.deadline(spec)
 
     def deadline(self, spec: TrialSpec) -> float:
         """Past this second of its clock a trial matters no more; 0 where it need not begin."""

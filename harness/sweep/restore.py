@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness.sweep.events import (
+    AttemptEnded,
+    AttemptResumed,
+    AttemptStarted,
+    DriverStarted,
+    Evaluated,
+    TrialEvent,
+)
 from harness.sweep.ledger import Reader
 from harness.sweep.options import SweepOptions
-from scoring.plain import result_from_plain, row_from_plain
 from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
 from scoring.tree import TRIAL_FILE, read_ending, read_trial, trial_folder, write_trial
 
 if TYPE_CHECKING:
     from scoring.experiment import Experiment
-
-_FIELDS = {field.name for field in fields(TrialResult)}
 
 
 def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, TrialResult, bool]]:
@@ -34,9 +39,9 @@ def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, Tr
     ends = _ends(out)
     late: dict[str, TrialSpec] = {}
     for spec in experiment.specs():
-        found = _read(trial_folder(out, spec), may_be_damaged=spec.name in ends)
-        if (found.attempts if found else 0) < ends.get(spec.name, 0):
-            late[spec.name] = spec
+        found = _read(trial_folder(out, spec), may_be_damaged=spec.key in ends)
+        if (found.attempts if found else 0) < ends.get(spec.key, 0):
+            late[spec.key] = spec
         elif found:
             yield spec, found, False
     for name, result in _results(out, {name: ends[name] for name in late}) if late else ():
@@ -51,9 +56,10 @@ def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, Tr
 
 def last_options(out: Path) -> SweepOptions | None:
     """How the sweep in `out` was run last; None where an early version ran it."""
-    events = Reader(out).news(kinds=("driver_started",))
-    plain = [event["options"] for event in events if "options" in event]
-    return SweepOptions.from_plain(plain[-1]) if plain else None
+    entries = Reader(out).new_events(kinds=(DriverStarted,))
+    plain = [e.event.options for e in entries if isinstance(e.event, DriverStarted)]
+    used = [options for options in plain if options is not None]
+    return SweepOptions.from_plain(used[-1]) if used else None
 
 
 def left(out: Path, experiment: Experiment) -> list[TrialSpec]:
@@ -68,11 +74,12 @@ def _has_ended(folder: Path) -> bool:
 def _ends(out: Path) -> dict[str, int]:
     """The attempt that ended, of every trial that did not begin again afterwards."""
     ends: dict[str, int] = {}
-    for event in Reader(out).news(kinds=("attempt_ended", "attempt_started")):
-        if event["event"] == "attempt_ended" and "rows" in event:
-            ends[event["trial"]] = event["attempt"]
-        elif event["event"] == "attempt_started":
-            ends.pop(event["trial"], None)
+    for entry in Reader(out).new_events(kinds=(AttemptEnded, AttemptStarted)):
+        match entry.event:
+            case AttemptEnded(trial=trial, attempt=attempt, rows=int()):
+                ends[trial] = attempt
+            case AttemptStarted(trial=trial):
+                ends.pop(trial, None)
     return ends
 
 
@@ -91,19 +98,16 @@ def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:
 def _results(out: Path, needed: dict[str, int]) -> Iterator[tuple[str, TrialResult]]:
     """The results of the attempts needed of which the ledger holds every row."""
     rows: dict[str, list[EvalRow]] = {name: [] for name in needed}
-    for event in Reader(out).news():
-        name, kind = event.get("trial"), event["event"]
-        if name not in rows:
-            continue
-        if kind == "attempt_started":
-            rows[name] = []
-        elif kind == "attempt_resumed":
-            rows[name] = [row_from_plain(row) for row in event.get("rows", [])]
-        elif kind == "row":
-            rows[name].append(row_from_plain(event["row"]))
-        elif kind == "attempt_ended" and (event["attempt"], event.get("rows")) == (
-            needed[name],
-            len(rows[name]),
-        ):
-            data: dict[str, Any] = {key: event[key] for key in _FIELDS if key in event}
-            yield name, result_from_plain(data, rows[name])
+    for entry in Reader(out).new_events():
+        match entry.event:
+            case TrialEvent(trial=trial) if trial not in rows:
+                continue
+            case AttemptStarted(trial=trial):
+                rows[trial] = []
+            case AttemptResumed(trial=trial, rows=before):
+                rows[trial] = list(before)
+            case Evaluated(trial=trial, row=row):
+                rows[trial].append(row)
+            case AttemptEnded(trial=trial, attempt=attempt, rows=count) as ended:
+                if (attempt, count) == (needed[trial], len(rows[trial])):
+                    yield trial, replace(ended.result, rows=rows[trial])

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from harness.sweep.callback import Watcher, Watchers
-from harness.sweep.driver import Driver, Summary
+from harness.sweep.callback import CallbackList, SweepCallback
+from harness.sweep.driver import Driver
 from harness.sweep.interruption import HeadLostError, InterruptedSweepError
 from harness.sweep.ledger import Ledger, writing
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
+from harness.sweep.recorder import Recorder, Summary
 from harness.sweep.restore import read_back
+from harness.sweep.schedule import Schedule
 from scoring.records import Pruning, TrialSpec, Until
 from scoring.tree import remove_half_written
 
@@ -35,7 +37,7 @@ def run_sweep(
     experiment: Experiment,
     out: Path,
     executor: Executor,
-    watcher: Watcher,
+    callback: SweepCallback,
     options: SweepOptions = EVERY_TRIAL,
     limits: Limits | None = None,
 ) -> Summary:
@@ -45,7 +47,7 @@ def run_sweep(
         experiment: The plan.
         out: The results tree.
         executor: Where trials run.
-        watcher: Who looks on.
+        callback: Who looks on.
         options: How it is run.
         limits: Where trials are given up on a prediction; None for nowhere.
 
@@ -54,11 +56,11 @@ def run_sweep(
         HeadLostError: So are those of a cluster that is gone.
         LedgerError: Another driver works on `out`.
     """
-    watcher = Watchers([watcher])
+    callback = CallbackList([callback])
     with Ledger(out, options) as book:
         remove_half_written(out)
         if book.notice:
-            watcher.told(None, book.notice)
+            callback.on_message(None, book.notice)
         pruner = None
         if options.pruning is not Pruning.OFF and experiment.options.until is Until.VALIDATION:
             from harness.sweep.pruner import Pruner
@@ -68,9 +70,10 @@ def run_sweep(
             experiment.write(out)
             left, restored = _read_what_is_left(experiment, out, pruner)
         if restored:
-            watcher.told(None, f"{restored} trials' folders were written from the ledger")
-        driver = Driver(book, out, watcher, left, options, pruner, limits)
-        watcher.planned(experiment, out, left)
+            callback.on_message(None, f"{restored} trials' folders were written from the ledger")
+        schedule = Schedule(pruner, options.order, limits)
+        driver = Driver(book, out, schedule, Recorder(book, out, callback, len(left)), options)
+        callback.on_sweep_start(experiment, out, left)
         try:
             executor.run(left, driver)
         except KeyboardInterrupt:
@@ -95,6 +98,6 @@ def _read_what_is_left(
         if pruner is not None:
             pruner.learn(spec, result)
         if result.has_ended:
-            done.add(spec.name)
-    is_done = pruner.is_done if pruner is not None else lambda spec: spec.name in done
+            done.add(spec.key)
+    is_done = pruner.is_done if pruner is not None else lambda spec: spec.key in done
     return [spec for spec in experiment.specs() if not is_done(spec)], restored

@@ -76,10 +76,10 @@ class TrialQueue:
         if number is None or (self._first(number)[0].parked and not parked):
             return None
         spec = self._pop(number)
-        place, last = self._places.pop(spec.name), waiting.pop()
+        place, last = self._places.pop(spec.key), waiting.pop()
         if last is not spec:  # the last one takes its place
             waiting[place] = last
-            self._places[last.name] = place
+            self._places[last.key] = place
         return spec
 
     def _add_new(self, waiting: list[TrialSpec]) -> None:
@@ -90,9 +90,9 @@ class TrialQueue:
             self._places.clear()
         for place in range(len(self._places), len(waiting)):
             spec = waiting[place]
-            self._places[spec.name] = place
+            self._places[spec.key] = place
             part = self._parts.setdefault(self._pruner.part(spec) if self._pruner else 0, _Part())
-            key = spec.submission, spec.workload, spec.study, not self._begun.get(spec.name)
+            key = spec.submission, spec.workload, spec.study, not self._begun.get(spec.key)
             if key not in part.studies:
                 part.studies[key] = deque()
                 part.version = None

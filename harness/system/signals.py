@@ -15,11 +15,11 @@ from types import FrameType
 _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
-_received: list[int] = []  # signals since `stoppable` began
+_received: list[int] = []  # signals since `sigterm_as_interrupt` began
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def sigterm_as_interrupt() -> Iterator[None]:
     """SIGTERM and Ctrl-C raise KeyboardInterrupt; from then on `interrupted` is true."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -39,7 +39,7 @@ def interrupted() -> bool:
 
 
 @contextmanager
-def noted() -> Iterator[Callable[[], None]]:
+def deferred_interrupt() -> Iterator[Callable[[], None]]:
     """Signals wait until they are asked for; from the second one on they are raised at once.
 
     Yields:
@@ -61,7 +61,7 @@ def noted() -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Signals wait until the block is done, and are then what they would have been."""
     held: list[int] = []
     with _handled_by(lambda number, frame: held.append(number)):

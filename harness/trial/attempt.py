@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
 from harness.system.exits import end_fork
 from harness.system.signals import interrupted
-from harness.trial.process_group import Meeting, Ranks, join
+from harness.trial.messages import Loaded, Measured, NotRestored, NotResumable, OfTrial, Resumed
+from harness.trial.process_group import ProcessGroup, Rendezvous, join
 from scoring.escaping import error_message
 from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec, Until, UserError
 
@@ -30,16 +30,11 @@ WARMUP_STEPS = 20
 TIMED_STEPS = 200
 
 
-Event = tuple[str, Any]  # what an attempt tells its driver: the kind, and what belongs to it
-
-
 class Attempt:
-    """The trial loop's `Control`: tells the driver what happens, keeps checkpoints.
+    """The trial loop's `Control`: sends messages to the driver, keeps checkpoints.
 
     Args:
-        send: Takes events: ("loaded", None), ("resumed", the rows measured so far),
-            ("row", EvalRow), ("not_resumable", why), ("not_restored", why). It returns once the
-            driver has them on record.
+        send: Takes a message; it returns once the driver has it on record.
         checkpoints: Where those of this process are; None for a trial that keeps none.
 
     Attributes:
@@ -49,13 +44,13 @@ class Attempt:
 
     def __init__(
         self,
-        send: Callable[[str, Any], None] = lambda kind, payload: None,
+        send: Callable[[OfTrial], object] = lambda message: None,
         checkpoints: Place | None = None,
     ) -> None:
         self._send, self._place = send, checkpoints
         self._compared = self._unsavable = False
         self._saved = 0  # the step of the last checkpoint
-        self._said: set[str] = set()
+        self._said: set[object] = set()  # kinds and reasons
         self._owner = os.getpid()
         self.steps = 0
         self.deadline = math.inf
@@ -63,11 +58,11 @@ class Attempt:
     def report(self, row: EvalRow) -> None:
         """Hands over an evaluation."""
         end_fork(self._owner)
-        self._send("row", row)
+        self._send(Measured(row))
 
     def loaded(self) -> None:
         """Says that workload and submission are imported: from now on silence is a hang."""
-        self._send("loaded", None)
+        self._send(Loaded())
 
     def beat(self) -> float:
         """Counts a step; returns the deadline."""
@@ -96,7 +91,7 @@ class Attempt:
             self._unsavable = isinstance(error, UnsavableError)
             reason = str(error) if self._unsavable else error_message(error)
             start = f"resumes from step {self._saved:,}" if self._saved else "starts from scratch"
-            self._say("not_resumable", f"{reason}; if interrupted, the trial {start}")
+            self._say(NotResumable(f"{reason}; if interrupted, the trial {start}"))
 
     def save_final(self, step: int, snapshot: Snapshot) -> None:
         """Keeps the weights with which the trial reached its goal; without them where it cannot."""
@@ -109,22 +104,24 @@ class Attempt:
         if self._place is None:
             return None
         try:
-            return Store(self._place).load("state", read, until, partial(self._say, "not_restored"))
+            refused = lambda reason: self._say(NotRestored(reason))  # noqa: E731
+            return Store(self._place).load("state", read, until, refused)
         except Exception as error:  # noqa: BLE001 - whatever it is, the trial starts from scratch
-            self._say("not_restored", f"checkpoints cannot be read: {error_message(error)}")
+            self._say(NotRestored(f"checkpoints cannot be read: {error_message(error)}"))
             return None
 
     def resumed(self, rows: list[EvalRow]) -> None:
         """Says that the trial resumes from a checkpoint, which holds these rows."""
         self._saved = rows[-1].global_step
-        self._send("resumed", rows)
+        self._send(Resumed(rows))
 
-    def _say(self, kind: str, reason: str) -> None:
-        """Tells the driver once what keeps a checkpoint from being saved or restored."""
-        if (kind == "not_resumable" and kind in self._said) or reason in self._said:
+    def _say(self, message: NotResumable | NotRestored) -> None:
+        """Sends once what keeps a checkpoint from being saved or restored."""
+        kind = type(message)
+        if (kind is NotResumable and kind in self._said) or message.reason in self._said:
             return
-        self._said |= {kind, reason}
-        self._send(kind, reason)
+        self._said |= {kind, message.reason}
+        self._send(message)
 
 
 def run_attempt(
@@ -132,7 +129,7 @@ def run_attempt(
     spec: TrialSpec,
     control: Attempt | None = None,
     rank: int = 0,
-    meeting: Meeting | None = None,
+    rendezvous: Rendezvous | None = None,
 ) -> TrialResult:
     """Runs `spec` in this process, which must not have imported torch with other settings.
 
@@ -143,20 +140,23 @@ def run_attempt(
         spec: The trial.
         control: What the trial talks to; None for nobody.
         rank: Which of the processes that train together this is.
-        meeting: Where those meet; None where this one is alone.
+        rendezvous: Where those meet; None where this one is alone.
     """
-    prepare_process(spec, meeting)
+    prepare_process(spec, rendezvous)
     from harness.trial.clock import StepClock, WallClock
 
     clock: Clock = WallClock(_synchronise(spec.device))
     if spec.clock == "steps":
         clock = StepClock(spec.step_seconds)
-    ranks = join(rank, meeting, spec.device)
-    return _run(load_workload, spec, clock, control or Attempt(), ranks)
+    group = join(rank, rendezvous, spec.device)
+    return _run(load_workload, spec, clock, control or Attempt(), group)
 
 
 def time_steps(
-    load_workload: LoadWorkload, spec: TrialSpec, rank: int = 0, meeting: Meeting | None = None
+    load_workload: LoadWorkload,
+    spec: TrialSpec,
+    rank: int = 0,
+    rendezvous: Rendezvous | None = None,
 ) -> tuple[str, float]:
     """The node type and the median seconds of a step of `spec`, warm-up left out.
 
@@ -164,12 +164,12 @@ def time_steps(
         load_workload: As for `run_attempt`, and so are the others.
         spec: The trial.
         rank: Which of the processes that train together this is.
-        meeting: Where those meet.
+        rendezvous: Where those meet.
 
     Raises:
         UserError: The trial failed; the message says why.
     """
-    prepare_process(spec, meeting)
+    prepare_process(spec, rendezvous)
     from harness.environment import node_type
     from harness.trial.clock import LapClock
 
@@ -179,27 +179,31 @@ def time_steps(
         spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
         until=Until.BUDGET,
     )  # fmt: skip
-    ranks = join(rank, meeting, spec.device)
-    result = _run(load_workload, endless, clock, Attempt(), ranks)
+    group = join(rank, rendezvous, spec.device)
+    result = _run(load_workload, endless, clock, Attempt(), group)
     if result.status is not Status.STEP_LIMIT:
-        raise UserError(f"{spec.name} cannot be timed: {result.status}: {result.message}")
+        raise UserError(f"{spec.key} cannot be timed: {result.status}: {result.message}")
     return node_type(spec.device), statistics.median(clock.laps[WARMUP_STEPS:])
 
 
-def prepare_process(spec: TrialSpec, meeting: Meeting | None = None) -> None:
+def prepare_process(spec: TrialSpec, rendezvous: Rendezvous | None = None) -> None:
     """Sets threads and visible devices; before torch is imported, since it reads them once."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(spec.cpus_per_trial)
     if spec.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif meeting is not None:  # all of the trial's, as submissions find them under torchrun
-        os.environ["CUDA_VISIBLE_DEVICES"] = meeting.devices
+    elif rendezvous is not None:  # all of the trial's, as submissions find them under torchrun
+        os.environ["CUDA_VISIBLE_DEVICES"] = rendezvous.devices
     import torch
 
     torch.set_num_threads(spec.cpus_per_trial)
 
 
 def _run(
-    load_workload: LoadWorkload, spec: TrialSpec, clock: Clock, control: Attempt, ranks: Ranks
+    load_workload: LoadWorkload,
+    spec: TrialSpec,
+    clock: Clock,
+    control: Attempt,
+    group: ProcessGroup,
 ) -> TrialResult:
     from harness import environment
     from harness.spec import DataError
@@ -211,7 +215,7 @@ def _run(
     try:
         workload = load_workload(spec.workload, spec.data_dir, spec.device)
         place = Path(spec.submission_path)
-        record = Recorder(spec, workload, loading.file_of(place).parent, ranks.rank)
+        record = Recorder(spec, workload, loading.file_of(place).parent, group.rank)
         loaded = loading.load(place)
     except loading.SubmissionError as error:
         return _never_started(Failure.SUBMISSION_ERROR, error, facts)
@@ -222,7 +226,7 @@ def _run(
             return TrialResult(status=Status.INTERRUPTED, environment=facts)
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
     control.loaded()
-    result = run_trial(spec, workload, loaded, clock, control, ranks, record)
+    result = run_trial(spec, workload, loaded, clock, control, group, record)
     return replace(result, environment=facts)
 
 

@@ -15,7 +15,7 @@ from harness.checkpoint.snapshot import Snapshot
 from harness.spec import TrainingCompleteError, Workload
 from harness.submission.loading import Submission, SubmissionError, WorkloadView
 from harness.trial.input_queue import InputQueue
-from harness.trial.process_group import Ranks, bare
+from harness.trial.process_group import ProcessGroup, unwrap
 from harness.trial.seeds import Streams
 from harness.trial.work import TrainingWork
 from scoring.records import EvalRow, TrialSpec
@@ -42,12 +42,12 @@ class SubmissionCalls:
         workload: Workload,
         spec: TrialSpec,
         streams: Streams,
-        ranks: Ranks,
+        group: ProcessGroup,
     ) -> None:
         self._submission, self._workload, self._spec = submission, workload, spec
         self._streams = streams
         self._loop_words = streams.loop.tolist()
-        self.work = TrainingWork(workload, spec, ranks)
+        self.work = TrainingWork(workload, spec, group)
         self._view = WorkloadView(workload, spec, self.work.model_fn)
         self._hyperparameters = _named(spec.hyperparameters)
         self.step = 0
@@ -121,7 +121,7 @@ class SubmissionCalls:
             "step": self.step,
             "position": self._input_queue.position,
         }
-        model, model_state = bare(self.params), self.model_state
+        model, model_state = unwrap(self.params), self.model_state
         return Snapshot({**state, **others}, self.known, model, model_state, self._globals)
 
     def restore(self, loaded: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from harness.trial.control import Control, ControlError
 from harness.trial.input_queue import InputQueue
 from harness.trial.integrity import Unrecorded
 from harness.trial.outcome import describe_error, failure_of, peak_memory
-from harness.trial.process_group import Ranks, bare
+from harness.trial.process_group import ProcessGroup, unwrap
 from harness.trial.seeds import Streams, generator_states, set_generator_states
 from scoring.plain import row_from_plain, to_plain
 from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
@@ -44,7 +44,7 @@ from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
 _LOOP = (  # what the loop itself keeps from step to step
     "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
 )  # fmt: skip
-_ALONE, _UNRECORDED = Ranks(), Unrecorded()
+_ALONE, _UNRECORDED = ProcessGroup(), Unrecorded()
 
 
 def run_trial(
@@ -53,7 +53,7 @@ def run_trial(
     submission: Submission,
     clock: Clock,
     control: Control,
-    ranks: Ranks = _ALONE,
+    group: ProcessGroup = _ALONE,
     record: Unrecorded = _UNRECORDED,
 ) -> TrialResult:
     """Runs one trial to its end and returns how it ended; faults end in the result too.
@@ -61,7 +61,7 @@ def run_trial(
     The one boundary of errors: what the submission, the workload or its data raises becomes a
     `failed` result with its class and traceback, Ctrl-C an `interrupted` one. ControlError passes.
     """
-    trial = _Trial(spec, workload, submission, clock, control, ranks, record)
+    trial = _Trial(spec, workload, submission, clock, control, group, record)
     try:
         settings = cudnn_benchmark(workload.cudnn_benchmark)
         with recorded(), settings, contextlib.closing(trial.calls):
@@ -80,12 +80,12 @@ class _Trial:
 
     def __init__(
         self, spec: TrialSpec, workload: Workload, submission: Submission, clock: Clock,
-        control: Control, ranks: Ranks, record: Unrecorded,
+        control: Control, group: ProcessGroup, record: Unrecorded,
     ) -> None:  # fmt: skip
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
-        self.ranks, self.record = ranks, record
+        self.group, self.record = group, record
         self.streams = Streams.of(spec)
-        self.calls = SubmissionCalls(submission, workload, spec, self.streams, ranks)
+        self.calls = SubmissionCalls(submission, workload, spec, self.streams, group)
         self.started = clock.now()
         self.phase: Failure | None = Failure.WORKLOAD_ERROR  # whose fault an exception would be
         self.rows: list[EvalRow] = []
@@ -97,11 +97,11 @@ class _Trial:
 
     def set_up(self) -> None:
         """Model, data and optimizer, from the trial's random streams. Not timed."""
-        self.streams.seed_generators(self.ranks.rank)
+        self.streams.seed_generators(self.group.rank)
         spec = self.spec
         model, model_state = self.workload.init_model_fn(self.streams.model, **spec.dropout)
         self.calls.work.watch(model)
-        params = self.ranks.wrap(model)
+        params = self.group.wrap(model)
         if self.workload.compile_model and spec.compile and spec.device != "cpu":
             params = torch.compile(params)  # type: ignore[assignment]
         self.phase = Failure.SUBMISSION_ERROR
@@ -110,7 +110,7 @@ class _Trial:
         queue = InputQueue(self.workload, self.streams.data, self.batch_size)
         self.phase = Failure.SUBMISSION_ERROR
         self.calls.initialise(params, model_state, queue)
-        self.record.initialised(bare(params))
+        self.record.initialised(unwrap(params))
         self._resume()
 
     def train(self) -> Status:
@@ -123,7 +123,7 @@ class _Trial:
             complete = calls.train_step()
             deadline = self.control.beat()
             seconds = clock.step(min(budget, deadline), calls.work.of_step())
-            seconds, deadline, ended = self.ranks.decided(seconds, deadline, complete)
+            seconds, deadline, ended = self.group.broadcast(seconds, deadline, complete)
             complete = bool(ended)
             if calls.wants_train_state:
                 calls.update_train_state(
@@ -138,15 +138,17 @@ class _Trial:
                 calls.prepare_for_eval()
                 clock.add_work(calls.work.of_preparation())
             clock.pause()
-            self.record.paused(bare(calls.params), clock)
-            clock.seconds, clock.cpu_seconds = self.ranks.largest(clock.seconds, clock.cpu_seconds)
-            clock.work = self.ranks.mean(clock.work)
+            self.record.paused(unwrap(calls.params), clock)
+            clock.seconds, clock.cpu_seconds = self.group.all_reduce_max(
+                clock.seconds, clock.cpu_seconds
+            )
+            clock.work = self.group.mean(clock.work)
             if clock.seconds >= budget:
                 return Status.OUT_OF_TIME
             if clock.seconds > deadline:
                 return Status.PRUNED
             if self._evaluate(last):
-                if self.ranks.rank == 0:
+                if self.group.rank == 0:
                     self.control.save_final(calls.step, calls.snapshot())
                 return Status.REACHED
             if not self._finite_lately():
@@ -157,7 +159,7 @@ class _Trial:
             self._resume_clock()
 
     def _resume_clock(self) -> None:
-        self.record.resuming(bare(self.calls.params), self.clock)
+        self.record.resuming(unwrap(self.calls.params), self.clock)
         self.clock.resume()
 
     def _evaluate(self, last: bool) -> bool:
@@ -206,7 +208,7 @@ class _Trial:
         while True:
             loaded = self.control.restore(until, partial(load, known=self.calls.known))
             step = -1.0 if loaded is None else loaded["state"]["step"]
-            latest, earliest = self.ranks.largest(step, -step)
+            latest, earliest = self.group.all_reduce_max(step, -step)
             if latest == -earliest:
                 break
             until = -earliest
@@ -230,12 +232,12 @@ class _Trial:
         try:
             self.control.report(row)
         except Exception as error:
-            raise ControlError(f"cannot record an evaluation of {self.spec.name}") from error
+            raise ControlError(f"cannot record an evaluation of {self.spec.key}") from error
         self.phase = Failure.SUBMISSION_ERROR
 
     def _metrics(self, split: str) -> dict[str, float]:
         self.phase = Failure.EVALUATION_ERROR
-        metrics = self.workload.eval_model(bare(self.calls.params), self.calls.model_state, split)
+        metrics = self.workload.eval_model(unwrap(self.calls.params), self.calls.model_state, split)
         if self.workload.target_metric_name not in metrics:
             raise ValueError(
                 f"{self.spec.workload}: eval_model({split!r}) gave {sorted(metrics)}, "
@@ -248,12 +250,12 @@ class _Trial:
         """Whether the split's goal is or was ever met; AlgoPerf's goals are sticky too."""
         goal = self.spec.goal if split == "validation" else self.spec.test_goal
         met = goal is not None and goal.met_by(metrics[f"{split}/{goal.metric}"])
-        self.goals_reached[split] |= bool(*self.ranks.decided(met))
+        self.goals_reached[split] |= bool(*self.group.broadcast(met))
         return self.goals_reached[split]
 
     def _finite_lately(self) -> bool:
         """False once the parameters were non-finite at two evaluations in a row."""
-        finite = bool(*self.ranks.decided(self.calls.params_are_finite()))
+        finite = bool(*self.group.broadcast(self.calls.params_are_finite()))
         lost = not finite and not self.last_was_finite and self.spec.stop_diverged
         self.last_was_finite = finite
         return not lost

@@ -21,7 +21,7 @@ _stores: list[Any] = []  # what this process keeps open for the others
 
 
 @dataclass(frozen=True, slots=True)
-class Meeting:
+class Rendezvous:
     """Where a trial's processes meet.
 
     Attributes:
@@ -35,7 +35,7 @@ class Meeting:
     devices: str
 
     @classmethod
-    def called(cls, devices: list[str]) -> Meeting:
+    def opened(cls, devices: list[str]) -> Rendezvous:
         """Opens the store, in the process of rank 0, which gives each rank's GPUs."""
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
@@ -44,7 +44,7 @@ class Meeting:
         return cls(len(devices), store.port, ",".join(devices))
 
 
-class Ranks:
+class ProcessGroup:
     """One of a trial's processes; this class, alone: it agrees with itself.
 
     Attributes:
@@ -55,30 +55,30 @@ class Ranks:
     rank = 0
     size = 1
 
-    def decided(self, *values: float) -> tuple[float, ...]:
+    def broadcast(self, *values: float) -> tuple[float, ...]:
         """Rank 0's values, on every rank."""
         return values
 
-    def largest(self, *values: float) -> tuple[float, ...]:
-        """The largest over all ranks, of every value."""
+    def all_reduce_max(self, *values: float) -> tuple[float, ...]:
+        """The largest over all group, of every value."""
         return values
 
     def mean(self, value: float) -> float:
-        """The mean over all ranks."""
+        """The mean over all group."""
         return value
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are those of all ranks."""
+        """The model whose gradients are those of all group."""
         return model
 
 
-class _Together(Ranks):
+class _Distributed(ProcessGroup):
     """One of several, joined in torch's default process group."""
 
     def __init__(self, rank: int, size: int, device: str) -> None:
         self.rank, self.size, self._device = rank, size, device
 
-    def decided(self, *values: float) -> tuple[float, ...]:
+    def broadcast(self, *values: float) -> tuple[float, ...]:
         """Rank 0's values, on every rank."""
         import torch
 
@@ -86,8 +86,8 @@ class _Together(Ranks):
         torch.distributed.broadcast(held, 0)
         return tuple(held.tolist())
 
-    def largest(self, *values: float) -> tuple[float, ...]:
-        """The largest over all ranks, of every value."""
+    def all_reduce_max(self, *values: float) -> tuple[float, ...]:
+        """The largest over all group, of every value."""
         import torch
 
         held = torch.tensor(values, dtype=torch.float64)
@@ -95,7 +95,7 @@ class _Together(Ranks):
         return tuple(held.tolist())
 
     def mean(self, value: float) -> float:
-        """The mean over all ranks."""
+        """The mean over all group."""
         import torch
 
         held = torch.tensor(value, dtype=torch.float64)
@@ -103,24 +103,24 @@ class _Together(Ranks):
         return held.item() / self.size
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are those of all ranks."""
+        """The model whose gradients are those of all group."""
         from torch.nn.parallel import DistributedDataParallel
 
         on_gpu = self._device == "cuda"
         return DistributedDataParallel(model, device_ids=[self.rank] if on_gpu else None)
 
 
-def join(rank: int, meeting: Meeting | None, device: str) -> Ranks:
-    """Meets the others; alone where there is no meeting.
+def join(rank: int, rendezvous: Rendezvous | None, device: str) -> ProcessGroup:
+    """Meets the others; alone where there is no rendezvous.
 
     Sets what torchrun sets, which submissions look at when they are imported. The process group
     lasts as long as the process: one whose collective failed may never come to an end of its own.
     """
-    if meeting is None:
-        return Ranks()
+    if rendezvous is None:
+        return ProcessGroup()
     os.environ.update(
-        LOCAL_RANK=str(rank), RANK=str(rank), MASTER_ADDR=_HOST, MASTER_PORT=str(meeting.port),
-        LOCAL_WORLD_SIZE=str(meeting.size), WORLD_SIZE=str(meeting.size),
+        LOCAL_RANK=str(rank), RANK=str(rank), MASTER_ADDR=_HOST, MASTER_PORT=str(rendezvous.port),
+        LOCAL_WORLD_SIZE=str(rendezvous.size), WORLD_SIZE=str(rendezvous.size),
     )  # fmt: skip
     import torch
     from torch.distributed import TCPStore, init_process_group  # type: ignore[attr-defined]
@@ -129,14 +129,14 @@ def join(rank: int, meeting: Meeting | None, device: str) -> Ranks:
         torch.cuda.set_device(rank)  # of this thread
     init_process_group(
         "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
-        store=TCPStore(_HOST, meeting.port),
+        store=TCPStore(_HOST, rendezvous.port),
         rank=rank,
-        world_size=meeting.size,
+        world_size=rendezvous.size,
     )
-    return _Together(rank, meeting.size, device)
+    return _Distributed(rank, rendezvous.size, device)
 
 
-def bare(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> nn.Module:
     """The model that `wrap` put a wrapper around; evaluations go to it.
 
     The wrapper talks to the other ranks in every forward pass, of which an evaluation may have more

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from harness.spec import ForwardPassMode, Workload
-from harness.trial.process_group import Ranks
+from harness.trial.process_group import ProcessGroup
 from scoring.records import TrialSpec
 
 
@@ -28,15 +28,15 @@ class TrainingWork:
     Args:
         workload: The workload that is trained.
         spec: The trial.
-        ranks: The processes that train together.
+        group: The processes that train together.
 
     Attributes:
         hook: What watches the model.
         in_model_fn: Whether a pass through the model is part of `model_fn`, which counts it.
     """
 
-    def __init__(self, workload: Workload, spec: TrialSpec, ranks: Ranks) -> None:
-        self._workload_fn, self._ranks = workload.model_fn, ranks
+    def __init__(self, workload: Workload, spec: TrialSpec, group: ProcessGroup) -> None:
+        self._workload_fn, self._group = workload.model_fn, group
         self._padding = workload.padding_rows
         self._unit = spec.batch_size or workload.train_batch_size
         self._is_charged = spec.clock == "steps"
@@ -58,11 +58,11 @@ class TrainingWork:
 
     def _units(self) -> float:
         """Units of work if every process did as much as this one."""
-        return self._examples * self._ranks.size / self._unit
+        return self._examples * self._group.size / self._unit
 
     def _mean(self, units: float) -> float:
         """The mean over the processes; where work is not charged, each adds up its own."""
-        return self._ranks.mean(units) if self._is_charged else units
+        return self._group.mean(units) if self._is_charged else units
 
     def model_fn(self, *args: Any, **kwargs: Any) -> Any:
         """The workload's `model_fn`, which returns logits [B, ...]; counts their examples."""

@@ -17,7 +17,7 @@ from harness.submission import loading
 from harness.trial.attempt import Attempt, prepare_process, run_attempt
 from harness.trial.clock import WallClock
 from harness.trial.loop import run_trial
-from harness.trial.process_group import Meeting
+from harness.trial.process_group import Rendezvous
 from scoring.records import Status
 from tests import test_benchmarks
 from tests.harness.checkpoint.test_resume import spec_of
@@ -111,7 +111,7 @@ def test_peak_memory_is_the_devices(device):
 def train_in_a_group(spec):
     """A trial as the only process of a group, as every rank of several runs it."""
     prepare_process(spec)
-    result = run_attempt(workloads.get, spec, Attempt(), 0, Meeting.called(["0"]))
+    result = run_attempt(workloads.get, spec, Attempt(), 0, Rendezvous.called(["0"]))
     return result, torch.distributed.get_world_size(), torch.distributed.get_backend_config()
 
 

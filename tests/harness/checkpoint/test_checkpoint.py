@@ -22,6 +22,7 @@ from harness.checkpoint.store import Store
 from harness.progress.live import PlainProgress
 from harness.sweep.run import run_sweep
 from harness.trial.attempt import Attempt, run_attempt
+from harness.trial.messages import NotRestored, NotResumable, Resumed
 from scoring.records import Failure, Status, TrialResult
 from tests.fixtures.sweeps import Script, make_row, plan_toys
 from tests.harness.checkpoint.test_resume import (
@@ -53,10 +54,10 @@ def interrupt(spec, place):
         run_attempt(workloads.get, spec, Attempt(cut_off_after(3), place))
 
 
-def run(spec, place, kinds=("not_resumable", "not_restored", "resumed")):
+def run(spec, place, kinds=(NotResumable, NotRestored, Resumed)):
     """Runs a trial to its end; returns what it says of checkpoints, and its result."""
     said = []
-    control = Attempt(lambda kind, what: kind in kinds and said.append((kind, what)), place)
+    control = Attempt(lambda message: isinstance(message, kinds) and said.append(message), place)
     return said, run_attempt(workloads.get, spec, control)
 
 
@@ -111,8 +112,8 @@ def test_a_file_that_does_not_verify_is_never_opened(tmp_path, spec, whole, name
     for file in tmp_path.rglob("*.pt"):
         FORGERIES[name](file, tmp_path / "ran")
     said, result = run(spec, place_of(tmp_path, attempt=2))
-    assert {kind for kind, _ in said} == {"not_restored"}
-    assert all("does not verify" in what and "\n" not in what for _, what in said)
+    assert {type(message) for message in said} == {NotRestored}
+    assert all("does not verify" in m.reason and "\n" not in m.reason for m in said)
     assert_same_rows(whole, result)
     assert not (tmp_path / "ran").exists()
     again, _ = run(spec, place_of(tmp_path, attempt=3))  # the new files count, not the forged ones
@@ -129,7 +130,7 @@ def test_files_of_another_trial_are_never_opened(tmp_path, spec, whole, other):
     interrupt(spec, theirs)
     shutil.copytree(theirs.uri, ours.uri)
     said, result = run(spec, ours)
-    assert [kind for kind, _ in said] == ["not_restored", "not_restored"]
+    assert [type(message) for message in said] == [NotRestored, NotRestored]
     assert_same_rows(whole, result)
 
 
@@ -140,7 +141,7 @@ def test_a_file_of_another_process_of_the_trial_does_not_verify(tmp_path, spec):
     shutil.rmtree(place.uri)
     shutil.copytree(tmp_path / "aside", place.uri)
     said, _ = run(spec, place)
-    assert {kind for kind, _ in said} == {"not_restored"}
+    assert {type(message) for message in said} == {NotRestored}
 
 
 def test_checkpoints_of_an_earlier_version_are_passed_over(tmp_path, spec, whole):
@@ -149,9 +150,7 @@ def test_checkpoints_of_an_earlier_version_are_passed_over(tmp_path, spec, whole
     folder.mkdir(parents=True)
     torch.save({}, folder / f"{7:012}.{'a' * 64}.pt")
     said, result = run(spec, place)
-    assert said == [
-        ("not_restored", "checkpoints of an earlier version of chronograd cannot be read")
-    ]
+    assert said == [NotRestored("checkpoints of an earlier version of chronograd cannot be read")]
     assert_same_rows(whole, result)
 
 
@@ -189,8 +188,9 @@ def test_a_checkpoint_that_cannot_be_written_fails_no_trial(
     monkeypatch.setattr(torch, "save", full)
     said, result = run(spec, place_of(tmp_path))
     assert_same_rows(whole, result)
-    ((kind, what),) = said
-    assert kind == "not_resumable"
+    (message,) = said
+    assert isinstance(message, NotResumable)
+    what = message.reason
     assert str(error) in what
     assert what.endswith("if interrupted, the trial starts from scratch")
     assert not list(tmp_path.rglob("*.pt"))
@@ -238,9 +238,9 @@ def test_a_checkpoint_that_cannot_be_read_is_not_the_submissions_fault(
 
         monkeypatch.setattr(torch, "load", out_of_memory)
     said = []
-    control = Attempt(lambda *event: said.append(event), place_of(tmp_path, attempt=2))
+    control = Attempt(said.append, place_of(tmp_path, attempt=2))
     result = run_attempt(workloads.get, spec, control)
-    reasons = [what for kind, what in said if kind == "not_restored"]
+    reasons = [message.reason for message in said if isinstance(message, NotRestored)]
     assert len(reasons) == 2
     assert all("cannot be read: " in what and "\n" not in what for what in reasons)
     assert_same_rows(whole, result)
@@ -254,7 +254,7 @@ def test_whatever_fails_at_a_save_is_said_once(tmp_path, spec, whole, monkeypatc
     owner = type(storage(str(tmp_path))) if where == "put" else Snapshot
     monkeypatch.setattr(owner, where, fail)
     said, result = run(spec, place_of(tmp_path))
-    assert [kind for kind, _ in said] == ["not_resumable"]
+    assert [type(message) for message in said] == [NotResumable]
     assert_same_rows(whole, result)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -267,8 +267,8 @@ def forge_and_try_again(driver, spec):
     driver.lost(spec, Failure.WORKER_LOST, "gone", "")
     driver.started(spec, WHERE)
     assert driver.checkpoints(spec) == replace(first, attempt=first.attempt + 1)
-    driver.take(spec, "not_restored", "the checkpoint of step 10 does not verify")
-    driver.take(spec, "not_resumable", "no space is left")
+    driver.not_restored(spec, "the checkpoint of step 10 does not verify")
+    driver.not_resumable(spec, "no space is left")
     driver.measured(spec, make_row(10))
     driver.ended(spec, TrialResult(status=Status.OUT_OF_TIME, submission_seconds=25.0))
 
@@ -384,8 +384,9 @@ def test_what_is_kept_in_modules_is_named(tmp_path, name):
     before, inside, place = OUTSIDE[name]
     said, result = run(spec_with(tmp_path / "mine", before, inside), place_of(tmp_path / "kept"))
     assert result.status == "step_limit", result.traceback
-    ((kind, what),) = said
-    assert kind == "not_resumable"
+    (message,) = said
+    assert isinstance(message, NotResumable)
+    what = message.reason
     assert f"it leaves out variables of modules: {place}" in what
 
 
@@ -396,5 +397,5 @@ def test_what_a_resumed_process_has_again_or_is_saved_is_no_obstacle(tmp_path, n
     assert (said, whole.status) == ([], "step_limit"), whole.traceback
     interrupt(spec, place_of(tmp_path / "kept"))
     said, pieces = run(spec, place_of(tmp_path / "kept", attempt=2))
-    assert [kind for kind, _ in said] == ["resumed"]
+    assert [type(message) for message in said] == [Resumed]
     assert_same_rows(whole, pieces)

@@ -14,6 +14,7 @@ from harness.checkpoint.authentication import Place
 from harness.submission import loading
 from harness.submission.search_space import load
 from harness.trial.attempt import Attempt, run_attempt
+from harness.trial.messages import Loaded, Measured, NotRestored, NotResumable
 from scoring.records import Status
 from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.mnist import write_mnist
@@ -50,8 +51,8 @@ def cut_off_after(rows):
     """Takes so many rows, then ends the process before anything else happens."""
     count = itertools.count(1)
 
-    def take(kind, payload):
-        if kind == "row" and next(count) > rows:
+    def take(message):
+        if isinstance(message, Measured) and next(count) > rows:
             raise CutOffError
 
     return take
@@ -63,20 +64,20 @@ def place_of(folder, attempt=1):
 
 def run_in_pieces(spec, folder, rows):
     """Runs a trial, cut off after every `rows` evaluations; each attempt resumes from the last."""
-    told = []
+    refused = []
     for attempt in range(1, 20):
         cut = cut_off_after(rows)
 
-        def send(kind, payload, cut=cut):
-            if kind in ("not_resumable", "not_restored"):
-                told.append(payload)
-            cut(kind, payload)
+        def send(message, cut=cut):
+            if isinstance(message, NotResumable | NotRestored):
+                refused.append(message.reason)
+            cut(message)
 
         try:
             control = Attempt(send, place_of(folder, attempt))
             return run_attempt(workloads.get, spec, control), attempt
         except CutOffError:
-            assert not told
+            assert not refused
             torch.manual_seed(attempt)  # as another process's generators would be
     raise AssertionError("it makes no progress")
 
@@ -119,12 +120,13 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, scheme):
     assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
     content = newer.read_bytes()
     newer.write_bytes(content[: len(content) // 2])
-    told = []
-    again = run_attempt(workloads.get, spec, Attempt(lambda *event: told.append(event), place))
-    (first, _), (refused, reason), (kind, rows), (_, row), *_ = told
-    assert first == "loaded"
-    assert (refused, "step 13 does not verify" in reason) == ("not_restored", True)
-    assert (kind, [row.global_step for row in rows], row.global_step) == ("resumed", [1, 7], 13)
+    said = []
+    again = run_attempt(workloads.get, spec, Attempt(said.append, place))
+    loaded, refused, resumed, measured, *_ = said
+    assert loaded == Loaded()
+    assert "step 13 does not verify" in refused.reason
+    assert [row.global_step for row in resumed.rows] == [1, 7]
+    assert measured.row.global_step == 13
     assert_same_rows(whole, again)
     shutil.rmtree(tmp_path)
     assert_same_rows(whole, run_attempt(workloads.get, spec, Attempt(checkpoints=place)))

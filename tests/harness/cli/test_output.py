@@ -25,7 +25,7 @@ HOSTILE = r"if global_step == 25: raise ValueError('\udcff \x1b[2J\0 \u202e [/x]
 
 
 class Broken:
-    """A watcher whose every method raises."""
+    """A callback whose every method raises."""
 
     def __getattr__(self, name):
         def fail(*_):
@@ -59,8 +59,8 @@ def test_a_board_that_cannot_be_drawn_harms_no_sweep(tmp_path, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr("harness.progress.live.draw", fail)
-    with watch(Console(file=io.StringIO(), force_terminal=True)) as watcher:
-        summary = run_sweep(plan_toys("a"), tmp_path, Script(finish), watcher)
+    with watch(Console(file=io.StringIO(), force_terminal=True)) as callback:
+        summary = run_sweep(plan_toys("a"), tmp_path, Script(finish), callback)
     assert summary.by_status == {Status.REACHED: 1}
 
 

@@ -27,10 +27,10 @@ def small(name, data_dir=None, device="cpu"):
 
 
 def run(name, out):
-    watcher = PlainProgress(Console(file=io.StringIO()))
+    callback = PlainProgress(Console(file=io.StringIO()))
     return Calibration(
         load_workload=small, name=name, trials=2, out=out, executor=ThisProcess(small),
-        watcher=watcher, options=OPTIONS,
+        callback=callback, options=OPTIONS,
     ).run()  # fmt: skip
 
 

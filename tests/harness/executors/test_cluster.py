@@ -18,11 +18,12 @@ from harness.executors import cluster, process
 from harness.executors.cluster import Cluster
 from harness.executors.local import ThisProcess
 from harness.executors.nodes import ClusterError
-from harness.executors.team import Room
+from harness.executors.team import TrialResources
 from harness.submission import shipping
 from harness.sweep import ledger
 from harness.sweep.run import run_sweep
 from harness.trial.attempt import prepare_process
+from harness.trial.messages import Ended, Measured, Started
 from scoring.records import Failure, Status, TrialResult
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import RULESET, write_submission
@@ -142,7 +143,7 @@ def test_a_crash_is_recorded_and_harms_no_other_trial(swept):
 def test_what_a_killed_trial_measured_is_kept(swept):
     spec, result = swept.specs["dies"], swept.results["dies"]
     assert [row.global_step for row in result.rows] == STEPS[:3]
-    assert ledger_rows(swept.out, spec.name) == result.rows
+    assert ledger_rows(swept.out, spec.key) == result.rows
     assert result.submission_seconds == result.rows[-1].submission_seconds
 
 
@@ -152,7 +153,7 @@ def test_resume_runs_the_killed_trial_alone(swept, mended):
     attempts = {name: result.attempts for name, result in mended.results.items()}
     assert attempts == {"well_behaved": 1, "raises": 1, "dies": 4}  # three and one
     assert mended.results["raises"].status is Status.FAILED
-    assert ledger_rows(swept.out, swept.specs["dies"].name, 1) == swept.results["dies"].rows
+    assert ledger_rows(swept.out, swept.specs["dies"].key, 1) == swept.results["dies"].rows
 
 
 def test_ray_gives_the_rows_of_the_process_here_bit_for_bit(swept, mended):
@@ -204,7 +205,7 @@ def half_way(waiting):
     def stop(nth, send, *arguments):
         with Command(waiting.folder, *arguments) as command:
             for spec in waiting.specs:
-                wait_for(lambda spec=spec: last_step(waiting.out, spec.name, nth) == STEPS[2])
+                wait_for(lambda spec=spec: last_step(waiting.out, spec.key, nth) == STEPS[2])
             assert not event_of(waiting.out, "attempt_ended")  # the rows were streamed
             send(command.process.pid)
             return command.end()
@@ -228,7 +229,7 @@ def assert_interrupted(waiting, code, output, attempt):
         result = read_trial(trial_folder(waiting.out, spec))[1]
         assert (result.status, result.attempts) == (Status.INTERRUPTED, attempt)
         assert [row.global_step for row in result.rows] == STEPS[:3]
-        assert result.rows == ledger_rows(waiting.out, spec.name, 1)
+        assert result.rows == ledger_rows(waiting.out, spec.key, 1)
 
 
 def test_a_driver_that_is_killed_and_then_stopped_by_ctrl_c_loses_nothing(
@@ -241,7 +242,7 @@ def test_a_driver_that_is_killed_and_then_stopped_by_ctrl_c_loses_nothing(
     pids = [event["pid"] for event in event_of(out, "attempt_started")]
     assert len(set(pids)) == 2
     wait_for(lambda: not any(map(is_alive, pids)))
-    kept = [ledger_rows(out, spec.name) for spec in specs]
+    kept = [ledger_rows(out, spec.key) for spec in specs]
     assert [[row.global_step for row in rows] for rows in kept] == [STEPS[:3]] * 2
 
     ctrl_c = half_way(2, lambda pid: os.killpg(pid, signal.SIGINT), "--resume", out)
@@ -251,15 +252,15 @@ def test_a_driver_that_is_killed_and_then_stopped_by_ctrl_c_loses_nothing(
     code, output = chronograd_sweep(waiting.folder, "--resume", out, "--address", address)
     assert code == 0, output
     assert "Trials: 2 planned, 2 to run." in output
-    assert [ledger_rows(out, spec.name) for spec in specs] == kept
+    assert [ledger_rows(out, spec.key) for spec in specs] == kept
     calm = run_here(waiting.folder, *submissions)
     for result in results_of(out, specs).values():
         assert (result.status, result.attempts) == (Status.OUT_OF_TIME, 3)
         assert [row.global_step for row in result.rows] == STEPS
     for spec in specs:  # nothing was done twice but what no checkpoint held
-        for event in event_of(out, "attempt_resumed", trial=spec.name):
+        for event in event_of(out, "attempt_resumed", trial=spec.key):
             assert event["step"] in STEPS[1:3]
-        assert {row.global_step for row in ledger_rows(out, spec.name, 3)} <= set(STEPS[2:])
+        assert {row.global_step for row in ledger_rows(out, spec.key, 3)} <= set(STEPS[2:])
     assert {name: r.rows for name, r in results_of(out, specs).items()} == {
         name: r.rows for name, r in calm.items()
     }
@@ -283,7 +284,7 @@ def test_sigterm_stops_cleanly_and_changed_code_is_not_resumed(waiting, half_way
 def test_a_trial_has_a_process_and_its_threads_for_itself(tmp_path, address, names, cpus):
     submissions = [write_submission(tmp_path, "records", name) for name in names]
     experiment = plan_faults(tmp_path, *submissions, cpus_per_trial=cpus)
-    with closing(Cluster(workloads.get, address, Room(cpus=cpus))) as executor:
+    with closing(Cluster(workloads.get, address, TrialResources(cpus=cpus))) as executor:
         assert executor.slots() == 2 // cpus
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
     files = sorted(tmp_path.glob("process_*"))
@@ -299,7 +300,7 @@ def test_a_row_reaches_the_ledger_while_its_trial_runs(tmp_path, address):
     (spec,) = experiment.specs()
 
     def let_go(spec, row):
-        assert ledger_rows(out, spec.name)[-1] == row
+        assert ledger_rows(out, spec.key)[-1] == row
         if row.global_step == 21:
             folder.with_name("waits.go").touch()
 
@@ -319,10 +320,10 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
     monkeypatch.setattr(process, "run_attempt", attempt)
     monkeypatch.setattr(shipping, "delivered", lambda spec, code: spec)
     stream = process.TrialProcess(0, lambda: "n").run(None, make_spec(), b"", None, float("inf"))
-    assert next(stream)[0] == "started"
-    assert next(stream) == ("row", row)
+    assert isinstance(next(stream), Started)
+    assert next(stream) == Measured(row)
     assert not went_on.wait(0.5)  # a process that is killed now has lost nothing
-    assert next(stream) == ("ended", "the result")
+    assert next(stream) == Ended("the result")
     assert went_on.is_set()
 
 
@@ -335,11 +336,11 @@ class GpuProbe:
     def run(self, load_workload, spec, code, checkpoints, deadline, meeting):
         prepare_process(spec)
         gpu, pid = os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
-        yield ("started", {"gpu": gpu, "host": "", "pid": pid})
+        yield Started({"gpu": gpu, "host": "", "pid": pid})
         meeting = Path(spec.data_dir)
         (meeting / str(pid)).touch()
         wait_for(lambda: len(list(meeting.iterdir())) >= 2)
-        yield ("ended", TrialResult(status=Status.STEP_LIMIT))
+        yield Ended(TrialResult(status=Status.STEP_LIMIT))
 
     def forget(self, checkpoints):
         pass
@@ -360,7 +361,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
     monkeypatch.setattr(cluster, "TrialProcess", GpuProbe)
     (tmp_path / "meeting").mkdir()
     experiment = plan_toys("a", "b", "c", gpus_per_trial=1, data_dir=str(tmp_path / "meeting"))
-    with closing(Cluster(workloads.get, address, Room(gpus=1))) as executor:
+    with closing(Cluster(workloads.get, address, TrialResources(gpus=1))) as executor:
         assert executor.slots() == 2
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     assert [result.message for _, result in summary.failed] == []
@@ -373,7 +374,7 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
 
 def test_a_process_that_breaks_outside_the_trial_is_told_with_its_traceback(tmp_path, address):
     experiment = plan_toys("a", gpus_per_trial=1)  # no GPU is there: its name cannot be asked for
-    with closing(Cluster(workloads.get, address, Room(gpus=1))) as executor:
+    with closing(Cluster(workloads.get, address, TrialResources(gpus=1))) as executor:
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     ((_, result),) = summary.failed
     assert result.failure is Failure.WORKER_LOST
@@ -396,7 +397,7 @@ def test_an_address_where_no_cluster_is_is_one_clear_line_at_once(nowhere):
 def test_a_trial_that_fits_nowhere_is_refused(address):
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(ClusterError, match="room for a trial with 99 CPUs and 0 GPUs") as error:
-        Cluster(workloads.get, address, Room(cpus=99)).connect()
+        Cluster(workloads.get, address, TrialResources(cpus=99)).connect()
     assert "\n" not in str(error.value)
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -413,8 +414,8 @@ def test_all_that_have_something_to_say_are_listened_to_in_one_turn(tmp_path, mo
         def deadline(self, spec):
             return float("inf")
 
-        def take(self, spec, kind, payload):
-            asked.append((spec.name, kind, payload))
+        def measured(self, spec, row):
+            asked.append((spec.key, row))
 
     def wait(refs, num_returns, timeout):
         waits.append((num_returns, timeout))
@@ -423,11 +424,11 @@ def test_all_that_have_something_to_say_are_listened_to_in_one_turn(tmp_path, mo
     monkeypatch.setattr(cluster, "ray", SimpleNamespace(wait=wait, get=lambda ref: ref))
     team = SimpleNamespace(followers=[], node=None)
     running = {
-        iter([("row", make_row(1))]): cluster.Running(team, spec, float("inf"), began=True)
+        iter([Measured(make_row(1))]): cluster.Running(team, spec, float("inf"), began=True)
         for spec in experiment.specs()
     }
     Cluster(workloads.get)._listen([], running, Driver())
-    assert sorted(name for name, *_ in asked) == sorted(s.name for s in experiment.specs())
+    assert sorted(name for name, *_ in asked) == sorted(s.key for s in experiment.specs())
     assert waits == [(1, cluster.TURN_SECONDS), (50, 0)]
 
 
@@ -441,7 +442,7 @@ def test_trials_run_at_the_priority_of_the_driver(tmp_path, address):
     (spec,) = (experiment := plan_faults(tmp_path, write_submission(tmp_path, "raises"))).specs()
     with closing(Cluster(workloads.get, address)) as executor:
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
-    (event,) = event_of(tmp_path / "out", "attempt_started", trial=spec.name)
+    (event,) = event_of(tmp_path / "out", "attempt_started", trial=spec.key)
     assert event["niceness"] == os.nice(0)
 
 

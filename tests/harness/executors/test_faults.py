@@ -34,7 +34,7 @@ class Nothing:
             driver.started(spec, {"host": "h", "pid": 1})
             rows = [make_row(10), make_row(20, loss=0.5)]
             for row in rows:
-                driver.take(spec, "row", row)
+                driver.measured(spec, row)
             result = TrialResult(
                 status=Status.REACHED, rows=rows, global_step=20, submission_seconds=20.0
             )
@@ -44,7 +44,7 @@ class Nothing:
 def trees_of(out, experiment):
     """Every trial's result, attempts aside."""
     found = [read_trial(trial_folder(out, spec)) for spec in experiment.specs()]
-    return {spec.name: replace(result, attempts=1, environment={}) for spec, result in found}
+    return {spec.key: replace(result, attempts=1, environment={}) for spec, result in found}
 
 
 def in_a_child(prepare, experiment, out):
@@ -169,6 +169,6 @@ def test_a_sweep_on_ray_whose_driver_is_killed_again_and_again_ends_as_an_undist
         if spec.study == 0:
             assert result.rows == calm[spec.submission].rows
         assert [row.global_step for row in result.rows] == [1, 11, 21, 31, 41]
-        rows = [row for n in range(result.attempts) for row in ledger_rows(out, spec.name, n + 1)]
+        rows = [row for n in range(result.attempts) for row in ledger_rows(out, spec.key, n + 1)]
         assert all(row in result.rows for row in rows)
     assert plan_faults(tmp_path, *submissions).ruleset == experiment.ruleset

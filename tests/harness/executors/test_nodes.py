@@ -15,7 +15,7 @@ import pytest
 import workloads
 from harness.executors.cluster import Cluster
 from harness.executors.local import ThisProcess
-from harness.executors.team import Room
+from harness.executors.team import TrialResources
 from harness.sweep.ledger import read
 from harness.sweep.options import EVERY_TRIAL
 from harness.sweep.run import run_sweep
@@ -71,7 +71,7 @@ class Onlooker(Quiet):
 
 
 def results_of(out, experiment):
-    return {spec.name: read_trial(trial_folder(out, spec))[1] for spec in experiment.specs()}
+    return {spec.key: read_trial(trial_folder(out, spec))[1] for spec in experiment.specs()}
 
 
 def test_a_sweep_uses_a_node_that_joins_and_outlives_one_that_is_killed(tmp_path, nodes):
@@ -79,10 +79,10 @@ def test_a_sweep_uses_a_node_that_joins_and_outlives_one_that_is_killed(tmp_path
     experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in names))
     first, second = nodes.add(), nodes.add()
     out = tmp_path / "out"
-    watcher = Onlooker({4: nodes.add, 14: lambda: nodes.kill(second)})
-    with closing(Cluster(workloads.get, nodes.address, Room(gpus=1))) as executor:
+    callback = Onlooker({4: nodes.add, 14: lambda: nodes.kill(second)})
+    with closing(Cluster(workloads.get, nodes.address, TrialResources(gpus=1))) as executor:
         assert executor.slots() == 2
-        summary = run_sweep(experiment, out, executor, watcher)
+        summary = run_sweep(experiment, out, executor, callback)
     assert summary.by_status == {Status.OUT_OF_TIME: 8}
     run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
     results, calm = results_of(out, experiment), results_of(tmp_path / "calm", experiment)
@@ -115,7 +115,7 @@ def test_a_trial_on_an_exclusive_node_has_it_for_itself(tmp_path, nodes):
     experiment = plan_faults(tmp_path, *folders)
     for exclusive, slots in ((True, 2), (False, 5)):
         out = tmp_path / f"out_{exclusive}"
-        room = Room(exclusive=exclusive)
+        room = TrialResources(exclusive=exclusive)
         with closing(Cluster(workloads.get, nodes.address, room)) as executor:
             assert executor.slots() == slots
             assert len(executor.time_baseline(next(iter(experiment.specs())))) == 1
@@ -138,10 +138,10 @@ def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatc
     patched = SimpleNamespace(**{**vars(timers), "sleep": sleep})
     monkeypatch.setattr("harness.executors.cluster.timers", patched)
     out = tmp_path / "out"
-    with closing(Cluster(workloads.get, nodes.address, Room(exclusive=True))) as executor:
-        watcher = Onlooker({2: lambda: nodes.kill(node)})
+    with closing(Cluster(workloads.get, nodes.address, TrialResources(exclusive=True))) as executor:
+        callback = Onlooker({2: lambda: nodes.kill(node)})
         summary = run_sweep(
-            experiment, out, executor, watcher, options=replace(EVERY_TRIAL, max_attempts=2)
+            experiment, out, executor, callback, options=replace(EVERY_TRIAL, max_attempts=2)
         )
     assert added
     assert summary.by_status == {Status.OUT_OF_TIME: 2}

@@ -149,7 +149,7 @@ def test_a_partition_loses_no_row_and_moves_no_score(
         0, sys.executable, "-m", "harness.cli", "sweep", submission.name, *QUICK, "--out", out,
         "--address", HEAD, "--checkpoint-dir", tmp_path / "checkpoints",
     )  # fmt: skip
-    wait_for(lambda: last_step(out, spec.name, 1) == 21)
+    wait_for(lambda: last_step(out, spec.key, 1) == 21)
     network.cut()
     began = time.monotonic()
     if spare:

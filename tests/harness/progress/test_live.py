@@ -13,6 +13,7 @@ from harness.progress.board import describe_seconds, draw
 from harness.progress.live import PlainProgress, describe_left, watch
 from harness.progress.status import read_status
 from harness.sweep import ledger
+from harness.sweep.events import Pruned
 from harness.sweep.run import run_sweep
 from harness.system import timers
 from scoring.records import Failure, Status, TrialResult
@@ -74,12 +75,12 @@ def test_what_there_is_to_do_is_one_line():
 def test_a_log_has_a_line_for_every_trial(log, tmp_path):
     experiment = plan_toys("a", "b[/x]")
     first, second = experiment.specs()
-    with watch(log) as watcher:
-        watcher.planned(experiment, tmp_path, [first, second])
-        watcher.started(first)
-        watcher.measured(first, make_row(10))
-        watcher.ended(first, REACHED)
-        watcher.ended(second, FAILED)
+    with watch(log) as callback:
+        callback.on_sweep_start(experiment, tmp_path, [first, second])
+        callback.on_trial_start(first)
+        callback.on_evaluation(first, make_row(10))
+        callback.on_trial_end(first, REACHED)
+        callback.on_trial_end(second, FAILED)
     assert shown(log).splitlines() == [
         "Trials: 2 planned, 2 to run.",
         "[1/2] a/study_0/toy/trial_1: reached at step 20, 20.00 s: "
@@ -91,8 +92,8 @@ def test_a_log_has_a_line_for_every_trial(log, tmp_path):
 
 def test_a_single_trial_has_a_line_for_every_evaluation(log):
     (spec,) = plan_toys("a").specs()
-    with nullcontext(PlainProgress(log, rows=True)) as watcher:
-        watcher.measured(spec, make_row(1000, loss=2.25))
+    with nullcontext(PlainProgress(log, rows=True)) as callback:
+        callback.on_evaluation(spec, make_row(1000, loss=2.25))
     assert shown(log).splitlines() == [
         "step    1,000    1000.00 s  validation/loss 2.25 (target <= 1)"
     ]
@@ -108,15 +109,15 @@ def test_a_log_that_is_silent_for_long_gets_a_summary(log, tmp_path, monkeypatch
         while summary not in shown(log) and time.monotonic() < give_up:
             time.sleep(0.01)
 
-    with watch(log) as watcher:
-        run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), silent), watcher)
+    with watch(log) as callback:
+        run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), silent), callback)
     assert summary in shown(log)
 
 
 def test_a_log_that_is_not_silent_gets_none(log, tmp_path):
-    with watch(log) as watcher:
-        run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), runs), watcher)
-        watcher.break_silence()
+    with watch(log) as callback:
+        run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), runs), callback)
+        callback.break_silence()
     assert "trials done" not in shown(log)
 
 
@@ -217,7 +218,7 @@ def test_a_share_of_one_character_says_none_some_and_all(tmp_path):
     book = ledger.Ledger(tmp_path)
     experiment.write(tmp_path)
     for spec in [*half[1:], experiment.spec(BIG[1], "toy", 1, 1)]:
-        book.append("pruned", trial=spec.name, attempt=0)
+        book.append(Pruned(trial=spec.key, attempt=0))
     (row,) = (line.split() for line in drawn(tmp_path, 60) if line.startswith(" toy"))
     assert row == ["toy", "·", "█", *"▄" * 10, "12/24"]
 
@@ -229,8 +230,8 @@ def test_the_live_board_follows_the_ledger_and_tells_failures_at_once(terminal, 
         ends(FAILED)(driver, spec)
         told.append("failed (submission_error: ValueError: no [/x]" in shown(terminal))
 
-    with watch(terminal) as watcher:
-        run_sweep(plan_toys("a", "b"), tmp_path, Script(fail, ends(REACHED)), watcher)
+    with watch(terminal) as callback:
+        run_sweep(plan_toys("a", "b"), tmp_path, Script(fail, ends(REACHED)), callback)
     assert told == [True]
     assert "timing the baseline's step" in terminal.file.getvalue()
     last = shown(terminal).rpartition("trials done")
@@ -239,10 +240,10 @@ def test_the_live_board_follows_the_ledger_and_tells_failures_at_once(terminal, 
 
 
 def test_a_second_plan_begins_a_new_board(terminal, tmp_path):
-    with watch(terminal) as watcher:
+    with watch(terminal) as callback:
         for folder, names in (("search", "abc"), ("seeds", "d")):
             acts = Script(*[ends(REACHED)] * len(names))
-            run_sweep(plan_toys(*names), tmp_path / folder, acts, watcher)
+            run_sweep(plan_toys(*names), tmp_path / folder, acts, callback)
     assert shown(terminal).rpartition(" trials done")[0].endswith("1 of 1")
     assert "Trials: 3 planned, 3 to run." in shown(terminal)
 
@@ -254,8 +255,8 @@ def test_a_board_whose_tree_is_gone_harms_no_sweep(terminal, tmp_path):
         path.rename(tmp_path / "elsewhere")
         path.mkdir()
 
-    with watch(terminal) as watcher:
-        summary = run_sweep(plan_toys("a"), tmp_path, Script(vanish), watcher)
+    with watch(terminal) as callback:
+        summary = run_sweep(plan_toys("a"), tmp_path, Script(vanish), callback)
     assert summary.by_status == {Status.REACHED: 1}
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from harness.progress.status import SweepStatus, read_status
 from harness.sweep import ledger
+from harness.sweep.events import AttemptEnded, AttemptStarted, Evaluated, Pruned
 from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.ledger import Ledger
 from harness.sweep.options import EVERY_TRIAL
@@ -141,17 +142,18 @@ class Book:
         self.ledger, self.clock = Ledger(out), clock
 
     def name(self, submission, workload):
-        return self.experiment.spec(submission, workload, 0, 1).name
+        return self.experiment.spec(submission, workload, 0, 1).key
 
     def start(self, *place):
-        self.ledger.append("attempt_started", trial=self.name(*place), attempt=1, **WHERE)
+        self.ledger.append(AttemptStarted(trial=self.name(*place), attempt=1, where=WHERE))
 
     def row(self, *place, step):
-        self.ledger.append("row", trial=self.name(*place), attempt=1, row=make_row(step))
+        self.ledger.append(Evaluated(trial=self.name(*place), attempt=1, row=make_row(step)))
 
     def end(self, *place, status=Status.REACHED, seconds=0.0, total=0.0, **more):
         end = {"status": status, "submission_seconds": seconds, "total_seconds": total, **more}
-        self.ledger.append("attempt_ended", trial=self.name(*place), attempt=1, **end)
+        result = TrialResult(**end)
+        self.ledger.append(AttemptEnded(trial=self.name(*place), attempt=1, result=result))
 
 
 def test_nothing_is_said_of_the_time_left_while_nothing_is_known(tmp_path, clock):
@@ -215,7 +217,7 @@ def test_hours_saved_are_what_the_budget_had_left(tmp_path, clock):
     book.start("a", "long")
     book.row("a", "long", step=6_000)
     book.end("a", "long", status=Status.PRUNED, seconds=7_800.0)
-    book.ledger.append("pruned", trial=book.name("b", "toy"), attempt=0)
+    book.ledger.append(Pruned(trial=book.name("b", "toy"), attempt=0))
     state = read_status(tmp_path)
     assert state.hours_saved_at_most == pytest.approx((15_000 - 7_800 + 150) / 3600)
     assert state.hours_spent == pytest.approx(7_800 / 3600)
@@ -245,8 +247,8 @@ def test_a_new_driver_runs_again_what_was_cut_off(tmp_path, clock):
 
 def test_json_names_the_driver_and_what_runs(mid_sweep, chronograd):
     with Ledger(mid_sweep) as book:
-        book.append("attempt_started", trial="e/study_0/toy/trial_1", attempt=1, **WHERE)
-        book.append("row", trial="e/study_0/toy/trial_1", attempt=1, row=make_row(18))
+        book.append(AttemptStarted(trial="e/study_0/toy/trial_1", attempt=1, where=WHERE))
+        book.append(Evaluated(trial="e/study_0/toy/trial_1", attempt=1, row=make_row(18)))
         _, out, _ = chronograd("status", mid_sweep, "--json")
     plain = json.loads(out)
     assert plain["counts"] == {"under way": 2, "reached": 1, "failed": 2, "not started": 0}
@@ -266,10 +268,10 @@ def test_watch_refreshes_until_the_driver_is_gone(mid_sweep, chronograd, monkeyp
     def work_on(seconds):
         sleeps.append(seconds)
         if len(sleeps) == 1:
-            book.append("pruned", trial="e/study_0/toy/trial_1", attempt=0)
+            book.append(Pruned(trial="e/study_0/toy/trial_1", attempt=0))
         else:
             with book:
-                book.append("pruned", trial="d/study_0/toy/trial_1", attempt=1)
+                book.append(Pruned(trial="d/study_0/toy/trial_1", attempt=1))
 
     monkeypatch.setattr(timers, "sleep", work_on)
     code, out, _ = chronograd("status", mid_sweep, "--watch")

@@ -60,7 +60,7 @@ def lose_and_finish(driver, spec):
         driver.measured(spec, make_row(step, loss=8.0))
     driver.lost(spec, Failure.WORKER_LOST, "gone", "")
     driver.started(spec, WHERE)
-    driver.take(spec, "resumed", [make_row(10, loss=8.0)])
+    driver.resumed(spec, [make_row(10, loss=8.0)])
     driver.measured(spec, make_row(20, loss=7.0))
     driver.ended(spec, TrialResult(status=Status.OUT_OF_TIME, submission_seconds=25.0))
 
@@ -73,8 +73,8 @@ def hang_on(driver, spec):
 def sweep(out, experiment, acts, names, **options):
     """Runs it with these trackers; returns the summary and the warnings."""
     warnings = []
-    with tracking(Quiet(), names, out, warnings.append, **options) as watcher:
-        summary = run_sweep(experiment, out, Script(*acts), watcher)
+    with tracking(Quiet(), names, out, warnings.append, **options) as callback:
+        summary = run_sweep(experiment, out, Script(*acts), callback)
     return summary, warnings
 
 
@@ -100,14 +100,14 @@ def test_tensorboard_has_every_row_against_step_and_submission_clock(tmp_path):
     experiment = plan("a", "b")
     _, warnings = sweep(tmp_path, experiment, (finish, fail), ["tensorboard"])
     a, b = experiment.specs()
-    scalars, accumulator = read_scalars(tmp_path / "tensorboard" / a.name)
+    scalars, accumulator = read_scalars(tmp_path / "tensorboard" / a.key)
     assert scalars == {
         "validation/loss": [(10, 10.0, 2.0), (20, 20.0, 0.5)],
         "submission_seconds": [(10, 10.0, 10.0), (20, 20.0, 20.0)],
     }
     (ending,) = accumulator.Tensors("end/text_summary")
     assert b"reached at step 20, 20.00 s" in ending.tensor_proto.string_val[0]
-    scalars, accumulator = read_scalars(tmp_path / "tensorboard" / b.name)
+    scalars, accumulator = read_scalars(tmp_path / "tensorboard" / b.key)
     assert scalars["validation/loss"] == [(10, 10.0, float("nan"))]
     (ending,) = accumulator.Tensors("end/text_summary")
     assert b"failed (oom: too big)" in ending.tensor_proto.string_val[0]
@@ -121,7 +121,7 @@ def test_tensorboard_has_the_hyperparameters(tmp_path):
     experiment = plan("a")
     sweep(tmp_path, experiment, (finish,), ["tensorboard"])
     (spec,) = experiment.specs()
-    _, accumulator = read_scalars(tmp_path / "tensorboard" / spec.name)
+    _, accumulator = read_scalars(tmp_path / "tensorboard" / spec.key)
     content = accumulator.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     data = plugin_data_pb2.HParamsPluginData.FromString(content)
     given = {
@@ -135,7 +135,7 @@ def test_tensorboard_shows_a_trial_once_however_many_attempts_it_took(tmp_path):
     experiment = plan("a")
     sweep(tmp_path, experiment, (lose_and_finish,), ["tensorboard"])
     (spec,) = experiment.specs()
-    scalars, _ = read_scalars(tmp_path / "tensorboard" / spec.name)
+    scalars, _ = read_scalars(tmp_path / "tensorboard" / spec.key)
     assert scalars["validation/loss"] == [(10, 10.0, 8.0), (20, 20.0, 7.0)]
 
 
@@ -143,8 +143,8 @@ def test_a_trial_that_was_pruned_before_it_began_is_written_nowhere(tmp_path, mo
     never = Faulty("", None)
     monkeypatch.setitem(TRACKERS, "wandb", never.make)
     (spec,) = plan("a").specs()
-    with tracking(Quiet(), ["wandb"], tmp_path, print) as watcher:
-        watcher.ended(spec, TrialResult(status=Status.PRUNED))
+    with tracking(Quiet(), ["wandb"], tmp_path, print) as callback:
+        callback.on_trial_end(spec, TrialResult(status=Status.PRUNED))
     assert never.calls == []
 
 
@@ -155,7 +155,7 @@ def test_run_writes_the_same_numbers_as_its_records(chronograd, tmp_path):
     assert (code, "warning" in out) == (0, False)
     (records,) = (tmp_path / "out/submissions").glob("*/*/*/*")
     spec, result = read_trial(records)
-    scalars, _ = read_scalars(tmp_path / "out/tensorboard" / spec.name)
+    scalars, _ = read_scalars(tmp_path / "out/tensorboard" / spec.key)
     assert scalars[spec.goal_column] == [
         (row.global_step, row.submission_seconds, row.metrics[spec.goal_column])
         for row in result.rows
@@ -173,7 +173,7 @@ def test_mlflow_has_a_run_an_attempt(tmp_path, monkeypatch):
     client = tracking_of.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     found = client.get_experiment_by_name(f"chronograd {tmp_path.name}")
     runs = client.search_runs([found.experiment_id], order_by=["attributes.start_time"])
-    names = [spec.name for spec in experiment.specs()]
+    names = [spec.key for spec in experiment.specs()]
     assert sorted((run.info.run_name, run.info.status) for run in runs) == [
         (names[0], "FINISHED"), (names[1], "FAILED"), (names[2], "FINISHED"), (names[2], "KILLED"),
         (names[3], "KILLED"),
@@ -410,8 +410,8 @@ def test_a_sweep_with_nothing_to_run_makes_no_tracker(tmp_path, monkeypatch):
 def test_everybody_hears_everything(tmp_path):
     consoles = [Console(file=io.StringIO(), soft_wrap=True) for _ in range(2)]
     lines = [PlainProgress(console, rows=True) for console in consoles]
-    with nullcontext(track.Watchers(lines)) as watcher:
-        run_sweep(plan("a", "b"), tmp_path, Script(lose_and_finish, finish), watcher)
+    with nullcontext(track.CallbackList(lines)) as callback:
+        run_sweep(plan("a", "b"), tmp_path, Script(lose_and_finish, finish), callback)
     first, second = (console.file.getvalue() for console in consoles)
     assert first == second
     assert "resumes from its checkpoint" in first

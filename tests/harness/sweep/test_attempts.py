@@ -33,12 +33,12 @@ class Killer(Quiet):
         self.out, self.nth, self.lines = out, nth, []
 
     def kill(self, spec, row):
-        started = [e for e in events(self.out, "attempt_started") if e["trial"] == spec.name]
-        if len(started) == 1 and len(ledger_rows(self.out, spec.name)) == self.nth:
+        started = [e for e in events(self.out, "attempt_started") if e["trial"] == spec.key]
+        if len(started) == 1 and len(ledger_rows(self.out, spec.key)) == self.nth:
             os.kill(started[0]["pid"], signal.SIGKILL)
 
-    def told(self, spec, message):
-        self.lines.append(f"{spec.name} {message}")
+    def on_message(self, spec, message):
+        self.lines.append(f"{spec.key} {message}")
 
 
 def plan(tmp_path, *names, **options):
@@ -53,9 +53,9 @@ def plan(tmp_path, *names, **options):
 
 def test_a_trial_killed_on_the_way_gives_the_rows_of_one_left_alone(tmp_path, address):
     experiment = plan(tmp_path, "digits", "diabetes", "criteo1tb_mini")
-    out, watcher = tmp_path / "out", Killer(tmp_path / "out", nth=3)
+    out, callback = tmp_path / "out", Killer(tmp_path / "out", nth=3)
     with closing(Cluster(workloads.get, address)) as executor:
-        summary = run_sweep(experiment, out, executor, watcher)
+        summary = run_sweep(experiment, out, executor, callback)
     assert summary.by_status == {Status.STEP_LIMIT: 3}
     run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
     for spec in experiment.specs():
@@ -65,7 +65,7 @@ def test_a_trial_killed_on_the_way_gives_the_rows_of_one_left_alone(tmp_path, ad
         assert result.rows == calm.rows
         assert (result.attempts, calm.attempts) == (2, 1)
     assert len(events(out, "attempt_lost")) == len(events(out, "attempt_resumed")) == 3
-    assert sum("resumes from its checkpoint" in line for line in watcher.lines) == 3
+    assert sum("resumes from its checkpoint" in line for line in callback.lines) == 3
 
 
 def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path, address):
@@ -80,9 +80,9 @@ def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path, address):
 
 def test_what_cannot_be_saved_begins_anew_and_says_so(tmp_path, address):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "hides"))
-    out, watcher = tmp_path / "out", Killer(tmp_path / "out", nth=2)
+    out, callback = tmp_path / "out", Killer(tmp_path / "out", nth=2)
     with closing(Cluster(workloads.get, address)) as executor:
-        run_sweep(experiment, out, executor, watcher)
+        run_sweep(experiment, out, executor, callback)
     (spec,) = experiment.specs()
     result = read_trial(trial_folder(out, spec))[1]
     assert (result.status, result.attempts) == (Status.OUT_OF_TIME, 2)
@@ -93,4 +93,4 @@ def test_what_cannot_be_saved_begins_anew_and_says_so(tmp_path, address):
         "optimizer_state['generator'] holds a builtins.generator: TypeError: cannot pickle "
         "'generator' object; if interrupted, the trial starts from scratch"
     }
-    assert any("cannot be checkpointed" in line for line in watcher.lines)
+    assert any("cannot be checkpointed" in line for line in callback.lines)

@@ -5,21 +5,35 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 from harness.sweep import ledger
+from harness.sweep.events import Evaluated, Pruned
 from harness.sweep.ledger import Ledger, LedgerError
-from scoring.plain import to_plain
 from scoring.tree import LEDGER_FILE
 from tests.fixtures.sweeps import make_row
 
 
+@dataclass
+class Note:
+    """An event that this version does not know."""
+
+    kind = "note"
+    trial: str = ""
+    value: object = None
+
+
+def note(book, **data):
+    book.append(Note(**data))
+
+
 def test_events_come_back_in_order_with_their_sequence(tmp_path):
     with Ledger(tmp_path) as book:
-        book.append("note", trial="a", value=float("nan"))
+        note(book, trial="a", value=float("nan"))
     with Ledger(tmp_path) as book:
-        book.append("note", trial="b", value=1.5)
+        note(book, trial="b", value=1.5)
     events = ledger.read(tmp_path)
     assert [event["sequence"] for event in events] == [0, 1, 2, 3]
     assert [event["event"] for event in events] == ["driver_started", "note"] * 2
@@ -29,8 +43,8 @@ def test_events_come_back_in_order_with_their_sequence(tmp_path):
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_truncated_last_line_is_dropped_and_written_over(tmp_path, cut):
     with Ledger(tmp_path) as book:
-        book.append("note", trial="a" * 50)
-        book.append("note", trial="b" * 50)
+        note(book, trial="a" * 50)
+        note(book, trial="b" * 50)
     path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes()[:-cut])
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
@@ -70,8 +84,8 @@ def without_sums(path):
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, old):
     with Ledger(tmp_path) as book:
-        book.append("note", value=1.5)
-        book.append("note", value=1.5)
+        note(book, value=1.5)
+        note(book, value=1.5)
     path = tmp_path / LEDGER_FILE
     if old:
         if damage in ("a changed value", "a changed sum"):
@@ -81,7 +95,7 @@ def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, o
     path.write_bytes(first + DAMAGE[damage](second) + third)
     before = path.read_bytes()
     reader = ledger.Reader(tmp_path)
-    assert [event["sequence"] for event in reader.news()] == [0, 2]
+    assert [event["sequence"] for event in reader.new_records()] == [0, 2]
     assert reader.damaged == [2]
     with Ledger(tmp_path) as book:
         assert "was damaged (1 lines hold no event, the first is line 2)" in book.notice
@@ -95,8 +109,8 @@ def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, o
 def test_any_byte_that_is_changed_is_found(tmp_path):
     """Whatever the byte, and also where the line stays a valid event."""
     with Ledger(tmp_path) as book:
-        book.append("note", trial="a", value=[1.25, "text"])
-        book.append("note")
+        note(book, trial="a", value=[1.25, "text"])
+        note(book)
     path = tmp_path / LEDGER_FILE
     whole = path.read_bytes()
     first = whole.index(b"\n") + 1
@@ -106,16 +120,16 @@ def test_any_byte_that_is_changed_is_found(tmp_path):
             changed = whole[place] ^ (1 << bit)
             path.write_bytes(whole[:place] + bytes([changed]) + whole[place + 1 :])
             reader = ledger.Reader(tmp_path)
-            assert [event["sequence"] for event in reader.news()] == [0, 2], (place, bit)
+            assert [event["sequence"] for event in reader.new_records()] == [0, 2], (place, bit)
             assert reader.damaged[0] == 2
 
 
 def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
     with Ledger(tmp_path) as book:
-        book.append("note", value=1.5)
+        note(book, value=1.5)
     without_sums(tmp_path / LEDGER_FILE)
     with Ledger(tmp_path) as book:
-        book.append("note", value=2.5)
+        note(book, value=2.5)
         assert book.notice == ""
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1, 2, 3]
     lines = (tmp_path / LEDGER_FILE).read_text().splitlines()
@@ -126,26 +140,26 @@ def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch
     name = "a/study_0/w/trial_1"
     with Ledger(tmp_path) as book:
         for second in range(100):
-            book.append("row", trial=name, attempt=1, row=to_plain(make_row(second)))
-        book.append("pruned", trial=name, attempt=1)
-        book.append("row", trial=name, attempt=1, row=to_plain(make_row(100)))
+            book.append(Evaluated(trial=name, attempt=1, row=make_row(second)))
+        book.append(Pruned(trial=name, attempt=1))
+        book.append(Evaluated(trial=name, attempt=1, row=make_row(100)))
     parsed = []
     loads = json.loads
     monkeypatch.setattr(json, "loads", lambda line: parsed.append(line) or loads(line))
-    kinds = [event["event"] for event in ledger.Reader(tmp_path).news(kinds=["pruned"])]
+    kinds = [event["event"] for event in ledger.Reader(tmp_path).new_records(kinds=["pruned"])]
     assert (kinds, len(parsed)) == (["pruned"], 1)
-    events = list(ledger.Reader(tmp_path).news(latest=["row"]))
+    events = list(ledger.Reader(tmp_path).new_records(latest=["row"]))
     assert [event["sequence"] for event in events] == [0, 100, 101, 102]
     path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes().replace(b'"global_step": 7,', b'"global_step": 8,'))
     reader = ledger.Reader(tmp_path)
-    assert [event["event"] for event in reader.news(kinds=["pruned"])] == ["pruned"]
+    assert [event["event"] for event in reader.new_records(kinds=["pruned"])] == ["pruned"]
     assert reader.damaged == [9]
 
 
 def test_half_a_line_of_any_length_is_dropped(tmp_path):
     with Ledger(tmp_path) as book:
-        book.append("note")
+        note(book)
     path = tmp_path / LEDGER_FILE
     whole = path.read_bytes()
     for more in (1, 2**16 - 1, 2**16, 2**16 + 1, 300_000):
@@ -160,7 +174,7 @@ def test_half_a_line_of_any_length_is_dropped(tmp_path):
 
 def test_a_ledger_given_twice_counts_once(tmp_path):
     with Ledger(tmp_path) as book:
-        book.append("note")
+        note(book)
     path = tmp_path / LEDGER_FILE
     path.write_bytes(2 * path.read_bytes())
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
@@ -200,27 +214,27 @@ def test_no_ledger_is_no_event(tmp_path):
 
 def test_a_reader_gives_every_event_once_and_half_a_line_later(tmp_path):
     reader = ledger.Reader(tmp_path)
-    assert list(reader.news()) == []
+    assert list(reader.new_records()) == []
     with Ledger(tmp_path) as book:
-        book.append("note", trial="a")
-        assert [event["event"] for event in reader.news()] == ["driver_started", "note"]
+        note(book, trial="a")
+        assert [event["event"] for event in reader.new_records()] == ["driver_started", "note"]
         path = tmp_path / LEDGER_FILE
         with path.open("r+b") as file:  # what was read before is not read again
             file.write(b"damaged")
         with path.open("ab") as file:
             file.write(b'{"sequence": 2, "ev')
             file.flush()
-            assert list(reader.news()) == []
+            assert list(reader.new_records()) == []
             file.write(b'ent": "note", "time": 1.0}\n')
-        assert [event["sequence"] for event in reader.news()] == [2]
-        assert list(reader.news()) == []
+        assert [event["sequence"] for event in reader.new_records()] == [2]
+        assert list(reader.new_records()) == []
 
 
 def test_whether_a_driver_is_at_work_is_seen_without_harm_to_it(tmp_path):
     assert not ledger.is_held(tmp_path)
     with Ledger(tmp_path) as book:
         assert [ledger.is_held(tmp_path) for _ in range(3)] == [True] * 3
-        book.append("note", trial="a")
+        note(book, trial="a")
         with pytest.raises(LedgerError, match="is writing here"):
             Ledger(tmp_path)
     assert not ledger.is_held(tmp_path)

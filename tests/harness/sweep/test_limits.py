@@ -59,7 +59,7 @@ def test_live_limits_stop_a_trial_at_the_row_after_the_second_at_which_replays_d
         second = stopped[number, 0, 0, trial.trial - 1]
         for count in range(1, len(rows) + 1):
             if rows[count - 1].submission_seconds < found.met[number, 0, 0, trial.trial - 1]:
-                forbidden = mine.forbid(spec, rows[:count])
+                forbidden = mine.exceeded_by(spec, rows[:count])
                 assert forbidden == (second <= rows[count - 1].submission_seconds)
 
 

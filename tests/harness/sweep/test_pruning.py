@@ -30,7 +30,7 @@ class Timetable:
     def run(self, specs, driver):
         waiting = list(specs)
         while (spec := driver.next(waiting, wait=False)) is not None:
-            self.ran.append(spec.name)
+            self.ran.append(spec.key)
             driver.started(spec, {"host": "h", "pid": 1})
             time = self.times[spec.submission][spec.study][spec.trial - 1]
             deadline = driver.deadline(spec)
@@ -134,7 +134,7 @@ def test_without_pruning_what_was_pruned_runs(tmp_path):
     pruned = 12 - sum(
         read_trial(trial_folder(tmp_path, s))[1].status is Status.REACHED
         for s in experiment.specs()
-        if s.name in first.ran and s.name not in again.ran
+        if s.key in first.ran and s.key not in again.ran
     )
     assert len(again.ran) == pruned
     assert not [s for s in experiment.specs() if read_trial(trial_folder(tmp_path, s))[1].proof]

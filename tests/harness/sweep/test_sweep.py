@@ -9,8 +9,8 @@ import pytest
 import workloads
 from harness.executors.local import ThisProcess
 from harness.progress.status import read_status
-from harness.sweep import driver, ledger
-from harness.sweep.driver import MOST_UNBORN
+from harness.sweep import ledger, recorder
+from harness.sweep.driver import MAX_FAILED_STARTS
 from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.ledger import LedgerError
 from harness.sweep.options import EVERY_TRIAL
@@ -70,10 +70,10 @@ def test_a_sweep_leaves_the_ledger_and_the_tree(tmp_path):
         "driver_started", "attempt_started", *["row"] * len(STEPS), "attempt_ended",
     ]  # fmt: skip
     assert [event["sequence"] for event in events] == list(range(len(events)))
-    assert all((e["trial"], e["attempt"]) == (spec.name, 1) for e in events[1:])
+    assert all((e["trial"], e["attempt"]) == (spec.key, 1) for e in events[1:])
     result = result_of(out, spec)
     assert [row.global_step for row in result.rows] == STEPS
-    assert ledger_rows(out, spec.name) == result.rows
+    assert ledger_rows(out, spec.key) == result.rows
 
 
 def test_what_is_done_is_not_run_again_and_what_is_new_is(tmp_path):
@@ -113,21 +113,23 @@ def test_a_lost_trial_keeps_its_rows_and_is_tried_again(tmp_path):
     result = result_of(tmp_path, lost)
     assert (result.status, result.failure) == (Status.FAILED, Failure.WORKER_LOST)
     assert (result.message, result.traceback) == ("gone", "Traceback: gone")
-    assert result.rows == ledger_rows(tmp_path, lost.name) == [make_row(10)]
+    assert result.rows == ledger_rows(tmp_path, lost.key) == [make_row(10)]
     assert (result.global_step, result.submission_seconds, result.total_seconds) == (10, 10, 20)
     again = Script(finish)
     assert run_sweep(experiment, tmp_path, again, Quiet()).failed == []
-    assert again.names == [lost.name]
+    assert again.names == [lost.key]
     assert (result_of(tmp_path, lost).attempts, result_of(tmp_path, fine).attempts) == (2, 1)
-    assert ledger_rows(tmp_path, lost.name, 1) == [make_row(10)]
-    assert len(ledger_rows(tmp_path, lost.name, 2)) == 2
+    assert ledger_rows(tmp_path, lost.key, 1) == [make_row(10)]
+    assert len(ledger_rows(tmp_path, lost.key, 2)) == 2
 
 
 def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
     answers = []
 
     def vanish(driver, spec):
-        answers.extend(driver.lost(spec, Failure.OOM, "too big", "") for _ in range(MOST_UNBORN))
+        answers.extend(
+            driver.lost(spec, Failure.OOM, "too big", "") for _ in range(MAX_FAILED_STARTS)
+        )
 
     run_sweep(
         plan_toys("a"),
@@ -138,7 +140,7 @@ def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
     )
     result = result_of(tmp_path, next(plan_toys("a").specs()))
     assert (result.failure, result.rows, result.attempts) == (Failure.OOM, [], 1)
-    assert answers == [True] * (MOST_UNBORN - 1) + [False]  # not for good at the first time
+    assert answers == [True] * (MAX_FAILED_STARTS - 1) + [False]  # not for good at the first time
 
 
 def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
@@ -147,8 +149,8 @@ def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
     def die_twice(driver, spec):
         for attempt in (1, 2):
             driver.started(spec, {"host": "h", "pid": attempt})
-            driver.take(spec, "resumed", [make_row(7)])
-            driver.take(spec, "row", make_row(10 * attempt))
+            driver.resumed(spec, [make_row(7)])
+            driver.measured(spec, make_row(10 * attempt))
             answers.append(driver.lost(spec, Failure.WORKER_LOST, "gone", ""))
 
     summary = run_sweep(
@@ -196,7 +198,7 @@ def test_ctrl_c_in_a_real_trial_and_resuming_give_the_rows_of_an_undisturbed_one
         run_sweep(experiment, tmp_path / "out", here(), Quiet(stop))
     result = result_of(tmp_path / "out", spec)
     assert result.status is Status.INTERRUPTED
-    assert result.rows == ledger_rows(tmp_path / "out", spec.name)
+    assert result.rows == ledger_rows(tmp_path / "out", spec.key)
     assert [row.global_step for row in result.rows] == STEPS[:3]
     run_sweep(experiment, tmp_path / "out", here(), Quiet())
     run_sweep(experiment, tmp_path / "calm", here(), Quiet())
@@ -206,7 +208,7 @@ def test_ctrl_c_in_a_real_trial_and_resuming_give_the_rows_of_an_undisturbed_one
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_until_an_event_is_recorded_as_a_whole(tmp_path, monkeypatch, number):
-    write_trial = driver.write_trial
+    write_trial = recorder.write_trial
 
     def stopped_while_writing(*arguments):
         os.kill(os.getpid(), number)
@@ -215,7 +217,7 @@ def test_a_signal_waits_until_an_event_is_recorded_as_a_whole(tmp_path, monkeypa
     def as_the_command_line_does(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(driver, "write_trial", stopped_while_writing)
+    monkeypatch.setattr(recorder, "write_trial", stopped_while_writing)
     before = signal.signal(number, as_the_command_line_does)
     try:
         with pytest.raises(InterruptedSweepError) as stopped:
@@ -235,11 +237,11 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     with monkeypatch.context() as broken:
-        broken.setattr(driver, "write_trial", full_disk)
+        broken.setattr(recorder, "write_trial", full_disk)
         with pytest.raises(LedgerError, match=f"no space left.*--resume {tmp_path}"):
             run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
     (spec,) = plan_toys("a").specs()
-    assert ledger_rows(tmp_path, spec.name) == [make_row(10), make_row(20, loss=0.5)]
+    assert ledger_rows(tmp_path, spec.key) == [make_row(10), make_row(20, loss=0.5)]
     assert ledger.read(tmp_path)[-1]["event"] == "attempt_ended"
     assert list(trial_folders(tmp_path)) == []
     run_sweep(plan_toys("a"), tmp_path, Script(), Quiet())
@@ -268,7 +270,7 @@ def test_a_low_priority_of_trials_is_said_once(tmp_path):
     said = []
 
     class Listener(Quiet):
-        def told(self, spec, message):
+        def on_message(self, spec, message):
             said.append(message)
 
     def run(driver, spec):

@@ -38,7 +38,7 @@ def literal_next(waiting, parked, pruner, order, begun):
     def urgency(spec):
         by_rank = pruner is not None and order is Order.COST
         last = pruner.rank(spec) if by_rank else (-spec.budget_seconds,)
-        return pruner is not None and pruner.is_parked(spec), not begun[spec.name], last
+        return pruner is not None and pruner.is_parked(spec), not begun[spec.key], last
 
     if not waiting:
         return None
@@ -65,8 +65,8 @@ def test_the_next_trial_is_that_of_a_search_through_all(
             parked = bool(rng.random() < 0.5)
             expected = literal_next(literal, parked, pruner, order, begun)
             assert queue.pop(waiting, parked) is expected
-            assert sorted(s.name for s in waiting) == sorted(
-                s.name for s in literal if s is not expected
+            assert sorted(s.key for s in waiting) == sorted(
+                s.key for s in literal if s is not expected
             )
             if expected is not None:
                 literal.remove(expected)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from harness.spec import DataError
-from harness.system.signals import stoppable
+from harness.system.signals import sigterm_as_interrupt
 from harness.trial.loop import ControlError
 from scoring.records import Failure, Status
 from tests.fixtures.toy import FakeTime, Rows, ScriptedWorkload, make_submission, run
@@ -285,7 +285,7 @@ def test_ctrl_c_keeps_what_was_measured(time):
         if step == 15:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with stoppable():
+    with sigterm_as_interrupt():
         result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step))
     assert (result.status, len(result.rows)) == (Status.INTERRUPTED, 2)
 

@@ -10,11 +10,11 @@ import pytest
 import workloads
 from harness.executors.cluster import Cluster
 from harness.executors.local import ThisProcess
-from harness.executors.team import Room
+from harness.executors.team import TrialResources
 from harness.sweep.run import run_sweep
 from harness.trial.clock import WallClock
 from harness.trial.loop import run_trial
-from harness.trial.process_group import Ranks
+from harness.trial.process_group import ProcessGroup
 from scoring.records import Failure, Status
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import write_submission
@@ -25,7 +25,7 @@ from tests.harness.sweep.test_attempts import events, plan
 # ---- what the loop agrees on, in threads ------------------------------------------------------
 
 
-class Thread(Ranks):
+class Thread(ProcessGroup):
     """A rank in a thread: values are exchanged in a list, between two barriers."""
 
     size = 2
@@ -40,10 +40,10 @@ class Thread(Ranks):
         self._barrier.wait(timeout=60)
         return seen
 
-    def decided(self, *values):
+    def broadcast(self, *values):
         return self._exchange(values)[0]
 
-    def largest(self, *values):
+    def all_reduce_max(self, *values):
         return tuple(map(max, *self._exchange(values)))
 
     def mean(self, value):
@@ -127,9 +127,9 @@ def result_of(out, experiment):
     return read_trial(trial_folder(out, spec))[1]
 
 
-def sweep(experiment, out, address, watcher=None):
-    with closing(Cluster(workloads.get, address, Room(processes=2))) as executor:
-        run_sweep(experiment, out, executor, watcher or Quiet())
+def sweep(experiment, out, address, callback=None):
+    with closing(Cluster(workloads.get, address, TrialResources(processes=2))) as executor:
+        run_sweep(experiment, out, executor, callback or Quiet())
     return result_of(out, experiment)
 
 
@@ -156,7 +156,7 @@ def test_submissions_find_what_torchrun_sets_where_there_are_several(
 ):
     folder = write_submission(tmp_path, "records_ranks")
     experiment = plan_faults(tmp_path, folder, processes_per_trial=processes)
-    with closing(Cluster(workloads.get, address, Room(processes))) as executor:
+    with closing(Cluster(workloads.get, address, TrialResources(processes))) as executor:
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
     assert sorted(file.read_text() for file in tmp_path.glob("process_*")) == expected
 
@@ -169,7 +169,7 @@ def test_a_rank_that_is_killed_costs_nothing_and_each_ranks_state_is_kept(tmp_pa
     out = tmp_path / "out"
 
     def kill(spec, row):
-        if len(ledger_rows(out, spec.name)) == 3 and not ledger_rows(out, spec.name, 2):
+        if len(ledger_rows(out, spec.key)) == 3 and not ledger_rows(out, spec.key, 2):
             os.kill(int((tmp_path / f"rank_{rank}").read_text()), signal.SIGKILL)
 
     result = sweep(experiment, out, address, Quiet(kill))
@@ -190,5 +190,5 @@ def test_what_one_rank_raises_ends_the_trial_of_all(tmp_path, address):
 
 @pytest.mark.ray
 def test_the_room_of_a_trial_is_that_of_all_its_processes(address):
-    with closing(Cluster(workloads.get, address, Room(processes=2, gpus=1))) as executor:
+    with closing(Cluster(workloads.get, address, TrialResources(processes=2, gpus=1))) as executor:
         assert executor.slots() == 1

@@ -12,7 +12,7 @@ from harness.spec import ForwardPassMode
 from harness.trial.attempt import run_attempt
 from harness.trial.clock import StepClock
 from harness.trial.loop import run_trial
-from harness.trial.process_group import Ranks
+from harness.trial.process_group import ProcessGroup
 from scoring.records import Status
 from tests.fixtures.toy import FakeTime, Rows, ScriptedWorkload, make_spec, make_submission, run
 from tests.harness.checkpoint.test_resume import assert_same_rows, run_in_pieces, spec_of
@@ -58,7 +58,7 @@ def run_steps(submission, workload=None, control=None, ranks=None, **changes):
     spec = make_spec(clock="steps", step_seconds=1.0, **changes)
     workload = workload or ScriptedWorkload(FakeTime())
     return run_trial(
-        spec, workload, submission, StepClock(1.0), control or Rows(), ranks or Ranks()
+        spec, workload, submission, StepClock(1.0), control or Rows(), ranks or ProcessGroup()
     )
 
 

@@ -1,0 +1,165 @@
+"""The events of a ledger: one class per kind, with all that a line of it holds.
+
+Besides an event's own fields, each line has `sequence` (from 0, without gaps), `time` (seconds
+since the epoch), `event` (the kind), `schema` and `crc32`. Events of trials begin with the trial's
+key, SUBMISSION/study_K/WORKLOAD/trial_N, and the number of its attempt, from 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from scoring.plain import result_from_plain, row_from_plain, to_plain
+from scoring.records import EvalRow, TrialResult
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DriverStarted:
+    """A driver began to run the sweep."""
+
+    kind: ClassVar[str] = "driver_started"
+    host: str
+    pid: int
+    path: str = ""  # of the results tree; older: ""
+    tree: str = ""  # identifies the results tree, so that a copy of it is another one
+    options: Mapping[str, Any] | None = None  # how the sweep is run (SweepOptions); older: None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialEvent:
+    """Something that happened to a trial."""
+
+    kind: ClassVar[str]
+    trial: str
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptStarted(TrialEvent):
+    """The processes of an attempt run."""
+
+    kind: ClassVar[str] = "attempt_started"
+    where: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # in line: node, host, pid, niceness, gpus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptNotStarted(TrialEvent):
+    """The processes of an attempt never ran, as on a node that is about to fail."""
+
+    kind: ClassVar[str] = "attempt_not_started"
+    failure: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptResumed(TrialEvent):
+    """An attempt resumed from a checkpoint: `rows` stand, later ones are made again."""
+
+    kind: ClassVar[str] = "attempt_resumed"
+    submission_seconds: float
+    step: int = 0
+    rows: tuple[EvalRow, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptNotResumable(TrialEvent):
+    """A checkpoint could not be saved."""
+
+    kind: ClassVar[str] = "attempt_not_resumable"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptNotRestored(TrialEvent):
+    """A checkpoint could not be restored."""
+
+    kind: ClassVar[str] = "attempt_not_restored"
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat(TrialEvent):
+    """A sign of life, at most once a minute per trial."""
+
+    kind: ClassVar[str] = "heartbeat"
+    steps: int  # of this attempt
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluated(TrialEvent):
+    """An evaluation."""
+
+    kind: ClassVar[str] = "row"
+    row: EvalRow
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptLost(TrialEvent):
+    """The process of an attempt died; the trial will be tried again."""
+
+    kind: ClassVar[str] = "attempt_lost"
+    failure: str
+    message: str
+    submission_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptEnded(TrialEvent):
+    """A trial ended, or was interrupted."""
+
+    kind: ClassVar[str] = "attempt_ended"
+    result: TrialResult  # in line, without its rows
+    rows: int | None = None  # how many it has; older: None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned(TrialEvent):
+    """A trial that could not change the leaderboard did not begin."""
+
+    kind: ClassVar[str] = "pruned"
+
+
+Event = DriverStarted | TrialEvent
+_OF_TRIALS: list[type[TrialEvent]] = TrialEvent.__subclasses__()
+_KINDS: dict[str, type[Event]] = {
+    DriverStarted.kind: DriverStarted, **{kind.kind: kind for kind in _OF_TRIALS},
+}  # fmt: skip
+_RESULT = {f.name for f in fields(TrialResult)} - {"rows"}
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """What a line holds of an event."""
+    record = {"event": event.kind, **to_plain(event)}
+    match event:
+        case AttemptStarted():
+            record |= record.pop("where")
+        case AttemptEnded(rows=rows):
+            record |= record.pop("result") | {"rows": rows}
+    return record
+
+
+def from_record(record: Mapping[str, Any]) -> Event | None:
+    """The event of a line; None for a kind that only later versions know.
+
+    Raises:
+        KeyError, TypeError, ValueError: The line lacks something.
+    """
+    kind = _KINDS.get(record["event"])
+    if kind is None:
+        return None
+    data = {f.name: record[f.name] for f in fields(kind) if f.name in record}
+    if kind is AttemptStarted:
+        of_line = {"sequence", "time", "event", "trial", "attempt"}
+        data["where"] = {name: value for name, value in record.items() if name not in of_line}
+    elif kind is AttemptEnded:
+        known = {name: record[name] for name in _RESULT if name in record}
+        data["result"] = result_from_plain(known, [])
+    elif kind is AttemptResumed:
+        data["rows"] = tuple(map(row_from_plain, record.get("rows", ())))
+    elif kind is Evaluated:
+        data["row"] = row_from_plain(record["row"])
+    return kind(**data)
