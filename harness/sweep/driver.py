@@ -136,6 +136,7 @@ class Driver:
     @signals_blocked()
     def _lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
         self._recorder.lost(spec, failure, message)
+        self._schedule.lost(spec)
 
     def failed(self, spec: TrialSpec, failure: Failure, message: str, traceback: str = "") -> None:
         """An attempt was ended from outside, and that is the trial's end."""

@@ -44,6 +44,9 @@ class Schedule:
     def started(self, spec: TrialSpec) -> None:
         """An attempt started."""
         self._begun[spec.key] += 1
+
+    def lost(self, spec: TrialSpec) -> None:
+        """An attempt was lost: the next one is judged by its own evaluations."""
         self._given_up.discard(spec.key)
 
     def attempts(self, spec: TrialSpec) -> int:

@@ -138,7 +138,7 @@ def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(tmp_path, mo
         "2 of 4 trials done: 2 reached, 2 running",
         # both at 60 s, longer than any before, and at second 30 of the 150 of their budget
         "0.037 CPU trial hours spent on the submission clock, about 2 min to go",
-        f"The driver, process {driver['pid']} on {driver['host']}, has been at work for 0 s.",
+        f"The driver, process {driver.pid} on {driver.host}, has been at work for 0 s.",
     ]
     assert [line.split() for line in seen[3:5]] == [
         [name, "step", "30", "30/150", "s", "loss", "1.5", "(target", "<=", "1)"]

@@ -238,7 +238,7 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
 
     with monkeypatch.context() as broken:
         broken.setattr(recorder, "write_trial", full_disk)
-        with pytest.raises(LedgerError, match=f"no space left.*--resume {tmp_path}"):
+        with pytest.raises(LedgerError, match=f"no space left.*chronograd resume {tmp_path}"):
             run_sweep(plan_toys("a"), tmp_path, Script(finish), Quiet())
     (spec,) = plan_toys("a").specs()
     assert ledger_rows(tmp_path, spec.key) == [make_row(10), make_row(20, loss=0.5)]

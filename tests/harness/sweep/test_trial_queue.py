@@ -71,7 +71,7 @@ def test_the_next_trial_is_that_of_a_search_through_all(
             if expected is not None:
                 literal.remove(expected)
                 running.append(expected)
-                begun[expected.name] += rng.random() < 0.8  # or its process never came to be
+                begun[expected.key] += rng.random() < 0.8  # or its process never came to be
         elif running:
             spec = running.pop(rng.integers(len(running)))
             if rng.random() < 0.3:  # cut off
