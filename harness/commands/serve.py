@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -75,10 +76,10 @@ class LivePage:
         if trial.row is None:
             return {"trial": one_line(name), "latest": "starting"}
         goal = self._sweep.experiment.workloads[trial.workload].goal
-        value = float(trial.row["metrics"].get(f"validation/{goal.metric}", "nan"))
+        value = trial.row.metrics.get(f"validation/{goal.metric}", math.nan)
         return {
             "trial": one_line(name),
-            "latest": f"step {trial.row['global_step']:,}, {trial.seconds:,.1f} of "
+            "latest": f"step {trial.row.global_step:,}, {trial.seconds:,.1f} of "
             f"{self._sweep.budget(trial.workload):,.1f} s: "
             f"{describe_goal(goal, goal.metric, value)}",
         }
