@@ -11,7 +11,9 @@ the smallest with
 
 each of them judged by the rest. So if a new submission is like the others, the chance that pruning
 it moves a score by more than 0.01 is at most the risk; with n others, no risk below 1/(n + 1) stops
-anything.
+anything. The risk does not bound how far a score moves: with `max_change`, the factor is also one
+at which pruning none of the others moves a score by more than that. `scoring.calibration` says what
+both come to on submissions and boards that limits were not fitted to.
 
 Shapes: S submissions, W workloads, K studies, T trials, F fractions of the budget.
 """
@@ -85,7 +87,9 @@ def curves(results: Results, met: Floats) -> Curves:
     return Curves(seconds, gaps, met)
 
 
-def stops(found: Curves, risk: float, scores: Callable[[Floats], Floats]) -> Floats:
+def stops(
+    found: Curves, risk: float, scores: Callable[[Floats], Floats], max_change: float = 1.0
+) -> Floats:
     """At which second each trial would be stopped, infinite where it would not: (S, W, K, T).
 
     Each submission is judged by the others alone.
@@ -94,16 +98,30 @@ def stops(found: Curves, risk: float, scores: Callable[[Floats], Floats]) -> Flo
         found: All that is known.
         risk: The chance, at most, that pruning a submission moves a score by more than 0.01.
         scores: The scores (S,) that times to target (S, W, K, T) give.
+        max_change: Of a score, by pruning any one of the others; 1 for no bound.
     """
     result = np.full(found.met.shape, np.inf)
     for submission in range(len(found.met)):
-        limit = limits(found, risk, scores, submission)
-        result[submission] = _stops(found, submission, limit)
+        limit = limits(found, risk, scores, submission, max_change)
+        result[submission] = stops_of(found, submission, limit)
     return result
 
 
+def change(
+    found: Curves, submission: int, stopped: Floats, scores: Callable[[Floats], Floats]
+) -> float:
+    """The most that any score changes where one submission's trials stop at seconds (W, K, T)."""
+    times = found.met.copy()
+    times[submission][times[submission] > stopped] = np.inf
+    return float(np.abs(scores(times) - scores(found.met)).max())
+
+
 def limits(
-    found: Curves, risk: float, scores: Callable[[Floats], Floats], submission: int | None
+    found: Curves,
+    risk: float,
+    scores: Callable[[Floats], Floats],
+    submission: int | None,
+    max_change: float = 1.0,
 ) -> Floats:
     """How far from the target the best value of a trial may be, by `FRACTIONS`: (W, F).
 
@@ -114,21 +132,20 @@ def limits(
         risk: As in `stops`.
         scores: Likewise.
         submission: Whose trials are judged, by all others; None for one that is not among them.
+        max_change: As in `stops`.
     """
     furthest = _furthest(found)
-    whole = scores(found.met)
     others = [other for other in range(len(found.met)) if other != submission]
 
-    def moves(other: int, factor: float) -> bool:
+    def moves(other: int, factor: float) -> float:
         limit = _limit(furthest, {submission, other}, factor)
-        times = found.met.copy()
-        times[other][times[other] > _stops(found, other, limit)] = np.inf
-        return bool(np.abs(scores(times) - whole).max() > MOVED)
+        return change(found, other, stops_of(found, other, limit), scores)
 
     chosen = np.full(furthest.shape[1:], np.inf)
     for factor in FACTORS:  # from the most careful on
-        moved = sum(moves(other, factor) for other in others)
-        if (moved + 1) / (len(others) + 1) > risk:
+        changes = [moves(other, factor) for other in others]
+        moved = sum(changed > MOVED for changed in changes)
+        if (moved + 1) / (len(others) + 1) > risk or max(changes, default=0.0) > max_change:
             break
         chosen = _limit(furthest, {submission}, factor)
     return chosen
@@ -151,7 +168,7 @@ def _limit(furthest: Floats, without: Collection[int | None], factor: float) -> 
     return np.where(enough, factor * others.max(0, initial=-np.inf), np.inf)
 
 
-def _stops(found: Curves, submission: int, limit: Floats) -> Floats:
+def stops_of(found: Curves, submission: int, limit: Floats) -> Floats:
     """When each trial of a submission would be stopped: (W, K, T)."""
     beyond = found.open[submission] & (found.gaps[submission] > limit[:, None, None, :])
     seconds = np.where(beyond, found.seconds[:, None, None, :], np.inf)

@@ -116,14 +116,19 @@ def replay_order(found: Logs, order: str) -> Replayed:
     return _replayed(found, "exact", order, np.full(found.met.shape, np.inf))
 
 
-def replay_predictions(results: Results, found: Logs) -> list[Replayed]:
+def replay_predictions(results: Results, found: Logs, max_change: float = 1.0) -> list[Replayed]:
     """Replays logs in the order "cost" with prediction on top, at several risks.
 
     See `scoring.prediction`; each submission is judged by the others.
     """
     read = curves(results, found.met)
     return [
-        _replayed(found, f"predict, risk {risk:g}", "cost", stops(read, risk, found.scores))
+        _replayed(
+            found,
+            f"predict, risk {risk:g}",
+            "cost",
+            stops(read, risk, found.scores, max_change),
+        )
         for risk in RISKS
     ]
 

@@ -225,6 +225,11 @@ OPTIONS: dict[type, dict[str, Any]] = {
             _number("maximum probability that --pruning predict changes a score by more than "
                     "0.01", PRUNING, min=0, max=1),
         ],
+        "max_change": Annotated[
+            float,
+            _number("largest change of any score that --pruning predict may have caused in "
+                    "--history; 1: no bound", PRUNING, min=0, max=1),
+        ],
         "history": Annotated[
             list[Path] | None,
             _option("results of other submissions, for --pruning predict; repeatable", PRUNING,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from harness.cli.files import write_file
 from harness.cli.options import console, say
 from harness.cli.results import (
@@ -12,16 +17,33 @@ from harness.cli.results import (
     read_results,
 )
 
+if TYPE_CHECKING:
+    from scoring.calibration import Calibration
+    from scoring.reading.results import Results
+    from scoring.report.fitted import FittedTable
+
+OtherBoardOption = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="another board: each is predicted from the other too"),
+]
+MaxChangeOption = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="prediction: bound on the change of any score; 1: none"),
+]
+
 
 def replay(
     directory: DirectoryArgument,
     ruleset: RulesOption = None,
     tuning: TreeTuningOption = None,
+    other_board: OtherBoardOption = None,
+    max_change: MaxChangeOption = 1.0,
     json_file: JsonFileOption = None,
 ) -> None:
     """What exact pruning would have saved on finished results, and proof that no score moves.
 
-    Then what prediction would have saved, and what it would have done to the scores.
+    Then what prediction would have saved, what it would have done to the scores, and how far it
+    moves a score on results that it was not fitted to.
 
     Example: chronograd replay LOGS --ruleset algoperf-0.5
     """
@@ -32,7 +54,11 @@ def replay(
 
     results = read_results([directory], ruleset, tuning, None)
     logs, policies = replayed(results)
-    policies += replay_predictions(results, logs)
+    policies += replay_predictions(results, logs, max_change)
+    boards = {str(directory): results}
+    if other_board is not None:
+        boards[str(other_board)] = read_results([other_board], ruleset, tuning, None)
+    calibrated = _calibrations(boards, max_change)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
     say(f"{logs.hours:,.1f} hours on the submission clock, {len(results.trials):,} trials")
@@ -52,5 +78,53 @@ def replay(
         moved = f"{policy.moved} of {len(results.submissions)} scores"
         table.add_row(policy.name, policy.order, hours, saved, change, moved)
     console.print(table)
+    console.print(_calibration_table(calibrated))
     if json_file is not None:
-        write_file(json_file, lambda path: write_json(path, to_plain(results, logs, policies)))
+        data = to_plain(results, logs, policies) | {"calibration": calibrated}
+        write_file(json_file, lambda path: write_json(path, data))
+
+
+def _calibrations(boards: dict[str, Results], max_change: float) -> dict[str, list[Calibration]]:
+    """By board, prediction judged by its other submissions, and by the other board."""
+    from scoring.calibration import Board, leaving_out_boards, leaving_out_submissions
+    from scoring.replay import RISKS
+
+    read = {name: Board.of(results) for name, results in boards.items()}
+    return {
+        name: [
+            *(leaving_out_submissions(board, risk, max_change) for risk in RISKS),
+            *(
+                leaving_out_boards(board, other, from_, risk, max_change)
+                for from_, other in read.items()
+                if from_ != name
+                for risk in RISKS
+            ),
+        ]
+        for name, board in read.items()
+    }
+
+
+def _calibration_table(calibrated: dict[str, list[Calibration]]) -> FittedTable:
+    from scoring.report.fitted import Column, FittedTable
+
+    names = ("risk", "moved by over 0.01", "expected change", "worst change", "saved")
+    several = len(calibrated) > 1
+    table = FittedTable(
+        [
+            *([Column("board"), Column("limits from")] if several else []),
+            *(Column(name, right=True) for name in names),
+        ],
+        title="prediction on what it was not fitted to",
+        caption=(
+            "each submission pruned alone, by limits that come from the others; expected and worst "
+            "change of any score; saved: of its hours in full"
+        ),
+    )
+    for board, found in calibrated.items():
+        for c in found:
+            table.add_row(
+                *([board, c.judged_by] if several else []),
+                f"{c.risk:g}", f"{100 * c.moved:.0f}%", f"{c.expected_change:.4f}",
+                f"{c.worst_change:.4f}", f"{c.saved_percent:.1f}%",
+            )  # fmt: skip
+    return table

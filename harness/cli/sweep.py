@@ -146,7 +146,10 @@ def _run(
     cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent)
     with _onlookers(how.track, out) as callback, closing(cluster):
         experiment = draft.complete(out, cluster, accepted)
-        limits = limits_from(how.history, experiment, how.risk) if how.history else None
+        limits = None
+        if how.history:
+            limits = limits_from(how.history, experiment, how.risk, how.max_change)
+            say(f"Prediction: {limits.calibration}")
         summary = run_uninterrupted(run_sweep, experiment, out, cluster, callback, how, limits)
     conclude(summary, shown)
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from scoring.experiment import Experiment
 
 
-def limits_from(history: Sequence[Path], experiment: Experiment, risk: float) -> Limits:
+def limits_from(
+    history: Sequence[Path], experiment: Experiment, risk: float, max_change: float = 1.0
+) -> Limits:
     """The limits of a sweep's trials, each submission judged by the others in `history` alone.
 
     Raises:
@@ -22,18 +24,17 @@ def limits_from(history: Sequence[Path], experiment: Experiment, risk: float) ->
     import numpy as np
 
     from harness.sweep.limits import Limits
-    from scoring.prediction import FRACTIONS, curves, limits
+    from scoring.calibration import Board, leaving_out_submissions
+    from scoring.prediction import FRACTIONS, limits
     from scoring.reading.read import read
-    from scoring.replay import logs
 
     results = read(history, experiment.ruleset, experiment.tuning)
     earlier, columns = list(results.submissions), list(results.scope.workloads)
-    found = logs(results)
-    known = curves(results, found.met)
+    board = Board.of(results)
     gaps = {}
     for name in experiment.submissions:
         number = earlier.index(name) if name in earlier else None
-        limit_wf = limits(known, risk, found.scores, number)
+        limit_wf = limits(board.curves, risk, board.logs.scores, number, max_change)
         for workload in experiment.workloads:
             if workload in columns:
                 gaps[name, workload] = limit_wf[columns.index(workload)].tolist()
@@ -41,5 +42,12 @@ def limits_from(history: Sequence[Path], experiment: Experiment, risk: float) ->
         raise UserError(
             f"--history {' '.join(map(str, history))}: {len(earlier)} submissions allow of no "
             f"prediction at a risk of {risk:g}; give more of them, or a greater --risk"
+            + (" or --max-change" if max_change < 1 else "")
         )
-    return Limits(risk, FRACTIONS.tolist(), gaps)
+    found = leaving_out_submissions(board, risk, max_change)
+    calibration = (
+        f"of {found.submissions} earlier submissions, each judged by the others, it moved a score "
+        f"by more than 0.01 for {100 * found.moved:.0f}%, by {found.expected_change:.4f} on "
+        f"average and {found.worst_change:.4f} at worst"
+    )
+    return Limits(risk, FRACTIONS.tolist(), gaps, calibration)

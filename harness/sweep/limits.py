@@ -17,11 +17,13 @@ class Limits:
         risk: The chance, at most, that giving up a submission's trials moves a score by over 0.01.
         fractions: Of the budget, where curves are looked at.
         gaps: By submission and workload the limit at each of them, in the metric's unit.
+        calibration: What such limits did to scores in earlier results, in words.
     """
 
     risk: float
     fractions: Sequence[float]
     gaps: Mapping[tuple[str, str], Sequence[float]]
+    calibration: str = ""
 
     def exceeded_by(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> bool:
         """Whether a trial under way is too far behind, by its rows so far."""

@@ -54,6 +54,7 @@ class SweepOptions:
         hang_timeout: Seconds without a step after which a trial is ended.
         pruning: Which trials stop early.
         risk: Maximum probability that `Pruning.PREDICT` changes a score by more than 0.01.
+        max_change: Largest change of a score in what `Pruning.PREDICT` learns from; 1: no bound.
         history: Results trees that `Pruning.PREDICT` learns from.
         order: Which waiting trial begins next.
         track: Names of experiment trackers.
@@ -67,6 +68,7 @@ class SweepOptions:
     hang_timeout: float = 3600.0
     pruning: Pruning = Pruning.EXACT
     risk: float = 0.1
+    max_change: float = 1.0
     history: tuple[Path, ...] = ()
     order: Order = Order.COST
     track: tuple[str, ...] = ()

@@ -64,6 +64,8 @@ class Schedule:
             return result
         if self._limits is not None and spec.key in self._given_up:
             reason = f"its curve says that it will not matter, at a risk of {self._limits.risk:g}"
+            if self._limits.calibration:
+                reason += f"; {self._limits.calibration}"
             return replace(result, status=Status.PREDICTED, message=reason)
         if self._pruner is None:
             return result

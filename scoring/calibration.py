@@ -1,0 +1,111 @@
+"""How often and how far prediction moves scores, on results that it was not fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoring.prediction import MOVED, Curves, change, curves, limits, stops_of
+from scoring.pruning import Floats
+from scoring.reading.results import Results
+from scoring.replay import Logs, logs
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What prediction does to scores where it prunes one submission after another.
+
+    Attributes:
+        judged_by: What its limits come from, in words.
+        risk: That it was asked for.
+        max_change: Likewise; 1 for no bound.
+        submissions: How many were judged.
+        moved: The share of them of which pruning moved a score by more than 0.01.
+        expected_change: The mean over them of the most that any score changed.
+        worst_change: The largest.
+        saved_percent: Of the hours that no exact proof saves: of all trials in full.
+    """
+
+    judged_by: str
+    risk: float
+    max_change: float
+    submissions: int
+    moved: float
+    expected_change: float
+    worst_change: float
+    saved_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Finished results and their curves."""
+
+    results: Results
+    logs: Logs
+    curves: Curves
+
+    @classmethod
+    def of(cls, results: Results) -> Board:
+        """Reads the curves of results."""
+        found = logs(results)
+        return cls(results, found, curves(results, found.met))
+
+
+def leaving_out_submissions(board: Board, risk: float, max_change: float = 1.0) -> Calibration:
+    """Judges each submission by limits that the others on its board give."""
+    return _calibration(board, board, "the others on the board", risk, max_change)
+
+
+def leaving_out_boards(
+    board: Board, other: Board, name: str, risk: float, max_change: float = 1.0
+) -> Calibration:
+    """Judges each submission by limits that another board gives, itself left out there.
+
+    Args:
+        board: Whose submissions are judged.
+        other: What limits come from; workloads that it lacks are not pruned.
+        name: Of the other board.
+        risk: As in `scoring.prediction.stops`.
+        max_change: Likewise.
+    """
+    return _calibration(board, other, name, risk, max_change)
+
+
+def _calibration(
+    board: Board, other: Board, name: str, risk: float, max_change: float
+) -> Calibration:
+    changes, length = [], np.minimum(board.logs.logged, board.logs.met)
+    kept = 0.0
+    for number, submission in enumerate(board.results.submissions):
+        limit = _limits_for(board, other, submission, risk, max_change)
+        stopped = stops_of(board.curves, number, limit)
+        changes.append(change(board.curves, number, stopped, board.logs.scores))
+        kept += float(np.minimum(length[number], stopped).sum())
+    total = float(length.sum())
+    return Calibration(
+        judged_by=name,
+        risk=risk,
+        max_change=max_change,
+        submissions=len(changes),
+        moved=float(np.mean(np.array(changes) > MOVED)) if changes else 0.0,
+        expected_change=float(np.mean(changes)) if changes else 0.0,
+        worst_change=max(changes, default=0.0),
+        saved_percent=100 * (1 - kept / total) if total else 0.0,
+    )
+
+
+def _limits_for(
+    board: Board, other: Board, submission: str, risk: float, max_change: float
+) -> Floats:
+    """The limits of a submission on the board's workloads: (W, F)."""
+    names, columns = list(other.results.submissions), list(other.results.scope.workloads)
+    number = names.index(submission) if submission in names else None
+    found = limits(other.curves, risk, other.logs.scores, number, max_change)
+    without = np.full(found.shape[1], np.inf)
+    return np.array(
+        [
+            found[columns.index(workload)] if workload in columns else without
+            for workload in board.results.scope.workloads
+        ]
+    )
