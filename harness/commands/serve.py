@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-import math
 import json
+import math
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
