@@ -52,7 +52,11 @@ class Board:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data, as in `chronograd score --json`; None is a miss."""
-        plain: dict[str, Any] = to_plain(to_json(self._board))
+        from scoring.efficiency import efficiency
+        from scoring.report.efficiency import to_plain as efficiency_to_plain
+
+        spent = efficiency_to_plain(efficiency(self._board.results), None)
+        plain: dict[str, Any] = to_plain(to_json(self._board) | spent)
         return plain
 
     def plot_profiles(self, ax: Axes | None = None) -> Axes:

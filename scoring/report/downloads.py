@@ -6,8 +6,10 @@ import csv
 import io
 import json
 
+from scoring.efficiency import efficiency
 from scoring.leaderboard import Leaderboard
 from scoring.plain import SCHEMA, to_plain
+from scoring.report.efficiency import to_plain as efficiency_to_plain
 from scoring.report.parquet import as_csv, trials_table
 from scoring.report.public import Public
 from scoring.report.tables import to_csv, to_json
@@ -15,7 +17,8 @@ from scoring.report.tables import to_csv, to_json
 
 def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
     """By name the text of each file."""
-    data = {"schema": SCHEMA, **public.plain(to_plain(to_json(board)))}
+    spent = efficiency_to_plain(efficiency(board.results), None)
+    data = {"schema": SCHEMA, **public.plain(to_plain(to_json(board) | spent))}
     return {
         "leaderboard.csv": _public(to_csv(board), public),
         "leaderboard.json": json.dumps(data, indent=1, allow_nan=False) + "\n",
