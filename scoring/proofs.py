@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scoring.pruning import Bounds, Place, Rules, after, deadlines
+from scoring.pruning import Bounds, Place, Rules, deadlines
 from scoring.reading.results import Results, Trial
 from scoring.records import RecordError, Status
 from scoring.times import RULES, Method
@@ -66,12 +66,9 @@ def bounds_of(results: Results) -> Bounds:
         if trial.extra:
             continue
         place = _place(results, trial)
-        if trial.hit is not None and trial.within_budget:
-            bounds.low[place] = bounds.high[place] = trial.hit.submission_seconds
-        elif trial.status != Status.PRUNED:
-            bounds.low[place] = np.inf
-        elif trial.ended > 0:
-            bounds.low[place] = after(trial.ended)
+        met = trial.hit is not None and trial.within_budget
+        met_at = trial.hit.submission_seconds if met and trial.hit else None
+        bounds.learn(place, met_at, trial.ended if trial.status == Status.PRUNED else None)
     return bounds
 
 

@@ -70,6 +70,21 @@ class Bounds:
         """Before anything has begun."""
         return cls(np.zeros(shape), np.full(shape, np.inf))
 
+    def learn(self, place: Place, met_at: float | None, pruned_at: float | None) -> None:
+        """Adds what the end of a trial says of its time to target.
+
+        Args:
+            place: The trial's index in (S, W, K, T).
+            met_at: The time at which it met the target; None if it did not.
+            pruned_at: The time at which it was pruned before that; None if it ran to its end.
+        """
+        if met_at is not None:
+            self.low[place] = self.high[place] = met_at
+        elif pruned_at is None:
+            self.low[place] = np.inf
+        elif pruned_at > 0:
+            self.low[place] = after(pruned_at)
+
 
 def after(clock: npt.ArrayLike) -> Floats:
     """The least time to target of a trial that had not met it at this second of its clock."""

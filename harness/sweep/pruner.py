@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scoring.experiment import Experiment
 from scoring.order import likely_winners_first
 from scoring.pruning import (
     Bounds,
     Place,
     Rules,
-    after,
     connected,
     deadlines,
     prove,
@@ -101,17 +98,12 @@ class Pruner:
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:
         """A trial has ended, unless it was cut off and will run again when the sweep is resumed."""
         place = self._place(spec)
-        met = _met_at(spec, result)
-        if met is not None:
-            self._bounds.low[place] = self._bounds.high[place] = met
-        elif result.status is Status.PRUNED:
-            if result.submission_seconds > 0:
-                self._bounds.low[place] = after(result.submission_seconds)
-        elif not result.will_run_again:
-            self._bounds.low[place] = np.inf
-        if result.status is Status.PRUNED:
+        met_at, pruned = _met_at(spec, result), result.status is Status.PRUNED
+        if met_at is not None or not result.will_run_again:
+            self._bounds.learn(place, met_at, result.submission_seconds if pruned else None)
+        if pruned:
             self._pruned[spec.key] = result.submission_seconds
-        elif not result.will_run_again:
+        elif result.has_ended:
             self._done.add(spec.key)
         self._parts[place[1]][1].stale = True
 
