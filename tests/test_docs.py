@@ -1,5 +1,6 @@
 """Links, command lines and options in the documentation exist."""
 
+import dataclasses
 import functools
 import re
 import shlex
@@ -13,6 +14,9 @@ from markdown_it import MarkdownIt
 
 from docs import command_line
 from harness.cli import _without_aliases, app
+from harness.sweep import events
+from scoring import records
+from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 
 ROOT = Path(__file__).parents[1]
 LISTED = subprocess.run(
@@ -253,3 +257,52 @@ def test_the_page_of_the_command_line_has_every_option():
             for option in (*parameter.opts, *parameter.secondary_opts):
                 if option.startswith("-") and "-completion" not in option:
                     assert f"`{option}`" in section, (name, option)
+
+
+RECORDS = ROOT / "docs" / "records.md"
+
+
+def named_in(heading):
+    """What a section of docs/records.md names as code."""
+    section = RECORDS.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2]
+    return set(re.findall(r"`([^`\n]+)`", section.partition("\n## ")[0]))
+
+
+def names_of(record):
+    return {field.name for field in dataclasses.fields(record)}
+
+
+def test_every_field_of_the_plan_and_of_a_trial_is_documented():
+    options = names_of(records.RunOptions)
+    planned = {*PlannedSubmission.model_fields, *PlannedWorkload.model_fields}
+    plan = set(Experiment.model_fields) - {"options"} | planned | options
+    assert plan | names_of(records.Goal) <= named_in("experiment.json")
+    trial = names_of(records.TrialSpec) - options | names_of(records.TrialResult)
+    trial |= set(records.Status) | set(records.Failure)
+    assert trial <= named_in("trial.json")
+
+
+def test_every_event_of_the_ledger_and_its_fields_are_documented():
+    named = named_in("The ledger")
+    kinds = [events.DriverStarted, *events.TrialEvent.__subclasses__()]
+    for kind in kinds:
+        assert kind.kind in named
+        in_line = {"where", "result"}  # whose own fields are in the line
+        assert names_of(kind) - in_line - {"rows"} <= named, kind
+
+
+def test_every_column_of_the_tables_is_documented():
+    from scoring.report.parquet import _EVALUATION, _TRIAL
+
+    assert {*_TRIAL, *_EVALUATION} <= named_in("Parquet of score")
+
+
+def test_every_environment_variable_is_documented():
+    used = set()
+    for package in ("chronograd", "harness", "scoring", "workloads"):
+        for file in (ROOT / package).rglob("*.py"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                if "environ" in line:
+                    used |= set(re.findall(r'"([A-Z][A-Z_]*[A-Za-z_]+)"', line))
+    assert len(used) > 8
+    assert used - {"~"} <= named_in("Environment variables")
