@@ -32,6 +32,9 @@ class Winner:
     edges: list[str]
 
 
+Winners = Mapping[tuple[str, str], Winner]  # by submission and workload
+
+
 def winners(board: Leaderboard) -> dict[tuple[str, str], Winner]:
     """The winning trial of every submission and workload on which the target was met in time."""
     points: dict[str, list[tuple[Trial, dict[str, Any]]]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scoring.hyperparameters import Winners
 from scoring.leaderboard import Leaderboard
 from scoring.report.curves import learning_curves
 from scoring.report.plots import figure, performance_profiles
@@ -30,7 +31,7 @@ class Figures:
     slices: dict[str, str]
 
 
-def figures(board: Leaderboard) -> Figures:
+def figures(board: Leaderboard, won: Winners) -> Figures:
     """Draws all figures of a board's page."""
     drawn = figure()
     ax = performance_profiles(board, drawn.add_subplot())
@@ -41,7 +42,7 @@ def figures(board: Leaderboard) -> Figures:
         drawn = figure()
         learning_curves(board, workload, drawn.add_subplot())
         curves[workload] = svg(drawn, workload)
-        found = slices(board, workload)
+        found = slices(board, workload, won)
         if found is not None:
             sliced[workload] = svg(found, f"slices {workload}")
     geometry = {"left": box.x0 * scale, "right": box.x1 * scale}

@@ -102,7 +102,8 @@ def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = Non
         "group": {name: f"submission-{place}" for place, name in enumerate(names)},
     }
     fastest = dict(zip(scope.workloads, board.stages.best.tolist(), strict=True))
-    drawn, won = figures(board), winners(board)
+    won = winners(board)
+    drawn = figures(board, won)
     page = _environment(public).get_template("page.html.j2").render(
         about=about,
         title=about.title or f"Leaderboard: {scope.ruleset.name}",

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scoring.hyperparameters import as_number, winners
+from scoring.hyperparameters import Winners, as_number
 from scoring.leaderboard import Leaderboard
 from scoring.reading.results import Trial
 from scoring.records import Status
@@ -31,14 +31,19 @@ class _Point:
     won: bool
 
 
-def slices(board: Leaderboard, workload: str) -> Figure | None:
+def slices(board: Leaderboard, workload: str, won: Winners) -> Figure | None:
     """Draws a plot for each hyperparameter that took several values; None where there is none.
 
     A dot is a trial; the height its time to target, or the best value of the metric where no trial
     met it. Crosses at the top missed, triangles were stopped early, and a ring is around each
     submission's fastest trial.
+
+    Args:
+        board: The leaderboard.
+        workload: One of it.
+        won: Of `scoring.hyperparameters.winners`.
     """
-    fastest = {id(w.trial) for (_, name), w in winners(board).items() if name == workload}
+    fastest = {id(winner.trial) for (_, name), winner in won.items() if name == workload}
     trials = [trial for trial in board.results.trials if trial.workload == workload]
     met = any(trial.within_budget for trial in trials)
     points = [

@@ -54,7 +54,8 @@ def test_what_never_met_its_target_has_no_winner(tmp_path):
     assert row["w/trial"] == ""
 
 
-LISTED = [{"lr": lr, "k": k} for lr, k in ((0.1, 1), (0.3, 2), (0.2, 1), (0.9, 2))]
+def sliced(board):
+    return slices(board, "w", winners(board))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_of_two_values_none_is_called_an_edge(tmp_path):
 def test_a_slice_shows_every_trial_and_the_hyperparameters_that_vary(tmp_path):
     points = [{"lr": 0.001, "fixed": 1, "kind": "x"}, {"lr": 0.1, "fixed": 1, "kind": "y"}]
     points += [{"lr": 1.0, "fixed": 1, "kind": "x"}]
-    figure = slices(board_of(tmp_path, points, [3.0, 1.0, 0]), "w")
+    figure = sliced(board_of(tmp_path, points, [3.0, 1.0, 0]))
     assert [ax.get_xlabel() for ax in figure.axes] == ["kind", "lr"]
     lr = figure.axes[1]
     assert lr.get_xscale() == "log"
@@ -104,11 +105,11 @@ def test_a_slice_shows_every_trial_and_the_hyperparameters_that_vary(tmp_path):
 
 
 def test_where_no_trial_met_the_target_a_slice_shows_the_metric(tmp_path):
-    figure = slices(board_of(tmp_path, [{"lr": 0.1}, {"lr": 0.2}], [0, 0]), "w")
+    figure = sliced(board_of(tmp_path, [{"lr": 0.1}, {"lr": 0.2}], [0, 0]))
     assert figure.axes[0].get_ylabel() == "best validation loss"
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[0.7], [0.7]]
 
 
 @pytest.mark.parametrize("points", [[{}, {}], [{"lr": 1}, {"lr": 1}]])
 def test_nothing_that_varies_gives_no_slice(tmp_path, points):
-    assert slices(board_of(tmp_path, points), "w") is None
+    assert sliced(board_of(tmp_path, points)) is None
