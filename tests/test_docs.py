@@ -306,3 +306,10 @@ def test_every_environment_variable_is_documented():
                     used |= set(re.findall(r'"([A-Z][A-Z_]*[A-Za-z_]+)"', line))
     assert len(used) > 8
     assert used - {"~"} <= named_in("Environment variables")
+
+
+@pytest.mark.parametrize("package", ["harness", "scoring"])
+def test_the_map_of_the_code_has_every_room(package):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+    assert {room for room in rooms if f"| `{room}/` |" not in text} == set()
