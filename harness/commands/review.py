@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.commands import schedules
 from harness.submission.dependencies import imports, nodes
 from harness.submission.loading import Submission
 
@@ -65,7 +66,9 @@ class Watch:
         self._original = submission.update_params
         self._hyperparameters = hyperparameters or {}
         self._rates: list[tuple[float, ...]] = []
+        self._values: list[dict[str, tuple[float, ...]]] = []
         self._rules: list[_Rule] | None = None
+        self._too_long: list[tuple[str, float]] = []
         self._changed = False
 
     def _update_params(self, **given: Any) -> Any:
@@ -89,7 +92,9 @@ class Watch:
         optimizers = _optimizers(given["optimizer_state"])
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         self._rates.append(tuple(float(group["lr"]) for group in groups if "lr" in group))
+        self._values.append(schedules.values(optimizers))
         if self._rules is None:
+            self._too_long = schedules.too_long(given["optimizer_state"], groups)
             self._rules = _known_rules(groups, self._hyperparameters)
         for at, (p, old) in enumerate(zip(parameters, before, strict=True)):
             change = p.detach() - old
@@ -111,6 +116,14 @@ class Watch:
         after = self._rates[step_hint + 1 :]
         if len(set(after)) > 1:
             yield "the learning rate still changes after the step hint"
+        for name in schedules.still_changing(self._values[step_hint + 1 :]):
+            yield f"{name} of its optimizer still changes after the step hint"
+        longest = schedules.longest_step_hint()
+        for name, steps in self._too_long:
+            yield (
+                f"a schedule outlasts every step hint: {name} is {steps:,.0f} steps, and the "
+                f"longest workload has {longest:,}"
+            )
         for rule in self._rules or []:
             if rule.equal and not rule.names.search(self._name):
                 yield f"its updates equal those of {rule.text}"
@@ -209,7 +222,7 @@ def _known_rules(
     """SGD and AdamW with usual constants, and with those of the submission."""
     given = {k: v for k, v in hyperparameters.items() if isinstance(v, float | int)}
     pairs = {(0.9, 0.999), (0.9, 0.95), (0.9, 0.99)}
-    pairs |= {tuple(g["betas"]) for g in groups if len(g.get("betas", ())) == 2}
+    pairs |= {tuple(g["betas"][:2]) for g in groups if len(g.get("betas", ())) >= 2}
     own = [
         given.get(f"beta{i}", 1 - given.get(f"one_minus_beta{i}", 1 - usual))
         for i, usual in ((1, 0.9), (2, 0.999))

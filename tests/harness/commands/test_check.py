@@ -218,7 +218,33 @@ ADAM = """    for p in model.parameters():
         optimizer_state[p] = m, v, t
         p.data -= 1e-2 * ((m / (1 - 0.9**t)) / ((v / (1 - 0.999**t)).sqrt() + 1e-8) + 0.01 * p.data)
 """
+ADEMAMIX = """
+    from pytorch_optimizer import AdEMAMix
+    if "own" not in optimizer_state:
+        optimizer_state["own"] = AdEMAMix(model.parameters(), lr=0.01, t_alpha_beta3=500_000)
+    optimizer_state["own"].step()
+"""
 SEEN_BY_REVIEWERS = {
+    "a slow average that stays cold": (
+        "    optimizer.step()\n", ADEMAMIX,
+        "a schedule outlasts every step hint: t_alpha_beta3 is 500,000 steps, and the longest "
+        "workload has 195,999",
+    ),
+    "AdEMAMix that trains as AdamW": (
+        "    optimizer.step()\n", ADEMAMIX, "its updates equal those of AdamW",
+    ),
+    "a scheduler": (
+        "    optimizer.step()\n",
+        "    optimizer.step()\n    optimizer_state.setdefault('more', [torch.optim.lr_scheduler."
+        "CosineAnnealingLR(optimizer, T_max=10**6)])\n",
+        "T_max is 1,000,000 steps",
+    ),
+    "momentum": (
+        "    optimizer.step()\n",
+        "    optimizer.step()\n"
+        "    optimizer.param_groups[0]['weight_decay'] = 1 / (1 + global_step)\n",
+        "weight_decay of its optimizer still changes after the step hint",
+    ),
     "nothing": ("    optimizer.step()", "    pass", "the parameters never change"),
     "a longer schedule": (
         "    if global_step < workload.step_hint:", "    if True:",
@@ -270,7 +296,9 @@ def test_remarks_for_reviewers_are_no_breach(chronograd, tmp_path):
     assert "imports gc" in out
 
 
-@pytest.mark.parametrize("name", ["adamw", "lion", "muon", "heavy_ball", "adopt", "mars"])
+@pytest.mark.parametrize(
+    "name", ["adamw", "lion", "muon", "heavy_ball", "adopt", "mars", "ademamix", "prodigy"]
+)
 def test_other_methods_are_not_taken_for_known_ones(name):
     assert reviewed(loading.find(f"external_tuning/{name}")) == []
 
