@@ -9,6 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
+from scoring.contention import contended
 from scoring.efficiency import mixed_frameworks
 from scoring.profiles import Stages, apply_rules, scores
 from scoring.proofs import check, refused_by
@@ -214,7 +215,7 @@ def _remarks(
 ) -> list[str]:
     """What else readers of the scores must know."""
     scope, resampled = results.scope, uncertainty.resampled
-    lines = [*results.remarks, *mixed_frameworks(results), *failed(results)]
+    lines = [*results.remarks, *mixed_frameworks(results), *failed(results), *contended(results)]
     lines += unrepeated(scope, resampled)
     lines += heavy_steps(studies, scope)
     if repeated(scope, resampled) and uncertainty.is_open:

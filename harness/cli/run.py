@@ -23,9 +23,9 @@ from harness.cli.options import (
     say,
 )
 from harness.cli.records import takes_records
-from harness.cli.summary import exit_by, run_uninterrupted
+from harness.cli.summary import exit_by, run_uninterrupted, warn_of_load
 from harness.sweep.options import OptimizerOptions
-from scoring.records import RunOptions
+from scoring.records import ClockKind, RunOptions
 from scoring.tree import OPTIMIZERS
 
 TRACKER_PATIENCE = 60.0  # seconds per evaluation; the trial's clock is paused meanwhile
@@ -84,6 +84,8 @@ def run(
     )
     with preparing() as progress:
         draft = single_trial(request, study, trial, workloads.get, progress)
+    if options.clock is ClockKind.WALL:
+        warn_of_load()
     executor, lines = ThisProcess(workloads.get), PlainProgress(console, rows=True)
     experiment = draft.complete(out, executor)
     with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from harness.sweep.recorder import Summary
 
 
+def warn_of_load() -> None:
+    """Says what other work this machine has, as it slows trials down."""
+    from harness.commands.machine import processor
+
+    check = processor()
+    if check.advice:
+        say(f"warning: {check.found}: {check.advice}", style="yellow")
+
+
 def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
     """The summary of a sweep at its end, or when it was interrupted."""
     from harness.sweep.interruption import InterruptedSweepError

@@ -23,9 +23,9 @@ from harness.cli.options import (
     say,
 )
 from harness.cli.records import as_options, override, takes_records
-from harness.cli.summary import conclude, run_uninterrupted
+from harness.cli.summary import conclude, run_uninterrupted, warn_of_load
 from harness.sweep.options import OptimizerOptions, SweepOptions
-from scoring.records import RunOptions
+from scoring.records import ClockKind, RunOptions
 from scoring.tree import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -142,8 +142,10 @@ def _run(
     if dry_run:
         say(draft.describe())
         return
+    if how.address is None and draft.options.clock is ClockKind.WALL:
+        warn_of_load()
     out, room = shown.absolute(), TrialResources.of(draft.options, how.exclusive_nodes)
-    cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent)
+    cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent, say)
     with _onlookers(how.track, out) as callback, closing(cluster):
         experiment = draft.complete(out, cluster, accepted)
         limits = None

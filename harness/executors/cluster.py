@@ -7,7 +7,7 @@ process sets its threads and devices first.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from harness.executors.nodes import (
     LivingNodes,
     cause,
     connect,
+    describe,
     head_address,
     living_nodes,
 )
@@ -52,6 +53,7 @@ class Cluster:
         room: What a trial takes.
         hang_timeout: Seconds without a step or an event after which an attempt is ended.
         max_concurrent: How many trials run at once, at most; None for as many as there is room for.
+        announce: Receives a line about the cluster once it is connected.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Cluster:
         room: TrialResources = _ROOM,
         hang_timeout: float = HANG_TIMEOUT,
         max_concurrent: int | None = None,
+        announce: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self._load_workload = load_workload
+        self._load_workload, self._announce = load_workload, announce
         self._address, self._room, self._hang_timeout = address, room, hang_timeout
         self._max_concurrent = max_concurrent
         self._connected = False
@@ -86,6 +89,8 @@ class Cluster:
                 f"no node of the cluster has room for a trial with {self._room}; "
                 "see --cpus-per-trial and --gpus-per-trial"
             )
+        nodes = living_nodes()
+        self._announce(describe(nodes, self._slots(nodes)))
 
     def slots(self) -> int:
         """How many trials run at once: as many as fit on each living node."""

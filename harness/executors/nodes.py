@@ -132,6 +132,17 @@ def living_nodes() -> dict[str, dict[str, float]]:
     return {n["NodeID"]: n["Resources"] for n in sorted(nodes, key=_name) if n["Alive"]}
 
 
+def describe(nodes: Mapping[str, Mapping[str, float]], slots: int) -> str:
+    """The cluster in one line: its address, nodes, CPUs and GPUs, and how many trials fit."""
+    cpus, gpus = (sum(has.get(kind, 0.0) for has in nodes.values()) for kind in ("CPU", "GPU"))
+    size = ", ".join((_count(len(nodes), "node"), _count(cpus, "CPU"), _count(gpus, "GPU")))
+    return f"Ray at {head_address()}: {size}: {_count(slots, 'trial')} at once"
+
+
+def _count(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'s' * (number != 1)}"
+
+
 class LivingNodes:
     """The living nodes, asked for again after so many seconds."""
 

@@ -8,6 +8,7 @@ import typer
 
 from harness.cli import app
 from harness.cli.options import OPTIONS
+from harness.commands import machine
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.restore import last_options
 from harness.sweep.run import run_sweep
@@ -71,3 +72,16 @@ def test_resume_takes_over_how_a_sweep_was_run_and_options_replace_it(chronograd
     shown = chronograd("resume", "out", "--dry-run", *more)[1].replace("\n", " ")
     for option in ("--max-attempts 5", "--exclusive-nodes", "--order latency", "--pruning off"):
         assert option in shown
+
+
+@pytest.mark.parametrize(("clock", "warns"), [("wall", True), ("steps", False)])
+def test_a_busy_machine_is_mentioned_before_a_measured_trial(
+    chronograd, monkeypatch, tmp_path, clock, warns
+):
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    folder = write_submission(tmp_path, "well_behaved")
+    place = ("-w", "diabetes", "--ruleset", "quick.toml", "--max-steps", "1")
+    code, out, _ = chronograd("run", folder, *place, "--clock", clock, "--out", f"out-{clock}")
+    assert code == 0
+    text = " ".join(out.split())
+    assert ("load 99.0: other work disturbs step times" in text) is warns

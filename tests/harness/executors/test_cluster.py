@@ -294,6 +294,15 @@ def test_a_trial_has_a_process_and_its_threads_for_itself(tmp_path, address, nam
     assert {file.read_text() for file in files} == {repr((str(cpus), "", cpus))}
 
 
+def test_the_cluster_is_announced_once_with_its_size(address):
+    lines = []
+    resources = TrialResources(cpus=1, gpus=1)
+    with closing(Cluster(workloads.get, address, resources, announce=lines.append)) as executor:
+        executor.connect()
+        executor.connect()
+    assert lines == [f"Ray at {address}: 1 node, 2 CPUs, 2 GPUs: 2 trials at once"]
+
+
 def test_a_row_reaches_the_ledger_while_its_trial_runs(tmp_path, address):
     folder = write_submission(tmp_path, "waits")
     experiment, out = plan_faults(tmp_path, folder), tmp_path / "out"
