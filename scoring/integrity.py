@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from scoring.records import Goal, Status, TrialResult, TrialSpec
+from scoring.records import Status, TrialResult, TrialSpec
 
 _CHANGED = {  # by what is recorded as changed, what that means
     "functions": "functions that evaluate or measure were replaced",
@@ -39,11 +39,6 @@ def findings(spec: TrialSpec, ending: TrialResult, met: bool | None) -> list[str
         return found + _recorded(spec, ending)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         return [*found, f"its integrity record is damaged ({type(error).__name__}: {error})"]
-
-
-def goal_words(goal: Goal) -> str:
-    """A goal in words."""
-    return f"{goal.metric} {'<=' if goal.direction == 'min' else '>='} {goal.target:g}"
 
 
 def _times(ending: TrialResult) -> list[str]:

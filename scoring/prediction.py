@@ -64,25 +64,18 @@ def curves(results: Results, met: Floats) -> Curves:
         results: Finished ones.
         met: When each trial met its target: (S, W, K, T).
     """
-    names = {name: number for number, name in enumerate(results.submissions)}
-    columns = {name: number for number, name in enumerate(results.scope.workloads)}
+    grid = results.grid
     budgets = [criteria.budget_seconds for criteria in results.scope.workloads.values()]
     seconds = np.outer(budgets, FRACTIONS)
     gaps = np.full((*met.shape, len(FRACTIONS)), np.nan)
     for trial in results.trials:
         if trial.extra or not trial.evaluations:
             continue
-        evaluations, goal = trial.read(), trial.criteria.goal
-        distance = np.array(evaluations.values) - goal.target
-        distance = distance if goal.direction == "min" else -distance
-        distance = np.where(np.isnan(distance), np.inf, np.maximum(distance, 0.0))
-        best = np.minimum.accumulate(distance)
-        at = seconds[columns[trial.workload]]
+        evaluations, place = trial.read(), grid.place(trial)
+        best = np.minimum.accumulate(list(map(trial.criteria.goal.distance, evaluations.values)))
+        at = seconds[place[1]]
         last = np.searchsorted(evaluations.seconds, at, side="right") - 1
         seen = (last >= 0) & (at <= trial.submission_seconds)
-        place = (
-            names[trial.submission], columns[trial.workload], trial.study, trial.trial - 1,
-        )  # fmt: skip
         gaps[place] = np.where(seen, best[np.maximum(last, 0)], np.nan)
     return Curves(seconds, gaps, met)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scoring.grid import held_out_columns
 from scoring.reading.results import Scope
 
 Floats = npt.NDArray[np.float64]
@@ -64,17 +65,16 @@ def apply_rules(
         best: Of a frozen reference, in place of the fastest here: (..., W).
         fastest: Likewise, in place of the fastest that counts: (..., B).
     """
-    columns = {name: place for place, name in enumerate(scope.workloads)}
-    pairs = [(columns[variant], columns[name]) for variant, name in scope.held_out.items()]
+    held_out = held_out_columns(scope.workloads, scope.held_out)
     median = np.where(np.isnan(times), np.inf, times)
     entered = median.copy()
-    for variant, workload in pairs:
+    for variant, workload in held_out.items():
         entered[..., variant][np.isinf(median[..., workload])] = np.inf
     if best is None:
         best = entered.min(axis=-2)
     capped = np.where(entered > scope.ruleset.r_max * best[..., None, :], np.inf, entered)
     counted = capped[..., : len(scope.scored)].copy()
-    for variant, workload in pairs:
+    for variant, workload in held_out.items():
         counted[..., workload][np.isinf(capped[..., variant])] = np.inf
     if fastest is None:
         fastest = counted.min(axis=-2)

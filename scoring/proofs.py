@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from scoring.pruning import Bounds, Place, Rules, deadlines
-from scoring.reading.results import Results, Trial
+from scoring.pruning import Bounds, Rules, deadlines
+from scoring.reading.results import Results
 from scoring.records import RecordError, Status
 from scoring.times import RULES, Method
 
 
 def rules_of(results: Results) -> Rules:
     """Those that the results are scored by."""
-    columns = {name: number for number, name in enumerate(results.scope.workloads)}
-    held_out = {columns[v]: columns[name] for v, name in results.scope.held_out.items()}
-    return Rules(held_out, results.scope.ruleset.r_max)
+    return Rules(results.grid.held_out, results.scope.ruleset.r_max)
 
 
 def check(results: Results, rules: Rules | None, purpose: str) -> None:
@@ -40,12 +38,13 @@ def refusal(results: Results, rules: Rules | None, purpose: str) -> str:
     pruned = [trial for trial in results.trials if trial.status == Status.PRUNED]
     if not pruned:
         return ""
+    grid = results.grid
     if rules is not None:
         stop = deadlines(bounds_of(results), rules.held_out, rules.r_max).stop
     for trial in pruned:
         if trial.extra and rules is not None:  # beyond the plan: only the official method counts it
             continue
-        deadline = np.inf if rules is None else stop[_place(results, trial)]
+        deadline = np.inf if rules is None else stop[grid.place(trial)]
         if trial.ended < deadline:
             unit = results.scope.by.removesuffix("s")
             until = "its end" if np.isinf(deadline) else f"{unit} {deadline:,.2f}"
@@ -59,20 +58,13 @@ def refusal(results: Results, rules: Rules | None, purpose: str) -> str:
 
 def bounds_of(results: Results) -> Bounds:
     """What results say of every trial; nothing of those that were not read."""
-    scope = results.scope
-    shape = (len(results.submissions), len(scope.workloads), scope.studies, scope.trials)
-    bounds = Bounds.unknown(shape)
+    grid = results.grid
+    bounds = Bounds.unknown(grid.shape)
     for trial in results.trials:
         if trial.extra:
             continue
-        place = _place(results, trial)
+        place = grid.place(trial)
         met = trial.hit is not None and trial.within_budget
         met_at = trial.hit.submission_seconds if met and trial.hit else None
         bounds.learn(place, met_at, trial.ended if trial.status == Status.PRUNED else None)
     return bounds
-
-
-def _place(results: Results, trial: Trial) -> Place:
-    submission = list(results.submissions).index(trial.submission)
-    workload = list(results.scope.workloads).index(trial.workload)
-    return submission, workload, trial.study, trial.trial - 1

@@ -28,12 +28,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from scoring.grid import Place
+
 Floats = npt.NDArray[np.float64]
 _NOTHING = -np.inf  # no time at all makes a difference
 _ROUNDING = 1 + 1e-12  # of a mean of two times
-
-
-Place = tuple[int, int, int, int]  # submission, workload, study and trial, all from 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,11 +99,29 @@ class Goal:
         reached = value <= self.target if self.direction == "min" else value >= self.target
         return reached and math.isfinite(value)
 
+    def distance(self, value: float) -> float:
+        """How far a value is from the target in the metric's unit: 0 exactly where it meets it.
+
+        Infinite for NaN and infinities.
+        """
+        if not math.isfinite(value):
+            return math.inf
+        gap = value - self.target if self.direction == "min" else self.target - value
+        return max(gap, 0.0)
+
     def better(self, a: float, b: float) -> bool:
         """Whether `a` is strictly better than `b`; NaN is worse than everything."""
         if math.isnan(a) or math.isnan(b):
             return math.isnan(b) and not math.isnan(a)
         return a < b if self.direction == "min" else a > b
+
+    @property
+    def condition(self) -> str:
+        """What a value must satisfy to meet the target, such as "<= 0.5"."""
+        return f"{'<=' if self.direction == 'min' else '>='} {self.target:g}"
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.condition}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring import plain
+from scoring.grid import held_out_columns
 from scoring.order import likely_winners_first
 from scoring.prediction import MOVED, curves, stops
 from scoring.profiles import apply_rules, scores
@@ -73,9 +74,8 @@ class Logs:
 
     @property
     def held_out(self) -> dict[int, int]:
-        """By column of a held-out variant that of its workload."""
-        columns = {name: number for number, name in enumerate(self.scope.workloads)}
-        return {columns[v]: columns[name] for v, name in self.scope.held_out.items()}
+        """The column of each held-out variant's workload, by the variant's column."""
+        return held_out_columns(self.scope.workloads, self.scope.held_out)
 
     def scores(self, times: Floats) -> Floats:
         """The scores (S,) that times to target (S, W, K, T) give."""
@@ -85,14 +85,12 @@ class Logs:
 
 def logs(results: Results) -> Logs:
     """The trials that the written rule counts."""
-    names = {name: number for number, name in enumerate(results.submissions)}
-    columns = {name: number for number, name in enumerate(results.scope.workloads)}
-    shape = (len(names), len(columns), results.scope.studies, results.scope.trials)
-    logged, met = np.zeros(shape), np.full(shape, np.inf)
+    grid = results.grid
+    logged, met = np.zeros(grid.shape), np.full(grid.shape, np.inf)
     for trial in results.trials:
         if trial.extra:
             continue
-        place = names[trial.submission], columns[trial.workload], trial.study, trial.trial - 1
+        place = grid.place(trial)
         logged[place] = trial.submission_seconds
         if trial.hit is not None and trial.within_budget:
             met[place] = trial.hit.submission_seconds

@@ -35,14 +35,12 @@ def workloads(as_json: JsonOption = False) -> None:
         ]
     )
     for name, w in found.items():
-        sign = "<=" if w.target_direction == "min" else ">="
         budget = (
             f"{w.max_allowed_runtime_sec:g} s"
             if w.budget_steps is None
             else (f"{w.budget_steps:,} baseline steps")
         )
-        target = f"{w.target_metric_name} {sign} {w.validation_target_value:.5g}"
-        target += f" ({w.target_remark})" if w.target_remark else ""
+        target = f"{w.goal} ({w.target_remark})" if w.target_remark else str(w.goal)
         table.add_row(name, w.summary, target, budget, ", ".join(w.suites))
     console.print(table)
 

@@ -110,8 +110,7 @@ def describe_seconds(seconds: float) -> str:
 
 def describe_goal(goal: Goal, column: str, value: float) -> str:
     """A measured value beside its target."""
-    sign = "<=" if goal.direction == "min" else ">="
-    return f"{column} {value:.5g} (target {sign} {goal.target:.5g})"
+    return f"{column} {value:.5g} (target {goal.condition})"
 
 
 def _under_way(status: SweepStatus, console: Console) -> Table | Text:

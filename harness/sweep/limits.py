@@ -33,15 +33,13 @@ class Limits:
             if rows[-1].submission_seconds < second:
                 break
             best = min(
-                (_gap(spec, row) for row in rows if row.submission_seconds <= second),
+                (
+                    spec.goal.distance(row.metrics[spec.goal_column])
+                    for row in rows
+                    if row.submission_seconds <= second
+                ),
                 default=-math.inf,
             )
             if best > limit:
                 return True
         return False
-
-
-def _gap(spec: TrialSpec, row: EvalRow) -> float:
-    value = row.metrics[spec.goal_column]
-    gap = value - spec.goal.target if spec.goal.direction == "min" else spec.goal.target - value
-    return math.inf if math.isnan(gap) else max(gap, 0.0)

@@ -9,15 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from scoring.experiment import Experiment
+from scoring.grid import Grid, Place
 from scoring.order import likely_winners_first
-from scoring.pruning import (
-    Bounds,
-    Place,
-    Rules,
-    connected,
-    deadlines,
-    prove,
-)
+from scoring.pruning import Bounds, Rules, connected, deadlines, prove
 from scoring.records import Status, TrialResult, TrialSpec
 from scoring.tree import TRIAL_FILE, read_ending, read_trial, trial_folder
 
@@ -71,24 +65,23 @@ class Pruner:
     """
 
     def __init__(self, experiment: Experiment, out: Path | None = None) -> None:
-        self._rows = {name: number for number, name in enumerate(experiment.submissions)}
-        self._columns = {name: number for number, name in enumerate(experiment.workloads)}
-        self._held_out = {
-            self._columns[variant]: self._columns[workload]
-            for variant, workload in experiment.ruleset.held_out.items()
-            if variant in self._columns and workload in self._columns
-        }
+        self._grid = Grid(
+            experiment.submissions,
+            experiment.workloads,
+            experiment.studies,
+            experiment.trials,
+            experiment.ruleset.held_out,
+        )
         factor = experiment.ruleset.budget_factor(experiment.tuning) / experiment.ruleset.r_max
         worth = [factor * rules.budget_seconds for rules in experiment.workloads.values()]
         self._parts: dict[int, tuple[int, _Part]] = {}  # by column: its number in its part
-        for column in self._columns.values():
+        for column in self._grid.columns.values():
             if column not in self._parts:
-                columns = connected(column, self._held_out)
-                rules = _rules_of(columns, self._held_out, experiment.ruleset.r_max)
+                columns = connected(column, self._grid.held_out)
+                rules = _rules_of(columns, self._grid.held_out, experiment.ruleset.r_max)
                 part = _Part(columns, rules, [worth[c] for c in columns])
                 self._parts |= {c: (number, part) for number, c in enumerate(columns)}
-        sizes = len(self._rows), len(self._columns), experiment.studies, experiment.trials
-        self._bounds = Bounds.unknown(sizes)
+        self._bounds = Bounds.unknown(self._grid.shape)
         self._done: set[str] = set()  # trials that ended by themselves
         self._pruned: dict[str, float] = {}  # at this second
         for spec in experiment.specs():
@@ -97,7 +90,7 @@ class Pruner:
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:
         """A trial has ended, unless it was cut off and will run again when the sweep is resumed."""
-        place = self._place(spec)
+        place = self._grid.place(spec)
         met_at, pruned = _met_at(spec, result), result.status is Status.PRUNED
         if met_at is not None or not result.will_run_again:
             self._bounds.learn(place, met_at, result.submission_seconds if pruned else None)
@@ -124,12 +117,12 @@ class Pruner:
     def rank(self, spec: TrialSpec) -> tuple[int, float]:
         """When a trial should begin, so that deadlines fall early: the lowest first."""
         part, row, column = self._part(spec)
-        workload = self._columns[spec.workload]
-        return self._held_out.get(workload, workload), part.ranks[row][column][spec.study]
+        workload = self._grid.columns[spec.workload]
+        return self._grid.held_out.get(workload, workload), part.ranks[row][column][spec.study]
 
     def part(self, spec: TrialSpec) -> int:
         """The number of the part of the plan that a trial is of: none decides about another."""
-        return self._parts[self._columns[spec.workload]][1].columns[0]
+        return self._parts[self._grid.columns[spec.workload]][1].columns[0]
 
     def version(self, part: int) -> int:
         """Changes whenever deadlines and ranks of that part do."""
@@ -137,15 +130,15 @@ class Pruner:
 
     def proof(self, spec: TrialSpec, second: float) -> list[dict[str, Any]]:
         """The trials that decide, and what is known of each: its time, or a lower bound of it."""
-        submission, column, study, trial = self._place(spec)
+        submission, column, study, trial = self._grid.place(spec)
         number, part = self._parts[column]
         facts = prove(self._of(part), (submission, number, study, trial), second, part.rules)
         return [self._fact((s, part.columns[c], k, t)) for s, c, k, t in facts]
 
     def _part(self, spec: TrialSpec) -> tuple[_Part, int, int]:
         """A trial's part, up to date, and the row and column of the trial in it."""
-        number, part = self._parts[self._columns[spec.workload]]
-        return self._up_to_date(part), self._rows[spec.submission], number
+        number, part = self._parts[self._grid.columns[spec.workload]]
+        return self._up_to_date(part), self._grid.rows[spec.submission], number
 
     def _up_to_date(self, part: _Part) -> _Part:
         if part.stale:
@@ -160,19 +153,11 @@ class Pruner:
         submission, workload, study, trial = place
         low, high = float(self._bounds.low[place]), float(self._bounds.high[place])
         known = {"met_at": high} if math.isfinite(high) else {"not_met_before": low}
-        names = list(self._rows)[submission], list(self._columns)[workload]
+        names = list(self._grid.rows)[submission], list(self._grid.columns)[workload]
         return {
             "submission": names[0], "workload": names[1], "study": study, "trial": trial + 1,
             **known,
         }  # fmt: skip
-
-    def _place(self, spec: TrialSpec) -> Place:
-        return (
-            self._rows[spec.submission],
-            self._columns[spec.workload],
-            spec.study,
-            spec.trial - 1,
-        )
 
 
 def _rules_of(columns: list[int], held_out: Mapping[int, int], r_max: float) -> Rules:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scoring.experiment import Criteria, Experiment, PlannedSubmission
-from scoring.integrity import findings, goal_words
+from scoring.integrity import findings
 from scoring.reading.evaluations import MOST, read_evaluations
 from scoring.reading.results import Run, Scope, Submission, Trial
 from scoring.reading.verification import read_verification
@@ -55,7 +55,7 @@ def read_own(
             raise RecordError(
                 f"{folder}: ran with --clock {spec.clock}, the tree with "
                 f"{experiment.options.clock}; measured and counted times are not "
-                "ranked together: score them apart"
+                "ranked together: score them separately"
             )
         if spec.workload not in criteria and trial.criteria != experiment.criteria[spec.workload]:
             planned = _words(experiment.criteria[spec.workload])
@@ -84,8 +84,7 @@ def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) ->
     goal = experiment.criteria[spec.workload].goal
     if spec.goal != goal:
         raise RecordError(
-            f"{folder}: refused: it ran for {goal_words(spec.goal)}, experiment.json plans "
-            f"{goal_words(goal)}"
+            f"{folder}: refused: it ran for {spec.goal}, experiment.json plans {goal}"
         )
 
 
@@ -178,4 +177,4 @@ def _seconds(value: float) -> float | None:
 
 
 def _words(criteria: Criteria) -> str:
-    return f"{goal_words(criteria.goal)} within {criteria.budget_seconds:,.0f} s"
+    return f"{criteria.goal} within {criteria.budget_seconds:,.0f} s"

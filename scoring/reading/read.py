@@ -140,7 +140,7 @@ def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
             judge = "" if what in ("tuning", "clock") else ", or name one --ruleset that judges all"
             raise RecordError(
                 f"{first} and {name}: differ in their {what}{shown} and cannot be ranked together; "
-                f"score them apart{judge}"
+                f"score them separately{judge}"
             )
     return value
 
@@ -153,9 +153,8 @@ def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> di
             goal = planned.setdefault(name, criteria).goal
             if goal != criteria.goal and (rules is None or rules.goal(name) is None):
                 raise RecordError(
-                    f"{tree}: has another goal for {name} ({criteria.goal.metric} "
-                    f"{criteria.goal.target:g}) than the folders before it ({goal.metric} "
-                    f"{goal.target:g}); score them apart"
+                    f"{tree}: has another goal for {name} ({criteria.goal}) than the folders "
+                    f"before it ({goal}); score them separately"
                 )
     return planned
 

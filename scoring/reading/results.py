@@ -8,6 +8,7 @@ from typing import Any
 
 from scoring.experiment import Criteria
 from scoring.files import load_json
+from scoring.grid import Grid
 from scoring.reading.evaluations import Evaluations, Hit, read_evaluations
 from scoring.rulesets import Ruleset
 from scoring.tree import EVALUATIONS_FILE
@@ -219,6 +220,12 @@ class Results:
     warnings: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> Grid:
+        """Where each trial of the plan is in arrays (S, W, K, T)."""
+        scope = self.scope
+        return Grid(self.submissions, scope.workloads, scope.studies, scope.trials, scope.held_out)
 
     @property
     def charged(self) -> str:

@@ -247,14 +247,13 @@ def _closest(trials: list[Trial], goal: Goal) -> list[Reason]:
 
 def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> Reason:
     """One evaluation and where it stands."""
-    sign = "<=" if goal.direction == "min" else ">="
     met = "meets" if goal.met_by(value) else "does not meet"
     budget = trial.criteria.budget_seconds
     late = f", after the budget of {_seconds(budget)}" if seconds > budget else ""
     file = trial.folder / EVALUATIONS_FILE
     text = (
         f"trial {trial.trial} at {_seconds(seconds)}{late}: {goal.metric} {value:.6g} {met} "
-        f"{sign} {goal.target:.6g} ({file}:{line})"
+        f"{goal.condition} ({file}:{line})"
     )
     facts: dict[str, Any] = {"trial": trial.trial, "seconds": seconds, "value": value}
     facts |= {"file": str(file), "line": line, "hyperparameters": _hyperparameters(trial)}

@@ -54,6 +54,24 @@ HYPERPARAMETERS = st.none() | st.dictionaries(
 )
 
 
+@given(direction=st.sampled_from(["min", "max"]), target=st.floats(-1e9, 1e9), value=st.floats())
+def test_the_distance_to_a_target_is_zero_exactly_where_it_is_met(direction, target, value):
+    goal = Goal(metric="loss", direction=direction, target=target)
+    distance = goal.distance(value)
+    assert (distance == 0) == goal.met_by(value)
+    if math.isfinite(value) and not goal.met_by(value):
+        assert distance == abs(value - target)
+    assert math.isfinite(distance) == math.isfinite(value)
+
+
+@pytest.mark.parametrize(
+    ("direction", "target", "text"),
+    [("min", 0.5, "loss <= 0.5"), ("max", 0.934312, "loss >= 0.934312")],
+)
+def test_a_goal_is_written_as_a_condition(direction, target, text):
+    assert str(Goal(metric="loss", direction=direction, target=target)) == text
+
+
 def plain(value):
     """Equality by text, in which NaN equals itself."""
     return json.dumps(to_plain(value), sort_keys=True)

@@ -184,7 +184,9 @@ def test_trials_that_ran_with_another_budget_than_planned_are_named(tree):
 
 def test_counted_and_measured_seconds_are_never_ranked_together(tree):
     write_trial(tree, make_spec("a", "w", 1, 1, clock="steps"), make_result([make_row(1.0, 0.1)]))
-    with pytest.raises(RecordError, match=r"trial_1: ran with --clock steps.*score them apart"):
+    with pytest.raises(
+        RecordError, match=r"trial_1: ran with --clock steps.*score them separately"
+    ):
         read_tree(tree)
 
 
