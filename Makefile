@@ -12,14 +12,15 @@ demo: .venv/installed
 		--suite demo --ruleset demo --out $(OUT)
 	$(BIN)/chronograd score $(OUT) --html $(OUT)/leaderboard.html
 
+# Three processes for two cores: tests of clusters wait a lot. Files in alphabetical order: the long ones come first.
 test: .venv/dev-installed
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/dev-installed
 	$(BIN)/python -m pytest -m slow
 
 coverage: .venv/dev-installed
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n 2 --dist worksteal --cov
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n 3 --dist loadfile --no-loadscope-reorder --cov
 
 gpu: .venv/dev-installed
 	CHRONOGRAD_TEST_DEVICE=$(DEVICE) $(BIN)/python -m pytest tests/gpu

@@ -29,14 +29,17 @@ pytestmark = pytest.mark.ray
 
 
 class Nodes:
-    """A head without room for trials, and nodes of one CPU and one GPU that come and go."""
+    """A head without room for trials, and nodes of one CPU and one GPU that come and go.
+
+    It asks a node every second whether it lives, and takes no for an answer after the third time.
+    """
 
     def __init__(self):
         from ray.cluster_utils import Cluster as RayNodes
 
-        self._nodes = RayNodes(
-            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
-        )
+        often = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": often}
+        self._nodes = RayNodes(initialize_head=True, head_node_args=head)
         self.address = self._nodes.address
 
     def add(self, **resources):
@@ -46,15 +49,27 @@ class Nodes:
         """Its raylet, and with it all its processes, by SIGKILL."""
         self._nodes.remove_node(node, allow_graceful=False)
 
+    def clear(self):
+        """Removes all nodes but the head."""
+        for node in list(self._nodes.worker_nodes):
+            self._nodes.remove_node(node)
+        self._nodes.wait_for_nodes()
+
     def close(self):
         self._nodes.shutdown()
 
 
-@pytest.fixture
-def nodes(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trials in this process have blanked it
+@pytest.fixture(scope="module")
+def head():
     with closing(Nodes()) as found:
         yield found
+
+
+@pytest.fixture
+def nodes(head, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trials in this process have blanked it
+    yield head
+    head.clear()
 
 
 class Onlooker(Quiet):

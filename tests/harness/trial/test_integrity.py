@@ -31,7 +31,7 @@ HONEST = ["external_tuning/nadamw", "self_tuning/schedule_free_adamw", "external
 # Runs each trial in a process of its own, since a cheat spoils its process; imports are shared.
 RUNNER = """
 import os, sys
-import sklearn.datasets, torch.optim, workloads
+import torch._dynamo, torch.optim, workloads
 import harness.cli, harness.executors.local, harness.progress.live
 import harness.sweep.request, harness.sweep.run, harness.trial.loop
 workloads.get("diabetes").check_data()

@@ -161,16 +161,25 @@ def test_submissions_find_what_torchrun_sets_where_there_are_several(
     assert sorted(file.read_text() for file in tmp_path.glob("process_*")) == expected
 
 
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory, address):
+    """A trial of two processes that nothing disturbed: its folder, its plan and its result."""
+    folder = tmp_path_factory.mktemp("sharded")
+    experiment = plan_faults(folder, write_submission(folder, "shards"), processes_per_trial=2)
+    return folder, experiment, sweep(experiment, folder / "calm", address)
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_is_killed_costs_nothing_and_each_ranks_state_is_kept(tmp_path, address, rank):
-    experiment = plan_faults(tmp_path, write_submission(tmp_path, "shards"), processes_per_trial=2)
-    calm = sweep(experiment, tmp_path / "calm", address)
+def test_a_rank_that_is_killed_costs_nothing_and_each_ranks_state_is_kept(
+    tmp_path, sharded, address, rank
+):
+    folder, experiment, calm = sharded
     out = tmp_path / "out"
 
     def kill(spec, row):
         if len(ledger_rows(out, spec.key)) == 3 and not ledger_rows(out, spec.key, 2):
-            os.kill(int((tmp_path / f"rank_{rank}").read_text()), signal.SIGKILL)
+            os.kill(int((folder / f"rank_{rank}").read_text()), signal.SIGKILL)
 
     result = sweep(experiment, out, address, Quiet(kill))
     assert (calm.status, result.attempts) == (Status.OUT_OF_TIME, 2)
