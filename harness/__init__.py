@@ -1,8 +1,8 @@
-"""What runs a trial and a sweep. Imports none of it, so that each part loads only what it needs.
+"""Runs trials and sweeps. Imports no subpackage, so that each one loads only what it needs.
 
-The packages that are installed with this one are found beside it, whatever has their name on the
-import path: AlgoPerf's own clones, for example, have a folder `scoring`, which would come first in
-a process whose path begins with the working directory.
+The sibling packages (`scoring`, `submissions`, `workloads`) are always imported from this
+installation, whatever else has their name on the import path: a clone of AlgoPerf, for example, has
+a folder `scoring`, which would shadow ours in a process that starts in it.
 """
 
 import sys
@@ -15,15 +15,15 @@ _ROOT = str(Path(__file__).resolve().parents[1])
 _PACKAGES = ("scoring", "submissions", "workloads")
 
 
-class _Beside:
-    """Finds the other packages of this installation."""
+class _SiblingFinder:
+    """Finds the sibling packages in this installation."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where a package of ours is; None for everything else."""
+        """Returns the spec of a sibling package; None for everything else."""
         return PathFinder.find_spec(name, [_ROOT]) if name in _PACKAGES else None
 
 
-sys.meta_path.insert(0, _Beside)
+sys.meta_path.insert(0, _SiblingFinder)

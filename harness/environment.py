@@ -1,4 +1,4 @@
-"""Where a trial ran: versions and hardware, recorded beside every result."""
+"""Describes where a trial ran: versions and hardware, recorded with every result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PACKAGES = ("chronograd", "torch", "numpy", "ray", "schedulefree")
 
 
 def describe(device: str, threads: int) -> dict[str, Any]:
-    """Versions, processor, GPU and host of this process."""
+    """Returns versions, processor, GPU and host of this process."""
     return {
         "versions": {name: installed_version(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
@@ -36,10 +36,10 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 
 
 def scratch() -> Path:
-    """This user's temporary folder on this machine, for what can be made again.
+    """Returns this user's temporary folder on this machine, for files that can be recreated.
 
     Raises:
-        UserError: Another user may have put something into it.
+        UserError: The folder is not private to this user.
     """
     folder = Path(tempfile.gettempdir()) / f"chronograd-{os.geteuid()}"
     try:
@@ -47,17 +47,17 @@ def scratch() -> Path:
     except OSError as error:
         reason = error_message(error)
         raise UserError(
-            f"{folder}: cannot be used ({reason}); remove it, or set TMPDIR to a folder of yours"
+            f"{folder}: cannot be used ({reason}); remove it, or set TMPDIR to another folder"
         ) from None
 
 
 def node_type(device: str) -> str:
-    """What step times depend on: the GPU's model, or the CPU's for trials on a CPU."""
+    """Returns the hardware that step times depend on: the GPU model, or else the CPU model."""
     return gpu_model(device) or cpu_model()
 
 
 def cpu_model() -> str:
-    """The processor's name as the operating system gives it."""
+    """Returns the processor's name as reported by the operating system."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():
@@ -67,7 +67,7 @@ def cpu_model() -> str:
 
 
 def gpu_model(device: str) -> str | None:
-    """The GPU's name, None for a trial on a CPU."""
+    """Returns the GPU's name; None for a trial on a CPU."""
     if device != "cuda":
         return None
     import torch
@@ -76,7 +76,7 @@ def gpu_model(device: str) -> str | None:
 
 
 def installed_version(package: str) -> str | None:
-    """The version of a package; None where it is not installed."""
+    """Returns the version of a package; None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -85,7 +85,7 @@ def installed_version(package: str) -> str | None:
 
 @cache
 def _git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, with `+` where it was changed."""
+    """Returns the commit of the checkout that this code runs from, with `+` if it is modified."""
     here = Path(__file__).parent
     try:
         command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=40"]

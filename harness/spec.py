@@ -1,4 +1,4 @@
-"""The contract between workloads, submissions and the harness, under AlgoPerf v0.6's names.
+"""The contract between workloads, submissions and the harness, with AlgoPerf v0.6's names.
 
 A workload subclasses `Workload`; a submission is five functions (see
 `harness.submission.loading`). Both import this module and nothing else of the harness.
@@ -34,17 +34,17 @@ __all__ = [
 Tensor = torch.Tensor
 ParameterContainer = nn.Module
 ParameterTypeTree = Mapping[str, "ParameterType"]
-ModelAuxiliaryState = Any  # None for every workload of ours: buffers live in the module
+ModelAuxiliaryState = Any  # None for all built-in workloads: buffers are in the module
 Hyperparameters = Any  # a namedtuple under external tuning, None under self-tuning
 RandomState = Any  # a pair of integers
 OptimizerState = dict[str, Any]
 UpdateReturn = tuple[OptimizerState, ParameterContainer, ModelAuxiliaryState]
 Batch = dict[str, Tensor]
-Progress = Callable[[int, int, str], None]  # parts done, parts in all, the part that is next
+Progress = Callable[[int, int, str], None]  # parts done, total parts, name of the next part
 
 
 class LossType(enum.Enum):
-    """The loss a workload is trained with."""
+    """The loss that a workload is trained with."""
 
     SOFTMAX_CROSS_ENTROPY = 0
     SIGMOID_CROSS_ENTROPY = 1
@@ -61,7 +61,7 @@ class ForwardPassMode(enum.Enum):
 
 
 class ParameterType(enum.Enum):
-    """What a parameter is for; `Workload.model_params_types` maps names to these."""
+    """The role of a parameter; `Workload.model_params_types` maps names to these."""
 
     WEIGHT = 0
     BIAS = 1
@@ -81,24 +81,24 @@ class ParameterType(enum.Enum):
 
 
 class TrainingCompleteError(Exception):
-    """Raised by a submission that has finished; one last, free evaluation follows."""
+    """Raised by a submission that has finished training; one last, untimed evaluation follows."""
 
 
 class DataError(UserError):
-    """A workload's data is missing or damaged; the message says which file, and what to do."""
+    """A workload's data is missing or damaged; the message names the file and the remedy."""
 
 
 class Workload(abc.ABC):
     """A dataset, a model, a loss, a metric, a target and a budget.
 
-    A workload states its facts as class attributes and implements the methods below. Its budget and
-    evaluation period are given either in seconds (official workloads) or in baseline steps (mini
-    workloads, since machines differ): the seconds are then the steps times the measured step time
-    of the ruleset's baseline submission.
+    A workload defines class attributes and implements the methods below. Its budget and evaluation
+    period are given either in seconds (official workloads) or in baseline steps (mini workloads,
+    since machines differ). Baseline steps are converted to seconds with the measured step time of
+    the ruleset's baseline submission.
 
     Args:
-        data_dir: Where the dataset's files lie; None for data that needs no files.
-        device: Where models and batches are put.
+        data_dir: Directory of the dataset's files; None for data that needs no files.
+        device: Device that holds models and batches.
     """
 
     name: str
@@ -110,28 +110,28 @@ class Workload(abc.ABC):
     target_metric_name: str
     target_direction: str  # "min" or "max"
     validation_target_value: float
-    target_remark: str = ""  # one phrase, shown wherever the target is listed
+    target_remark: str = ""  # one phrase, shown next to the target
     test_target_value: float | None = None
 
     max_allowed_runtime_sec: float | None = None
     eval_period_time_sec: float | None = None
     budget_steps: int | None = None
     eval_period_steps: int | None = None
-    step_hint: int  # the number of steps that submissions lay out their schedules by
-    nominal_step_sec: float = 0.001  # what the step clock charges where budgets are in steps
+    step_hint: int  # number of steps for which submissions plan their schedules
+    nominal_step_sec: float = 0.001  # seconds per step on the step clock, if budgets are in steps
 
-    splits: tuple[str, ...] = ("train", "validation", "test")  # there may be no test split
+    splits: tuple[str, ...] = ("train", "validation", "test")  # the test split is optional
     num_train_examples: int
     num_eval_train_examples: int
     num_validation_examples: int
     num_test_examples: int
-    train_batch_size: int  # used where a submission has no number of its own
+    train_batch_size: int  # default for submissions that do not choose one
     eval_batch_size: int
-    padding_rows: int = 0  # of the logits of a training batch: rows at its end without an example
+    padding_rows: int = 0  # rows at the end of a training batch's logits that hold no example
 
-    compile_model: bool = False  # whether torch.compile wraps the model on a GPU
-    compile_loss: bool = False  # whether it wraps `loss_fn` there, as submissions call it
-    cudnn_benchmark: bool = True  # whether cuDNN tries its algorithms and takes the fastest
+    compile_model: bool = False  # whether the model is wrapped by torch.compile on a GPU
+    compile_loss: bool = False  # whether `loss_fn`, as submissions call it, is compiled on a GPU
+    cudnn_benchmark: bool = True  # whether cuDNN benchmarks its algorithms and uses the fastest
 
     def __init__(
         self, data_dir: str | Path | None = None, device: str | torch.device = "cpu"
@@ -141,13 +141,13 @@ class Workload(abc.ABC):
 
     @property
     def base_name(self) -> str:
-        """The name of the workload that this one varies: of the first class above with a name."""
+        """The name of the workload that this one is a variant of; else its own name."""
         classes = (cls for cls in reversed(type(self).__mro__) if issubclass(cls, Workload))
         return next(cls.name for cls in classes if "name" in vars(cls))
 
     @property
     def goal(self) -> Goal:
-        """What a trial must reach on the validation split."""
+        """The target on the validation split."""
         return Goal(
             metric=self.target_metric_name,
             direction=self.target_direction,
@@ -156,7 +156,7 @@ class Workload(abc.ABC):
 
     @property
     def test_goal(self) -> Goal | None:
-        """What `--until test` must reach on the test split; None where there is no target."""
+        """The target of `--until test` on the test split; None if there is none."""
         if self.test_target_value is None:
             return None
         return Goal(
@@ -166,24 +166,24 @@ class Workload(abc.ABC):
         )
 
     def check_data(self) -> None:
-        """Raises DataError where files are missing or damaged.
+        """Raises DataError if files are missing or damaged.
 
-        Called by the driver once, before a trial is launched. Not timed.
+        Called once by the driver, before any trial starts. Not timed.
         """
         return
 
     def prepare_data(self, progress: Progress = lambda done, parts, name: None) -> None:
-        """Makes of the dataset's files what training reads; what is there already stays.
+        """Converts the dataset's files to what training reads; keeps what exists already.
 
-        Called by the driver once, before a trial is launched, and by `chronograd data prepare`. Cut
-        off, it goes on where it was. Not timed. Raises DataError.
+        Called once by the driver, before any trial starts, and by `chronograd data prepare`. If
+        interrupted, the next call resumes. Not timed. Raises DataError.
         """
         return
 
     def data_faults(self) -> list[str]:
-        """Everything that is wrong with the data, a line each: which file, what to do.
+        """Returns everything that is wrong with the data, one line per fault: file and remedy.
 
-        Called by `chronograd data check` alone, so that it may read all of it.
+        Called by `chronograd data check` only, so it may read all of the data.
         """
         try:
             self.check_data()
@@ -192,29 +192,29 @@ class Workload(abc.ABC):
         return []
 
     def optimum(self) -> dict[str, float] | None:
-        """Validation and test metric at the exact optimum, where it can be computed.
+        """Returns validation and test metric at the exact optimum, if it can be computed.
 
-        Called by `chronograd calibrate` alone, which then sets the targets from it instead of
-        tuning. Returns {"validation", "test", "relative_precision", ...} or None.
+        Called by `chronograd calibrate` only, which then derives the targets from the optimum
+        instead of from tuning. Returns {"validation", "test", "relative_precision", ...} or None.
         """
         return None
 
     def eval_arrays(self, split: str) -> Any:
-        """The data that `eval_model` reads of a split: arrays, tensors, or objects that hold them.
+        """Returns the data of a split that `eval_model` reads: arrays, tensors, or their holders.
 
-        Called before the submission is imported and after the trial, and compared by checksum. Not
-        timed. Nothing by default.
+        Called before the submission is imported and after the trial; the checksums must be equal.
+        Not timed. Empty by default.
         """
         return ()
 
     @property
     @abc.abstractmethod
     def model_params_types(self) -> dict[str, ParameterType]:
-        """Parameter name to type. Read by submissions and handed to `update_params`. Timed."""
+        """Maps parameter names to types. Read by submissions, passed to `update_params`. Timed."""
 
     @abc.abstractmethod
     def is_output_params(self, param_key: str) -> bool:
-        """Whether the parameter belongs to the output layer. Called by submissions. Timed."""
+        """Whether a parameter belongs to the output layer. Called by submissions. Timed."""
 
     @abc.abstractmethod
     def init_model_fn(
@@ -223,26 +223,27 @@ class Workload(abc.ABC):
         dropout_rate: float | None = None,
         aux_dropout_rate: float | None = None,
     ) -> tuple[ParameterContainer, ModelAuxiliaryState]:
-        """Makes the initialised model on `self.device`: a pure function of the arguments.
+        """Returns the initialised model on `self.device`: a pure function of the arguments.
 
-        Called by the trial loop once per trial. Not timed. Dropout rates are given under rulesets
-        that take them from the hyperparameters, as AlgoPerf v0.5 does; None is the workload's.
+        Called once per trial by the trial loop. Not timed. Dropout rates are passed under rulesets
+        that take them from the hyperparameters, as AlgoPerf v0.5 does; None for the workload's
+        default.
         """
 
     @abc.abstractmethod
     def build_input_queue(
         self, rng: RandomState, split: str, global_batch_size: int, start: int = 0
     ) -> Iterator[Batch]:
-        """An endless iterator over training batches; batch i is a pure function of (rng, i).
+        """Returns an endless iterator of training batches; batch i is a pure function of (rng, i).
 
-        Called by the trial loop once per attempt, not timed; its `next` is called by submissions
-        and is timed. A batch has "inputs", "targets" and, where examples are masked, "weights".
+        Called once per attempt by the trial loop, not timed; its `next` is called by submissions
+        and is timed. A batch has "inputs", "targets" and, if examples are masked, "weights".
 
         Args:
-            rng: Of the order.
+            rng: Seed of the order.
             split: "train".
-            global_batch_size: Over all processes.
-            start: The number of the first batch, from 0: where a resumed trial goes on.
+            global_batch_size: Batch size over all processes.
+            start: Index of the first batch, from 0; positive when a trial resumes.
         """
 
     @abc.abstractmethod
@@ -256,7 +257,7 @@ class Workload(abc.ABC):
         update_batch_norm: bool,
         dropout_rate: float | None = None,
     ) -> tuple[Tensor, ModelAuxiliaryState]:
-        """The forward pass: logits [B, ...] and the model state. Called by submissions. Timed."""
+        """Returns the logits [B, ...] and the model state. Called by submissions. Timed."""
 
     @abc.abstractmethod
     def loss_fn(
@@ -266,21 +267,21 @@ class Workload(abc.ABC):
         mask_batch: Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> dict[str, Tensor]:
-        """The training loss: {"summed" [], "n_valid_examples" [], "per_example" [B, ...]}.
+        """Returns the loss: {"summed" [], "n_valid_examples" [], "per_example" [B, ...]}.
 
-        Called by submissions, timed. Sums are local to the process.
+        Called by submissions. Timed. Sums are over the examples of this process.
         """
 
     @abc.abstractmethod
     def eval_model(
         self, params: ParameterContainer, model_state: ModelAuxiliaryState, split: str
     ) -> dict[str, float]:
-        """The metrics on one split, every example once, the target metric among them.
+        """Returns the metrics over all examples of a split, including the target metric.
 
-        Called by the trial loop at every evaluation. Not timed. Leaves parameters, buffers and the
-        module's train or eval mode as they were.
+        Called by the trial loop at every evaluation. Not timed. Must not change parameters, buffers
+        or the module's train/eval mode.
         """
 
 
 LoadWorkload = Callable[[str, str | None, str], Workload]
-"""Name, data directory and device to a workload, as `workloads.get`."""
+"""Returns the workload of a name, data directory and device, like `workloads.get`."""

@@ -1,1 +1,1 @@
-"""A process's state as files: written, authenticated, read back. Imports `harness.system`."""
+"""Writes, authenticates and reads the state of a process. Imports `harness.system`."""

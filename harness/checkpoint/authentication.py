@@ -1,7 +1,7 @@
-"""Which checkpoints a process may read: only what a process with the same key has written.
+"""Authenticates checkpoints: a process reads only what a process with the same key has written.
 
-A checkpoint is unpickled, which runs code of its choice. So each results tree has a key, which its
-driver makes and hands to the processes of its trials, and each file an HMAC-SHA256 under it.
+Unpickling a file can run arbitrary code. So the driver creates a key for each results tree and
+passes keys derived from it to its trials; the name of each file contains an HMAC-SHA256.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _BLOCK_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one process keeps its checkpoints, and what they are authenticated by.
+    """Where one process keeps its checkpoints, and how they are authenticated.
 
     Attributes:
-        uri: A path or a URI, used by nobody else.
-        name: The results tree's id and the trial.
-        key: Of this trial.
-        attempt: The attempt that writes there, from 1.
+        uri: Path or URI, not shared with any other process.
+        name: Id of the results tree, and the trial.
+        key: Key of this trial.
+        attempt: Number of the attempt that writes there, from 1.
     """
 
     uri: str
@@ -40,28 +40,28 @@ class Place:
 
     @classmethod
     def of_trial(cls, folder: str, tree: str, trial: str, key: bytes, attempt: int) -> Place:
-        """A trial's place below a folder or URI; `key` is the tree's.
+        """Returns the place of a trial below a folder or URI.
 
-        Only the trial's own key, which follows from the tree's, is handed to its processes.
+        The processes of a trial only receive a key derived from `key`, the one of the tree.
         """
         name = f"{tree}/{trial}"
         own = hmac.digest(key, name.encode(), hashlib.sha256)
         return cls(f"{folder}/{name}", name, own, attempt)
 
     def of_rank(self, rank: int) -> Place:
-        """The place of one of a trial's processes; rank 0 has the trial's."""
+        """Returns the place of one of the trial's processes; rank 0 uses the trial's."""
         if rank == 0:
             return self
         return replace(self, uri=f"{self.uri}/rank_{rank}", name=f"{self.name}/rank_{rank}")
 
     def sign(self, file: IO[bytes], step: int, part: str, attempt: int) -> str:
-        """The HMAC of a file from its start to its end, and of what it is said to be.
+        """Returns the HMAC of a file's content and of the other arguments.
 
         Args:
-            file: Is read; its position is then its end.
-            step: The step after which it was written.
-            part: What of the state it holds.
-            attempt: The attempt that wrote it.
+            file: File to read, from its start; it is left at its end.
+            step: Step after which it was written.
+            part: Part of the state that it holds.
+            attempt: Number of the attempt that wrote it.
         """
         code = hmac.new(self.key, f"{self.name}\0{attempt}\0{step}\0{part}\0".encode(), "sha256")
         file.seek(0)
@@ -70,14 +70,14 @@ class Place:
         return code.hexdigest()
 
     def verify(self, file: IO[bytes], step: int, part: str, attempt: int, code: str) -> bool:
-        """Whether `code` is the file's; its position is then its start."""
+        """Whether `code` is the HMAC of a file, which is left at its start."""
         verified = hmac.compare_digest(self.sign(file, step, part, attempt), code)
         file.seek(0)
         return verified
 
 
 def key_of_tree(out: Path) -> bytes:
-    """The key of a results tree; a new one where there is none that only its owner can read."""
+    """Returns the key of a results tree; creates one unless there is a private one."""
     if (key := read_key(out)) is not None:
         return key
     key = secrets.token_bytes(_KEY_BYTES)
@@ -87,7 +87,7 @@ def key_of_tree(out: Path) -> bytes:
 
 
 def read_key(out: Path) -> bytes | None:
-    """The key of a results tree; None where there is none that only its owner can read."""
+    """Returns the key of a results tree; None if there is none that only its owner can read."""
     try:
         handle = os.open(out / KEY_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

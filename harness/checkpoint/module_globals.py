@@ -1,7 +1,7 @@
-"""What a submission keeps outside of its state: variables of its modules and classes.
+"""Detects changes to the variables of a submission's modules and classes.
 
-A resumed process has them as they are once the submission was initialised, so a checkpoint cannot
-be kept where they changed since.
+A checkpoint does not contain them, and a resumed process initialises them again. So a submission
+that changes them after initialisation cannot be checkpointed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from harness.checkpoint.walking import changes, fingerprint
 
 
 class ModuleGlobals:
-    """The variables of a submission's modules and classes, as they are now.
+    """Remembers the current variables of a submission's modules and classes.
 
     Args:
-        folder: The submission's.
-        known: Ids of objects that are saved, or that a resumed process has again.
+        folder: Folder of the submission.
+        known: Ids of objects that are saved, or that a resumed process recreates.
     """
 
     def __init__(self, folder: Path, known: Container[int]) -> None:
@@ -29,22 +29,22 @@ class ModuleGlobals:
         self._before = fingerprint(self._variables(), known)
 
     def changed(self) -> list[str]:
-        """The places of those that changed since."""
+        """Returns the paths of the variables that have changed since."""
         return changes(self._before, fingerprint(self._variables(), self._known))
 
     def _variables(self) -> dict[str, Any]:
-        """By module and name; those of a class that a module defines one by one."""
+        """Returns all variables by MODULE.NAME or MODULE.CLASS.NAME."""
         found: dict[str, Any] = {}
         for module in [*sys.modules.values()]:
             if not _is_of(module, self._folder):
                 continue
-            place = Path(str(module.__file__)).stem
+            stem = Path(str(module.__file__)).stem
             for name, value in [*vars(module).items()]:
                 if isinstance(value, type) and value.__module__ == module.__name__:
-                    own = {f"{place}.{name}.{key}": held for key, held in vars(value).items()}
+                    own = {f"{stem}.{name}.{key}": held for key, held in vars(value).items()}
                     found |= {key: held for key, held in own.items() if not key.endswith("__")}
                 elif not name.startswith("__"):
-                    found[f"{place}.{name}"] = value
+                    found[f"{stem}.{name}"] = value
         return found
 
 

@@ -1,10 +1,11 @@
-"""Objects <-> a file: what a checkpoint holds, pickled by value or by name.
+"""Serialises the objects of a checkpoint, by value or by name.
 
-A file has two parts: a pickle, and the storages of all tensors, which keep what they share. Objects
-that a resumed process has again without the file (its input queue, its modules) are known by name:
-they are referred to, and what the model's modules and tensors hold is put back into them.
+A file has two parts: a pickle, and the storages of all tensors, so that shared storages stay
+shared. Objects that a resumed process recreates without the file (its input queue, its modules) are
+stored as references by name; the contents of the model's modules and tensors are saved, and
+restored into the existing objects.
 
-Reading a file runs code of its choice, so it must be authenticated first.
+Reading a file can run arbitrary code, so it must be authenticated first.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from harness.checkpoint import reducers
 from harness.checkpoint.walking import is_leaf, shown, walk
 from scoring.escaping import error_message
 
-_LAST_SEEN = 10_000  # objects among which the one that cannot be pickled is looked for
-_CLASS_MAKERS = ("_make_skeleton_class", "_make_skeleton_enum")  # of cloudpickle
+_LAST_SEEN = 10_000  # latest objects to search for the one that cannot be pickled
+_CLASS_MAKERS = ("_make_skeleton_class", "_make_skeleton_enum")  # functions of cloudpickle
 _GENERATORS = {
     "torch.default_generator": torch.default_generator,
     "random": random._inst,
@@ -41,15 +42,15 @@ _GENERATORS = {
 
 
 class UnsavableError(Exception):
-    """Some object cannot be pickled; the message names what holds it, and says why."""
+    """The state cannot be saved; the message says which object, and why."""
 
 
 class Known:
-    """Objects that a resumed process has again.
+    """Objects that a resumed process recreates, which a file refers to by name.
 
     Args:
-        fixed: Objects that a file only refers to, by name.
-        model: Its modules, parameters and buffers are referred to too, and their contents saved.
+        fixed: Objects of which nothing is saved, by name.
+        model: Model whose modules, parameters and buffers are known; their contents are saved.
     """
 
     def __init__(self, fixed: Mapping[str, Any], model: nn.Module) -> None:
@@ -59,16 +60,16 @@ class Known:
         tensors = [*model.named_parameters(), *model.named_buffers()]
         self._tensors = {f"model.{name}": tensor for name, tensor in tensors}
         self.objects = {**fixed, **_GENERATORS, **self._modules, **self._tensors}
-        self.names = {id(thing): name for name, thing in self.objects.items()}
+        self.names = {id(obj): name for name, obj in self.objects.items()}
         modules = [(name, module) for name, module in [*sys.modules.items()] if module]
         self.globals = {id(vars(module)): name for name, module in modules if name != "__main__"}
 
     def has_globals_of(self, function: types.FunctionType) -> bool:
-        """Whether a resumed process has a function's global variables: those of a module."""
+        """Whether a function's global variables are those of a module."""
         return id(function.__globals__) in self.globals
 
     def contents(self) -> dict[str, Any]:
-        """What the model's modules and tensors hold now."""
+        """Returns the current contents of the model's modules and tensors."""
         held: dict[str, Any] = {
             name: {"training": module.training} if _is_wrapper(module) else vars(module).copy()
             for name, module in self._modules.items()
@@ -78,7 +79,7 @@ class Known:
         return held
 
     def fill(self, contents: Mapping[str, Any]) -> None:
-        """Puts contents back into the modules and tensors."""
+        """Restores contents into the model's modules and tensors."""
         for name, tensor in self._tensors.items():
             tensor.data, state = contents[name]
             reducers.set_tensor_state(tensor, state)
@@ -89,17 +90,17 @@ class Known:
 
 
 def _is_wrapper(module: nn.Module) -> bool:
-    """Whether DistributedDataParallel or torch.compile put it around another module."""
+    """Whether a module is the wrapper of DistributedDataParallel or torch.compile."""
     return isinstance(module, DistributedDataParallel) or "_orig_mod" in module._modules
 
 
 def dump(state: Mapping[str, Any], file: IO[bytes], known: Known) -> None:
-    """Writes objects.
+    """Writes objects to a file.
 
     Args:
-        state: By name, which messages call them by.
-        file: Is written to, at its position.
-        known: What is referred to by name.
+        state: Objects by the names that messages use.
+        file: File to write to, at its position.
+        known: Objects to store as references.
 
     Raises:
         UnsavableError: An object cannot be pickled.
@@ -118,15 +119,15 @@ def dump(state: Mapping[str, Any], file: IO[bytes], known: Known) -> None:
 
 
 def load(file: IO[bytes], known: Known, device: str | None = None) -> dict[str, Any]:
-    """Reads objects; changes none that is there.
+    """Reads objects from a file; does not change existing ones.
 
     Args:
-        file: Authenticated.
-        known: What a name stands for.
-        device: Where tensors are put; None for where they were.
+        file: Authenticated file.
+        known: Objects that references are resolved to.
+        device: Device of the tensors; None for the one that they were saved from.
 
     Returns:
-        What `put_back` takes; its "state" and "contents" are those of `dump`.
+        The argument of `restore_objects`; "state" and "contents" are as in `dump`.
 
     Raises:
         ValueError: The model has other modules or tensors than the one that was saved.
@@ -134,22 +135,22 @@ def load(file: IO[bytes], known: Known, device: str | None = None) -> dict[str, 
     content = torch.load(file, map_location=device, weights_only=True)
     loaded: dict[str, Any] = _Unpickler(content["objects"], content["storages"], known).load()
     if different := loaded["contents"].keys() ^ known.contents().keys():
-        raise ValueError(f"the model is another one: {', '.join(sorted(different)[:3])}")
+        raise ValueError(f"the model is a different one: {', '.join(sorted(different)[:3])}")
     return loaded
 
 
-def put_back(loaded: Mapping[str, Any], known: Known) -> Any:
-    """Fills known objects with their contents; returns the state."""
+def restore_objects(loaded: Mapping[str, Any], known: Known) -> Any:
+    """Restores the contents of known objects; returns the state."""
     known.fill(loaded["contents"])
     RemovableHandle.next_id = max(RemovableHandle.next_id, loaded["hook"])
     return loaded["state"]
 
 
 def _blame(seen: Iterable[Any], places: Iterable[tuple[str, Any]], error: Exception) -> str:
-    """Which object could not be pickled: the last one seen whose place can be named."""
-    empty: tuple[Any, ...] = ()  # one object, wherever it is
-    by_id = {id(thing): place for place, thing in reversed([*places]) if not is_leaf(thing)}
-    held = [thing for thing in seen if id(thing) in by_id and thing is not empty]
+    """Describes the object that could not be pickled: the last one seen that has a path."""
+    empty: tuple[Any, ...] = ()  # a singleton, so its path says nothing
+    by_id = {id(obj): place for place, obj in reversed([*places]) if not is_leaf(obj)}
+    held = [obj for obj in seen if id(obj) in by_id and obj is not empty]
     reason = error_message(error)
     if not held:
         return f"the state cannot be pickled: {reason}"
@@ -165,32 +166,32 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         self.storages: list[UntypedStorage] = []
         self._numbers: dict[int, int] = {}
 
-    def persistent_id(self, thing: Any) -> Any:
-        """What a storage or a known object is referred to by; None for all others."""
-        self.seen.append(thing)
-        if isinstance(thing, (TypedStorage, UntypedStorage)):
-            dtype = thing.dtype if isinstance(thing, TypedStorage) else None
-            storage = thing._untyped_storage if isinstance(thing, TypedStorage) else thing
+    def persistent_id(self, obj: Any) -> Any:
+        """Returns the reference to a storage or a known object; None for all others."""
+        self.seen.append(obj)
+        if isinstance(obj, (TypedStorage, UntypedStorage)):
+            dtype = obj.dtype if isinstance(obj, TypedStorage) else None
+            storage = obj._untyped_storage if isinstance(obj, TypedStorage) else obj
             number = self._numbers.setdefault(storage._cdata, len(self.storages))
             if number == len(self.storages):
                 self.storages.append(storage)
             return "storage", number, dtype
-        if name := self._known.names.get(id(thing)):
+        if name := self._known.names.get(id(obj)):
             return "known", name
-        if type(thing) is dict and (name := self._known.globals.get(id(thing))):
+        if type(obj) is dict and (name := self._known.globals.get(id(obj))):
             return "globals", name
         return None
 
-    def reducer_override(self, thing: Any) -> Any:
-        """How an object is taken apart; NotImplemented for pickle's way."""
+    def reducer_override(self, obj: Any) -> Any:
+        """Returns an object's reduction; NotImplemented for pickle's default."""
         for kind, reduce in reducers.REDUCERS:
-            if isinstance(thing, kind) and (reduced := reduce(thing)) is not None:
+            if isinstance(obj, kind) and (reduced := reduce(obj)) is not None:
                 return reduced
-        by_value = super().reducer_override(thing)
-        if by_value is not NotImplemented and isinstance(thing, types.FunctionType):
-            return reducers.function(thing) if self._known.has_globals_of(thing) else by_value
-        if by_value is not NotImplemented and isinstance(thing, type):
-            reducers.keep_qualified_name(thing, by_value)
+        by_value = super().reducer_override(obj)
+        if by_value is not NotImplemented and isinstance(obj, types.FunctionType):
+            return reducers.function(obj) if self._known.has_globals_of(obj) else by_value
+        if by_value is not NotImplemented and isinstance(obj, type):
+            reducers.keep_qualified_name(obj, by_value)
         return by_value
 
 
@@ -202,11 +203,11 @@ class _Unpickler(pickle.Unpickler):
         while storages:  # one by one, as they are large
             loaded = storages.pop(0)
             if loaded.device.type == "cpu":
-                loaded = loaded.clone()  # those of a file cannot be resized
+                loaded = loaded.clone()  # storages of a file cannot be resized
             self._storages.append(loaded.untyped_storage())
 
     def persistent_load(self, name: Any) -> Any:
-        """What a reference stands for."""
+        """Returns the object that a reference stands for."""
         kind, which, *dtype = name
         if kind == "known":
             return self._known.objects[which]
@@ -218,7 +219,7 @@ class _Unpickler(pickle.Unpickler):
         return TypedStorage(wrap_storage=storage, dtype=dtype[0], _internal=True)
 
     def find_class(self, module: str, name: str) -> Any:
-        """A class or function; a class made in a function is made again, apart from any other."""
+        """Returns a class or function; classes pickled by value are always created afresh."""
         if module == by_value.__name__ and name in _CLASS_MAKERS:
             make: Callable[..., type] = getattr(by_value, name)
             return lambda *args: make(*args[:-2], None, None)

@@ -1,6 +1,7 @@
-"""How objects are taken apart that pickle and cloudpickle would lose something of.
+"""Reductions for objects of which pickle and cloudpickle would lose a part.
 
-Each function gives what `object.__reduce__` may return, or None for pickle's or cloudpickle's way.
+Each function returns what `object.__reduce__` may return, or None for the default of pickle or
+cloudpickle.
 """
 
 from __future__ import annotations
@@ -23,119 +24,119 @@ Reduced = tuple[Any, ...] | None
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
-def function(thing: types.FunctionType) -> Reduced:
-    """A function that its module does not have by name; it shares variables with others."""
-    made_of = (thing.__code__, thing.__globals__, thing.__name__, None, thing.__closure__)
+def function(obj: types.FunctionType) -> Reduced:
+    """Reduces a function that cannot be imported by name; shared variables stay shared."""
+    made_of = (obj.__code__, obj.__globals__, obj.__name__, None, obj.__closure__)
     names = ("__defaults__", "__kwdefaults__", "__annotations__", "__qualname__", "__module__")
-    state = ({name: getattr(thing, name) for name in names}, vars(thing))
+    state = ({name: getattr(obj, name) for name in names}, vars(obj))
     return types.FunctionType, made_of, state, None, None, _set_function
 
 
-def _set_function(thing: types.FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+def _set_function(obj: types.FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     for name, value in state[0].items():
-        setattr(thing, name, value)
-    vars(thing).update(state[1])
+        setattr(obj, name, value)
+    vars(obj).update(state[1])
 
 
-def keep_qualified_name(thing: type, reduced: tuple[Any, ...]) -> None:
-    """Adds to what cloudpickle makes of a class that has no name in a module."""
+def keep_qualified_name(obj: type, reduced: tuple[Any, ...]) -> None:
+    """Adds the qualified name, which cloudpickle drops, to the reduction of a class."""
     made_of = reduced[1]
     namespace = next((part for part in made_of if type(part) is dict), None)
     if reduced[0].__name__ == "_make_skeleton_class" and namespace is not None:
-        namespace["__qualname__"] = thing.__qualname__
+        namespace["__qualname__"] = obj.__qualname__
 
 
-def _cell(thing: types.CellType) -> Reduced:
-    """What a function closes over; filled after it was made, as it may hold that function."""
+def _cell(obj: types.CellType) -> Reduced:
+    """Reduces a closure's cell; filled after creation, as it may contain the function itself."""
     try:
-        content = (thing.cell_contents,)
+        content = (obj.cell_contents,)
     except ValueError:
         return types.CellType, ()
     return types.CellType, (), content, None, None, _set_cell
 
 
-def _set_cell(thing: types.CellType, content: tuple[Any]) -> None:
-    thing.cell_contents = content[0]
+def _set_cell(obj: types.CellType, content: tuple[Any]) -> None:
+    obj.cell_contents = content[0]
 
 
-def _tensor(thing: torch.Tensor) -> Reduced:
-    if thing.grad_fn is not None:
+def _tensor(obj: torch.Tensor) -> Reduced:
+    if obj.grad_fn is not None:
         raise TypeError("it has an autograd graph; keep tensor.detach() instead")
-    wraps_others = type(thing).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
-    if wraps_others or isinstance(thing, (UninitializedParameter, UninitializedBuffer)):
+    wraps_others = type(obj).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
+    if wraps_others or isinstance(obj, (UninitializedParameter, UninitializedBuffer)):
         return None
     made: Callable[..., Any]
-    if type(thing) is torch.Tensor:
-        made, made_of = thing.data._reduce_ex_internal(2)
-        if isinstance(made_of[0], UntypedStorage):  # of newer types, which are made of typed ones
+    if type(obj) is torch.Tensor:
+        made, made_of = obj.data._reduce_ex_internal(2)
+        if isinstance(made_of[0], UntypedStorage):  # newer dtypes: wrapped like older ones
             typed = TypedStorage(wrap_storage=made_of[0], dtype=torch.uint8, _internal=True)
             made_of = (typed, *made_of[1:])
     else:
         with torch._C.DisableTorchFunctionSubclass():
-            plain = thing.data.as_subclass(torch.Tensor)
-        made, made_of = torch.Tensor._make_subclass, (type(thing), plain)
-    return made, made_of, tensor_state(thing), None, None, set_tensor_state
+            plain = obj.data.as_subclass(torch.Tensor)
+        made, made_of = torch.Tensor._make_subclass, (type(obj), plain)
+    return made, made_of, tensor_state(obj), None, None, set_tensor_state
 
 
-def tensor_state(thing: torch.Tensor) -> dict[str, Any]:
-    """What a leaf tensor holds besides its data: attributes, hooks, gradient."""
-    hooks = {name: held for name in _HOOKS if (held := getattr(thing, name)) is not None}
-    grad = thing.grad if thing.is_leaf else None
-    return {**vars(thing), **hooks, "grad": grad, "requires_grad": thing.requires_grad}
+def tensor_state(obj: torch.Tensor) -> dict[str, Any]:
+    """Returns what a tensor holds besides its data: attributes, hooks, gradient."""
+    hooks = {name: held for name in _HOOKS if (held := getattr(obj, name)) is not None}
+    grad = obj.grad if obj.is_leaf else None
+    return {**vars(obj), **hooks, "grad": grad, "requires_grad": obj.requires_grad}
 
 
-def set_tensor_state(thing: torch.Tensor, state: dict[str, Any]) -> None:
-    """The inverse of `tensor_state`."""
-    vars(thing).clear()
+def set_tensor_state(obj: torch.Tensor, state: dict[str, Any]) -> None:
+    """Sets what `tensor_state` returns."""
+    vars(obj).clear()
     for name in ("requires_grad", *state):
-        setattr(thing, name, state[name])
+        setattr(obj, name, state[name])
 
 
-def _attributes(thing: Any) -> Reduced:
-    """All attributes, where `__getstate__` would leave some out."""
-    return _without_attributes, (type(thing),), vars(thing), None, None, _set_attributes
+def _attributes(obj: Any) -> Reduced:
+    """Reduces an object to all of its attributes, as its `__getstate__` omits some."""
+    return _without_attributes, (type(obj),), vars(obj), None, None, _set_attributes
 
 
 def _without_attributes(cls: type) -> Any:
     made: Any = object.__new__(cls)
     if isinstance(made, Optimizer):
-        made._patch_step_function()  # so that the class's `step` calls hooks
+        made._patch_step_function()  # otherwise the class's `step` calls no hooks
     return made
 
 
-def _set_attributes(thing: Any, attributes: dict[str, Any]) -> None:
-    vars(thing).update(attributes)
+def _set_attributes(obj: Any, attributes: dict[str, Any]) -> None:
+    vars(obj).update(attributes)
 
 
-def _weak_reference(thing: weakref.ref[Any]) -> Reduced:
-    if (target := thing()) is None:
+def _weak_reference(obj: weakref.ref[Any]) -> Reduced:
+    if (target := obj()) is None:
         return _dead_reference, ()
-    callback = thing.__callback__
-    return type(thing), (target,) if callback is None else (target, callback)
+    callback = obj.__callback__
+    return type(obj), (target,) if callback is None else (target, callback)
 
 
 class _Gone:
-    """What nothing refers to any more."""
+    """An object to which no strong reference is kept."""
 
 
 def _dead_reference() -> weakref.ref[Any]:
     return weakref.ref(_Gone())
 
 
-def _weak_dict(thing: Any) -> Reduced:
-    return type(thing), (), None, None, iter([*thing.items()])
+def _weak_dict(obj: Any) -> Reduced:
+    return type(obj), (), None, None, iter([*obj.items()])
 
 
-def _array(thing: np.ndarray) -> Reduced:
-    """An array that is a view of another array's or a tensor's memory stays one.
+def _array(obj: np.ndarray) -> Reduced:
+    """Reduces an array: a view of another array's or a tensor's memory stays a view.
 
-    Others own their memory, so that they can be resized.
+    Other arrays own their memory, so they can be resized.
     """
-    if type(thing).__reduce__ is not np.ndarray.__reduce__ or not thing.dtype.isnative:
+    if type(obj).__reduce__ is not np.ndarray.__reduce__ or not obj.dtype.isnative:
         return None
-    memory: Any = thing.base
+    memory: Any = obj.base
     if memory is None:
-        reduced: Any = thing.__reduce__()
+        reduced: Any = obj.__reduce__()
         return tuple(reduced)
     if isinstance(memory, torch.Tensor):
         memory = memory.untyped_storage()
@@ -144,8 +145,8 @@ def _array(thing: np.ndarray) -> Reduced:
         start = memory.ctypes.data
     else:
         return None
-    made_of = (memory, thing.ctypes.data - start, thing.shape, thing.strides, thing.dtype)
-    return _view, (type(thing), thing.flags.writeable, *made_of)
+    made_of = (memory, obj.ctypes.data - start, obj.shape, obj.strides, obj.dtype)
+    return _view, (type(obj), obj.flags.writeable, *made_of)
 
 
 def _view(
@@ -159,13 +160,13 @@ def _view(
     return made
 
 
-def _mapping_proxy(thing: types.MappingProxyType[Any, Any]) -> Reduced:
-    return types.MappingProxyType, (gc.get_referents(thing)[0],)
+def _mapping_proxy(obj: types.MappingProxyType[Any, Any]) -> Reduced:
+    return types.MappingProxyType, (gc.get_referents(obj)[0],)
 
 
-def _refused(thing: Any) -> Reduced:
-    """Refuses what cloudpickle would turn into something else."""
-    raise TypeError(f"cannot pickle {type(thing).__name__!r} object")
+def _refused(obj: Any) -> Reduced:
+    """Refuses objects that cloudpickle would convert to another type."""
+    raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
 
 
 _VIEWS = tuple(type(getattr({}, name)()) for name in ("keys", "values", "items"))

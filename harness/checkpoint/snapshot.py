@@ -1,4 +1,4 @@
-"""What a process hands over to be kept: its state, and the model's weights alone."""
+"""The state of a process as it is saved: everything it needs to resume, or the weights alone."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from harness.checkpoint.walking import differences
 from scoring.escaping import error_message
 
 Tensors = Mapping[str, torch.Tensor]
-_MOST_NAMED = 3  # of the places that differ
+_MAX_NAMED = 3  # places in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A process's state at this moment; changes with it.
+    """The live state of a process, not a copy.
 
     Attributes:
-        state: By name, what is saved.
-        known: What a resumed process has again.
+        state: Objects to save, by name.
+        known: Objects that a resumed process recreates.
         model: The model as it is evaluated, without wrappers.
-        model_state: The workload's.
-        module_globals: Those of the submission, as they are without this state.
+        model_state: The workload's model state.
+        module_globals: The submission's module variables after initialisation.
     """
 
     state: Mapping[str, Any]
@@ -43,10 +43,10 @@ class Snapshot:
         dump(self.state, file, self.known)
 
     def compare(self, file: IO[bytes]) -> None:
-        """Reads the state back, onto the CPU.
+        """Reads the state back onto the CPU and compares it with what is in memory.
 
         Raises:
-            UnsavableError: It cannot be read, or is not what is in memory; the message says where.
+            UnsavableError: It cannot be read, or differs; the message says where.
         """
         try:
             back = load(file, self.known, device="cpu")
@@ -57,12 +57,12 @@ class Snapshot:
         except Exception as error:
             raise UnsavableError(f"it cannot be read back: {error_message(error)}") from error
         if found:
-            raise UnsavableError(f"it is not the same when it is read back: {_named(found)}")
+            raise UnsavableError(f"it differs when it is read back: {_named(found)}")
         if outside:
-            raise UnsavableError(f"it leaves out variables of modules: {_named(outside)}")
+            raise UnsavableError(f"it does not include variables of modules: {_named(outside)}")
 
     def write_weights(self, file: IO[bytes]) -> None:
-        """Writes parameters, buffers and model state, which are read without unpickling."""
+        """Writes parameters, buffers and model state, which can be read without unpickling."""
         parameters = {name: p.data for name, p in self.model.named_parameters()}
         buffers = dict(self.model.named_buffers())
         torch.save({"parameters": parameters, "buffers": buffers, "state": self.model_state}, file)
@@ -70,12 +70,12 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A trained model without code.
+    """The weights of a trained model.
 
     Attributes:
-        parameters: By name.
-        buffers: By name.
-        model_state: The workload's.
+        parameters: Parameters by name.
+        buffers: Buffers by name.
+        model_state: The workload's model state.
     """
 
     parameters: Tensors
@@ -83,7 +83,7 @@ class Weights:
     model_state: Any
 
     def put_into(self, model: nn.Module) -> None:
-        """Fills a freshly made model.
+        """Copies the weights into a model.
 
         Raises:
             ValueError: Its parameters or buffers have other names or shapes.
@@ -95,7 +95,7 @@ class Weights:
         for ours, theirs, what in held:
             if _shapes(ours) != _shapes(theirs):
                 names = sorted(dict(_shapes(ours).items() ^ _shapes(theirs).items()))
-                raise ValueError(f"the model has other {what}: {', '.join(names)}")
+                raise ValueError(f"the model has different {what}: {', '.join(names)}")
         with torch.no_grad():
             for ours, theirs, _ in held:
                 for name, tensor in theirs.items():
@@ -103,14 +103,12 @@ class Weights:
 
 
 def read_weights(place: Place, part: str = "final", device: str = "cpu") -> Weights | None:
-    """The weights in a place; None where there are none that verify.
-
-    Runs no code of the file.
+    """Reads the weights in a place without unpickling; None if there are none that verify.
 
     Args:
-        place: Of a trial.
-        part: "final": at the evaluation that reached the goal.
-        device: Where the tensors are put.
+        place: Place of a trial.
+        part: "final" for the weights at the evaluation that reached the goal.
+        device: Device of the tensors.
     """
 
     def read(file: IO[bytes]) -> Weights:
@@ -121,8 +119,8 @@ def read_weights(place: Place, part: str = "final", device: str = "cpu") -> Weig
 
 
 def _named(places: list[str]) -> str:
-    more = f" and {len(places) - _MOST_NAMED} more" if len(places) > _MOST_NAMED else ""
-    return ", ".join(places[:_MOST_NAMED]) + more
+    more = f" and {len(places) - _MAX_NAMED} more" if len(places) > _MAX_NAMED else ""
+    return ", ".join(places[:_MAX_NAMED]) + more
 
 
 def _shapes(tensors: Tensors) -> dict[str, torch.Size]:

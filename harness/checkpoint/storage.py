@@ -1,6 +1,6 @@
-"""Where the files of checkpoints are: a folder of this machine, or what a URI names (S3, GCS, ...).
+"""Storage of checkpoint files: a folder on this machine, or a URI (S3, GCS, ...).
 
-A file appears as a whole, or the code in its name shows that it did not.
+A folder's files appear atomically; an incomplete remote file does not match the HMAC in its name.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from scoring.records import UserError
 
 
 class StorageError(UserError):
-    """A place cannot be used; the message names it."""
+    """A storage cannot be used; the message names it."""
 
 
 class Storage(Protocol):
-    """A place for files without folders."""
+    """A flat collection of files."""
 
     def names(self) -> list[str]:
-        """Of all files, in order."""
+        """Returns the names of all checkpoint files, sorted."""
 
     def staging_folder(self) -> Path:
-        """A folder of this machine to write a file in, before it is put."""
+        """Returns a folder on this machine in which to write a file before `put`."""
 
     def put(self, file: Path, name: str) -> None:
-        """Gives a file its name there; it is gone from where it was."""
+        """Moves a file into the storage under a name."""
 
     def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
-        """A context with a file, open for reading."""
+        """Returns a context manager with a file, open for reading."""
 
     def drop(self, name: str) -> None:
         """Deletes a file."""
 
     def clear(self, keep: str) -> None:
-        """Deletes everything there but files whose names contain `keep`."""
+        """Deletes everything except files whose names contain `keep`."""
 
 
 def storage(place: str) -> Storage:
-    """The storage at a path, or at a URI that pyarrow.fs opens.
+    """Returns the storage at a path, or at a URI that pyarrow.fs supports.
 
     Raises:
-        StorageError: Nothing opens such a URI.
+        StorageError: The URI cannot be opened.
     """
     return _Remote(place) if "://" in place else _Folder(Path(place))
 
@@ -72,7 +72,7 @@ class _Folder:
         (self._path / name).unlink()
 
     def clear(self, keep: str) -> None:
-        with suppress(OSError):  # it is not there, or not empty in the end
+        with suppress(OSError):  # the folder is missing, or keeps some files
             for path in self._path.iterdir():
                 if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path, ignore_errors=True)
@@ -91,7 +91,7 @@ class _Remote:
         except (ArrowException, OSError, ValueError) as error:
             raise StorageError(
                 f"--checkpoint-dir {uri}: cannot be opened ({error}); give a path, or a URI that "
-                "pyarrow.fs knows, such as s3://bucket/folder"
+                "pyarrow.fs supports, such as s3://bucket/folder"
             ) from None
 
     def names(self) -> list[str]:

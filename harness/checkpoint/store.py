@@ -1,7 +1,7 @@
-"""A process's checkpoints in its place: written whole, verified before they are read.
+"""The checkpoints of a process: written atomically, verified before they are read.
 
-A file is called STEP.PART.ATTEMPT.HMAC.pt. The parts: `state`, from which training resumes, and
-`final`, the weights at the evaluation that reached the goal, which outlive the trial.
+Files are called STEP.PART.ATTEMPT.HMAC.pt. PART is `state`, from which training resumes, or
+`final`, the weights at the evaluation that reached the goal, which are kept after the trial.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.checkpoint.storage import storage
 from harness.system.signals import interrupted
 from scoring.escaping import error_message
 
-_KEPT = {"state": 2, "final": 1}  # the latest of each part
+_KEPT = {"state": 2, "final": 1}  # number of latest files kept per part
 _NAME = re.compile(
     r"(?P<step>\d{12,})\.(?P<part>\w+)\.(?P<attempt>\d+)\.(?P<code>[0-9a-f]{64})\.pt"
 )
@@ -36,19 +36,19 @@ class _File(NamedTuple):
 
 
 class Store:
-    """The checkpoints in a place, which is made when there is something to keep."""
+    """The checkpoints in a place, which is created by the first save."""
 
     def __init__(self, place: Place) -> None:
         self._place, self._storage = place, storage(place.uri)
 
     def save(self, step: int, part: str, write: Write, check: Write | None = None) -> None:
-        """Writes a file aside, syncs and renames it; drops those of its part before the last.
+        """Writes, syncs and renames a temporary file; deletes old files of the same part.
 
         Args:
-            step: After which it is made.
+            step: Step after which the checkpoint is made.
             part: "state" or "final".
-            write: Writes the file.
-            check: Reads the file back; what it raises keeps the file from being stored.
+            write: Function that writes the file.
+            check: Function that reads the file back; if it raises, the file is not stored.
         """
         attempt = self._place.attempt
         handle, aside = tempfile.mkstemp(dir=self._storage.staging_folder(), prefix=".writing_")
@@ -75,15 +75,15 @@ class Store:
         until: float = math.inf,
         refused: Callable[[str], object] = lambda reason: None,
     ) -> T | None:
-        """What `read` makes of the latest file that verifies and that it can read; None for none.
+        """Reads the latest file that verifies and that `read` accepts; returns None if none does.
 
-        A file that does not verify is deleted unread, so that it is never taken for the latest.
+        A file that does not verify is deleted unread.
 
         Args:
             part: "state" or "final".
-            read: Reads a file that was verified.
-            until: The last step that counts.
-            refused: Is called with the reason for each file that is passed over.
+            read: Function that reads a verified file.
+            until: Last step of which a file is read.
+            refused: Function called with the reason for each file that is skipped.
         """
         for attempt, step, code, name in reversed(self._files(part)):
             if step > until:
@@ -94,7 +94,7 @@ class Store:
                     if self._place.verify(file, step, part, attempt, code):
                         return read(file)
                 self._storage.drop(name)
-                refused(f"{what} does not verify (damaged, or not of this trial) and is deleted")
+                refused(f"{what} does not verify (damaged, or of another trial) and was deleted")
             except BaseException as error:
                 if interrupted():
                     raise
@@ -104,11 +104,11 @@ class Store:
         return None
 
     def forget(self) -> None:
-        """Deletes everything but final weights."""
+        """Deletes everything except final weights."""
         self._storage.clear(keep=".final.")
 
     def _files(self, part: str) -> list[_File]:
-        """Of a part, in the order in which they were written: an attempt may start from scratch."""
+        """Returns the files of a part, sorted by attempt and step."""
         found = [match for name in self._storage.names() if (match := _NAME.fullmatch(name))]
         return sorted(
             _File(int(file["attempt"]), int(file["step"]), file["code"], file[0])

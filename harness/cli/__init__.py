@@ -31,7 +31,7 @@ from harness.cli.options import INTERRUPTED, console, say
 from harness.cli.output import unfailing
 from harness.executors.head import leave
 from harness.sweep.interruption import HeadLostError
-from harness.system.exits import end_soon
+from harness.system.exits import exit_soon
 from harness.system.signals import sigterm_as_interrupt
 
 app = typer.Typer(
@@ -88,7 +88,7 @@ def main() -> None:
     try:
         _run()
     except SystemExit as end:
-        end_soon(end.code if isinstance(end.code, int) else 0)
+        exit_soon(end.code if isinstance(end.code, int) else 0)
         raise
 
 

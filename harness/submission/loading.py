@@ -44,7 +44,7 @@ from harness.submission.files import name_of as name_of
 from harness.submission.files import search_space_of as search_space_of
 from harness.submission.imports import forget_submission, import_submission
 from harness.system import timers
-from harness.system.exits import recorded
+from harness.system.exits import os_exit_raises
 from harness.system.signals import interrupted
 from scoring.escaping import error_message
 from scoring.names import known_names
@@ -176,13 +176,13 @@ def validate(place: Path) -> None:
         load(place)
     finally:
         forget_submission()
-        timers.put_back()
+        timers.restore()
         os.chdir(working_directory)
 
 
 def _import(file: Path) -> ModuleType:
     try:
-        with recorded():
+        with os_exit_raises():
             return import_submission(file)
     except BaseException as error:
         if interrupted():

@@ -1,1 +1,1 @@
-"""What the operating system gives a process: clocks, signals, exits. Imports nothing of ours."""
+"""Clocks, signals and process exits. Imports no other part of chronograd."""

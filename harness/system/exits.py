@@ -1,4 +1,4 @@
-"""Ends of this process that a submission may bring about, or prevent."""
+"""Process exits: submissions can neither trigger one unrecorded nor block one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-GRACE_SECONDS = 10.0  # for what runs at the end of a process
+GRACE_SECONDS = 10.0  # for a regular exit of the process
 
 _COMMAND = Path(__file__).resolve().parents[1] / "cli" / "__main__.py"
 
@@ -19,12 +19,12 @@ _exit_now = os._exit
 
 
 class ExitError(BaseException):
-    """A submission called os._exit, which would leave no record."""
+    """A submission called os._exit, which would end the trial without a record."""
 
 
 @contextmanager
-def recorded() -> Iterator[None]:
-    """Meanwhile os._exit raises ExitError in this process; forks of it end as ever."""
+def os_exit_raises() -> Iterator[None]:
+    """Makes os._exit raise ExitError in this process; its forks exit as usual."""
     owner = os.getpid()
 
     def refuse(status: int) -> NoReturn:
@@ -39,16 +39,16 @@ def recorded() -> Iterator[None]:
         os._exit = _exit_now
 
 
-def end_fork(owner: int) -> None:
-    """Ends this process where it is a fork of `owner`: it would record the trial a second time."""
+def exit_if_forked(owner: int) -> None:
+    """Exits if this process is a fork of `owner`, which would record the trial a second time."""
     if os.getpid() != owner:
         _exit_now(1)
 
 
-def end_soon(code: int) -> None:
-    """Ends this process before long, whatever threads and child processes are left in it.
+def exit_soon(code: int) -> None:
+    """Exits within GRACE_SECONDS, even if threads or child processes are still running.
 
-    Does nothing where the command is only a part of a program.
+    Does nothing if this process is not the command line, but a program that calls it.
     """
     program = Path(getattr(sys.modules["__main__"], "__file__", None) or ".").resolve()
     if program.name != "chronograd" and program != _COMMAND:
@@ -63,6 +63,6 @@ def _end(code: int) -> NoReturn:
         child.kill()
     with suppress(OSError, ValueError):
         sys.stdout.flush()
-        sys.stderr.write("chronograd: ended threads or processes that were left running\n")
+        sys.stderr.write("chronograd: ended threads or processes that were still running\n")
         sys.stderr.flush()
     _exit_now(code)

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: never missed, and never in the middle of a record.
+"""Ctrl-C and SIGTERM: never missed, and never in the middle of writing a record.
 
-An exception raised by a signal handler is lost where Python happens to run a destructor or a
-library's callback, or where a submission catches it. So signals are noted too, and asked for.
+An exception raised by a signal handler is lost if Python is running a destructor or a library's
+callback, or if a submission catches it. So signals are also stored, and polled.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from types import FrameType
 _BOTH = (signal.SIGINT, signal.SIGTERM)
 
 
-_received: list[int] = []  # signals since `sigterm_as_interrupt` began
+_received: list[int] = []  # signals since `sigterm_as_interrupt` was entered
 
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM and Ctrl-C raise KeyboardInterrupt; from then on `interrupted` is true."""
+    """Makes SIGTERM and Ctrl-C raise KeyboardInterrupt; `interrupted` is true from then on."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         _received.append(number)
@@ -34,16 +34,16 @@ def sigterm_as_interrupt() -> Iterator[None]:
 
 
 def interrupted() -> bool:
-    """Whether a signal came: a KeyboardInterrupt may also be raised by a submission."""
+    """Whether a signal was received; a submission may also raise KeyboardInterrupt itself."""
     return bool(_received)
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Signals wait until they are asked for; from the second one on they are raised at once.
+    """Defers the first signal until it is polled; later ones raise KeyboardInterrupt at once.
 
     Yields:
-        Raises KeyboardInterrupt if a signal has come.
+        A function that raises KeyboardInterrupt if a signal was received.
     """
     seen: list[int] = []
 
@@ -52,17 +52,17 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         if len(seen) > 1:
             raise KeyboardInterrupt
 
-    def ask() -> None:
+    def raise_if_interrupted() -> None:
         if seen:
             raise KeyboardInterrupt
 
     with _handled_by(note):
-        yield ask
+        yield raise_if_interrupted
 
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Signals wait until the block is done, and are then what they would have been."""
+    """Blocks signals while the block runs; raises the first one afterwards."""
     held: list[int] = []
     with _handled_by(lambda number, frame: held.append(number)):
         yield
@@ -72,7 +72,7 @@ def signals_blocked() -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Sets a handler for both; only the main thread may, and signals go to no other."""
+    """Sets a handler for both signals, in the main thread only: no other thread receives them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

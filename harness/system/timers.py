@@ -1,6 +1,6 @@
-"""The clocks of the system, bound before a submission can replace those in `time`.
+"""The system's clocks, bound before a submission can replace those in `time`.
 
-Every process imports this before a submission: `harness.submission.imports` does.
+Every process imports this module before a submission (`harness.submission.imports` does).
 """
 
 import time as _time
@@ -13,6 +13,6 @@ from time import time as time
 _BEFORE = dict(vars(_time))
 
 
-def put_back() -> None:
-    """Undoes replacements in `time`, which Python's own loops look at while they wait."""
+def restore() -> None:
+    """Undoes replacements in `time`, which Python's own waiting loops use."""
     vars(_time).update(_BEFORE)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
-from harness.system.exits import end_fork
+from harness.system.exits import exit_if_forked
 from harness.system.signals import interrupted
 from harness.trial.messages import Loaded, Measured, NotRestored, NotResumable, OfTrial, Resumed
 from harness.trial.process_group import ProcessGroup, Rendezvous, join
@@ -57,7 +57,7 @@ class Attempt:
 
     def report(self, row: EvalRow) -> None:
         """Hands over an evaluation."""
-        end_fork(self._owner)
+        exit_if_forked(self._owner)
         self._send(Measured(row))
 
     def loaded(self) -> None:
@@ -66,7 +66,7 @@ class Attempt:
 
     def beat(self) -> float:
         """Counts a step; returns the deadline."""
-        end_fork(self._owner)
+        exit_if_forked(self._owner)
         self.steps += 1
         if interrupted():  # the submission caught the KeyboardInterrupt
             raise KeyboardInterrupt

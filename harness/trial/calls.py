@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from harness.checkpoint.module_globals import ModuleGlobals
-from harness.checkpoint.pickling import Known, put_back
+from harness.checkpoint.pickling import Known, restore_objects
 from harness.checkpoint.snapshot import Snapshot
 from harness.spec import TrainingCompleteError, Workload
 from harness.submission.loading import Submission, SubmissionError, WorkloadView
@@ -126,7 +126,7 @@ class SubmissionCalls:
 
     def restore(self, loaded: dict[str, Any]) -> dict[str, Any]:
         """Resumes from what was loaded of a snapshot, after `initialise`; returns its state."""
-        state: dict[str, Any] = put_back(loaded, self.known)
+        state: dict[str, Any] = restore_objects(loaded, self.known)
         self.params, self.model_state = state["params"], state["model_state"]
         self._optimizer_state, self.eval_results = state["optimizer_state"], state["eval_results"]
         self.train_state.clear()

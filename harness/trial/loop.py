@@ -27,7 +27,7 @@ import torch
 from harness.checkpoint.pickling import load
 from harness.spec import Workload
 from harness.submission.loading import Submission
-from harness.system.exits import recorded
+from harness.system.exits import os_exit_raises
 from harness.system.signals import interrupted
 from harness.trial.backends import cudnn_benchmark
 from harness.trial.calls import SubmissionCalls
@@ -64,7 +64,7 @@ def run_trial(
     trial = _Trial(spec, workload, submission, clock, control, group, record)
     try:
         settings = cudnn_benchmark(workload.cudnn_benchmark)
-        with recorded(), settings, contextlib.closing(trial.calls):
+        with os_exit_raises(), settings, contextlib.closing(trial.calls):
             trial.set_up()
             return trial.result(trial.train())
     except BaseException as error:

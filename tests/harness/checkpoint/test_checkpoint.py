@@ -1,4 +1,4 @@
-"""Checkpoints: only a trial's own are opened, and one that cannot be kept never harms a trial."""
+"""Checkpoints: only a trial's own are opened, and one that cannot be saved never harms a trial."""
 
 import io
 import json
@@ -49,16 +49,18 @@ def place_of(folder, tree="tree", trial="trial", attempt=1, key=KEY):
 
 
 def interrupt(spec, place):
-    """Ends a trial after three evaluations; its checkpoints stay."""
+    """Interrupts a trial after three evaluations; its checkpoints stay."""
     with pytest.raises(CutOffError):
         run_attempt(workloads.get, spec, Attempt(cut_off_after(3), place))
 
 
 def run(spec, place, kinds=(NotResumable, NotRestored, Resumed)):
-    """Runs a trial to its end; returns what it says of checkpoints, and its result."""
-    said = []
-    control = Attempt(lambda message: isinstance(message, kinds) and said.append(message), place)
-    return said, run_attempt(workloads.get, spec, control)
+    """Runs a trial to its end; returns its messages about checkpoints, and its result."""
+    messages = []
+    control = Attempt(
+        lambda message: isinstance(message, kinds) and messages.append(message), place
+    )
+    return messages, run_attempt(workloads.get, spec, control)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def spec():
 
 
 @pytest.fixture(scope="module")
-def whole(spec):
+def expected(spec):
     return run_attempt(workloads.get, spec)
 
 
@@ -106,15 +108,15 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_file_that_does_not_verify_is_never_opened(tmp_path, spec, whole, name):
+def test_a_file_that_does_not_verify_is_never_opened(tmp_path, spec, expected, name):
     place = place_of(tmp_path)
     interrupt(spec, place)
     for file in tmp_path.rglob("*.pt"):
         FORGERIES[name](file, tmp_path / "ran")
-    said, result = run(spec, place_of(tmp_path, attempt=2))
-    assert {type(message) for message in said} == {NotRestored}
-    assert all("does not verify" in m.reason and "\n" not in m.reason for m in said)
-    assert_same_rows(whole, result)
+    messages, result = run(spec, place_of(tmp_path, attempt=2))
+    assert {type(message) for message in messages} == {NotRestored}
+    assert all("does not verify" in m.reason and "\n" not in m.reason for m in messages)
+    assert_same_rows(expected, result)
     assert not (tmp_path / "ran").exists()
     again, _ = run(spec, place_of(tmp_path, attempt=3))  # the new files count, not the forged ones
     assert [type(message) for message in again] == [Resumed]
@@ -125,13 +127,13 @@ def test_a_file_that_does_not_verify_is_never_opened(tmp_path, spec, whole, name
     [{"tree": "another"}, {"trial": "another"}, {"key": bytes(32)}],
     ids=["tree", "trial", "key"],
 )
-def test_files_of_another_trial_are_never_opened(tmp_path, spec, whole, other):
+def test_files_of_another_trial_are_never_opened(tmp_path, spec, expected, other):
     theirs, ours = place_of(tmp_path / "theirs", **other), place_of(tmp_path / "ours")
     interrupt(spec, theirs)
     shutil.copytree(theirs.uri, ours.uri)
-    said, result = run(spec, ours)
-    assert [type(message) for message in said] == [NotRestored, NotRestored]
-    assert_same_rows(whole, result)
+    messages, result = run(spec, ours)
+    assert [type(message) for message in messages] == [NotRestored, NotRestored]
+    assert_same_rows(expected, result)
 
 
 def test_a_file_of_another_process_of_the_trial_does_not_verify(tmp_path, spec):
@@ -140,18 +142,20 @@ def test_a_file_of_another_process_of_the_trial_does_not_verify(tmp_path, spec):
     shutil.copytree(place.of_rank(1).uri, tmp_path / "aside")
     shutil.rmtree(place.uri)
     shutil.copytree(tmp_path / "aside", place.uri)
-    said, _ = run(spec, place)
-    assert {type(message) for message in said} == {NotRestored}
+    messages, _ = run(spec, place)
+    assert {type(message) for message in messages} == {NotRestored}
 
 
-def test_checkpoints_of_an_earlier_version_are_passed_over(tmp_path, spec, whole):
+def test_checkpoints_of_an_earlier_version_are_skipped(tmp_path, spec, expected):
     place = place_of(tmp_path)
     folder = tmp_path / "tree" / "trial"
     folder.mkdir(parents=True)
     torch.save({}, folder / f"{7:012}.{'a' * 64}.pt")
-    said, result = run(spec, place)
-    assert said == [NotRestored("checkpoints of an earlier version of chronograd cannot be read")]
-    assert_same_rows(whole, result)
+    messages, result = run(spec, place)
+    assert messages == [
+        NotRestored("checkpoints of an earlier version of chronograd cannot be read")
+    ]
+    assert_same_rows(expected, result)
 
 
 def test_a_tree_has_one_key_that_only_its_owner_reads(tmp_path):
@@ -179,16 +183,16 @@ def test_a_key_that_others_may_know_is_replaced(tmp_path, change):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("x")])
-def test_a_checkpoint_that_cannot_be_written_fails_no_trial(
-    tmp_path, spec, whole, monkeypatch, error
+def test_a_checkpoint_that_cannot_be_written_does_not_fail_the_trial(
+    tmp_path, spec, expected, monkeypatch, error
 ):
     def full(*_args, **_keywords):
         raise error
 
     monkeypatch.setattr(torch, "save", full)
-    said, result = run(spec, place_of(tmp_path))
-    assert_same_rows(whole, result)
-    (message,) = said
+    messages, result = run(spec, place_of(tmp_path))
+    assert_same_rows(expected, result)
+    (message,) = messages
     assert isinstance(message, NotResumable)
     what = message.reason
     assert str(error) in what
@@ -201,8 +205,8 @@ def test_the_weights_of_a_trial_that_reached_its_goal_are_kept(tmp_path):
     easy = replace(spec.goal, target=-math.inf if spec.goal.direction == "max" else math.inf)
     spec = replace(spec, goal=easy, until="validation")
     place = place_of(tmp_path)
-    said, result = run(spec, place)
-    assert result.status == "reached", (said, result)
+    messages, result = run(spec, place)
+    assert result.status == "reached", (messages, result)
     weights = read_weights(place)
     workload = workloads.get("breast_cancer")
     model, _ = workload.init_model_fn(1)
@@ -220,7 +224,7 @@ class CannotComeBack:
 
 @pytest.mark.parametrize("fault", ["other model", "class", "memory"])
 def test_a_checkpoint_that_cannot_be_read_is_not_the_submissions_fault(
-    tmp_path, spec, whole, monkeypatch, fault
+    tmp_path, spec, expected, monkeypatch, fault
 ):
     place = place_of(tmp_path)
     interrupt(spec, place)
@@ -237,30 +241,30 @@ def test_a_checkpoint_that_cannot_be_read_is_not_the_submissions_fault(
             raise torch.OutOfMemoryError("CUDA out of memory")
 
         monkeypatch.setattr(torch, "load", out_of_memory)
-    said = []
-    control = Attempt(said.append, place_of(tmp_path, attempt=2))
+    messages = []
+    control = Attempt(messages.append, place_of(tmp_path, attempt=2))
     result = run_attempt(workloads.get, spec, control)
-    reasons = [message.reason for message in said if isinstance(message, NotRestored)]
+    reasons = [message.reason for message in messages if isinstance(message, NotRestored)]
     assert len(reasons) == 2
     assert all("cannot be read: " in what and "\n" not in what for what in reasons)
-    assert_same_rows(whole, result)
+    assert_same_rows(expected, result)
 
 
 @pytest.mark.parametrize("where", ["write", "compare", "put"])
-def test_whatever_fails_at_a_save_is_said_once(tmp_path, spec, whole, monkeypatch, where):
+def test_any_failure_to_save_is_reported_once(tmp_path, spec, expected, monkeypatch, where):
     def fail(*_args, **_keywords):
         raise MemoryError
 
     owner = type(storage(str(tmp_path))) if where == "put" else Snapshot
     monkeypatch.setattr(owner, where, fail)
-    said, result = run(spec, place_of(tmp_path))
-    assert [type(message) for message in said] == [NotResumable]
-    assert_same_rows(whole, result)
+    messages, result = run(spec, place_of(tmp_path))
+    assert [type(message) for message in messages] == [NotResumable]
+    assert_same_rows(expected, result)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def forge_and_try_again(driver, spec):
-    """The first attempt is lost; somebody changes its checkpoints before the second one."""
+    """Loses the first attempt, whose checkpoints are forged before the second one."""
     driver.started(spec, WHERE)
     driver.measured(spec, make_row(10))
     first = driver.checkpoints(spec)
@@ -273,7 +277,7 @@ def forge_and_try_again(driver, spec):
     driver.ended(spec, TrialResult(status=Status.OUT_OF_TIME, submission_seconds=25.0))
 
 
-def test_a_restart_from_scratch_is_recorded_and_said(tmp_path):
+def test_a_restart_from_scratch_is_recorded_and_reported(tmp_path):
     console = Console(file=io.StringIO(), soft_wrap=True)
     script = Script(forge_and_try_again)
     run_sweep(plan_toys("a"), tmp_path, script, PlainProgress(console, rows=True))
@@ -281,9 +285,9 @@ def test_a_restart_from_scratch_is_recorded_and_said(tmp_path):
     reasons = {event["event"]: event["reason"] for event in events if "reason" in event}
     assert reasons["attempt_not_restored"] == "the checkpoint of step 10 does not verify"
     assert reasons["attempt_not_resumable"] == "no space is left"
-    said = console.file.getvalue()
-    assert "does not resume from a checkpoint: the checkpoint of step 10 does not verify" in said
-    assert "cannot be checkpointed: no space is left" in said
+    output = console.file.getvalue()
+    assert "cannot resume from a checkpoint: the checkpoint of step 10 does not verify" in output
+    assert "cannot be checkpointed: no space is left" in output
     assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -321,7 +325,7 @@ def update_params(workload, current_param_container, current_params_types, model
     return optimizer_state, current_param_container, model_state
 """
 
-OUTSIDE = {  # what keeps the variable, what changes it, the place that is named
+OUTSIDE = {  # definition of a variable, code that changes it, the path in the message
     "number": ("COUNT = 0", "global COUNT; COUNT += 1", "submission.COUNT"),
     "list": ("SEEN = []", "SEEN.append(1)", "submission.SEEN"),
     "tensor": ("M = torch.zeros(2)", "M.add_(1)", "submission.M"),
@@ -380,22 +384,24 @@ def spec_with(folder, before, inside):
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_what_is_kept_in_modules_is_named(tmp_path, name):
+def test_changed_variables_of_modules_are_named(tmp_path, name):
     before, inside, place = OUTSIDE[name]
-    said, result = run(spec_with(tmp_path / "mine", before, inside), place_of(tmp_path / "kept"))
+    messages, result = run(
+        spec_with(tmp_path / "mine", before, inside), place_of(tmp_path / "kept")
+    )
     assert result.status == "step_limit", result.traceback
-    (message,) = said
+    (message,) = messages
     assert isinstance(message, NotResumable)
     what = message.reason
-    assert f"it leaves out variables of modules: {place}" in what
+    assert f"it does not include variables of modules: {place}" in what
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_what_a_resumed_process_has_again_or_is_saved_is_no_obstacle(tmp_path, name):
+def test_objects_that_are_saved_or_recreated_do_not_prevent_a_checkpoint(tmp_path, name):
     spec = spec_with(tmp_path / "mine", *INSIDE[name])
-    said, whole = run(spec, place_of(tmp_path / "whole"))
-    assert (said, whole.status) == ([], "step_limit"), whole.traceback
+    messages, expected = run(spec, place_of(tmp_path / "expected"))
+    assert (messages, expected.status) == ([], "step_limit"), expected.traceback
     interrupt(spec, place_of(tmp_path / "kept"))
-    said, pieces = run(spec, place_of(tmp_path / "kept", attempt=2))
-    assert [type(message) for message in said] == [Resumed]
-    assert_same_rows(whole, pieces)
+    messages, pieces = run(spec, place_of(tmp_path / "kept", attempt=2))
+    assert [type(message) for message in messages] == [Resumed]
+    assert_same_rows(expected, pieces)

@@ -1,4 +1,4 @@
-"""Exact resume: a trial cut off and continued from its checkpoint gives the same rows, bit for bit.
+"""Exact resume: an interrupted trial that resumes from its checkpoint gives identical rows.
 
 On the step clock, in this process; `test_cluster.py` kills real ones.
 """
@@ -30,7 +30,7 @@ SMALL = ["mnist", *workloads.suite("mini")]
 
 
 class CutOffError(BaseException):
-    """What ends a process."""
+    """Ends an attempt as the loss of its process would."""
 
 
 def spec_of(name, workload_name, data_dir=None, steps=24, **changes):
@@ -48,7 +48,7 @@ def spec_of(name, workload_name, data_dir=None, steps=24, **changes):
 
 
 def cut_off_after(rows):
-    """Takes so many rows, then ends the process before anything else happens."""
+    """Returns a receiver of messages that raises CutOffError at the row after `rows`."""
     count = itertools.count(1)
 
     def take(message):
@@ -63,7 +63,7 @@ def place_of(folder, attempt=1):
 
 
 def with_few_evaluated(*arguments):
-    """A workload whose evaluations read 16 examples: they take most of a short trial's time."""
+    """Returns a workload that evaluates 16 examples, as evaluations dominate short trials."""
     workload = workloads.get(*arguments)
     count_of = workload.eval_count
     workload.eval_count = lambda split, count: min(16, count_of(split, count))
@@ -71,7 +71,7 @@ def with_few_evaluated(*arguments):
 
 
 def run_in_pieces(spec, folder, rows, load_workload=workloads.get):
-    """Runs a trial, cut off after every `rows` evaluations; each attempt resumes from the last."""
+    """Runs a trial, interrupted after every `rows` evaluations; each attempt resumes."""
     refused = []
     for attempt in range(1, 20):
         cut = cut_off_after(rows)
@@ -86,14 +86,14 @@ def run_in_pieces(spec, folder, rows, load_workload=workloads.get):
             return run_attempt(load_workload, spec, control), attempt
         except CutOffError:
             assert not refused
-            torch.manual_seed(attempt)  # as another process's generators would be
-    raise AssertionError("it makes no progress")
+            torch.manual_seed(attempt)  # another process's generator would differ too
+    raise AssertionError("the trial makes no progress")
 
 
-def assert_same_rows(whole, pieces):
-    assert whole.status is pieces.status is Status.STEP_LIMIT, pieces.traceback
-    assert whole.rows == pieces.rows
-    assert (whole.global_step, whole.submission_seconds) == (
+def assert_same_rows(expected, pieces):
+    assert expected.status is pieces.status is Status.STEP_LIMIT, pieces.traceback
+    assert expected.rows == pieces.rows
+    assert (expected.global_step, expected.submission_seconds) == (
         pieces.global_step, pieces.submission_seconds,
     )  # fmt: skip
 
@@ -101,40 +101,40 @@ def assert_same_rows(whole, pieces):
 @pytest.mark.parametrize("name", SUBMISSIONS)
 def test_every_submission_resumes_exactly(name, tmp_path):
     spec = spec_of(name, "digits")
-    whole = run_attempt(workloads.get, spec)
+    expected = run_attempt(workloads.get, spec)
     pieces, attempts = run_in_pieces(spec, tmp_path, rows=1)
-    assert attempts == len(whole.rows) >= 5
-    assert_same_rows(whole, pieces)
+    assert attempts == len(expected.rows) >= 5
+    assert_same_rows(expected, pieces)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_small_workload_resumes_exactly(name, tmp_path):
     data = str(write_mnist(tmp_path / "data")) if name == "mnist" else None
     spec = spec_of("nadamw", name, data, steps=8)
-    whole = run_attempt(with_few_evaluated, spec)
+    expected = run_attempt(with_few_evaluated, spec)
     pieces, attempts = run_in_pieces(spec, tmp_path / "checkpoints", 2, with_few_evaluated)
     assert attempts > 1
-    assert_same_rows(whole, pieces)
+    assert_same_rows(expected, pieces)
 
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, scheme):
     place = place_of(f"{scheme}{tmp_path}")
     spec = spec_of("adamw", "diabetes")
-    whole = run_attempt(workloads.get, spec)
+    expected = run_attempt(workloads.get, spec)
     with pytest.raises(CutOffError):
         run_attempt(workloads.get, spec, Attempt(cut_off_after(3), place))
     older, newer = sorted(tmp_path.glob("*.state.*"))
     assert (older.name[:12], newer.name[:12]) == ("000000000007", "000000000013")
     content = newer.read_bytes()
     newer.write_bytes(content[: len(content) // 2])
-    said = []
-    again = run_attempt(workloads.get, spec, Attempt(said.append, place))
-    loaded, refused, resumed, measured, *_ = said
+    messages = []
+    again = run_attempt(workloads.get, spec, Attempt(messages.append, place))
+    loaded, refused, resumed, measured, *_ = messages
     assert loaded == Loaded()
     assert "step 13 does not verify" in refused.reason
     assert [row.global_step for row in resumed.rows] == [1, 7]
     assert measured.row.global_step == 13
-    assert_same_rows(whole, again)
+    assert_same_rows(expected, again)
     shutil.rmtree(tmp_path)
-    assert_same_rows(whole, run_attempt(workloads.get, spec, Attempt(checkpoints=place)))
+    assert_same_rows(expected, run_attempt(workloads.get, spec, Attempt(checkpoints=place)))

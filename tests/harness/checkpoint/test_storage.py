@@ -1,4 +1,4 @@
-"""Places for checkpoints: a folder and a URI behave alike."""
+"""Storages for checkpoints: a folder and a URI behave alike."""
 
 import pytest
 
@@ -27,6 +27,6 @@ def test_files_are_put_listed_fetched_and_dropped(tmp_path, scheme):
 
 
 @pytest.mark.parametrize("uri", ["nonsense://bucket/folder", "file://no.such.host/x"])
-def test_a_uri_that_nothing_opens_is_refused(uri):
+def test_an_unsupported_uri_is_refused(uri):
     with pytest.raises(StorageError, match=f"--checkpoint-dir {uri}: cannot be opened"):
         storage(uri)

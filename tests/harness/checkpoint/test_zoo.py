@@ -1,4 +1,4 @@
-"""A zoo of state: every kind is restored exactly, or is named at the first save with its place."""
+"""A zoo of state: every kind is restored exactly, or the first save names it and its path."""
 
 import collections
 import io
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.checkpoint.pickling import Known, UnsavableError, load, put_back
+from harness.checkpoint.pickling import Known, UnsavableError, load, restore_objects
 from harness.checkpoint.snapshot import Snapshot
 from tests.fixtures.zoo import KINDS
 
@@ -18,21 +18,21 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # some kinds are deprecated
 NAMED = {
     # the order of a set depends on addresses, and so do the keys
     "set of tensors", "set of objects", "WeakSet", "object known by id",
-    # memory that others own
+    # memory that other objects own
     "overlapping windows", "tensor over an array", "array over a bytearray", "memoryview",
     "dict view",
-    # what has begun
+    # code that has started to run
     "generator", "generator deep inside", "map of a generator", "dict iterator", "coroutine",
     "traceback",
-    # what belongs to a process
+    # objects that belong to a process
     "lock", "RLock", "Event", "Thread", "threading.local", "Queue", "SimpleQueue", "ContextVar",
     "open file",
-    # what is compiled, cached, or part of a graph
+    # objects that are compiled, cached, or part of a graph
     "tensor with a graph", "TorchScript", "GraphModule", "local lru_cache", "cached_property",
     "weight_norm", "spectral_norm", "old weight_norm", "pruned module",
     # too deep for pickle
     "chain of 2,000 objects", "2,000 nested lists", "chain of 2,000 partials",
-    # its class leaves something out
+    # objects whose class omits attributes
     "object with __getstate__ that leaves something out",
 }  # fmt: skip
 
@@ -58,28 +58,28 @@ def set_generators(states):
     np.random.set_state(states[2])  # noqa: NPY002
 
 
-def plain(thing):
-    """What can be compared of an outcome."""
-    if isinstance(thing, torch.Tensor):
-        if thing.device.type == "meta":
-            return thing.shape
-        values = thing.detach().resolve_conj().resolve_neg().clone().contiguous()
+def plain(obj):
+    """Converts an outcome to values that can be compared."""
+    if isinstance(obj, torch.Tensor):
+        if obj.device.type == "meta":
+            return obj.shape
+        values = obj.detach().resolve_conj().resolve_neg().clone().contiguous()
         return (
-            str(thing.dtype),
-            tuple(thing.shape),
+            str(obj.dtype),
+            tuple(obj.shape),
             values.reshape(-1).view(torch.uint8).numpy().tobytes(),
         )
-    if isinstance(thing, (np.ndarray, np.generic)):
-        return str(thing.dtype), thing.shape, thing.tobytes()
-    if isinstance(thing, dict):
-        return [(plain(key), plain(value)) for key, value in thing.items()]
-    if isinstance(thing, (list, tuple, collections.UserList)):
-        return [plain(item) for item in thing]
-    return repr(thing) if " at 0x" not in repr(thing) else type(thing).__qualname__
+    if isinstance(obj, (np.ndarray, np.generic)):
+        return str(obj.dtype), obj.shape, obj.tobytes()
+    if isinstance(obj, dict):
+        return [(plain(key), plain(value)) for key, value in obj.items()]
+    if isinstance(obj, (list, tuple, collections.UserList)):
+        return [plain(item) for item in obj]
+    return repr(obj) if " at 0x" not in repr(obj) else type(obj).__qualname__
 
 
 def process(name):
-    """What a process has once the submission was initialised."""
+    """Returns what a process has after the submission is initialised."""
     model = make_model()
     state = {"held": KINDS[name][0](model)}
     seed(7)
@@ -97,7 +97,7 @@ def steps(name, model, state, number):
 
 
 def outcome(name):
-    """None for a kind that is restored exactly, else what the first save says."""
+    """Returns None for a kind that is restored exactly, else the message of the first save."""
     model, state, known = process(name)
     steps(name, model, state, 3)
     file = io.BytesIO()
@@ -110,13 +110,13 @@ def outcome(name):
     except UnsavableError as error:
         return str(error)
     set_generators(states)
-    whole = steps(name, model, state, 3)
+    expected = steps(name, model, state, 3)
     model, state, known = process(name)
     file.seek(0)
-    back = put_back(load(file, known), known)
+    back = restore_objects(load(file, known), known)
     model, state = back["params"], back["optimizer_state"]
     set_generators(states)
-    assert steps(name, model, state, 3) == whole
+    assert steps(name, model, state, 3) == expected
     return None
 
 
@@ -136,9 +136,9 @@ def test_there_are_enough_kinds():
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_restored_exactly_or_named(name):
-    said = outcome(name)
+    message = outcome(name)
     if name not in NAMED:
-        assert said is None
+        assert message is None
     else:
-        assert "optimizer_state['held']" in said
-        assert "\n" not in said
+        assert "optimizer_state['held']" in message
+        assert "\n" not in message

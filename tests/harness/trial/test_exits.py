@@ -35,7 +35,7 @@ def test_what_a_submission_leaves_running_does_not_keep_the_command_alive(tmp_pa
     done = command(tmp_path, "./leaves")
     assert done.returncode == 0, done.stderr
     assert "Records in out" in done.stdout
-    assert "ended threads or processes that were left running" in done.stderr
+    assert "ended threads or processes that were still running" in done.stderr
 
 
 def test_os_exit_is_a_recorded_failure_and_has_an_exit_code(chronograd, tmp_path):
