@@ -34,7 +34,7 @@ from harness.sweep.callback import CallbackList
 from harness.sweep.driver import Driver
 from harness.sweep.ledger import Ledger
 from harness.sweep.pruner import Pruner
-from harness.sweep.run import _read_what_is_left, run_sweep
+from harness.sweep.run import _read_remaining, run_sweep
 from scoring import rulesets
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 from scoring.records import (
@@ -230,7 +230,7 @@ def resume(out: Path) -> None:
 
     steps: dict[str, Callable[[], object]] = {
         "Ledger()": driver,
-        "what is left": lambda: _read_what_is_left(experiment, out, Pruner(experiment)),
+        "what is left": lambda: _read_remaining(experiment, out, Pruner(experiment)),
         "status": lambda: read_status(out).to_plain(),
     }
     for name, step in steps.items():

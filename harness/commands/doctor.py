@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from harness.environment import installed_version
 from harness.spec import DataError, LoadWorkload
-from harness.sweep.request import NODES_DIFFER_BY
+from harness.sweep.request import MAX_NODE_RATIO
 
 GIB = 2.0**30
 ANSWER_SECONDS = 60.0  # of what is asked from outside
@@ -187,7 +187,7 @@ def steps(what: str, seconds: Sequence[float]) -> Check:
     """
     times = " and ".join(f"{1000 * second:.3g} ms" for second in seconds)
     found = f"{what}: {times} a step"
-    if max(seconds) > NODES_DIFFER_BY * min(seconds):
+    if max(seconds) > MAX_NODE_RATIO * min(seconds):
         advice = "the machine is not quiet: end other work before you measure"
         return Check("step time", State.WARNING, found, advice)
     return Check("step time", State.OK, found)

@@ -72,7 +72,7 @@ def estimate_left(
     """The hours of what is left of the sweep in `out`, and what to know of them."""
     from harness.commands.estimate import estimate
     from harness.sweep.pruner import Pruner
-    from harness.sweep.restore import left
+    from harness.sweep.restore import remaining
     from scoring.experiment import Experiment
 
     experiment = Experiment.read(out)
@@ -89,7 +89,7 @@ def estimate_left(
             "they come nearer as more end."
         )
     slots = slots or _slots_here(experiment)
-    found = estimate(experiment, left(out, experiment), known.records, slots, pruned)
+    found = estimate(experiment, remaining(out, experiment), known.records, slots, pruned)
     return found, notes + _notes(found)
 
 

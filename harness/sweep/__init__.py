@@ -1,1 +1,1 @@
-"""A sweep: planned, scheduled, recorded, resumed. Imports `submission`, `spec`, `system`."""
+"""Plans, schedules, records and resumes a sweep. Imports `submission`, `spec`, `system`."""

@@ -1,4 +1,4 @@
-"""Who looks on at a sweep: the progress display and the trackers, none of which can harm it."""
+"""Callbacks of a sweep, such as the progress display and trackers; they cannot make it fail."""
 
 from __future__ import annotations
 
@@ -11,73 +11,72 @@ from typing import TYPE_CHECKING, Any, Protocol
 from scoring.escaping import error_message, first_line
 from scoring.records import EvalRow, TrialResult, TrialSpec
 
-if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+if TYPE_CHECKING:  # a trial's process need not import pydantic
     from scoring.experiment import Experiment
 
 
 class SweepCallback(Protocol):
-    """Somebody who looks on: a live table, plain lines, a tracker."""
+    """Receives the events of a sweep: a live table, plain lines, a tracker."""
 
     def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Called once, before the first trial; `out` has the plan and a ledger."""
+        """Called once, before the first trial; `out` already has the plan and a ledger."""
 
     def on_trial_start(self, spec: TrialSpec) -> None:
-        """A trial began."""
+        """Called when an attempt of a trial has started."""
 
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A trial was evaluated."""
+        """Called after each evaluation of a trial."""
 
     def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial ended, and its records are on the disk."""
+        """Called when a trial has ended and its records are on disk."""
 
     def on_message(self, spec: TrialSpec | None, message: str) -> None:
-        """Something that a user should know of a trial, or of the sweep."""
+        """Called with a message for the user, about a trial or (`spec` is None) the sweep."""
 
 
 class CallbackList:
-    """Several callbacks as one, called one after another.
+    """Calls several callbacks in order.
 
-    What one of them raises reaches neither the others nor the sweep: a console that cannot be
-    written, or a table that cannot be drawn, costs no trial. The first time, a line on stderr says
-    so.
+    An exception in one of them, such as a failure to write to the console, affects neither the
+    others nor the sweep. The first exception of each is reported on stderr.
     """
 
     def __init__(self, callbacks: Sequence[SweepCallback]) -> None:
-        self._watchers = callbacks
-        self._failed: set[int] = set()  # of which it was said
+        self._callbacks = callbacks
+        self._failed: set[int] = set()  # callbacks whose failure was reported
 
     def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Passed on."""
+        """Calls all callbacks."""
         self._call("on_sweep_start", experiment, out, left)
 
     def on_trial_start(self, spec: TrialSpec) -> None:
-        """Passed on."""
+        """Calls all callbacks."""
         self._call("on_trial_start", spec)
 
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
-        """Passed on."""
+        """Calls all callbacks."""
         self._call("on_evaluation", spec, row)
 
     def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Passed on."""
+        """Calls all callbacks."""
         self._call("on_trial_end", spec, result)
 
     def on_message(self, spec: TrialSpec | None, message: str) -> None:
-        """Passed on, as one printable line."""
+        """Calls all callbacks with the message as one printable line."""
         self._call("on_message", spec, first_line(message))
 
     def _call(self, method: str, *arguments: Any) -> None:
-        for number, callback in enumerate(self._watchers):
+        for number, callback in enumerate(self._callbacks):
             try:
                 getattr(callback, method)(*arguments)
-            except Exception as error:  # noqa: BLE001 - whatever a display raises
+            except Exception as error:  # noqa: BLE001 - a callback may raise anything
                 if number not in self._failed:
                     self._failed.add(number)
-                    warn_of_display(error)
+                    _warn(error)
 
 
-def warn_of_display(error: Exception) -> None:
-    """Says on stderr, if that can be written, that progress was not shown."""
+def _warn(error: Exception) -> None:
+    """Writes to stderr, if possible, that progress cannot be shown."""
     with suppress(Exception):
         sys.stderr.write(
             f"warning: progress cannot be shown ({error_message(error)}); the sweep continues\n"

@@ -1,4 +1,4 @@
-"""What may differ between a results tree's plan and what is asked for or found now."""
+"""Extends the plan of a results tree; refuses changes that trials of one tree may not have."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from scoring.records import RunOptions
 
 
 def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] = ()) -> Experiment:
-    """The plan of `out` with what `new` adds: submissions, workloads, studies.
+    """Returns the plan of `out` with the submissions, workloads and studies that `new` adds.
 
     Args:
         old: The plan of `out`.
-        new: What is asked for.
+        new: The requested plan.
         out: The results tree.
-        accepted: Files of submissions that may have changed, which trials do not depend on.
+        accepted: Files of submissions that may have changed because no trial depends on them.
 
     Raises:
-        PlanError: They disagree on something that cannot be mixed in one tree, or a submission's
-            code or search space changed since.
+        PlanError: The plans differ in something that must be the same for all trials of a tree, or
+            a submission's code or search space has changed.
     """
     for name, (before, now) in sorted(_fixed(old, new).items()):
         if before != now:
@@ -53,7 +53,7 @@ def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] 
 
 
 def _fixed(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:
-    """By name, both values of what is the same for all trials of a tree."""
+    """Returns old and new value, by name, of fields that all trials of a tree must share."""
     may_differ = {"submissions", "workloads", "studies", "environment", "only", "options"}
     of_both = {n: (getattr(old, n), getattr(new, n)) for n in Experiment.model_fields}
     options = {
@@ -70,17 +70,17 @@ def _unchanged(
     out: Path,
     accepted: Sequence[str],
 ) -> PlannedSubmission:
-    """The plan of a submission that `out` has already, its accepted changes noted.
+    """Returns the plan of a submission that is already in `out`, with its accepted changes.
 
     Raises:
-        PlanError: It is no longer what `out` was planned with.
+        PlanError: It differs from what `out` was planned with.
     """
     in_both = zip(old.points or [], new.points or [], strict=False)  # one may have more studies
     if any(before != now for before, now in in_both):
         raise PlanError(
             f"{out}: was planned with other hyperparameter points of {name}; choose another --out"
         )
-    if old.hash == new.hash or (not old.files and _hash_was(old, new)):
+    if old.hash == new.hash or (not old.files and _has_earlier_hash(old, new)):
         return old.model_copy(update={"files": new.files})
     changed = [
         file
@@ -94,41 +94,42 @@ def _unchanged(
     return old.model_copy(update={"files": new.files, "accepted": (*old.accepted, *notes)})
 
 
-def _hash_was(old: PlannedSubmission, new: PlannedSubmission) -> bool:
+def _has_earlier_hash(old: PlannedSubmission, new: PlannedSubmission) -> bool:
+    """Whether `old` has the hash that earlier versions of chronograd gave to the same code."""
     return old.hash == earlier_hash(Path(new.path))
 
 
 def _what_changed(name: str, files: Sequence[str]) -> str:
-    """What is wrong, and what to do; no files where the tree has no digests to compare with."""
+    """Describes changes and the remedy; `files` is empty if the tree has no digests of files."""
     if not files:
-        return f"the code of submission {name} changed since; restore it, or choose another --out"
+        return f"the code of submission {name} has changed; restore it, or choose another --out"
     code = any(map(is_imported, files))
     shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
     advice = "restore them, or choose another --out"
     if not code:
         options = " ".join(f"--accept-change {file}" for file in files[:5])
-        advice += f"; where no trial depends on them, pass {options}"
-    what = "the code" if code else "files"
-    return f"{what} of submission {name} changed since: {shown}; {advice}"
+        advice += f"; if no trial depends on them, pass {options}"
+    what = "the code of submission {} has" if code else "files of submission {} have"
+    return f"{what.format(name)} changed: {shown}; {advice}"
 
 
 def refuse_foreign_code(planned: Experiment, out: Path, accepted: Sequence[str] = ()) -> None:
-    """Refuses code that a tree names by its path, where only the tree says that it is meant.
+    """Refuses to run code from a path that only the results tree names.
 
     Raises:
-        PlanError: A submission is neither in `out` nor in the working directory nor the library's,
-            or its code is not that which was planned.
+        PlanError: A submission is not in `out`, the working directory or the built-in library, or
+            its code differs from what was planned.
     """
     known = (out.resolve(), Path.cwd(), loading.library().resolve())
     foreign = [p.path for p in planned.submissions.values() if not _is_in(Path(p.path), known)]
     if foreign:
         raise PlanError(
-            f"{out}: names code outside it and the working directory ({', '.join(foreign)}); if "
-            "you want to run that, add --trust"
+            f"{out}: refers to code outside it and the working directory ({', '.join(foreign)}); "
+            "to run it, add --trust"
         )
     for name, old in planned.submissions.items():
         place = Path(old.path)
-        if loading.file_of(place).is_file():  # else it is said which is missing
+        if loading.file_of(place).is_file():  # a missing file is reported when it is loaded
             found = {"hash": loading.content_hash(place), "files": loading.digests(place)}
             _unchanged(name, old, old.model_copy(update=found), out, accepted)
 

@@ -1,4 +1,4 @@
-"""The driver of a sweep, as executors see it: which trial is next, and what happened to it."""
+"""The driver of a sweep: tells executors which trial is next, and records what happens to it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from harness.system import timers
 from harness.system.signals import signals_blocked
 from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
 
-MAX_FAILED_STARTS = 10  # of a trial's processes, before that counts as an attempt
-RECORDING_SECONDS = 1.0  # at a time, of trials that need not begin
+MAX_FAILED_STARTS = 10  # failed starts of a trial's processes that count as an attempt
+RECORDING_SECONDS = 1.0  # maximum time to record skipped trials while others run
 
 
 class Driver:
-    """Joins the schedule and the recorder of a sweep. No signal interrupts a record.
+    """Connects executors with the schedule and the recorder. Signals do not interrupt a record.
 
     Args:
-        book: The ledger.
-        out: The results tree.
-        schedule: Decides which trial is next, and until when each matters.
-        recorder: Records what happens.
+        book: Ledger.
+        out: Results tree.
+        schedule: Decides which trial is next, and the deadline of each.
+        recorder: Records events.
         options: How the sweep is run.
     """
 
@@ -43,15 +43,15 @@ class Driver:
             self._key = key_of_tree(out)
 
     def next(self, waiting: list[TrialSpec], wait: bool) -> TrialSpec | None:
-        """Takes the trial to begin off those that wait; records those that need not begin.
+        """Removes the trial to start next from `waiting`; records trials that can be skipped.
 
         Args:
-            waiting: Trials that have no process, in any order; the caller may append to it.
-            wait: Whether others run, which may find something.
+            waiting: Trials without a process, in any order; the caller may append to it.
+            wait: Whether other trials are running, whose results may make some trials unnecessary.
 
         Returns:
-            None where nothing should begin just now: what waits is for the end, or so many trials
-            need not begin that those that run should be listened to in between.
+            None if no trial should start now: all waiting trials are parked, or recording skipped
+            trials took RECORDING_SECONDS and the caller should handle other events first.
         """
         until = timers.monotonic() + RECORDING_SECONDS
         while (spec := self._schedule.pop(waiting, parked=not wait)) is not None:
@@ -63,65 +63,68 @@ class Driver:
         return None
 
     def deadline(self, spec: TrialSpec) -> float:
-        """Past this second of its clock a trial can change no score, or was given up."""
+        """Returns the second of its clock after which a trial is stopped: it can change no score.
+
+        It is 0 for a trial that is given up.
+        """
         return self._schedule.deadline(spec)
 
     def checkpoints(self, spec: TrialSpec) -> Place:
-        """Where a trial's next attempt keeps checkpoints: at a URI, or on its own machine."""
+        """Returns where a trial's next attempt keeps checkpoints: a URI, or its own machine."""
         attempt = self._recorder.attempts(spec) + 1
         return Place.of_trial(self._checkpoints, self._tree, spec.key, self._key, attempt)
 
     @signals_blocked()
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
-        """An attempt started; `where` names node, host, process and GPUs."""
+        """Records that an attempt started; `where` has node, host, process and GPUs."""
         self._schedule.started(spec)
         self._recorder.started(spec, where)
 
     @signals_blocked()
     def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
-        """An attempt resumed from a checkpoint: these rows stand, later ones are made again."""
+        """Records that an attempt resumed from a checkpoint; `rows` are kept."""
         self._recorder.resumed(spec, rows)
 
     @signals_blocked()
     def not_resumable(self, spec: TrialSpec, reason: str) -> None:
-        """A checkpoint could not be saved."""
+        """Records that a checkpoint could not be saved."""
         self._recorder.not_resumable(spec, reason)
 
     @signals_blocked()
     def not_restored(self, spec: TrialSpec, reason: str) -> None:
-        """A checkpoint could not be restored."""
+        """Records that a checkpoint could not be restored."""
         self._recorder.not_restored(spec, reason)
 
     @signals_blocked()
     def heartbeat(self, spec: TrialSpec, steps: int) -> None:
-        """A sign of life: so many steps in this attempt."""
+        """Records that an attempt is alive and has made `steps` steps."""
         self._recorder.heartbeat(spec, steps)
 
     @signals_blocked()
     def measured(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A trial was evaluated."""
+        """Records an evaluation."""
         self._recorder.evaluated(spec, row)
         attempt = self._recorder.running(spec)
         self._schedule.evaluated(spec, attempt.rows if attempt else [])
 
     @signals_blocked()
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """An attempt came to its end by itself."""
-        result = self._schedule.explained(spec, self._recorder.observed(spec, result))
+        """Records the end of a trial."""
+        result = self._schedule.with_reason(spec, self._recorder.with_observations(spec, result))
         self._schedule.ended(spec, result)
         self._recorder.ended(spec, result)
 
     @signals_blocked()
     def _record_skipped(self, spec: TrialSpec) -> None:
-        """Records a trial that need not begin."""
+        """Records a trial that is pruned before it starts."""
         pruned = TrialResult(status=Status.PRUNED, attempts=self._recorder.attempts(spec))
-        result = self._schedule.explained(spec, pruned)
+        result = self._schedule.with_reason(spec, pruned)
         self._schedule.ended(spec, result)
         self._recorder.pruned(spec, result)
 
     def lost(self, spec: TrialSpec, failure: Failure, message: str, traceback: str) -> bool:
-        """An attempt's process died; what it had reported stays. Returns whether to try again."""
-        if self._recorder.running(spec) is None:  # its process never ran
+        """Records that an attempt's process died. Returns whether to try again."""
+        if self._recorder.running(spec) is None:  # its process never started
             self._failed_starts[spec.key] += 1
             if self._failed_starts[spec.key] < MAX_FAILED_STARTS:
                 self._recorder.not_started(spec, failure, message)
@@ -139,18 +142,19 @@ class Driver:
         self._schedule.lost(spec)
 
     def failed(self, spec: TrialSpec, failure: Failure, message: str, traceback: str = "") -> None:
-        """An attempt was ended from outside, and that is the trial's end."""
+        """Records that a trial was stopped from outside as failed."""
         if self._recorder.running(spec) is None:
             self.started(spec, {})
         details = {"failure": failure, "message": message, "traceback": traceback}
-        self.ended(spec, self._recorder.cut_off(spec, Status.FAILED, **details))
+        self.ended(spec, self._recorder.partial_result(spec, Status.FAILED, **details))
 
     @signals_blocked()
     def interrupt(self) -> None:
         """Records every running trial as interrupted."""
         for attempt in self._recorder.all_running():
-            self.ended(attempt.spec, self._recorder.cut_off(attempt.spec, Status.INTERRUPTED))
+            result = self._recorder.partial_result(attempt.spec, Status.INTERRUPTED)
+            self.ended(attempt.spec, result)
 
     def summary(self) -> Summary:
-        """The state of the sweep."""
+        """Returns the state of the sweep."""
         return self._recorder.summary()

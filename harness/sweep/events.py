@@ -1,4 +1,4 @@
-"""The events of a ledger: one class per kind, with all that a line of it holds.
+"""The events of a ledger: one class per kind, with the fields of its lines.
 
 Besides an event's own fields, each line has `sequence` (from 0, without gaps), `time` (seconds
 since the epoch), `event` (the kind), `schema` and `crc32`. Events of trials begin with the trial's
@@ -17,19 +17,19 @@ from scoring.records import EvalRow, TrialResult
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DriverStarted:
-    """A driver began to run the sweep."""
+    """A driver started to run the sweep."""
 
     kind: ClassVar[str] = "driver_started"
     host: str
     pid: int
-    path: str = ""  # of the results tree; older: ""
-    tree: str = ""  # identifies the results tree, so that a copy of it is another one
-    options: Mapping[str, Any] | None = None  # how the sweep is run (SweepOptions); older: None
+    path: str = ""  # path of the results tree; "" in older ledgers
+    tree: str = ""  # id of the results tree; a copy gets a new one
+    options: Mapping[str, Any] | None = None  # SweepOptions as JSON; None in older ledgers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialEvent:
-    """Something that happened to a trial."""
+    """An event of a trial."""
 
     kind: ClassVar[str]
     trial: str
@@ -38,17 +38,17 @@ class TrialEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptStarted(TrialEvent):
-    """The processes of an attempt run."""
+    """The processes of an attempt are running."""
 
     kind: ClassVar[str] = "attempt_started"
     where: Mapping[str, Any] = field(
         default_factory=dict
-    )  # in line: node, host, pid, niceness, gpus
+    )  # fields of the line itself: node, host, pid, niceness, gpus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptNotStarted(TrialEvent):
-    """The processes of an attempt never ran, as on a node that is about to fail."""
+    """The processes of an attempt could not start, for example on a failing node."""
 
     kind: ClassVar[str] = "attempt_not_started"
     failure: str
@@ -57,7 +57,7 @@ class AttemptNotStarted(TrialEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptResumed(TrialEvent):
-    """An attempt resumed from a checkpoint: `rows` stand, later ones are made again."""
+    """An attempt resumed from a checkpoint: `rows` are kept, later ones are measured again."""
 
     kind: ClassVar[str] = "attempt_resumed"
     submission_seconds: float
@@ -83,15 +83,15 @@ class AttemptNotRestored(TrialEvent):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat(TrialEvent):
-    """A sign of life, at most once a minute per trial."""
+    """A trial is alive; recorded at most once per minute and trial."""
 
     kind: ClassVar[str] = "heartbeat"
-    steps: int  # of this attempt
+    steps: int  # made in this attempt
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluated(TrialEvent):
-    """An evaluation."""
+    """A trial was evaluated."""
 
     kind: ClassVar[str] = "row"
     row: EvalRow
@@ -112,13 +112,13 @@ class AttemptEnded(TrialEvent):
     """A trial ended, or was interrupted."""
 
     kind: ClassVar[str] = "attempt_ended"
-    result: TrialResult  # in line, without its rows
-    rows: int | None = None  # how many it has; older: None
+    result: TrialResult  # fields of the line itself, without rows
+    rows: int | None = None  # number of rows; None in older ledgers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pruned(TrialEvent):
-    """A trial that could not change the leaderboard did not begin."""
+    """A trial was skipped, as it could not change the leaderboard."""
 
     kind: ClassVar[str] = "pruned"
 
@@ -132,7 +132,7 @@ _RESULT = {f.name for f in fields(TrialResult)} - {"rows"}
 
 
 def to_record(event: Event) -> dict[str, Any]:
-    """What a line holds of an event."""
+    """Converts an event to the fields of a line."""
     record = {"event": event.kind, **to_plain(event)}
     match event:
         case AttemptStarted():
@@ -143,18 +143,18 @@ def to_record(event: Event) -> dict[str, Any]:
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:
-    """The event of a line; None for a kind that only later versions know.
+    """Converts the fields of a line to an event; None for a kind of a later version.
 
     Raises:
-        KeyError, TypeError, ValueError: The line lacks something.
+        KeyError, TypeError, ValueError: A field is missing or invalid.
     """
     kind = _KINDS.get(record["event"])
     if kind is None:
         return None
     data = {f.name: record[f.name] for f in fields(kind) if f.name in record}
     if kind is AttemptStarted:
-        of_line = {"sequence", "time", "event", "trial", "attempt"}
-        data["where"] = {name: value for name, value in record.items() if name not in of_line}
+        common = {"sequence", "time", "event", "trial", "attempt"}
+        data["where"] = {name: value for name, value in record.items() if name not in common}
     elif kind is AttemptEnded:
         known = {name: record[name] for name in _RESULT if name in record}
         data["result"] = result_from_plain(known, [])

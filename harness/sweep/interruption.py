@@ -1,4 +1,4 @@
-"""How a sweep ends before its last trial does."""
+"""Exceptions that end a sweep before its last trial."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ class InterruptedSweepError(Exception):
 
 
 class HeadLostError(Exception):
-    """The cluster is gone; the message says what is left and how to resume."""
+    """The connection to the cluster is lost; the message says how to resume."""

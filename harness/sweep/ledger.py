@@ -1,6 +1,6 @@
-"""The ledger of a results tree: an append-only file, one event a line, synced at every line.
+"""The ledger of a results tree: an append-only file with one event per line, synced at each line.
 
-It comes first: while a trial runs, its rows are here and nowhere else.
+While a trial runs, its rows are only here; its folder is written when it ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from harness.sweep.events import AttemptStarted, DriverStarted, Event, to_record
 from harness.sweep.ledger_lines import LedgerError, Reader, line_of, read
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.system import timers
-from harness.system.exits import end_fork
+from harness.system.exits import exit_if_forked
 from scoring.plain import to_plain
 from scoring.tree import LEDGER_FILE
 
@@ -27,16 +27,16 @@ __all__ = ["Ledger", "LedgerError", "Reader", "is_held", "read", "writing"]
 
 
 class Ledger:
-    """Opens `out`'s ledger for appending, for one driver at a time.
+    """Opens the ledger of `out` for appending, by one driver at a time.
 
     Attributes:
-        tree: Names this results tree, so that checkpoints of another one are never taken for its;
-            a new name where the tree was copied or moved.
-        attempts: By trial how many were begun, by the drivers before this one.
-        notice: What of a damaged ledger was lost, and where it is now; "" where it is whole.
+        tree: Id of this results tree, so that checkpoints of another one are never used; a copied
+            or moved tree gets a new id.
+        attempts: Number of attempts that earlier drivers started, by trial.
+        notice: Description of the damage if the ledger was damaged and replaced; else "".
 
     Raises:
-        LedgerError: Another process writes it, or the directory cannot be written to.
+        LedgerError: Another process has the ledger open, or the directory cannot be written.
     """
 
     def __init__(self, out: Path, options: SweepOptions = EVERY_TRIAL) -> None:
@@ -75,17 +75,16 @@ class Ledger:
         )
 
     def append(self, event: Event, *, sync: bool = True) -> None:
-        """Writes one event and waits until it is on the disk.
+        """Writes one event and waits until it is on disk.
 
         Args:
-            event: What happened.
-            sync: Whether to wait for the disk: what no result depends on need not.
+            event: Event to write.
+            sync: Whether to wait for the disk; unnecessary if no result depends on the event.
 
         Raises:
-            LedgerError: The disk is full, or the ledger is no longer where it was; what was
-                written before stays as it is.
+            LedgerError: The disk is full, or the ledger was moved; earlier events are unaffected.
         """
-        end_fork(self._owner)
+        exit_if_forked(self._owner)
         line = line_of({"sequence": self._sequence, "time": timers.time(), **to_record(event)})
         descriptor = self._file.fileno()
         size = os.fstat(descriptor).st_size
@@ -103,7 +102,7 @@ class Ledger:
         self._sequence += 1
 
     def _lock(self) -> bool:
-        """Tries more than once: `is_held` may be asking at this moment."""
+        """Locks the file; tries more than once, as `is_held` locks it for a moment."""
         for _ in range(3):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,19 +113,19 @@ class Ledger:
         return False
 
     def _drop_truncated_line(self) -> None:
-        """A driver that was killed may have left half a line at the end."""
+        """Removes an incomplete last line, which a killed driver may have left."""
         size = end = self._file.seek(0, os.SEEK_END)
         tail = b""
         while end and b"\n" not in tail:
             begin = max(0, end - 2**16)
             self._file.seek(begin)
             tail, end = self._file.read(end - begin), begin
-        whole = end + tail.rfind(b"\n") + 1
-        if whole < size:
-            self._file.truncate(whole)
+        complete = end + tail.rfind(b"\n") + 1
+        if complete < size:
+            self._file.truncate(complete)
 
     def _set_aside(self, reader: Reader) -> None:
-        """Keeps a damaged ledger under another name, and continues with its valid events."""
+        """Renames a damaged ledger and continues with a copy of its valid events."""
         folder, number = self.path.parent, 1
         while (damaged := folder / f"ledger.damaged-{number}.jsonl").exists():
             number += 1
@@ -143,7 +142,7 @@ class Ledger:
         self._file = file
         self.notice = (
             f"{self.path}: was damaged ({reader.describe()}); it is kept as {damaged.name}. "
-            "The sweep continues with its other events and the trials' folders"
+            "The sweep continues with the valid events and the trials' folders"
         )
 
     def __enter__(self) -> Ledger:
@@ -160,30 +159,30 @@ class Ledger:
 
 @contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Turns what can happen to a results tree into a LedgerError that says how to go on."""
+    """Converts errors in writing a results tree to a LedgerError that says how to continue."""
     try:
         yield
     except FileNotFoundError as error:
         raise LedgerError(
-            f"{out}: was deleted or moved under way ({error}); the sweep stops, since nothing more "
-            f"can be recorded: put it back and continue with `chronograd resume {out}`"
+            f"{out}: was deleted or moved during the sweep ({error}), which stops, as nothing can "
+            f"be recorded; restore it and continue with `chronograd resume {out}`"
         ) from None
     except OSError as error:
         raise LedgerError(
-            f"{out}: cannot be written ({error}); what the ledger holds is safe: fix that and "
-            f"continue with `chronograd resume {out}`"
+            f"{out}: cannot be written ({error}); everything in the ledger is safe: fix the error "
+            f"and continue with `chronograd resume {out}`"
         ) from None
 
 
 def is_held(out: Path) -> bool:
-    """Whether a driver writes `out`'s ledger at this moment, on this machine or another."""
+    """Whether a driver, on this machine or another, has the ledger of `out` open."""
     try:
         with (out / LEDGER_FILE).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing gives it up at once
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file releases it
     except BlockingIOError:
         return True
     except OSError:
-        return False  # there is none, or it cannot be read, which Reader says
+        return False  # no ledger, or an unreadable one, which Reader reports
     return False
 
 

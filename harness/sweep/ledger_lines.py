@@ -1,8 +1,8 @@
-"""The lines of a ledger: every one is checked, what is not needed is not parsed.
+"""Reads and writes the lines of a ledger: checks every line, parses only those of interest.
 
-A line is a JSON object that begins with the CRC-32 of what follows it, so that a byte that was
-changed is found also where the line still is an event. Lines of older ledgers have none and begin
-with their sequence number; what they hold is checked by its fields alone.
+A line is a JSON object that begins with the CRC-32 of the rest of the line, so that any changed
+byte is detected. Lines of older ledgers have no checksum and begin with their sequence number; only
+their fields are checked.
 """
 
 from __future__ import annotations
@@ -30,64 +30,64 @@ from scoring.plain import TIMES
 from scoring.records import UserError
 from scoring.tree import LEDGER_FILE
 
-SCHEMA = 1  # of the lines; older ones have none
-_SUM = b'{"crc32": "%08x", '
-_LENGTH = len(_SUM % 0)  # of the beginning of a line, up to what the sum is of
-_WITHOUT = b'{"sequence": '  # how a line without a sum begins
+SCHEMA = 1  # version of the lines; older lines have none
+_PREFIX = b'{"crc32": "%08x", '
+_PREFIX_BYTES = len(_PREFIX % 0)  # the checksum is that of the line after them
+_OLD_PREFIX = b'{"sequence": '  # of a line without a checksum
 _HEAD = re.compile(
     rb'"sequence": (\d+), "time": [0-9.e+-]+, "event": "(\w+)"(?:, "trial": "((?:[^"\\]|\\.)*)")?'
 )
 
 
 class LedgerError(UserError):
-    """The ledger cannot be read or written; the message says why and what to do."""
+    """The ledger cannot be read or written; the message says why and what to do about it."""
 
 
 def line_of(record: Mapping[str, Any]) -> bytes:
-    """The line of a record, its sum first."""
+    """Returns the line of a record, beginning with its checksum."""
     body = json.dumps({**record, "schema": SCHEMA}, allow_nan=False).encode()[1:]
-    return _SUM % zlib.crc32(body) + body + b"\n"
+    return _PREFIX % zlib.crc32(body) + body + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event, and when it happened."""
+    """An event and its time."""
 
     event: Event
     time: float  # seconds since the epoch
 
 
 class Reader:
-    """Reads `out`'s ledger while it grows, every event once.
+    """Reads the ledger of `out` while it grows, each event once.
 
-    A last line that is not yet whole is left for later: its event had not been acknowledged. What
-    is not an event, and what is there twice, is left out.
+    An incomplete last line is left for the next call, as its event is not acknowledged yet. Invalid
+    lines and repeated events are skipped.
 
     Attributes:
-        damaged: The numbers of the lines that hold no event.
-        repeated: How many events were there already.
-        sequence: The first number that is free.
+        damaged: Line numbers of the lines without a valid event.
+        repeated: Number of repeated events.
+        sequence: Next free sequence number.
     """
 
     def __init__(self, out: Path) -> None:
         self._path = out / LEDGER_FILE
         self._offset = self._lines = 0
-        self._next = 0  # every event before it was read,
-        self._ahead: set[int] = set()  # and these
+        self._next = 0  # all events before this number have been read,
+        self._ahead: set[int] = set()  # and these after it
         self.damaged: list[int] = []
         self.repeated = self.sequence = 0
 
     def new_events(
         self, kinds: Collection[type[Event]] | None = None, latest: Collection[type[Event]] = ()
     ) -> Iterator[Entry]:
-        """The events since the last call, in order; none where there is no ledger.
+        """Yields the events since the last call, in order; none if there is no ledger.
 
-        Events of kinds that only later versions know are left out.
+        Events of kinds that only later versions have are skipped.
 
         Args:
-            kinds: Those of interest; None for all. Others are checked, but may be left out.
-            latest: Kinds of which only the last one is of interest, of those that a trial has
-                between its other events; it may come later than other trials' events.
+            kinds: Kinds of interest; None for all. Other lines are checked, but may be skipped.
+            latest: Kinds of which, among consecutive events of a trial, only the last one is
+                yielded, possibly after later events of other trials.
 
         Raises:
             LedgerError: The ledger cannot be read, or is of a later version.
@@ -100,10 +100,10 @@ class Reader:
     def new_records(
         self, kinds: Collection[str] | None = None, latest: Collection[str] = ()
     ) -> Iterator[dict[str, Any]]:
-        """As `new_events`, as they are in the file."""
-        held: dict[bytes, tuple[int, bytes]] = {}  # by trial: the last line of such a kind
-        for number, line in self._whole_lines():
-            head = _HEAD.match(line, _LENGTH) if _is_intact(line) else None
+        """Yields what `new_events` does as the fields of the lines."""
+        held: dict[bytes, tuple[int, bytes]] = {}  # by trial: the last line of a kind in `latest`
+        for number, line in self._complete_lines():
+            head = _HEAD.match(line, _PREFIX_BYTES) if _is_intact(line) else None
             if head is None:
                 yield from self._parsed(number, line, new=False)
             elif not self._is_new(int(head[1])):
@@ -117,8 +117,8 @@ class Reader:
         for before in held.values():
             yield from self._parsed(*before)
 
-    def _whole_lines(self) -> Iterator[tuple[int, bytes]]:
-        """The lines that were not read yet, with their numbers."""
+    def _complete_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yields the complete lines that have not been read yet, with their numbers."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -134,13 +134,13 @@ class Reader:
             raise LedgerError(f"{self._path}: cannot be read ({error})") from None
 
     def _parsed(self, number: int, line: bytes, new: bool = True) -> Iterator[dict[str, Any]]:
-        """The event of a line, unless it holds none or, where that was not asked, is not new."""
+        """Yields the record of a line if it is valid and not yet read (known if `new`)."""
         record = _record(line)
         if record is None:
             self.damaged.append(number)
         elif record.pop("schema", SCHEMA) > SCHEMA:
             raise LedgerError(
-                f"{self._path}: of a newer chronograd (line {number}); upgrade this one"
+                f"{self._path}: line {number} was written by a newer chronograd; upgrade this one"
             )
         elif new or self._is_new(record["sequence"]):
             yield record
@@ -158,26 +158,26 @@ class Reader:
         return True
 
     def describe(self) -> str:
-        """What is wrong with the ledger, "" where nothing is."""
+        """Describes the damage to the ledger; "" if there is none."""
         first = f", the first is line {min(self.damaged)}" if self.damaged else ""
-        parts = [f"{len(self.damaged)} lines hold no event{first}"] * bool(self.damaged)
-        parts += [f"{self.repeated} events are there twice"] * bool(self.repeated)
+        parts = [f"invalid lines: {len(self.damaged)}{first}"] * bool(self.damaged)
+        parts += [f"repeated events: {self.repeated}"] * bool(self.repeated)
         return "; ".join(parts)
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """Every record of `out`'s ledger in order; none where there is no ledger."""
+    """Returns all records of the ledger of `out` in order; none if there is no ledger."""
     return list(Reader(out).new_records())
 
 
 def _is_intact(line: bytes) -> bool:
-    """Whether a line begins with the sum of what follows."""
-    return line[:_LENGTH] == _SUM % zlib.crc32(line[_LENGTH:-1])
+    """Whether a line begins with the checksum of the rest."""
+    return line[:_PREFIX_BYTES] == _PREFIX % zlib.crc32(line[_PREFIX_BYTES:-1])
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """The record of a line; None where it holds none, or one that lacks what its kind has."""
-    if not line.startswith(_WITHOUT) and not _is_intact(line):
+    """Returns the record of a line; None if it is damaged or lacks fields of its kind."""
+    if not line.startswith(_OLD_PREFIX) and not _is_intact(line):
         return None
     try:
         record: dict[str, Any] = json.loads(line)
@@ -202,7 +202,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _numbers(event: TrialEvent) -> list[float]:
-    """What must be finite."""
+    """Returns the numbers of an event that must be finite."""
     match event:
         case Evaluated(row=row):
             return [getattr(row, name) for name in TIMES]

@@ -1,4 +1,4 @@
-"""Where trials are given up on a prediction: limits that came of earlier results."""
+"""Stops trials on a prediction: limits that are fitted to earlier results."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from scoring.records import EvalRow, TrialSpec
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far from the target the best value of a trial may be (`scoring.prediction.limits`).
+    """Maximum distance of a trial's best value from the target (`scoring.prediction.limits`).
 
     Attributes:
-        risk: The chance, at most, that giving up a submission's trials moves a score by over 0.01.
-        fractions: Of the budget, where curves are looked at.
-        gaps: By submission and workload the limit at each of them, in the metric's unit.
-        calibration: What such limits did to scores in earlier results, in words.
+        risk: Maximum probability that the stopped trials of a submission change a score by more
+            than 0.01.
+        fractions: Fractions of the budget at which trials are checked.
+        gaps: Limits at these fractions by submission and workload, in the metric's unit.
+        calibration: Describes the effect of such limits on scores in earlier results.
     """
 
     risk: float
@@ -26,7 +27,7 @@ class Limits:
     calibration: str = ""
 
     def exceeded_by(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> bool:
-        """Whether a trial under way is too far behind, by its rows so far."""
+        """Whether the rows of a running trial exceed a limit."""
         gaps = self.gaps.get((spec.submission, spec.workload), ())
         for fraction, limit in zip(self.fractions, gaps, strict=False):
             second = fraction * spec.budget_seconds

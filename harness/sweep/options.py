@@ -30,7 +30,7 @@ class OptimizerOptions:
 
     Attributes:
         schedule: Learning-rate schedule.
-        warmup: Fraction of training spent on linear warm-up; None where points give it.
+        warmup: Fraction of training spent on linear warm-up; None if it is a hyperparameter.
         grad_clip: Maximum gradient norm; None for no clipping.
     """
 
@@ -41,22 +41,23 @@ class OptimizerOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepOptions:
-    """How a sweep is run: what changes no row of any trial, and may differ when it is resumed.
+    """Options that affect no row of any trial, and may be changed when a sweep is resumed.
 
-    It is recorded in the ledger, so that resuming a sweep takes it over.
+    They are recorded in the ledger and are the defaults when the sweep is resumed.
 
     Attributes:
         address: Address of a running Ray cluster; None starts one on this machine.
         max_concurrent: Maximum number of trials at once; None for as many as fit.
-        exclusive_nodes: Whether each trial has its node for itself.
-        checkpoint_dir: Path or URI that all machines reach; None for each one's temporary folder.
-        max_attempts: Attempts of a trial before the loss of its process counts as its failure.
-        hang_timeout: Seconds without a step after which a trial is ended.
+        exclusive_nodes: Whether each trial has a node to itself.
+        checkpoint_dir: Path or URI that all machines can access; None for the temporary folder of
+            each machine.
+        max_attempts: Maximum number of attempts of a trial whose process is lost.
+        hang_timeout: Seconds without a step after which a trial is stopped.
         pruning: Which trials stop early.
         risk: Maximum probability that `Pruning.PREDICT` changes a score by more than 0.01.
-        max_change: Largest change of a score in what `Pruning.PREDICT` learns from; 1: no bound.
+        max_change: Maximum change of a score in the results of `history`; 1 for no bound.
         history: Results trees that `Pruning.PREDICT` learns from.
-        order: Which waiting trial begins next.
+        order: Which waiting trial starts next.
         track: Names of experiment trackers.
     """
 
@@ -75,11 +76,11 @@ class SweepOptions:
 
     def __post_init__(self) -> None:
         if bool(self.history) != (self.pruning is Pruning.PREDICT):
-            raise UserError("--pruning predict and --history DIR go together")
+            raise UserError("--pruning predict and --history DIR must be used together")
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> SweepOptions:
-        """The inverse of `scoring.plain.to_plain`; names that this version lacks are left out."""
+        """The inverse of `scoring.plain.to_plain`; unknown names are ignored."""
         known = {field.name for field in fields(cls)}
         given = {name: value for name, value in data.items() if name in known}
         given["pruning"], given["order"] = Pruning(given["pruning"]), Order(given["order"])

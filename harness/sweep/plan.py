@@ -1,9 +1,9 @@
-"""Submissions x workloads x studies x trials -> TrialSpecs, and what of them is left to do."""
+"""Plans submissions and workloads: applies a ruleset and draws hyperparameter points."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.spec import Workload
 from harness.submission import loading
@@ -12,12 +12,9 @@ from scoring.experiment import PlannedSubmission, PlannedWorkload
 from scoring.records import Goal, UserError
 from scoring.rulesets import Ruleset
 
-if TYPE_CHECKING:
-    pass
-
 
 class PlanError(UserError):
-    """What was asked for cannot be planned; the message says why and what to do."""
+    """The request cannot be planned; the message says why and what to do about it."""
 
 
 def plan_submission(
@@ -30,17 +27,17 @@ def plan_submission(
     points: list[list[dict[str, Any]]] | None = None,
     known: PlannedSubmission | None = None,
 ) -> PlannedSubmission:
-    """Loads and checks a submission and draws its points.
+    """Loads and checks a submission and draws its hyperparameter points.
 
     Args:
-        place: Of the submission, as `loading.find` gives it.
+        place: Path of the submission, as `loading.find` returns it.
         tuning: "external" or "self".
-        seed: Of the points.
-        studies: How many studies there are.
-        trials: How many trials a study has.
-        search_space: The name of the submission's search-space file, or its path.
-        points: Given points [study][trial], which no search space is then needed for.
-        known: As it was planned before: its points are used where the search space is gone.
+        seed: Seed for sampling points.
+        studies: Number of studies.
+        trials: Number of trials per study.
+        search_space: Name of the submission's search-space file, or its path.
+        points: Points [study][trial] to use instead of a search space.
+        known: Earlier plan, whose points are used if the search space no longer exists.
     """
     loading.validate(place)
     if tuning == "external" and points is None:
@@ -63,10 +60,10 @@ def plan_workload(
     """Applies a ruleset to a workload.
 
     Args:
-        workload: Its attributes hold where the ruleset says nothing.
-        ruleset: The rules.
-        clock: "wall", or "steps": budgets in baseline steps are then nominal seconds.
-        step_seconds: The measured step of the baseline; needed only where `needs_baseline`.
+        workload: Workload, whose attributes apply where the ruleset has no value.
+        ruleset: Ruleset.
+        clock: "wall", or "steps" to convert baseline steps to nominal seconds.
+        step_seconds: Measured step time of the baseline; needed only if `needs_baseline`.
     """
     rules = ruleset.workloads.get(workload.name)
     own = {name: value for name, value in rules if value is not None} if rules else {}
@@ -92,14 +89,14 @@ def plan_workload(
 
 
 def needs_baseline(workload: Workload, ruleset: Ruleset, clock: str) -> bool:
-    """Whether the baseline's step must be timed before the workload's budget is known."""
+    """Whether the budget of a workload depends on the baseline's measured step time."""
     rules = ruleset.workloads.get(workload.name)
     given = rules is not None and rules.budget_seconds is not None
     return clock == "wall" and workload.max_allowed_runtime_sec is None and not given
 
 
 def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
-    """A workload's goal with what the ruleset says of it."""
+    """Returns a workload's goal with the values of the ruleset."""
     return Goal(
         metric=own.get("metric", goal.metric),
         direction=own.get("direction", goal.direction),

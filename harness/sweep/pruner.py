@@ -1,4 +1,4 @@
-"""Which trials of a sweep can still change its leaderboard: what is known, and what follows."""
+"""Tracks which trials of a sweep can still change its leaderboard, and until when."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from scoring.pruning import Bounds, Rules, connected, deadlines, prove
 from scoring.records import Status, TrialResult, TrialSpec
 from scoring.tree import TRIAL_FILE, read_ending, read_trial, trial_folder
 
-_OfStudies = list[list[list[float]]]  # by submission, column of the part, and study
+_OfStudies = list[list[list[float]]]  # [submission][column of the part][study]
 
 
 @dataclass(slots=True)
 class _Part:
-    """A workload and its held-out variants, whose trials decide about each other and no others.
+    """A workload and its held-out variants; other trials do not affect their deadlines.
 
     Attributes:
-        columns: Of these workloads in the plan.
-        rules: For these columns alone, numbered from 0.
-        worth: Of each column its budget over r_max, for `likely_winners_first`.
-        stale: Whether something was learned since what follows was computed.
-        version: Changes whenever what follows does.
-        stop: Deadlines, equal for all trials of a study; `park`: as in `scoring.pruning.Deadlines`.
-        ranks: As `likely_winners_first` gives them.
+        columns: Columns of these workloads in the plan.
+        rules: Rules for these columns only, numbered from 0.
+        worth: Budget over r_max per column, for `likely_winners_first`.
+        stale: Whether the fields below must be computed again.
+        version: Number that increases whenever the fields below change.
+        stop: Deadlines, equal for all trials of a study (`scoring.pruning.Deadlines`).
+        park: Seconds after which trials only matter if unlikely (`scoring.pruning.Deadlines`).
+        ranks: Ranks of `likely_winners_first`.
     """
 
     columns: list[int]
@@ -42,7 +43,7 @@ class _Part:
     ranks: _OfStudies = field(default_factory=list)
 
     def update(self, bounds: Bounds) -> None:
-        """Computes what follows from what is known of the part's trials."""
+        """Computes deadlines and ranks from what is known about the part's trials."""
         limits = deadlines(bounds, self.rules.held_out, self.rules.r_max)
         ranks = likely_winners_first(bounds, self.rules.held_out, self.worth)
         found = limits.stop[..., 0].tolist(), limits.park[..., 0].tolist(), ranks.tolist()
@@ -53,15 +54,15 @@ class _Part:
 
 
 class Pruner:
-    """What is known of an experiment's trials.
+    """Derives deadlines from the results of an experiment's trials.
 
-    Only what has ended counts: a trial under way may lose its process, go on from its last
-    checkpoint, and then meet its target earlier than it had already been. What is learned of a
-    trial changes the deadlines of its own workload, and of its held-out variant, alone.
+    Only trials that have ended are used: a running trial may lose its process, resume from its last
+    checkpoint, and then reach its target at an earlier second than it had already passed. A result
+    changes deadlines of its own workload and of its held-out variants only.
 
     Args:
-        experiment: The plan; scores are over its workloads and submissions.
-        out: Its results tree: what has ended there is known. None where it is learned later.
+        experiment: Plan; scores are over its workloads and submissions.
+        out: Results tree with results to learn; None to learn them later.
     """
 
     def __init__(self, experiment: Experiment, out: Path | None = None) -> None:
@@ -83,13 +84,13 @@ class Pruner:
                 self._parts |= {c: (number, part) for number, c in enumerate(columns)}
         self._bounds = Bounds.unknown(self._grid.shape)
         self._done: set[str] = set()  # trials that ended by themselves
-        self._pruned: dict[str, float] = {}  # at this second
+        self._pruned: dict[str, float] = {}  # second at which a trial was pruned
         for spec in experiment.specs():
             if out is not None and (trial_folder(out, spec) / TRIAL_FILE).is_file():
                 self.learn(*_read(trial_folder(out, spec)))
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial has ended, unless it was cut off and will run again when the sweep is resumed."""
+        """Uses the result of a trial, unless the trial was interrupted and will run again."""
         place = self._grid.place(spec)
         met_at, pruned = _met_at(spec, result), result.status is Status.PRUNED
         if met_at is not None or not result.will_run_again:
@@ -101,52 +102,52 @@ class Pruner:
         self._parts[place[1]][1].stale = True
 
     def is_done(self, spec: TrialSpec) -> bool:
-        """Whether a trial need not run again: it ended by itself, or was pruned rightly."""
+        """Whether a trial need not run again: it ended, or was pruned at or after its deadline."""
         return spec.key in self._done or self._pruned.get(spec.key, -1.0) >= self.deadline(spec)
 
     def deadline(self, spec: TrialSpec) -> float:
-        """Past this second of its clock a trial matters no more; 0 where it need not begin."""
+        """Returns the second of its clock from which on a trial cannot matter; 0: do not start."""
         part, row, column = self._part(spec)
         return part.stop[row][column][spec.study]
 
     def is_parked(self, spec: TrialSpec) -> bool:
-        """Whether a trial that has not begun matters only if others find something unlikely."""
+        """Whether a trial that has not started matters only if others have unlikely results."""
         part, row, column = self._part(spec)
         return part.park[row][column][spec.study] <= 0
 
     def rank(self, spec: TrialSpec) -> tuple[int, float]:
-        """When a trial should begin, so that deadlines fall early: the lowest first."""
+        """Returns the priority of a trial, so that deadlines decrease early: lowest first."""
         part, row, column = self._part(spec)
         workload = self._grid.columns[spec.workload]
         return self._grid.held_out.get(workload, workload), part.ranks[row][column][spec.study]
 
     def part(self, spec: TrialSpec) -> int:
-        """The number of the part of the plan that a trial is of: none decides about another."""
+        """Returns the number of a trial's part of the plan; parts do not affect each other."""
         return self._parts[self._grid.columns[spec.workload]][1].columns[0]
 
     def version(self, part: int) -> int:
-        """Changes whenever deadlines and ranks of that part do."""
+        """Returns a number that changes whenever deadlines and ranks of the part do."""
         return self._up_to_date(self._parts[part][1]).version
 
     def proof(self, spec: TrialSpec, second: float) -> list[dict[str, Any]]:
-        """The trials that decide, and what is known of each: its time, or a lower bound of it."""
+        """Returns the trials that decide, each with its time to target or a lower bound of it."""
         submission, column, study, trial = self._grid.place(spec)
         number, part = self._parts[column]
-        facts = prove(self._of(part), (submission, number, study, trial), second, part.rules)
+        facts = prove(self._bounds_of(part), (submission, number, study, trial), second, part.rules)
         return [self._fact((s, part.columns[c], k, t)) for s, c, k, t in facts]
 
     def _part(self, spec: TrialSpec) -> tuple[_Part, int, int]:
-        """A trial's part, up to date, and the row and column of the trial in it."""
+        """Returns a trial's part, up to date, and the row and column of the trial in it."""
         number, part = self._parts[self._grid.columns[spec.workload]]
         return self._up_to_date(part), self._grid.rows[spec.submission], number
 
     def _up_to_date(self, part: _Part) -> _Part:
         if part.stale:
-            part.update(self._of(part))
+            part.update(self._bounds_of(part))
         return part
 
-    def _of(self, part: _Part) -> Bounds:
-        """What is known of the trials of a part."""
+    def _bounds_of(self, part: _Part) -> Bounds:
+        """Returns the bounds of the trials of a part."""
         return Bounds(self._bounds.low[:, part.columns], self._bounds.high[:, part.columns])
 
     def _fact(self, place: Place) -> dict[str, Any]:
@@ -161,21 +162,21 @@ class Pruner:
 
 
 def _rules_of(columns: list[int], held_out: Mapping[int, int], r_max: float) -> Rules:
-    """The rules for some columns alone, numbered from 0."""
+    """Returns the rules for some columns only, numbered from 0."""
     number = {column: n for n, column in enumerate(columns)}
     own = {number[v]: number[w] for v, w in held_out.items() if v in number}
     return Rules(own, r_max)
 
 
 def _read(folder: Path) -> tuple[TrialSpec, TrialResult]:
-    """A trial that has ended, without its evaluations where the goal ends it: 20,000 take long."""
+    """Reads a trial; without its evaluations, which are slow to read, if the goal ends it."""
     spec, ending, _ = read_ending(folder)
     return (spec, ending) if spec.until == "validation" else read_trial(folder)
 
 
 def _met_at(spec: TrialSpec, result: TrialResult) -> float | None:
-    """The second at which a trial met its validation goal; None where it did not."""
-    if spec.until == "validation":  # it ended there and then
+    """Returns the second at which a trial met its validation goal; None if it did not."""
+    if spec.until == "validation":  # it ended at that second
         return result.submission_seconds if result.status is Status.REACHED else None
     met = (
         row.submission_seconds

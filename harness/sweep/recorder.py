@@ -1,4 +1,4 @@
-"""Records what trials do: in the ledger first, then in their folders, then for callbacks."""
+"""Records events of trials: in the ledger first, then in their folders, then for callbacks."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ from scoring.plain import TIMES
 from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
 from scoring.tree import write_trial
 
-HEARTBEAT_SECONDS = 60.0  # between those on record, per trial
+HEARTBEAT_SECONDS = 60.0  # between recorded heartbeats, per trial
 LOW_PRIORITY = (
-    "trials on {host} run at niceness {niceness}: other work there displaces them while their "
-    "clock runs; start Ray's nodes with RAY_worker_niceness=0 in their environment"
+    "trials on {host} run at niceness {niceness}: other processes there can slow them down while "
+    "their clock runs; start Ray's nodes with RAY_worker_niceness=0 in their environment"
 )
 
 
 @dataclass(slots=True)
-class Running:
-    """A running attempt."""
+class RunningAttempt:
+    """A running attempt as its rows arrive."""
 
     spec: TrialSpec
     node: str
     rows: list[EvalRow] = field(default_factory=list)
-    arrivals: list[tuple[float, float]] = field(default_factory=list)  # of this attempt's rows
-    heartbeat: float = float("-inf")  # when one was recorded last
+    arrivals: list[tuple[float, float]] = field(default_factory=list)  # time, total_seconds of rows
+    heartbeat: float = float("-inf")  # time of the last recorded heartbeat
 
 
 @dataclass(slots=True)
 class _Trial:
-    """All that a driver knows of one trial."""
+    """What a driver knows about one trial."""
 
-    attempts: int = 0  # started, also by earlier drivers
-    running: Running | None = None
-    shared_node: bool = False  # its node had other work too
-    status: Status | None = None  # once it has ended
+    attempts: int = 0  # number of attempts started, including those of earlier drivers
+    running: RunningAttempt | None = None
+    shared_node: bool = False  # whether other trials ran on its node
+    status: Status | None = None  # set when it has ended
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The state of a sweep: trials by status, among those that have ended, and what is left."""
+    """The state of a sweep: ended trials by status, and the number of trials left."""
 
     by_status: Mapping[Status, int]
     failed: Sequence[tuple[TrialSpec, TrialResult]]
@@ -69,10 +69,10 @@ class Recorder:
     """Records events of trials.
 
     Args:
-        book: The ledger.
-        out: The results tree.
-        callback: Is called after every record.
-        planned: How many trials are to run.
+        book: Ledger.
+        out: Results tree.
+        callback: Callback that receives every event after it is recorded.
+        planned: Number of trials to run.
     """
 
     def __init__(self, book: Ledger, out: Path, callback: SweepCallback, planned: int) -> None:
@@ -80,91 +80,91 @@ class Recorder:
         self._trials: defaultdict[str, _Trial] = defaultdict(_Trial)
         for name, attempts in book.attempts.items():
             self._trials[name].attempts = attempts
-        self._nodes: defaultdict[str, set[str]] = defaultdict(set)  # the trials that run there
-        self._low_priority = False  # whether a trial was seen to run at one
+        self._nodes: defaultdict[str, set[str]] = defaultdict(set)  # running trials by node
+        self._low_priority = False  # whether the warning was given
         self._failed: dict[str, tuple[TrialSpec, TrialResult]] = {}
 
     def attempts(self, spec: TrialSpec) -> int:
-        """How many attempts of a trial were started, by this driver and earlier ones."""
+        """Returns the number of attempts of a trial that this and earlier drivers started."""
         return self._trials[spec.key].attempts
 
-    def running(self, spec: TrialSpec) -> Running | None:
-        """The running attempt of a trial."""
+    def running(self, spec: TrialSpec) -> RunningAttempt | None:
+        """Returns the running attempt of a trial, if there is one."""
         return self._trials[spec.key].running
 
-    def all_running(self) -> list[Running]:
-        """The running attempts of all trials."""
+    def all_running(self) -> list[RunningAttempt]:
+        """Returns the running attempts of all trials."""
         return [trial.running for trial in self._trials.values() if trial.running]
 
     def started(self, spec: TrialSpec, where: Mapping[str, Any]) -> None:
-        """An attempt started; `where` names node, host, process and GPUs."""
+        """Records that an attempt started; `where` has node, host, process and GPUs."""
         trial = self._trials[spec.key]
         trial.attempts += 1
-        trial.running = Running(spec, str(where.get("node", "")))
+        trial.running = RunningAttempt(spec, str(where.get("node", "")))
         beside = self._nodes[trial.running.node]  # trials on one node slow each other down
         beside.add(spec.key)
         for name in beside if len(beside) > 1 else ():
             self._trials[name].shared_node = True
-        self._book.append(AttemptStarted(**self._of(spec), where=where))
+        self._book.append(AttemptStarted(**self._ids(spec), where=where))
         self._callback.on_trial_start(spec)
         if not self._low_priority and where.get("niceness", 0) > max(0, os.nice(0)):
             self._low_priority = True
             self._callback.on_message(None, LOW_PRIORITY.format(**where))
 
     def not_started(self, spec: TrialSpec, failure: Failure, message: str) -> None:
-        """The processes of an attempt never ran."""
-        self._book.append(AttemptNotStarted(**self._of(spec), failure=failure, message=message))
+        """Records that the processes of an attempt could not start."""
+        self._book.append(AttemptNotStarted(**self._ids(spec), failure=failure, message=message))
 
     def resumed(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
-        """An attempt resumed from a checkpoint: these rows stand, later ones are made again."""
+        """Records that an attempt resumed from a checkpoint; `rows` are kept."""
         self._running(spec).rows = list(rows)
         last, seconds = rows[-1], rows[-1].submission_seconds
         self._book.append(
             AttemptResumed(
-                **self._of(spec), step=last.global_step, submission_seconds=seconds,
+                **self._ids(spec), step=last.global_step, submission_seconds=seconds,
                 rows=tuple(rows),
             )
         )  # fmt: skip
         self._callback.on_message(spec, f"resumes from its checkpoint of step {last.global_step:,}")
 
     def not_resumable(self, spec: TrialSpec, reason: str) -> None:
-        """A checkpoint could not be saved."""
-        self._book.append(AttemptNotResumable(**self._of(spec), reason=reason))
+        """Records that a checkpoint could not be saved."""
+        self._book.append(AttemptNotResumable(**self._ids(spec), reason=reason))
         self._callback.on_message(spec, f"cannot be checkpointed: {reason}")
 
     def not_restored(self, spec: TrialSpec, reason: str) -> None:
-        """A checkpoint could not be restored."""
-        self._book.append(AttemptNotRestored(**self._of(spec), reason=reason))
-        self._callback.on_message(spec, f"does not resume from a checkpoint: {reason}")
+        """Records that a checkpoint could not be restored."""
+        self._book.append(AttemptNotRestored(**self._ids(spec), reason=reason))
+        self._callback.on_message(spec, f"cannot resume from a checkpoint: {reason}")
 
     def heartbeat(self, spec: TrialSpec, steps: int) -> None:
-        """An attempt has made so many steps; recorded once a minute."""
+        """Records, at most once per minute, that an attempt has made `steps` steps."""
         attempt, now = self._running(spec), timers.monotonic()
         if now - attempt.heartbeat >= HEARTBEAT_SECONDS:
             attempt.heartbeat = now
-            self._book.append(Heartbeat(**self._of(spec), steps=steps), sync=False)
+            self._book.append(Heartbeat(**self._ids(spec), steps=steps), sync=False)
 
     def evaluated(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A trial was evaluated."""
-        self._book.append(Evaluated(**self._of(spec), row=row))
+        """Records an evaluation."""
+        self._book.append(Evaluated(**self._ids(spec), row=row))
         attempt = self._running(spec)
         attempt.rows.append(row)
         attempt.arrivals.append((timers.monotonic(), row.total_seconds))
         self._callback.on_evaluation(spec, row)
 
     def lost(self, spec: TrialSpec, failure: Failure, message: str) -> None:
-        """The process of an attempt died; the trial will be tried again."""
-        rows = self._over(spec).rows
+        """Records that the process of an attempt died and the trial will be tried again."""
+        rows = self._close(spec).rows
         seconds = rows[-1].submission_seconds if rows else 0.0
         self._book.append(
             AttemptLost(
-                **self._of(spec), failure=failure, message=message, submission_seconds=seconds
+                **self._ids(spec), failure=failure, message=message, submission_seconds=seconds
             )
         )
         self._callback.on_message(spec, f"lost its process; will be resumed: {message}")
 
-    def observed(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
-        """An attempt's result with what was seen of it from outside."""
+    def with_observations(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
+        """Returns a result with what the driver has observed of the trial."""
         trial, arrivals = self._trials[spec.key], self._running(spec).arrivals
         seen = {"driver_rows": [[at - arrivals[0][0], total] for at, total in arrivals]}
         return replace(
@@ -174,29 +174,29 @@ class Recorder:
             integrity=result.integrity and result.integrity | seen,
         )
 
-    def cut_off(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
-        """The result of an attempt that was ended from outside."""
+    def partial_result(self, spec: TrialSpec, status: Status, **details: Any) -> TrialResult:
+        """Returns the result of an attempt that was stopped from outside."""
         rows = self._running(spec).rows
         if rows:
             details |= {name: getattr(rows[-1], name) for name in ("global_step", "work", *TIMES)}
         return TrialResult(status=status, rows=rows, **details)
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial ended."""
+        """Records the end of a trial."""
         rows = len(result.rows)
         plain = replace(result, rows=[])
-        self._book.append(AttemptEnded(**self._of(spec), result=plain, rows=rows))
-        self._over(spec)
+        self._book.append(AttemptEnded(**self._ids(spec), result=plain, rows=rows))
+        self._close(spec)
         self._trials[spec.key].shared_node = False
         self._write(spec, result)
 
     def pruned(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial need not begin."""
-        self._book.append(Pruned(**self._of(spec)))
+        """Records a trial that is pruned before it starts."""
+        self._book.append(Pruned(**self._ids(spec)))
         self._write(spec, result)
 
     def _write(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Writes a trial's folder, and passes its end on."""
+        """Writes a trial's folder and calls back."""
         with writing(self._out):
             write_trial(self._out, spec, result)
         self._trials[spec.key].status = result.status
@@ -205,7 +205,7 @@ class Recorder:
         self._callback.on_trial_end(spec, result)
 
     def summary(self) -> Summary:
-        """The state of the sweep."""
+        """Returns the state of the sweep."""
         ended = (trial.status for trial in self._trials.values() if trial.status)
         by_status = Counter(ended)
         return Summary(
@@ -214,17 +214,17 @@ class Recorder:
             left=self._planned - by_status.total() + by_status[Status.INTERRUPTED],
         )
 
-    def _of(self, spec: TrialSpec) -> dict[str, Any]:
+    def _ids(self, spec: TrialSpec) -> dict[str, Any]:
         return {"trial": spec.key, "attempt": self._trials[spec.key].attempts}
 
-    def _running(self, spec: TrialSpec) -> Running:
+    def _running(self, spec: TrialSpec) -> RunningAttempt:
         attempt = self._trials[spec.key].running
         if attempt is None:
-            raise KeyError(f"{spec.key} does not run")
+            raise KeyError(f"{spec.key} is not running")
         return attempt
 
-    def _over(self, spec: TrialSpec) -> Running:
-        """Takes an attempt off those that run."""
+    def _close(self, spec: TrialSpec) -> RunningAttempt:
+        """Marks an attempt as no longer running, and returns it."""
         attempt = self._running(spec)
         self._trials[spec.key].running = None
         self._nodes[attempt.node].remove(spec.key)

@@ -1,4 +1,4 @@
-"""From what the user asks for to an Experiment: all is checked before anything is started."""
+"""Turns a user's request into an Experiment; checks everything before anything is started."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from scoring.records import RunOptions, Tuning, Until
 from scoring.rulesets import Ruleset
 from scoring.tree import EXPERIMENT_FILE, SEARCH_SPACE_FILE
 
-NODES_DIFFER_BY = 1.10  # step times of node types within one sweep
+MAX_NODE_RATIO = 1.10  # of the step times of node types within one sweep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What the user asks for; None stands for the ruleset's or the natural choice."""
+    """What the user asks for; None for the ruleset's value or the default."""
 
     submissions: Sequence[str]
     workloads: Sequence[str]
@@ -34,11 +34,11 @@ class Request:
     tuning: str | None = None
     studies: int | None = None
     trials: int | None = None
-    search_space: Path | None = None  # for every submission; None: each one's own
-    point: dict[str, Any] | None = None  # instead of the search space's points
-    known: Mapping[str, PlannedSubmission] = field(default_factory=dict)  # as planned before
+    search_space: Path | None = None  # for all submissions; None for each submission's own
+    point: dict[str, Any] | None = None  # replaces the search space's points
+    known: Mapping[str, PlannedSubmission] = field(default_factory=dict)  # earlier plans
     options: RunOptions
-    only: tuple[int, int] | None = None  # a study and a trial, of `chronograd run`
+    only: tuple[int, int] | None = None  # study and trial of `chronograd run`
 
 
 def check(
@@ -46,10 +46,10 @@ def check(
 ) -> Draft:
     """Loads and checks every submission, search space, workload and data file of a request.
 
-    Data that is not ready for training yet is made so, which `progress` hears of.
+    Also prepares data for training, if that has not been done yet, and reports to `progress`.
 
     Raises:
-        UserError: Something is wrong with one of them.
+        UserError: One of them is missing or invalid.
     """
     draft = plan(request, load_workload)
     for workload in draft.workloads.values():
@@ -59,12 +59,12 @@ def check(
 
 
 def plan(request: Request, load_workload: LoadWorkload) -> Draft:
-    """As `check`, but for the data, which need not be here."""
+    """Like `check`, but without the data, which need not be on this machine."""
     ruleset = request.ruleset
     places = _places(request.submissions, request.tuning)
     search_space = str(request.search_space or SEARCH_SPACE_FILE)
-    natural = "external" if request.point else _natural_tuning(places, search_space)
-    tuning = request.tuning or natural
+    default = "external" if request.point else _default_tuning(places, search_space)
+    tuning = request.tuning or default
     studies = request.studies or ruleset.studies
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
     options = request.options
@@ -102,12 +102,12 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
 
 
 def _check_test_goals(loaded: Mapping[str, Workload]) -> None:
-    """Raises PlanError where a workload has nothing for `--until test` to reach."""
+    """Raises PlanError if a workload has no target for `--until test`."""
     for name, workload in loaded.items():
         if "test" not in workload.splits or workload.test_goal is None:
             lacks = "test target" if "test" in workload.splits else "test split"
             raise PlanError(
-                f"--until test: {name} has no {lacks}; leave it out, or use --until validation"
+                f"--until test: {name} has no {lacks}; remove it, or use --until validation"
             )
 
 
@@ -120,18 +120,18 @@ def resumed(
     trust: bool = False,
     accepted: Sequence[str] = (),
 ) -> Draft:
-    """The draft of what is planned in `out`, with `studies` of them where that is more.
+    """Returns the draft of the plan in `out`, possibly with more studies.
 
     Args:
-        out: The results tree.
-        studies: None: as many as are planned.
-        load_workload: Gives the workload of a name, data directory and device.
-        progress: Hears of data that is made ready.
-        trust: Import code from wherever the plan names it.
+        out: Results tree.
+        studies: Number of studies, if larger than planned; None for the planned number.
+        load_workload: Returns the workload of a name, data directory and device.
+        progress: Receives the progress of preparing data.
+        trust: Whether to import code from any path that the plan contains.
         accepted: Files of submissions that may have changed.
 
     Raises:
-        UserError: There is no plan, or what it needs is gone or changed, or is not to be trusted.
+        UserError: There is no plan, or something it needs is missing, changed or not trusted.
     """
     old = Experiment.read(out).at(out)
     if not trust:
@@ -158,24 +158,24 @@ def single_trial(
     load_workload: LoadWorkload,
     progress: Progress = lambda *_: None,
 ) -> Draft:
-    """The draft of one trial of what is requested: that of `study` and `trial`.
+    """Returns the draft of a single trial of a request.
 
     Args:
-        request: With one submission and one workload.
-        study: From 0; counts for the random streams and the point.
-        trial: From 1, likewise.
-        load_workload: Gives the workload of a name, data directory and device.
-        progress: Hears of data that is made ready.
+        request: Request with one submission and one workload.
+        study: Index of the study, from 0; determines random streams and point.
+        trial: Number of the trial, from 1; determines random streams and point.
+        load_workload: Returns the workload of a name, data directory and device.
+        progress: Receives the progress of preparing data.
     """
     draft = check(replace(request, studies=study + 1, trials=trial), load_workload, progress)
     if trial > draft.trials:
-        raise PlanError("self-tuning has one trial a study: --trial 1")
+        raise PlanError("self-tuning has one trial per study: use --trial 1")
     return replace(draft, only=(study, trial))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """A checked request, whose budgets are still to be measured; fields as in Experiment."""
+    """A checked request whose budgets are not measured yet; fields as in Experiment."""
 
     ruleset: Ruleset
     submissions: dict[str, PlannedSubmission]
@@ -188,13 +188,13 @@ class Draft:
     only: tuple[int, int] | None
 
     def complete(self, out: Path, executor: Executor, accepted: Sequence[str] = ()) -> Experiment:
-        """The experiment of `out`: what is planned there already, and this draft.
+        """Returns the experiment of `out`: its plan so far, extended by this draft.
 
-        Where budgets are in baseline steps, the baseline's step is timed first, unless it stands
-        in OUT/experiment.json already.
+        If budgets are in baseline steps, the baseline's step is timed first, unless its time is
+        already in OUT/experiment.json.
 
         Raises:
-            PlanError: The draft does not fit what is there, or the nodes differ too much.
+            PlanError: The draft does not match the plan of `out`, or the nodes differ too much.
         """
         old = Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
         known = {} if old is None else old.workloads
@@ -211,7 +211,7 @@ class Draft:
         return new if old is None else extend(old, new, out, accepted)
 
     def describe(self) -> str:
-        """One line: what would be run."""
+        """Returns a one-line summary of the trials."""
         sizes = (len(self.submissions), len(self.workloads), self.studies, self.trials)
         return (
             f"{sizes[0]} submissions ({', '.join(self.submissions)}) x {sizes[1]} workloads "
@@ -237,7 +237,7 @@ class Draft:
         return plan_workload(workload, self.ruleset, self.options.clock, step_seconds)
 
     def baseline_step(self, workload: Workload, executor: Executor) -> float:
-        """Median seconds of a step of the ruleset's baseline."""
+        """Returns the median step time of the ruleset's baseline, in seconds."""
         folder = loading.find(self.ruleset.baseline)
         seed = self.options.seed
         baseline = plan_submission(folder, "external", seed, 1, 1, SEARCH_SPACE_FILE)
@@ -247,17 +247,17 @@ class Draft:
         )
         by_type = executor.time_baseline(experiment.spec(folder.name, workload.name, 0, 1))
         slowest, fastest = max(by_type.values()), min(by_type.values())
-        if slowest > NODES_DIFFER_BY * fastest:
+        if slowest > MAX_NODE_RATIO * fastest:
             times = ", ".join(f"{kind}: {t * 1e3:.3g} ms" for kind, t in sorted(by_type.items()))
             raise PlanError(
-                f"{workload.name}: node types differ by over 10% in the baseline's step ({times}); "
-                "sweep on nodes of one type"
+                f"{workload.name}: node types differ by over 10% in the baseline's step time "
+                f"({times}); use nodes of one type"
             )
         return statistics.median(by_type.values())
 
 
 def _places(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
-    """Where submissions lie, by name; two of one name cannot share a results tree."""
+    """Returns the paths of submissions by name; names must be unique within a results tree."""
     places: dict[str, Path] = {}
     for given in names:
         place = loading.find(given, tuning)
@@ -265,14 +265,14 @@ def _places(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
         other = places.setdefault(name, place)
         if other != place:
             raise PlanError(
-                f"two submissions are called {name}: {other} and {place}; rename one, or sweep "
-                "them into different --out"
+                f"two submissions are called {name}: {other} and {place}; rename one, or run "
+                "separate sweeps with different --out"
             )
     return places
 
 
-def _natural_tuning(places: Mapping[str, Path], search_space: str) -> str:
-    """External where there is a search space, else self; a results tree holds one kind."""
+def _default_tuning(places: Mapping[str, Path], search_space: str) -> str:
+    """Returns "external" if the submissions have search spaces, "self" if none has one."""
     has_space = {
         name: loading.search_space_of(place, search_space).is_file()
         for name, place in places.items()
@@ -281,7 +281,7 @@ def _natural_tuning(places: Mapping[str, Path], search_space: str) -> str:
         external = ", ".join(name for name, has in has_space.items() if has)
         self_tuning = ", ".join(name for name, has in has_space.items() if not has)
         raise PlanError(
-            f"{external} would be tuned externally, {self_tuning} tune themselves; sweep them "
-            "into different --out, or pass --tuning"
+            f"mixed tuning: with a search space: {external}; without (self-tuning): {self_tuning}; "
+            "run separate sweeps with different --out, or pass --tuning"
         )
     return "external" if all(has_space.values()) else "self"

@@ -1,4 +1,4 @@
-"""Trials' folders that could not be written, made again from what the ledger holds."""
+"""Reads the results of trials; restores missing or damaged folders from the ledger."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ if TYPE_CHECKING:
     from scoring.experiment import Experiment
 
 
-def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, TrialResult, bool]]:
-    """The results of all trials of the plan that have ended, each read once.
+def read_results(
+    out: Path, experiment: Experiment
+) -> Iterator[tuple[TrialSpec, TrialResult, bool]]:
+    """Yields the results of all trials of the plan that have ended.
 
-    Where a trial's folder is missing, damaged, or of an earlier attempt than the ledger has an end
-    of, it is written again from the ledger.
+    If a trial's folder is missing, damaged, or older than the last attempt that ended according to
+    the ledger, it is restored from the ledger.
 
     Yields:
-        The trial, its result, and whether its folder was written again.
+        The trial, its result, and whether its folder was restored.
 
     Raises:
-        RecordError: A folder is damaged, and the ledger has no end of its trial.
+        RecordError: A folder is damaged, and the ledger does not contain the trial's result.
     """
     ends = _ends(out)
     late: dict[str, TrialSpec] = {}
@@ -48,22 +50,22 @@ def read_back(out: Path, experiment: Experiment) -> Iterator[tuple[TrialSpec, Tr
         spec = late.pop(name)
         write_trial(out, spec, result)
         yield spec, result, True
-    for spec in late.values():  # the ledger lacks some of their rows
+    for spec in late.values():  # some of their rows are missing in the ledger
         found = _read(trial_folder(out, spec), may_be_damaged=False)
         if found:
             yield spec, found, False
 
 
 def last_options(out: Path) -> SweepOptions | None:
-    """How the sweep in `out` was run last; None where an early version ran it."""
+    """Returns the options of the last driver of `out`; None if it was an early version."""
     entries = Reader(out).new_events(kinds=(DriverStarted,))
     plain = [e.event.options for e in entries if isinstance(e.event, DriverStarted)]
     used = [options for options in plain if options is not None]
     return SweepOptions.from_plain(used[-1]) if used else None
 
 
-def left(out: Path, experiment: Experiment) -> list[TrialSpec]:
-    """The trials that have not ended by themselves, by their folders alone."""
+def remaining(out: Path, experiment: Experiment) -> list[TrialSpec]:
+    """Returns the trials that have not ended, judged by their folders only."""
     return [spec for spec in experiment.specs() if not _has_ended(trial_folder(out, spec))]
 
 
@@ -72,7 +74,7 @@ def _has_ended(folder: Path) -> bool:
 
 
 def _ends(out: Path) -> dict[str, int]:
-    """The attempt that ended, of every trial that did not begin again afterwards."""
+    """Returns the last attempt by trial, for trials whose last attempt has ended."""
     ends: dict[str, int] = {}
     for entry in Reader(out).new_events(kinds=(AttemptEnded, AttemptStarted)):
         match entry.event:
@@ -84,7 +86,7 @@ def _ends(out: Path) -> dict[str, int]:
 
 
 def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:
-    """The result in a trial's folder; None where there is none, or a damaged one."""
+    """Returns the result in a trial's folder; None if it is missing or damaged."""
     if not (folder / TRIAL_FILE).is_file():
         return None
     try:
@@ -96,7 +98,7 @@ def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:
 
 
 def _results(out: Path, needed: dict[str, int]) -> Iterator[tuple[str, TrialResult]]:
-    """The results of the attempts needed of which the ledger holds every row."""
+    """Yields the results of the needed attempts that have all of their rows in the ledger."""
     rows: dict[str, list[EvalRow]] = {name: [] for name in needed}
     for entry in Reader(out).new_events():
         match entry.event:

@@ -1,4 +1,4 @@
-"""A sweep: hands trials to an executor, and what comes back to its driver."""
+"""Runs a sweep: connects an executor, which runs trials, with a driver, which records them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.sweep.interruption import HeadLostError, InterruptedSweepError
 from harness.sweep.ledger import Ledger, writing
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.recorder import Recorder, Summary
-from harness.sweep.restore import read_back
+from harness.sweep.restore import read_results
 from harness.sweep.schedule import Schedule
 from scoring.records import Pruning, TrialSpec, Until
 from scoring.tree import remove_half_written
 
-if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+if TYPE_CHECKING:  # a trial's process need not import pydantic; it sets threads before numpy
     from harness.sweep.limits import Limits
     from harness.sweep.pruner import Pruner
     from scoring.experiment import Experiment
@@ -27,10 +27,10 @@ class Executor(Protocol):
     """Where trials run: in this process (`executors.local`) or on Ray (`executors.cluster`)."""
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
-        """Median seconds of a step of `spec`, in fresh processes, by node type."""
+        """Returns the median step time of `spec` in seconds, in fresh processes, by node type."""
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
-        """Runs every trial and tells the driver what happens; raises KeyboardInterrupt."""
+        """Runs all trials and reports their events to the driver; raises KeyboardInterrupt."""
 
 
 def run_sweep(
@@ -41,20 +41,20 @@ def run_sweep(
     options: SweepOptions = EVERY_TRIAL,
     limits: Limits | None = None,
 ) -> Summary:
-    """Runs what is left of an experiment, recording every event as it comes.
+    """Runs the remaining trials of an experiment and records every event as it happens.
 
     Args:
-        experiment: The plan.
-        out: The results tree.
-        executor: Where trials run.
-        callback: Who looks on.
-        options: How it is run.
-        limits: Where trials are given up on a prediction; None for nowhere.
+        experiment: Plan.
+        out: Results tree.
+        executor: Executor that runs the trials.
+        callback: Callback that receives the events.
+        options: How the sweep is run.
+        limits: Limits for `Pruning.PREDICT`; None for none.
 
     Raises:
         InterruptedSweepError: Ctrl-C or SIGTERM; running trials are recorded as interrupted.
-        HeadLostError: So are those of a cluster that is gone.
-        LedgerError: Another driver works on `out`.
+        HeadLostError: The cluster is lost; running trials are recorded as interrupted.
+        LedgerError: Another driver is running on `out`, or `out` cannot be written.
     """
     callback = CallbackList([callback])
     with Ledger(out, options) as book:
@@ -68,9 +68,9 @@ def run_sweep(
             pruner = Pruner(experiment)
         with writing(out):
             experiment.write(out)
-            left, restored = _read_what_is_left(experiment, out, pruner)
+            left, restored = _read_remaining(experiment, out, pruner)
         if restored:
-            callback.on_message(None, f"{restored} trials' folders were written from the ledger")
+            callback.on_message(None, f"restored {restored} folders of trials from the ledger")
         schedule = Schedule(pruner, options.order, limits)
         driver = Driver(book, out, schedule, Recorder(book, out, callback, len(left)), options)
         callback.on_sweep_start(experiment, out, left)
@@ -85,16 +85,16 @@ def run_sweep(
         return driver.summary()
 
 
-def _read_what_is_left(
+def _read_remaining(
     experiment: Experiment, out: Path, pruner: Pruner | None
 ) -> tuple[list[TrialSpec], int]:
-    """The trials that are left, and how many folders were written again from the ledger.
+    """Returns the remaining trials and the number of folders restored from the ledger.
 
-    Tells the pruner of all others.
+    The pruner receives the results of all other trials.
     """
     done, restored = set(), 0
-    for spec, result, again in read_back(out, experiment):
-        restored += again
+    for spec, result, is_restored in read_results(out, experiment):
+        restored += is_restored
         if pruner is not None:
             pruner.learn(spec, result)
         if result.has_ended:

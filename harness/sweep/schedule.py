@@ -1,4 +1,4 @@
-"""Which trial of a sweep begins next, and until when each of them matters."""
+"""Decides which trial of a sweep starts next, and at which second each one is stopped."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from typing import TYPE_CHECKING
 from harness.sweep.trial_queue import TrialQueue
 from scoring.records import EvalRow, Order, Status, TrialResult, TrialSpec
 
-if TYPE_CHECKING:  # the pruner needs numpy, of which a trial's process should not set the threads
+if TYPE_CHECKING:  # numpy must not be imported before a trial's process sets its threads
     from harness.sweep.limits import Limits
     from harness.sweep.pruner import Pruner
 
 
 class Schedule:
-    """Decides; records nothing.
+    """Order and deadlines of trials. Records nothing.
 
     Args:
-        pruner: What is known of the trials; None where none is pruned.
-        order: Which waiting trial begins next.
-        limits: Where trials are given up on a prediction; None for nowhere.
+        pruner: Derives deadlines from results; None to prune no trial.
+        order: Which waiting trial starts next.
+        limits: Limits for `Pruning.PREDICT`; None for none.
     """
 
     def __init__(self, pruner: Pruner | None, order: Order, limits: Limits | None) -> None:
         self._pruner, self._limits = pruner, limits
-        self._begun: Counter[str] = Counter()  # attempts of this driver, by trial
+        self._attempts: Counter[str] = Counter()  # attempts started by this driver, by trial
         self._given_up: set[str] = set()
-        self._queue = TrialQueue(pruner, order, self._begun)
+        self._queue = TrialQueue(pruner, order, self._attempts)
 
     def pop(self, waiting: list[TrialSpec], parked: bool) -> TrialSpec | None:
-        """Takes the trial to begin next off those that wait, as `TrialQueue.pop`."""
+        """Removes the trial to start next from `waiting`, like `TrialQueue.pop`."""
         return self._queue.pop(waiting, parked)
 
     def deadline(self, spec: TrialSpec) -> float:
-        """Past this second of its clock a trial can change no score, or was given up."""
+        """Returns the second of its clock after which a trial is stopped; 0 if it is given up."""
         if spec.key in self._given_up:
             return 0.0
         return math.inf if self._pruner is None else self._pruner.deadline(spec)
 
     def started(self, spec: TrialSpec) -> None:
-        """An attempt started."""
-        self._begun[spec.key] += 1
+        """Counts an attempt that started."""
+        self._attempts[spec.key] += 1
 
     def lost(self, spec: TrialSpec) -> None:
-        """An attempt was lost: the next one is judged by its own evaluations."""
+        """Handles a lost attempt: the next one is judged by its own evaluations."""
         self._given_up.discard(spec.key)
 
     def attempts(self, spec: TrialSpec) -> int:
-        """How many attempts of a trial this driver has started."""
-        return self._begun[spec.key]
+        """Returns the number of attempts of a trial that this driver has started."""
+        return self._attempts[spec.key]
 
     def evaluated(self, spec: TrialSpec, rows: Sequence[EvalRow]) -> None:
-        """A running trial has these rows now."""
+        """Gives up a running trial if its rows exceed a limit."""
         if self._limits is not None and self._limits.exceeded_by(spec, rows):
             self._given_up.add(spec.key)
 
-    def explained(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
-        """A result with the reason why the trial was stopped, if it was."""
+    def with_reason(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
+        """Returns a result with the reason for which the trial was stopped early, if it was."""
         if result.status is not Status.PRUNED:
             return result
         if self._limits is not None and spec.key in self._given_up:
-            reason = f"its curve says that it will not matter, at a risk of {self._limits.risk:g}"
+            reason = f"stopped on a prediction from its curve, at a risk of {self._limits.risk:g}"
             if self._limits.calibration:
                 reason += f"; {self._limits.calibration}"
             return replace(result, status=Status.PREDICTED, message=reason)
@@ -72,6 +72,6 @@ class Schedule:
         return replace(result, proof=self._pruner.proof(spec, result.submission_seconds))
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial ended: other trials may matter less now."""
+        """Passes the result of a trial to the pruner; deadlines of others may decrease."""
         if self._pruner is not None:
             self._pruner.learn(spec, result)

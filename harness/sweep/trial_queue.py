@@ -1,4 +1,4 @@
-"""The trials of a sweep that wait for a process, in the order in which they begin."""
+"""A priority queue of the trials that wait for a process."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from scoring.records import Order, TrialSpec
 
-if TYPE_CHECKING:  # the plan imports torch, which a trial's process must not do too early
+if TYPE_CHECKING:  # numpy must not be imported before a trial's process sets its threads
     from harness.sweep.pruner import Pruner
 
 
 class Urgency(NamedTuple):
-    """What the order goes by, the smallest first; equal for the fresh trials of a study.
+    """Sort key of a waiting trial, smallest first; equal for the fresh trials of a study.
 
-    A parked trial is for the end: what others find may make it needless. Else one that was cut off
-    goes first, then it is as the order has it.
+    Parked trials come last, as results of others may make them unnecessary. Otherwise interrupted
+    trials come first, then the chosen order decides.
     """
 
     parked: bool
-    fresh: bool  # it was not cut off
+    fresh: bool  # has not started before
     last: tuple[float, ...]
 
 
@@ -31,12 +31,12 @@ _Key = tuple[str, str, int, bool]  # submission, workload, study, fresh
 
 @dataclass(slots=True)
 class _Part:
-    """The waiting trials of which the urgency may change at the same time.
+    """Waiting trials whose urgency changes together.
 
     Attributes:
-        version: Of the pruner, when the heap was made; None where it is out of date.
+        version: The pruner's version when the heap was built; None if it must be built again.
         studies: Trials of equal urgency, each with its number in the queue, in that order.
-        heap: The first of each of them.
+        heap: The first trial of each study.
     """
 
     version: int | None = None
@@ -45,31 +45,31 @@ class _Part:
 
 
 class TrialQueue:
-    """Says which trial begins next, without looking at all that wait.
+    """Finds the trial to start next without a scan of all waiting trials.
 
-    Trials of a study are equally urgent, and what one trial has found changes the urgency of those
-    of its own workload alone (`Pruner.part`), if at all. So there is a heap of studies for each
-    such part of the plan, which is made again when the pruner has come to another result.
+    Trials of a study are equally urgent, and a result can only change the urgency of trials of its
+    own part of the plan (`Pruner.part`). So there is a heap of studies per part, which is built
+    again when the pruner's version of the part changes.
 
     Args:
-        pruner: What is known; None where nothing is pruned.
-        order: As in `Order`.
-        begun: How often each trial has begun: one that waits again was cut off.
+        pruner: Gives ranks and parked trials; None without pruning.
+        order: Order of the trials.
+        attempts: Number of attempts started by trial: a waiting trial with any was interrupted.
     """
 
-    def __init__(self, pruner: Pruner | None, order: Order, begun: Mapping[str, int]) -> None:
-        self._pruner, self._order, self._begun = pruner, order, begun
+    def __init__(self, pruner: Pruner | None, order: Order, attempts: Mapping[str, int]) -> None:
+        self._pruner, self._order, self._attempts = pruner, order, attempts
         self._parts: dict[int, _Part] = {}
-        self._waiting: list[TrialSpec] = []  # the caller's
-        self._places: dict[str, int] = {}  # of the trials in that list
+        self._waiting: list[TrialSpec] = []  # the caller's list
+        self._places: dict[str, int] = {}  # index in that list by trial
         self._count = 0
 
     def pop(self, waiting: list[TrialSpec], parked: bool) -> TrialSpec | None:
-        """Takes the trial to begin next off those that wait; None where there is none.
+        """Removes the trial to start next from `waiting` and returns it; None if there is none.
 
         Args:
-            waiting: All that wait, in any order; the caller only appends to it.
-            parked: Whether it may be one that is for the end.
+            waiting: All waiting trials, in any order; the caller may only append to it.
+            parked: Whether a parked trial may be returned.
         """
         self._add_new(waiting)
         number = min(self._parts, key=self._first, default=None)
@@ -77,13 +77,13 @@ class TrialQueue:
             return None
         spec = self._pop(number)
         place, last = self._places.pop(spec.key), waiting.pop()
-        if last is not spec:  # the last one takes its place
+        if last is not spec:  # move the last trial to the free index
             waiting[place] = last
             self._places[last.key] = place
         return spec
 
     def _add_new(self, waiting: list[TrialSpec]) -> None:
-        """Adds what was appended; among equally urgent trials it comes last."""
+        """Adds the appended trials, each after those of equal urgency."""
         if waiting is not self._waiting:
             self._waiting = waiting
             self._parts.clear()
@@ -92,7 +92,7 @@ class TrialQueue:
             spec = waiting[place]
             self._places[spec.key] = place
             part = self._parts.setdefault(self._pruner.part(spec) if self._pruner else 0, _Part())
-            key = spec.submission, spec.workload, spec.study, not self._begun.get(spec.key)
+            key = spec.submission, spec.workload, spec.study, not self._attempts.get(spec.key)
             if key not in part.studies:
                 part.studies[key] = deque()
                 part.version = None
@@ -100,7 +100,7 @@ class TrialQueue:
             self._count += 1
 
     def _pop(self, number: int) -> TrialSpec:
-        """Takes out the most urgent trial of a part."""
+        """Removes the most urgent trial of a part from the queue."""
         part = self._parts[number]
         urgency, _, key = part.heap[0]
         study = part.studies[key]
@@ -115,7 +115,7 @@ class TrialQueue:
         return spec
 
     def _first(self, number: int) -> tuple[Urgency, int, _Key]:
-        """The most urgent of a part's studies."""
+        """Returns the most urgent study of a part."""
         part = self._parts[number]
         version = self._pruner.version(number) if self._pruner else 0
         if part.version != version:

@@ -274,7 +274,7 @@ def test_sigterm_stops_cleanly_and_changed_code_is_not_resumed(waiting, half_way
         file.write("# a change\n")
     code, output = chronograd_sweep(waiting.folder, "--resume", waiting.out, "--address", address)
     assert code == 2, output
-    assert "the code of submission a changed since" in output
+    assert "the code of submission a has changed" in output
 
 
 # ---- what a trial's process is given ------------------------------------------------------------

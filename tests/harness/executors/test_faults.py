@@ -128,7 +128,7 @@ def test_a_tree_that_goes_away_under_a_sweep_is_told(tmp_path, gone):
             out.mkdir()
             (out / LEDGER_FILE).write_text("")
 
-    with pytest.raises(LedgerError, match=f"{out}: was deleted or moved under way"):
+    with pytest.raises(LedgerError, match=f"{out}: was deleted or moved during the sweep"):
         run_sweep(plan_toys("a"), out, Nothing(), Quiet(meddle))
 
 

@@ -14,7 +14,7 @@ from harness.executors.head import EXIT_CODE, Head
 from harness.progress.status import read_status
 from harness.sweep import ledger
 from harness.sweep.interruption import HeadLostError
-from harness.sweep.restore import left
+from harness.sweep.restore import remaining
 from harness.sweep.run import run_sweep
 from scoring.records import Status
 from scoring.tree import read_trial, trial_folder
@@ -79,7 +79,7 @@ def test_trials_that_ran_are_recorded_as_interrupted(tmp_path):
         run_sweep(experiment, tmp_path, Loses(), Quiet())
     result = read_trial(trial_folder(tmp_path, next(iter(experiment.specs()))))[1]
     assert (result.status, result.rows) == (Status.INTERRUPTED, [make_row(3)])
-    assert len(left(tmp_path, experiment)) == 2
+    assert len(remaining(tmp_path, experiment)) == 2
 
 
 @pytest.mark.ray

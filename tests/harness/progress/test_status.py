@@ -312,7 +312,7 @@ def test_a_damaged_ledger_is_mentioned_also_once_it_was_set_aside(tmp_path, chro
     path = tmp_path / LEDGER_FILE
     path.write_bytes(path.read_bytes().replace(b'"attempt_started"', b'"attempt_ztarted"'))
     code, output, _ = chronograd("status", tmp_path)
-    assert (code, "ledger.jsonl is damaged (1 lines hold no event" in output) == (0, True)
+    assert (code, "ledger.jsonl is damaged (invalid lines: 1" in output) == (0, True)
     with Ledger(tmp_path):
         pass
     code, output, _ = chronograd("status", tmp_path)

@@ -115,10 +115,10 @@ def test_code_elsewhere_is_not_imported_before_it_is_trusted(tmp_path, monkeypat
     monkeypatch.chdir(here)
     code, _, error = chronograd("sweep", "--resume", str(out), "--dry-run")
     assert code == 2
-    assert f"names code outside it and the working directory ({place})" in error
+    assert f"refers to code outside it and the working directory ({place})" in error
     assert "--trust" in error
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PlanError, match="code of submission well_behaved changed since"):
+    with pytest.raises(PlanError, match="code of submission well_behaved has changed"):
         resume(out)
     assert not mark.exists()
 
@@ -137,5 +137,5 @@ def test_trusted_code_elsewhere_runs(tmp_path, monkeypatch, chronograd):
     link = here / "link"
     link.symlink_to(place)
     edit(out, lambda data: data["submissions"]["well_behaved"].update(path=str(link)))
-    with pytest.raises(PlanError, match="names code outside"):
+    with pytest.raises(PlanError, match="refers to code outside"):
         resume(out)

@@ -1,4 +1,4 @@
-"""Trials whose processes are lost, on a real Ray cluster: they go on from their checkpoints."""
+"""Trials whose processes are lost, on a real Ray cluster: they resume from their checkpoints."""
 
 import os
 import signal
@@ -51,24 +51,24 @@ def plan(tmp_path, *names, **options):
     return check(request, workloads.get).complete(tmp_path / "nothing there", None)
 
 
-def test_a_trial_killed_on_the_way_gives_the_rows_of_one_left_alone(tmp_path, address):
+def test_a_killed_trial_gives_the_rows_of_an_undisturbed_one(tmp_path, address):
     experiment = plan(tmp_path, "digits", "diabetes", "criteo1tb_mini")
     out, callback = tmp_path / "out", Killer(tmp_path / "out", nth=3)
     with closing(Cluster(workloads.get, address)) as executor:
         summary = run_sweep(experiment, out, executor, callback)
     assert summary.by_status == {Status.STEP_LIMIT: 3}
-    run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, tmp_path / "undisturbed", ThisProcess(workloads.get), Quiet())
     for spec in experiment.specs():
-        (_, result), (_, calm) = (
-            read_trial(trial_folder(root, spec)) for root in (out, tmp_path / "calm")
+        (_, result), (_, undisturbed) = (
+            read_trial(trial_folder(root, spec)) for root in (out, tmp_path / "undisturbed")
         )
-        assert result.rows == calm.rows
-        assert (result.attempts, calm.attempts) == (2, 1)
+        assert result.rows == undisturbed.rows
+        assert (result.attempts, undisturbed.attempts) == (2, 1)
     assert len(events(out, "attempt_lost")) == len(events(out, "attempt_resumed")) == 3
     assert sum("resumes from its checkpoint" in line for line in callback.lines) == 3
 
 
-def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path, address):
+def test_an_attempt_that_hangs_is_stopped_and_not_retried(tmp_path, address):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "hangs"))
     with closing(Cluster(workloads.get, address, hang_timeout=8)) as executor:
         summary = run_sweep(experiment, tmp_path / "out", executor, Quiet())
@@ -78,7 +78,7 @@ def test_an_attempt_that_hangs_is_ended_and_not_tried_again(tmp_path, address):
     assert [row.global_step for row in result.rows] == [1, 11, 21]
 
 
-def test_what_cannot_be_saved_begins_anew_and_says_so(tmp_path, address):
+def test_a_trial_that_cannot_be_checkpointed_starts_from_scratch_and_reports_it(tmp_path, address):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "hides"))
     out, callback = tmp_path / "out", Killer(tmp_path / "out", nth=2)
     with closing(Cluster(workloads.get, address)) as executor:

@@ -1,4 +1,4 @@
-"""The ledger: append-only, one driver at a time, robust against half a line."""
+"""The ledger: append-only, one driver at a time, robust against damaged lines."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ def note(book, **data):
     book.append(Note(**data))
 
 
-def test_events_come_back_in_order_with_their_sequence(tmp_path):
+def test_events_are_read_in_order_with_their_sequence_numbers(tmp_path):
     with Ledger(tmp_path) as book:
         note(book, trial="a", value=float("nan"))
     with Ledger(tmp_path) as book:
@@ -41,7 +41,7 @@ def test_events_come_back_in_order_with_their_sequence(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_truncated_last_line_is_dropped_and_written_over(tmp_path, cut):
+def test_a_truncated_last_line_is_dropped_and_overwritten(tmp_path, cut):
     with Ledger(tmp_path) as book:
         note(book, trial="a" * 50)
         note(book, trial="b" * 50)
@@ -73,7 +73,7 @@ DAMAGE = {
 
 
 def without_sums(path):
-    """Makes a ledger one of an earlier version."""
+    """Converts a ledger to that of an earlier version."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for line in lines:
         del line["crc32"]
@@ -82,14 +82,14 @@ def without_sums(path):
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, old):
+def test_a_damaged_line_is_skipped_and_the_ledger_set_aside(tmp_path, damage, old):
     with Ledger(tmp_path) as book:
         note(book, value=1.5)
         note(book, value=1.5)
     path = tmp_path / LEDGER_FILE
     if old:
         if damage in ("a changed value", "a changed sum"):
-            return  # which an earlier version did not see
+            return  # an earlier version cannot detect it
         without_sums(path)
     first, second, third = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + DAMAGE[damage](second) + third)
@@ -98,7 +98,7 @@ def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, o
     assert [event["sequence"] for event in reader.new_records()] == [0, 2]
     assert reader.damaged == [2]
     with Ledger(tmp_path) as book:
-        assert "was damaged (1 lines hold no event, the first is line 2)" in book.notice
+        assert "was damaged (invalid lines: 1, the first is line 2)" in book.notice
         assert "ledger.damaged-1.jsonl" in book.notice
     assert (tmp_path / "ledger.damaged-1.jsonl").read_bytes() == before
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 2, 3]
@@ -106,19 +106,19 @@ def test_a_damaged_line_is_left_out_and_the_ledger_set_aside(tmp_path, damage, o
         assert book.notice == ""
 
 
-def test_any_byte_that_is_changed_is_found(tmp_path):
-    """Whatever the byte, and also where the line stays a valid event."""
+def test_any_changed_byte_is_detected(tmp_path):
+    """Also if the line is still a valid event."""
     with Ledger(tmp_path) as book:
         note(book, trial="a", value=[1.25, "text"])
         note(book)
     path = tmp_path / LEDGER_FILE
-    whole = path.read_bytes()
-    first = whole.index(b"\n") + 1
-    last = whole.index(b"\n", first)
+    complete = path.read_bytes()
+    first = complete.index(b"\n") + 1
+    last = complete.index(b"\n", first)
     for place in range(first, last):
         for bit in (0, 1, 4):
-            changed = whole[place] ^ (1 << bit)
-            path.write_bytes(whole[:place] + bytes([changed]) + whole[place + 1 :])
+            changed = complete[place] ^ (1 << bit)
+            path.write_bytes(complete[:place] + bytes([changed]) + complete[place + 1 :])
             reader = ledger.Reader(tmp_path)
             assert [event["sequence"] for event in reader.new_records()] == [0, 2], (place, bit)
             assert reader.damaged[0] == 2
@@ -136,7 +136,7 @@ def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
     assert ["crc32" in json.loads(line) for line in lines] == [False, False, True, True]
 
 
-def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch):
+def test_lines_of_other_kinds_are_checked_but_not_parsed(tmp_path, monkeypatch):
     name = "a/study_0/w/trial_1"
     with Ledger(tmp_path) as book:
         for second in range(100):
@@ -157,32 +157,32 @@ def test_what_is_not_of_interest_is_checked_but_not_parsed(tmp_path, monkeypatch
     assert reader.damaged == [9]
 
 
-def test_half_a_line_of_any_length_is_dropped(tmp_path):
+def test_an_incomplete_line_of_any_length_is_dropped(tmp_path):
     with Ledger(tmp_path) as book:
         note(book)
     path = tmp_path / LEDGER_FILE
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     for more in (1, 2**16 - 1, 2**16, 2**16 + 1, 300_000):
-        path.write_bytes(whole + b"x" * more)
+        path.write_bytes(complete + b"x" * more)
         with Ledger(tmp_path) as book:
-            assert path.read_bytes().startswith(whole + b'{"crc32"')
+            assert path.read_bytes().startswith(complete + b'{"crc32"')
             assert book.notice == ""
     path.write_bytes(b"x" * 100_000)
     with Ledger(tmp_path):
         assert [event["sequence"] for event in ledger.read(tmp_path)] == [0]
 
 
-def test_a_ledger_given_twice_counts_once(tmp_path):
+def test_repeated_events_are_read_once(tmp_path):
     with Ledger(tmp_path) as book:
         note(book)
     path = tmp_path / LEDGER_FILE
     path.write_bytes(2 * path.read_bytes())
     assert [event["sequence"] for event in ledger.read(tmp_path)] == [0, 1]
     with Ledger(tmp_path) as book:
-        assert "2 events are there twice" in book.notice
+        assert "repeated events: 2" in book.notice
 
 
-def test_a_copied_tree_is_another_one(tmp_path):
+def test_a_copied_tree_gets_its_own_id(tmp_path):
     with Ledger(tmp_path / "a") as book:
         tree = book.tree
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -193,7 +193,7 @@ def test_a_copied_tree_is_another_one(tmp_path):
         assert copy.tree == moved
 
 
-def test_a_second_driver_is_refused_and_told_of_the_first(tmp_path):
+def test_a_second_driver_is_refused_with_a_message_about_the_first(tmp_path):
     with Ledger(tmp_path):
         code = "import sys; from pathlib import Path; from harness.sweep.ledger import Ledger;"
         code += f"Ledger(Path({str(tmp_path)!r}))"
@@ -208,11 +208,11 @@ def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path):
         Ledger(tmp_path / "file")
 
 
-def test_no_ledger_is_no_event(tmp_path):
+def test_a_missing_ledger_has_no_events(tmp_path):
     assert ledger.read(tmp_path) == []
 
 
-def test_a_reader_gives_every_event_once_and_half_a_line_later(tmp_path):
+def test_a_reader_yields_each_event_once_and_a_line_when_it_is_complete(tmp_path):
     reader = ledger.Reader(tmp_path)
     assert list(reader.new_records()) == []
     with Ledger(tmp_path) as book:
@@ -230,7 +230,7 @@ def test_a_reader_gives_every_event_once_and_half_a_line_later(tmp_path):
         assert list(reader.new_records()) == []
 
 
-def test_whether_a_driver_is_at_work_is_seen_without_harm_to_it(tmp_path):
+def test_checking_for_a_driver_does_not_disturb_it(tmp_path):
     assert not ledger.is_held(tmp_path)
     with Ledger(tmp_path) as book:
         assert [ledger.is_held(tmp_path) for _ in range(3)] == [True] * 3
@@ -242,7 +242,7 @@ def test_whether_a_driver_is_at_work_is_seen_without_harm_to_it(tmp_path):
         pass
 
 
-def test_somebody_who_asks_at_this_moment_keeps_no_driver_out(tmp_path, monkeypatch):
+def test_checking_for_a_driver_does_not_prevent_one_from_starting(tmp_path, monkeypatch):
     with Ledger(tmp_path):
         pass
     asking = (tmp_path / LEDGER_FILE).open("rb")

@@ -1,4 +1,4 @@
-"""Trials given up on a prediction: by the rule that replays go by, on record as what they are."""
+"""Trials stopped on a prediction: by the same rule as in replays, and recorded as such."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from tests.scoring.logs import BUDGET, write_logs
 
 
 def history(folder, submissions=9, seed=0):
-    """Logs in which those who meet the target are ahead all along, and the others far behind."""
+    """Logs in which trials that meet the target are always ahead, and the others far behind."""
     rng = np.random.default_rng(seed)
     trials = {}
     for number in range(submissions):
@@ -33,7 +33,7 @@ def history(folder, submissions=9, seed=0):
     return write_logs(folder, trials), single("v", trials=3)
 
 
-def test_live_limits_stop_a_trial_at_the_row_after_the_second_at_which_replays_do(tmp_path):
+def test_live_limits_stop_a_trial_at_the_first_row_after_the_second_of_the_replay(tmp_path):
     root, rules = history(tmp_path)
     results = read([root], rules, "external")
     found = logs(results)
@@ -64,7 +64,7 @@ def test_live_limits_stop_a_trial_at_the_row_after_the_second_at_which_replays_d
 
 
 class Lagging:
-    """Plays a trial that stays far behind, until its deadline."""
+    """Simulates trials that stay far from the target until their deadline."""
 
     def run(self, specs, driver):
         for spec in specs:
@@ -79,7 +79,7 @@ class Lagging:
 
 
 @pytest.mark.parametrize(("limit", "status"), [(2.0, "predicted"), (20.0, "out_of_time")])
-def test_what_was_given_up_is_on_record_as_that_and_the_leaderboard_says_so(
+def test_trials_that_were_given_up_are_recorded_and_the_leaderboard_warns_of_them(
     tmp_path, limit, status
 ):
     experiment = plan_toys("a", "b")
@@ -89,27 +89,27 @@ def test_what_was_given_up_is_on_record_as_that_and_the_leaderboard_says_so(
     assert results["a"].status == status
     assert results["b"].status is Status.OUT_OF_TIME
     board = make_leaderboard(read([tmp_path]))
-    told = [warning for warning in board.warnings if "prediction" in warning]
+    warnings = [warning for warning in board.warnings if "prediction" in warning]
     if status == "predicted":
         assert "at a risk of 0.3" in results["a"].message
-        assert told == [
+        assert warnings == [
             "a: 1 trials were given up on a prediction (--pruning predict) and count as misses: "
             "scores may differ from those of trials in full"
         ]
     else:
-        assert told == []
+        assert warnings == []
     again = run_sweep(experiment, tmp_path, Lagging(), Quiet(), limits=given)
     assert not again.by_status  # a trial that was given up is done
 
 
-def test_too_few_submissions_allow_of_no_prediction(tmp_path):
+def test_too_few_submissions_allow_no_prediction(tmp_path):
     root, rules = history(tmp_path, submissions=3)
     experiment = plan_toys("newcomer", ruleset=rules, tuning="external")
     with pytest.raises(UserError, match=r"3 submissions allow of no prediction at a risk of 0\.1"):
         limits_from([root], experiment, 0.1)
 
 
-def test_limits_are_those_of_the_other_submissions_alone(tmp_path):
+def test_limits_are_fitted_to_the_other_submissions_only(tmp_path):
     root, rules = history(tmp_path)
     toy = plan_toys("s0", "newcomer", ruleset=rules, tuning="external")
     experiment = toy.model_copy(update={"workloads": {"v": toy.workloads["toy"]}})
@@ -123,7 +123,7 @@ def test_limits_are_those_of_the_other_submissions_alone(tmp_path):
 
 
 class DiesWhenGivenUp:
-    """Plays a trial whose process dies before it hears that it was given up."""
+    """Simulates a trial whose process dies before it is notified that it was given up."""
 
     def run(self, specs, driver):
         waiting = list(specs)
@@ -139,7 +139,7 @@ class DiesWhenGivenUp:
         driver.ended(spec, TrialResult(status=Status.PRUNED, submission_seconds=22.0))
 
 
-def test_a_trial_that_was_given_up_and_lost_is_judged_anew(tmp_path):
+def test_a_trial_that_was_given_up_and_lost_is_judged_again(tmp_path):
     experiment = plan_toys("a")
     given = Limits(0.3, [0.1], {("a", "toy"): [2.0]})
     run_sweep(

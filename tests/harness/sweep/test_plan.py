@@ -11,7 +11,7 @@ from harness.submission.loading import SubmissionError
 from harness.sweep.changes import extend
 from harness.sweep.plan import PlanError, needs_baseline, plan_workload
 from harness.sweep.request import Request, check, resumed, single_trial
-from harness.sweep.restore import left
+from harness.sweep.restore import remaining
 from scoring import rulesets
 from scoring.experiment import Experiment, PlannedSubmission
 from scoring.records import Failure, RecordError, RunOptions, Status, TrialResult
@@ -34,7 +34,7 @@ def ask(*submissions, workload=("diabetes",), ruleset="demo", **changes):
 
 
 class NoExecutor:
-    """Fails where a baseline is timed that need not be."""
+    """Fails if a baseline is timed unnecessarily."""
 
     def __init__(self, **times):
         self.times = times
@@ -51,7 +51,9 @@ def test_every_combination_is_planned_once_study_by_study(tmp_path):
     keys = [(s.study, s.workload, s.submission, s.trial) for s in specs]
     assert len(set(keys)) == len(keys) == 2 * 2 * 3 * 2
     assert [key[0] for key in keys] == sorted(key[0] for key in keys)
-    assert specs[0].hyperparameters == specs[8].hyperparameters  # a list: the same in every study
+    assert (
+        specs[0].hyperparameters == specs[8].hyperparameters
+    )  # a list of points is the same in each study
 
 
 def test_budgets_in_baseline_steps_become_seconds():
@@ -99,15 +101,15 @@ def test_the_step_clock_charges_the_nominal_step(tmp_path):
     assert spec.budget_seconds / spec.step_seconds == pytest.approx(workload.budget_steps)
 
 
-def test_tuning_follows_from_the_search_space(tmp_path):
+def test_the_search_space_determines_the_default_tuning(tmp_path):
     folder = write_submission(tmp_path, "well_behaved")
     assert ask(str(folder)).tuning == "self"
     assert ask("nadamw").tuning == "external"
-    with pytest.raises(PlanError, match="nadamw would be tuned externally, well_behaved tune"):
+    with pytest.raises(PlanError, match=r"with a search space: nadamw; without .*: well_behaved"):
         ask("nadamw", str(folder))
 
 
-def test_two_submissions_of_one_name_are_refused(tmp_path):
+def test_two_submissions_of_the_same_name_are_refused(tmp_path):
     folder = write_submission(tmp_path, "well_behaved", name="nadamw")
     with pytest.raises(PlanError, match="two submissions are called nadamw"):
         ask("self_tuning/nadamw", str(folder))
@@ -125,7 +127,7 @@ def test_steps_are_timed_once_and_node_types_must_agree(tmp_path):
     assert list(more.submissions) == ["nadamw", "adamw"]
 
 
-def test_an_experiment_survives_its_file(tmp_path):
+def test_an_experiment_is_read_as_it_was_written(tmp_path):
     experiment = ask("nadamw").complete(tmp_path, NoExecutor())
     experiment.write(tmp_path)
     assert Experiment.read(tmp_path) == experiment
@@ -136,7 +138,7 @@ def test_an_experiment_survives_its_file(tmp_path):
         Experiment.read(tmp_path)
 
 
-def test_a_tree_takes_more_submissions_workloads_and_studies(tmp_path):
+def test_submissions_workloads_and_studies_can_be_added_to_a_tree(tmp_path):
     ask("nadamw", studies=1).complete(tmp_path, NoExecutor()).write(tmp_path)
     wider = ask("adamw", workload=("digits",), studies=2).complete(tmp_path, NoExecutor())
     assert set(wider.submissions) == {"nadamw", "adamw"}
@@ -150,7 +152,7 @@ def test_a_tree_takes_more_submissions_workloads_and_studies(tmp_path):
     "changes", [{"options": {"seed": 1}}, {"trials": 1}, {"ruleset": "mini", "trials": 2},
                 {"options": {"until": "test"}}],
 )  # fmt: skip
-def test_a_tree_takes_nothing_that_cannot_be_mixed(tmp_path, changes):
+def test_a_tree_refuses_other_rules_and_options(tmp_path, changes):
     ask("nadamw").complete(tmp_path, NoExecutor()).write(tmp_path)
     with pytest.raises(PlanError, match="choose another --out"):
         ask("nadamw", **changes).complete(tmp_path, NoExecutor())
@@ -162,7 +164,7 @@ def test_resume_refuses_changed_code_and_says_so(tmp_path):
     assert resumed(tmp_path, None, workloads.get).complete(tmp_path, NoExecutor())
     with (folder / "submission.py").open("a") as file:
         file.write("# a harmless change\n")
-    changed = r"code of submission well_behaved changed since: submission\.py; restore"
+    changed = r"code of submission well_behaved has changed: submission\.py; restore"
     with pytest.raises(PlanError, match=changed):
         resumed(tmp_path, None, workloads.get).complete(tmp_path, NoExecutor())
     (folder / "submission.py").unlink()
@@ -177,7 +179,7 @@ def resume(out, *accepted):
     return again.submissions["well_behaved"]
 
 
-def test_what_runs_and_people_leave_in_a_submissions_folder_is_not_its_code(tmp_path):
+def test_output_and_notes_in_a_submissions_folder_are_not_code(tmp_path):
     folder = write_submission(tmp_path, "well_behaved")
     out = folder / "out"
     (folder / "README.md").write_text("as it was")
@@ -199,7 +201,7 @@ def test_code_that_appears_later_is_a_change(tmp_path, name):
     ask(str(folder)).complete(tmp_path / "out", NoExecutor()).write(tmp_path / "out")
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("")
-    with pytest.raises(PlanError, match=f"changed since: {name}; restore them, or choose another"):
+    with pytest.raises(PlanError, match=f"has changed: {name}; restore them, or choose another"):
         resume(tmp_path / "out", name)
 
 
@@ -212,24 +214,24 @@ def test_a_changed_data_file_is_named_and_can_be_accepted_once(tmp_path):
     planned = resume(out)
     (folder / "table.txt").write_text("2")
     (folder / "gone.json").unlink()
-    changed = "changed since: gone.json, table.txt; .*--accept-change gone.json --accept-change tab"
+    changed = "have changed: gone.json, table.txt; .*--accept-change gone.json --accept-change tab"
     with pytest.raises(PlanError, match=changed):
         resume(out)
-    with pytest.raises(PlanError, match=r"changed since: gone\.json; .*--accept-change gone.json"):
+    with pytest.raises(PlanError, match=r"have changed: gone\.json; .*--accept-change gone.json"):
         resume(out, "table.txt")
     accepted = resume(out, "table.txt", "gone.json")
     assert [note.partition(":")[0] for note in accepted.accepted] == ["gone.json", "table.txt"]
     assert accepted.hash == planned.hash
-    assert resume(out) == accepted  # it is on record: nobody has to accept it again
+    assert resume(out) == accepted  # it is recorded and need not be accepted again
     (folder / "submission.py").write_text((folder / "submission.py").read_text() + "\n")
-    with pytest.raises(PlanError, match=r"changed since: submission\.py; restore"):
+    with pytest.raises(PlanError, match=r"has changed: submission\.py; restore"):
         resume(out, "submission.py")
 
 
-def test_a_tree_without_digests_is_resumed_by_the_hash_that_it_has(tmp_path):
+def test_a_tree_without_digests_is_resumed_by_its_hash(tmp_path):
     folder = write_submission(tmp_path, "well_behaved")
     out = tmp_path / "out"
-    (folder / "README.md").write_text("of the hash, then")
+    (folder / "README.md").write_text("part of the hash")
     ask(str(folder)).complete(out, NoExecutor()).write(out)
     experiment = json.loads((out / "experiment.json").read_text())
     planned = experiment["submissions"]["well_behaved"]
@@ -242,7 +244,7 @@ def test_a_tree_without_digests_is_resumed_by_the_hash_that_it_has(tmp_path):
     (out / "experiment.json").write_text(json.dumps(experiment))
     assert resume(out).hash == planned["hash"]
     assert "submission.py" in resume(out).files
-    (folder / "README.md").write_text("not of the digests")
+    (folder / "README.md").write_text("not part of the digests")
     assert resume(out).hash == planned["hash"]
 
 
@@ -262,11 +264,11 @@ def test_resume_can_add_studies(tmp_path):
         (Status.INTERRUPTED, None, True),
     ],
 )
-def test_what_is_left_is_what_has_no_result(tmp_path, status, failure, runs_again):
+def test_trials_without_a_result_remain(tmp_path, status, failure, runs_again):
     experiment = ask("nadamw", studies=1, trials=1).complete(tmp_path, NoExecutor())
-    (spec,) = left(tmp_path, experiment)
+    (spec,) = remaining(tmp_path, experiment)
     write_trial(tmp_path, spec, TrialResult(status=status, failure=failure))
-    assert bool(left(tmp_path, experiment)) == runs_again
+    assert bool(remaining(tmp_path, experiment)) == runs_again
 
 
 def test_a_single_trial_is_the_sweeps_trial(tmp_path):
@@ -284,7 +286,7 @@ def test_a_single_trial_is_the_sweeps_trial(tmp_path):
     assert spec.hyperparameters == {"learning_rate": 1.0}
 
 
-def test_extending_keeps_the_points_that_were_planned():
+def test_extending_keeps_the_planned_points():
     def experiment(points, studies):
         planned = PlannedSubmission(path="p", hash="h", points=points)
         return Experiment(
@@ -298,7 +300,7 @@ def test_extending_keeps_the_points_that_were_planned():
         extend(old, experiment([[{"a": 2}]], 1), "out")
 
 
-def test_a_point_needs_no_search_space(tmp_path):
+def test_no_search_space_is_needed_with_a_given_point(tmp_path):
     folder = write_submission(tmp_path, "well_behaved")
     request = Request(
         submissions=[str(folder)], workloads=["diabetes"], ruleset=rulesets.load("demo"),

@@ -1,4 +1,4 @@
-"""Exact pruning of a sweep under way: what stops, what is recorded, and that no score moves."""
+"""Exact pruning of a running sweep: what stops, what is recorded, and that no score changes."""
 
 from contextlib import closing
 
@@ -22,7 +22,7 @@ from tests.fixtures.sweeps import Quiet, make_row, plan_toys
 
 
 class Timetable:
-    """Plays trials that meet their target at a given second, or stop at their deadline."""
+    """Simulates trials that meet their target at a given second, or stop at their deadline."""
 
     def __init__(self, times, budget=100.0):
         self.times, self.budget, self.ran = times, budget, []
@@ -66,17 +66,17 @@ def sweep(out, pruning):
     return experiment, executor
 
 
-def test_scores_are_those_of_the_whole_sweep(tmp_path):
+def test_scores_equal_those_of_the_complete_sweep(tmp_path):
     experiment, executor = sweep(tmp_path / "pruned", pruning=True)
-    _, whole = sweep(tmp_path / "whole", pruning=False)
-    boards = [make_leaderboard(read([tmp_path / name])) for name in ("pruned", "whole")]
+    _, complete = sweep(tmp_path / "complete", pruning=False)
+    boards = [make_leaderboard(read([tmp_path / name])) for name in ("pruned", "complete")]
     scores = [{s.name: s.score for s in board.standings} for board in boards]
     assert scores[0] == scores[1] == {"a": 1.0, "b": 0.0}
-    assert len(whole.ran) == 12
+    assert len(complete.ran) == 12
     results = [read_trial(trial_folder(tmp_path / "pruned", s))[1] for s in experiment.specs()]
     pruned = [result for result in results if result.status is Status.PRUNED]
     assert len(pruned) > 4
-    assert len(executor.ran) < 12  # some never began
+    assert len(executor.ran) < 12  # some never started
     assert sum(r.submission_seconds for r in results) < 0.6 * sum(
         time for studies in TIMES.values() for study in studies for time in study
     )
@@ -100,7 +100,7 @@ def test_each_stop_is_recorded_with_the_trials_that_decide(tmp_path):
     assert {event["trial"] for event in never} >= {"b/study_2/toy/trial_1"}
 
 
-def test_a_pruned_tree_is_done_and_a_false_proof_is_run_again_and_not_ranked(tmp_path):
+def test_a_pruned_tree_is_done_and_a_trial_with_a_false_proof_runs_again(tmp_path):
     experiment, _ = sweep(tmp_path, pruning=True)
     again = Timetable(TIMES)
     run_sweep(experiment, tmp_path, again, Quiet(), options=SweepOptions())
@@ -118,7 +118,7 @@ def test_a_pruned_tree_is_done_and_a_false_proof_is_run_again_and_not_ranked(tmp
     make_leaderboard(read([tmp_path]))
 
 
-def test_what_needs_every_trial_is_refused_by_name(tmp_path):
+def test_methods_that_need_every_trial_are_refused_by_name(tmp_path):
     sweep(tmp_path, pruning=True)
     results = read([tmp_path])
     with pytest.raises(RecordError, match="for --method official it matters up to its end"):
@@ -127,7 +127,7 @@ def test_what_needs_every_trial_is_refused_by_name(tmp_path):
         speedups(results, make_leaderboard(results).method, "a")
 
 
-def test_without_pruning_what_was_pruned_runs(tmp_path):
+def test_pruned_trials_run_without_pruning(tmp_path):
     experiment, first = sweep(tmp_path, pruning=True)
     again = Timetable(TIMES)
     run_sweep(experiment, tmp_path, again, Quiet())
@@ -140,12 +140,12 @@ def test_without_pruning_what_was_pruned_runs(tmp_path):
     assert not [s for s in experiment.specs() if read_trial(trial_folder(tmp_path, s))[1].proof]
 
 
-def test_a_trial_that_was_cut_off_says_nothing(tmp_path):
+def test_an_interrupted_trial_has_no_influence(tmp_path):
     experiment = points(plan())
     pruner, spec = Pruner(experiment, tmp_path), experiment.spec("a", "toy", 0, 1)
     lost = {"status": Status.FAILED, "failure": Failure.WORKER_LOST}
-    for cut_off in ({"status": Status.INTERRUPTED}, lost):
-        pruner.learn(spec, TrialResult(**cut_off, submission_seconds=50.0))
+    for interrupted in ({"status": Status.INTERRUPTED}, lost):
+        pruner.learn(spec, TrialResult(**interrupted, submission_seconds=50.0))
     assert pruner._bounds.low.max() == 0
     pruner.learn(spec, TrialResult(status=Status.OUT_OF_TIME, submission_seconds=100.0))
     assert pruner._bounds.low.max() == float("inf")
@@ -166,13 +166,13 @@ def test_on_a_cluster_trials_stop_while_they_run(tmp_path, address):
     experiment = check(request, workloads.get).complete(tmp_path / "nothing there", None)
     with closing(Cluster(workloads.get, address)) as executor:
         run_sweep(experiment, tmp_path / "out", executor, Quiet(), options=SweepOptions())
-    run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
-    boards = [make_leaderboard(read([tmp_path / name])) for name in ("out", "calm")]
+    run_sweep(experiment, tmp_path / "undisturbed", ThisProcess(workloads.get), Quiet())
+    boards = [make_leaderboard(read([tmp_path / name])) for name in ("out", "undisturbed")]
     cells = [board.standings[0].cells["digits"].seconds for board in boards]
     assert cells[0] == cells[1]
 
 
-def test_a_parked_trial_keeps_no_other_from_its_gpu(tmp_path, monkeypatch):
+def test_a_parked_trial_does_not_block_others(tmp_path, monkeypatch):
     parked = set()
     monkeypatch.setattr(Pruner, "is_parked", lambda self, spec: spec.submission in parked)
 
@@ -183,7 +183,7 @@ def test_a_parked_trial_keeps_no_other_from_its_gpu(tmp_path, monkeypatch):
             driver.started(a, {})
             assert driver.lost(a, Failure.WORKER_LOST, "gone", "")
             waiting.append(a)
-            parked.add(a.submission)  # it was cut off, and now waits for what others find
+            parked.add(a.submission)  # it was lost, and now waits for the results of others
             b = driver.next(waiting, wait=True)
             assert (a.submission, b.submission) == ("a", "b")
             assert driver.next(waiting, wait=True) is None

@@ -1,4 +1,4 @@
-"""The driver: what it records of a sweep, in which order, and what it keeps when it is stopped."""
+"""The driver: what it records about a sweep, in which order, and when it is interrupted."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def result_of(out, spec):
 
 
 def finish(driver, spec):
-    """A trial with two rows that meets its goal."""
+    """Simulates a trial with two rows that meets its goal."""
     driver.started(spec, {"host": "h", "pid": 1})
     rows = [make_row(10), make_row(20, loss=0.5)]
     for row in rows:
@@ -43,14 +43,14 @@ def finish(driver, spec):
 
 
 def die(driver, spec):
-    """A trial whose process is lost after one row."""
+    """Simulates a trial whose process is lost after one row."""
     driver.started(spec, {"host": "h", "pid": 1})
     driver.measured(spec, make_row(10))
     driver.lost(spec, Failure.WORKER_LOST, "gone", "Traceback: gone")
 
 
 def hang(driver, spec):
-    """A trial that is under way at a Ctrl-C."""
+    """Simulates a trial that is still running at a Ctrl-C."""
     driver.started(spec, {"host": "h", "pid": 1})
     driver.measured(spec, make_row(10))
 
@@ -59,7 +59,7 @@ def press_ctrl_c(driver, spec):
     raise KeyboardInterrupt
 
 
-def test_a_sweep_leaves_the_ledger_and_the_tree(tmp_path):
+def test_a_sweep_writes_the_ledger_and_the_tree(tmp_path):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "well_behaved"))
     out = tmp_path / "out"
     summary = run_sweep(experiment, out, here(), Quiet())
@@ -76,7 +76,7 @@ def test_a_sweep_leaves_the_ledger_and_the_tree(tmp_path):
     assert ledger_rows(out, spec.key) == result.rows
 
 
-def test_what_is_done_is_not_run_again_and_what_is_new_is(tmp_path):
+def test_only_new_trials_run_when_a_sweep_is_repeated(tmp_path):
     run_sweep(plan_toys("a", "b"), tmp_path, Script(finish, finish), Quiet())
     again = Script()
     summary = run_sweep(plan_toys("a", "b"), tmp_path, again, Quiet())
@@ -86,7 +86,7 @@ def test_what_is_done_is_not_run_again_and_what_is_new_is(tmp_path):
     assert more.names == ["c/study_0/toy/trial_1"]
 
 
-def test_a_failing_trial_harms_no_other(tmp_path):
+def test_a_failing_trial_does_not_affect_others(tmp_path):
     names = ("raises", "well_behaved")
     experiment = plan_faults(tmp_path, *(write_submission(tmp_path, name) for name in names))
     summary = run_sweep(experiment, tmp_path / "out", here(), Quiet())
@@ -123,7 +123,7 @@ def test_a_lost_trial_keeps_its_rows_and_is_tried_again(tmp_path):
     assert len(ledger_rows(tmp_path, lost.key, 2)) == 2
 
 
-def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
+def test_a_trial_lost_before_its_first_message_is_recorded_too(tmp_path):
     answers = []
 
     def vanish(driver, spec):
@@ -140,7 +140,7 @@ def test_a_trial_lost_before_it_said_a_word_is_recorded_too(tmp_path):
     )
     result = result_of(tmp_path, next(plan_toys("a").specs()))
     assert (result.failure, result.rows, result.attempts) == (Failure.OOM, [], 1)
-    assert answers == [True] * (MAX_FAILED_STARTS - 1) + [False]  # not for good at the first time
+    assert answers == [True] * (MAX_FAILED_STARTS - 1) + [False]  # retried until the limit
 
 
 def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
@@ -169,7 +169,7 @@ def test_a_lost_attempt_is_tried_again_up_to_the_limit(tmp_path):
     assert read_status(tmp_path).hours_spent == pytest.approx((3 + 13) / 3600)
 
 
-def test_ctrl_c_records_what_runs_as_interrupted(tmp_path):
+def test_ctrl_c_records_running_trials_as_interrupted(tmp_path):
     experiment = plan_toys("a", "b", "c", "d")
     with pytest.raises(InterruptedSweepError) as stopped:
         run_sweep(experiment, tmp_path, Script(finish, hang, hang, press_ctrl_c), Quiet())
@@ -186,7 +186,7 @@ def test_ctrl_c_records_what_runs_as_interrupted(tmp_path):
     assert (result_of(tmp_path, running).attempts, result_of(tmp_path, waiting).attempts) == (2, 1)
 
 
-def test_ctrl_c_in_a_real_trial_and_resuming_give_the_rows_of_an_undisturbed_one(tmp_path):
+def test_a_real_trial_resumed_after_ctrl_c_gives_the_rows_of_an_undisturbed_one(tmp_path):
     experiment = plan_faults(tmp_path, write_submission(tmp_path, "well_behaved"))
     (spec,) = experiment.specs()
 
@@ -201,13 +201,16 @@ def test_ctrl_c_in_a_real_trial_and_resuming_give_the_rows_of_an_undisturbed_one
     assert result.rows == ledger_rows(tmp_path / "out", spec.key)
     assert [row.global_step for row in result.rows] == STEPS[:3]
     run_sweep(experiment, tmp_path / "out", here(), Quiet())
-    run_sweep(experiment, tmp_path / "calm", here(), Quiet())
-    resumed, calm = result_of(tmp_path / "out", spec), result_of(tmp_path / "calm", spec)
-    assert (resumed.attempts, resumed.rows) == (2, calm.rows)
+    run_sweep(experiment, tmp_path / "undisturbed", here(), Quiet())
+    resumed, undisturbed = (
+        result_of(tmp_path / "out", spec),
+        result_of(tmp_path / "undisturbed", spec),
+    )
+    assert (resumed.attempts, resumed.rows) == (2, undisturbed.rows)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_until_an_event_is_recorded_as_a_whole(tmp_path, monkeypatch, number):
+def test_a_signal_waits_until_an_event_is_recorded_completely(tmp_path, monkeypatch, number):
     write_trial = recorder.write_trial
 
     def stopped_while_writing(*arguments):
@@ -232,7 +235,7 @@ def test_a_signal_waits_until_an_event_is_recorded_as_a_whole(tmp_path, monkeypa
     assert sequence == list(range(len(sequence)))
 
 
-def test_the_ledger_comes_first(tmp_path, monkeypatch):
+def test_the_ledger_is_written_first(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError("no space left")
 
@@ -245,8 +248,8 @@ def test_the_ledger_comes_first(tmp_path, monkeypatch):
     assert ledger.read(tmp_path)[-1]["event"] == "attempt_ended"
     assert list(trial_folders(tmp_path)) == []
     run_sweep(plan_toys("a"), tmp_path, Script(), Quiet())
-    run_sweep(plan_toys("a"), tmp_path / "calm", Script(finish), Quiet())
-    assert result_of(tmp_path, spec) == result_of(tmp_path / "calm", spec)
+    run_sweep(plan_toys("a"), tmp_path / "undisturbed", Script(finish), Quiet())
+    assert result_of(tmp_path, spec) == result_of(tmp_path / "undisturbed", spec)
 
 
 def test_a_process_gets_its_threads_and_devices(monkeypatch):
@@ -257,7 +260,7 @@ def test_a_process_gets_its_threads_and_devices(monkeypatch):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_what_a_killed_driver_left_half_written_is_removed(tmp_path):
+def test_incomplete_folders_of_a_killed_driver_are_removed(tmp_path):
     half = tmp_path / ".writing_abc" / "new"
     half.mkdir(parents=True)
     (half / "trial.json").write_text("{")
@@ -266,18 +269,18 @@ def test_what_a_killed_driver_left_half_written_is_removed(tmp_path):
     assert len(list(trial_folders(tmp_path))) == 1
 
 
-def test_a_low_priority_of_trials_is_said_once(tmp_path):
-    said = []
+def test_a_low_priority_of_trials_is_reported_once(tmp_path):
+    messages = []
 
     class Listener(Quiet):
         def on_message(self, spec, message):
-            said.append(message)
+            messages.append(message)
 
     def run(driver, spec):
         driver.started(spec, {"host": "far", "pid": 1, "niceness": 15 + os.nice(0)})
         driver.ended(spec, TrialResult(status=Status.STEP_LIMIT))
 
     run_sweep(plan_toys("a", "b"), tmp_path, Script(run, run), Listener())
-    (message,) = said
+    (message,) = messages
     assert message.startswith("trials on far run at niceness")
     assert "RAY_worker_niceness=0" in message

@@ -1,4 +1,4 @@
-"""Which trial begins next: as a search through all that wait would say, but without it."""
+"""The queue of waiting trials: gives the same order as a search through all of them."""
 
 from collections import Counter
 
@@ -32,13 +32,13 @@ def plan(submissions=3, studies=3, trials=2, held_out=True):
     return experiment
 
 
-def literal_next(waiting, parked, pruner, order, begun):
-    """The first of the most urgent ones, all of which are looked at."""
+def literal_next(waiting, parked, pruner, order, attempts):
+    """Returns the first of the most urgent trials, by a search through all."""
 
     def urgency(spec):
         by_rank = pruner is not None and order is Order.COST
         last = pruner.rank(spec) if by_rank else (-spec.budget_seconds,)
-        return pruner is not None and pruner.is_parked(spec), not begun[spec.key], last
+        return pruner is not None and pruner.is_parked(spec), not attempts[spec.key], last
 
     if not waiting:
         return None
@@ -51,19 +51,19 @@ def literal_next(waiting, parked, pruner, order, begun):
     seed=st.integers(0, 2**32), order=st.sampled_from(Order), pruning=st.booleans(),
     held_out=st.booleans(),
 )  # fmt: skip
-def test_the_next_trial_is_that_of_a_search_through_all(
+def test_the_next_trial_equals_that_of_a_search_through_all(
     tmp_path_factory, seed, order, pruning, held_out
 ):
     experiment, rng = plan(held_out=held_out), np.random.default_rng(seed)
     out = tmp_path_factory.getbasetemp() / "nothing there"
     pruner = Pruner(experiment, out) if pruning else None
-    begun, running = Counter(), []
+    attempts, running = Counter(), []
     waiting = list(experiment.specs())
-    literal, queue = list(waiting), TrialQueue(pruner, order, begun)
+    literal, queue = list(waiting), TrialQueue(pruner, order, attempts)
     for _ in range(200):
         if rng.random() < 0.5:
             parked = bool(rng.random() < 0.5)
-            expected = literal_next(literal, parked, pruner, order, begun)
+            expected = literal_next(literal, parked, pruner, order, attempts)
             assert queue.pop(waiting, parked) is expected
             assert sorted(s.key for s in waiting) == sorted(
                 s.key for s in literal if s is not expected
@@ -71,10 +71,10 @@ def test_the_next_trial_is_that_of_a_search_through_all(
             if expected is not None:
                 literal.remove(expected)
                 running.append(expected)
-                begun[expected.key] += rng.random() < 0.8  # or its process never came to be
+                attempts[expected.key] += rng.random() < 0.8  # else its process did not start
         elif running:
             spec = running.pop(rng.integers(len(running)))
-            if rng.random() < 0.3:  # cut off
+            if rng.random() < 0.3:  # interrupted
                 waiting.append(spec)
                 literal.append(spec)
             elif pruner is not None:
@@ -86,7 +86,7 @@ def test_the_next_trial_is_that_of_a_search_through_all(
                 pruner.learn(spec, TrialResult(status=status, rows=met, submission_seconds=second))
 
 
-def test_another_list_is_another_queue():
+def test_another_list_resets_the_queue():
     specs = list(plan().specs())
     queue = TrialQueue(None, Order.COST, Counter())
     first, second = list(specs), list(specs)
@@ -95,10 +95,8 @@ def test_another_list_is_another_queue():
 
 
 @pytest.mark.parametrize("order", Order)
-def test_it_looks_at_a_study_at_a_time_and_only_where_something_changed(
-    tmp_path, monkeypatch, order
-):
-    """Counts: a trial is looked at seldom, however many wait and whatever was learned elsewhere."""
+def test_only_the_first_trial_of_each_changed_study_is_examined(tmp_path, monkeypatch, order):
+    """The number of examined trials does not depend on how many trials a study has."""
     experiment = plan(submissions=40, studies=5, trials=5)
     pruner = Pruner(experiment, tmp_path)
     queue, waiting = TrialQueue(pruner, order, Counter()), list(experiment.specs())
@@ -116,6 +114,6 @@ def test_it_looks_at_a_study_at_a_time_and_only_where_something_changed(
     looked.clear()
     for _ in range(100):
         queue.pop(waiting, parked=False)
-        pruner.learn(other, ended)  # which changes no deadline and no rank
+        pruner.learn(other, ended)  # changes no deadline and no rank
     assert looked[1] == 0
     assert len(waiting) == 40 * 4 * 25 - 101
