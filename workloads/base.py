@@ -35,7 +35,7 @@ class ModelWorkload(Workload):
     Attributes:
         dropout_rate: What `model_fn` uses where the submission gives none; None for a model without
             dropout, which ignores what the submission gives.
-        aux_dropout_rate: Used in its place where AlgoPerf v0.5 has a rate of its own: on the input
+        aux_dropout_rate: Used in its place where AlgoPerf v0.5 has another rate: on the input
             of speech models, on the attention of translation; None: the same rate.
         read_ahead: How many training batches a thread makes ahead of the training; 0 where they are
             in memory, or come from processes of their own.

@@ -15,8 +15,8 @@ def epochs(count: int, size: int, start: int) -> Iterator[tuple[int, range]]:
     """Endlessly the number of an epoch and where its batches begin, its incomplete one dropped.
 
     Args:
-        count: Of the examples.
-        size: Of a batch.
+        count: The number of examples.
+        size: The size of a batch.
         start: The number of the first batch, over all epochs.
 
     Raises:

@@ -47,8 +47,8 @@ def gathered(rows: torch.Tensor, count: int) -> torch.Tensor:
     """All `count` rows in their order, on every process.
 
     Args:
-        rows: This process's: those of number rank, rank + processes, ... below `count`.
-        count: How many there are in all.
+        rows: This process's rows: numbers rank, rank + processes, ... below `count`.
+        count: The number of rows in all.
     """
     _, processes = world()
     if processes == 1:

@@ -21,7 +21,7 @@ from workloads.parts import Part
 
 RECIPE = "language 2"  # another one where the language changes
 CLASSES, TOPICS = 4, 16
-END, PERIOD, COMMA, AND, THAT = range(5)  # END stands before every document
+END, PERIOD, COMMA, AND, THAT = range(5)  # END comes before every document
 _FUNCTION_WORDS = 64  # those above, articles, verb endings and prepositions
 _WORDS = {"noun": 2000, "verb": 992, "adjective": 704, "adverb": 336}  # multiples of TOPICS
 VOCABULARY = _FUNCTION_WORDS + sum(_WORDS.values())  # 4096

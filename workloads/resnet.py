@@ -25,12 +25,12 @@ class ResNet(nn.Module):
     then the mean over pixels and a linear layer.
 
     Args:
-        blocks: How many in each stage.
-        classes: How many.
+        blocks: The number of blocks in each stage.
+        classes: The number of classes.
         bottleneck: Blocks of 1x1, 3x3 and 1x1 convolutions instead of two 3x3 ones.
-        width: Of the first stage; each one after has twice as many channels.
-        small_images: Which stem.
-        activation: After the norms.
+        width: The channels of the first stage; each stage after it has twice as many.
+        small_images: Whether the stem is the one for small images.
+        activation: The activation after the norms.
         last_scale: What the scale of every residual branch's last norm starts at.
     """
 

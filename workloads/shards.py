@@ -29,7 +29,7 @@ def read_shard(path: Path) -> np.ndarray:
     """The tokens [N] of a shard, uint16, memory-mapped.
 
     Raises:
-        DataError: It is no shard of this version, or not as long as it says.
+        DataError: It is not a shard of this version, or not as long as it says.
     """
     try:
         words = np.fromfile(path, "<i4", count=_HEADER)
@@ -37,7 +37,7 @@ def read_shard(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     if len(words) < _HEADER or words[0] != MAGIC:
-        raise DataError(f"{path}: is no token shard (its first number is not {MAGIC})")
+        raise DataError(f"{path}: is not a token shard (its first number is not {MAGIC})")
     if words[1] != VERSION:
         raise DataError(f"{path}: is of version {words[1]}; version {VERSION} is read here")
     count = int(words[2])
@@ -56,13 +56,13 @@ def windows(
 ) -> tuple[Windows, Windows]:
     """Inputs and targets [N, length]: targets are the inputs moved on by a token.
 
-    Windows lie side by side in their shard; what is left at its end is not used.
+    Windows are side by side in their shard; what is left at its end is not used.
 
     Args:
         shards: Tokens [N] of each.
-        length: Of a window.
-        first: Leaves out so many windows at the beginning.
-        count: How many are taken after those; None for all.
+        length: The length of a window.
+        first: The number of windows that are left out at the beginning.
+        count: The number of windows that are taken after those; None for all.
     """
     inputs: list[np.ndarray] = []
     targets: list[np.ndarray] = []

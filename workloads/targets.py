@@ -10,7 +10,7 @@ from pathlib import Path
 def read_targets(workload_file: str, name: str) -> tuple[float, float | None]:
     """The validation and test targets in the file NAME.target.json beside a workload's module.
 
-    `chronograd calibrate` writes that file; it also says how the targets came about. Before the
+    `chronograd calibrate` writes that file; it also says how the targets were found. Before the
     first calibration there is none, and the targets are NaN, which no trial meets.
     """
     file = Path(workload_file).with_name(f"{name}.target.json")

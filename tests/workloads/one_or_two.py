@@ -56,9 +56,7 @@ def compute(workload, processes):
     if processes > 1:
         for value in values:
             distributed.all_reduce(value)
-    metrics = {
-        split: workload.eval_model(model, None, split) for split in ("train", "validation", "test")
-    }
+    metrics = {split: workload.eval_model(model, None, split) for split in workload.splits}
     return {"values": values, "metrics": metrics}
 
 

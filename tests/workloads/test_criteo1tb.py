@@ -326,14 +326,14 @@ def line_with(**fields):
         ("\t".join(GOOD[:-1]), "has 39 columns, not 40"),
         ("\t".join([*GOOD, "x"]), "has 41 columns, not 40"),
         ("", "has 1 columns, not 40"),
-        (line_with(f3="1.5"), r"count 2 is b'1\.5', no whole number"),
-        (line_with(f13="many"), "count 12 is b'many', no whole number"),
-        (line_with(f1="2147483648"), "count 0 is .* no whole number of 32 bits"),
+        (line_with(f3="1.5"), r"count 2 is b'1\.5', not a whole number"),
+        (line_with(f13="many"), "count 12 is b'many', not a whole number"),
+        (line_with(f1="2147483648"), "count 0 is .* not a whole number of 32 bits"),
         (line_with(f0="2"), "the label is b'2', neither 0 nor 1"),
         (line_with(f0="-1"), "the label is b'-1', neither 0 nor 1"),
         (line_with(f0=""), "the label is b'', neither 0 nor 1"),
         (line_with(f0="yes"), "the label is b'yes', neither 0 nor 1"),
-        (line_with(f20="\udcff\udcfe"), r"is no UTF-8 .*0xff"),
+        (line_with(f20="\udcff\udcfe"), r"is not UTF-8 .*0xff"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, bad, message):
@@ -420,7 +420,7 @@ def test_preparing_goes_on_where_it_was_cut_off_and_damage_is_found(tmp_path, mo
     assert len(calls) == 67 + 1
     faults = workload.data_faults()
     assert len(faults) == 24
-    assert faults[23].endswith("178,274,637 were expected; fetch the day anew")
+    assert faults[23].endswith("178,274,637 were expected; fetch the day again")
     array = tmp_path / "prepared" / "criteo1tb" / "day_4_00" / "buckets.npy"
     array.write_bytes(array.read_bytes()[:-1] + b"x")
     assert [str(array) in fault and "checksum" in fault for fault in workload.data_faults()] == [1]

@@ -408,7 +408,7 @@ def test_a_damaged_image_ends_training_with_its_name(tmp_path, workers):
     message = str(caught.value)
     assert f"{WNIDS[1]}_0002.JPEG: cannot be decoded" in message
     assert "\n" not in message
-    assert "fetch it anew" in message
+    assert "fetch it again" in message
 
 
 def test_data_check_names_what_is_missing_or_damaged(tmp_path):

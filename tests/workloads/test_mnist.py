@@ -57,11 +57,11 @@ GOOD = bytes([0, 0, 8, 1]) + (10000).to_bytes(4, "big") + bytes(10000)
 
 def test_damaged_files_are_named_with_what_is_wrong(tmp_path):
     assert "has 9,508 bytes, 10,008 were expected" in damaged(tmp_path, GOOD[:-500])
-    assert "is no IDX file of (10000,) unsigned bytes" in damaged(tmp_path, b"<html>" + GOOD)
-    assert "is no IDX file" in damaged(tmp_path, GOOD[:3])
+    assert "is not an IDX file of (10000,) unsigned bytes" in damaged(tmp_path, b"<html>" + GOOD)
+    assert "is not an IDX file" in damaged(tmp_path, GOOD[:3])
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(GOOD)[:-20])
-    with pytest.raises(DataError, match=r"damaged gzip file .* fetch it anew"):
+    with pytest.raises(DataError, match=r"damaged gzip file .* fetch it again"):
         read(tmp_path, "t10k-labels-idx1-ubyte")
 
 

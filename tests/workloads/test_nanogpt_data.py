@@ -37,10 +37,10 @@ def test_a_shard_is_as_the_speedrun_writes_them(tmp_path):
     ("damage", "message"),
     [
         (lambda b: b[:-1], "should be 1,030 bytes for its 3 tokens, but is 1,029"),
-        (lambda b: b"\0" + b[1:], "no token shard"),
+        (lambda b: b"\0" + b[1:], "not a token shard"),
         (lambda b: b[:4] + b"\2" + b[5:], "of version 2"),
         (lambda b: b[:8] + b"\0\0\0\0" + b[12:1024], "has no tokens"),
-        (lambda b: b[:100], "no token shard"),
+        (lambda b: b[:100], "not a token shard"),
     ],
 )
 def test_a_damaged_shard_is_named(tmp_path, damage, message):
@@ -112,7 +112,7 @@ def test_data_check_says_what_is_wrong(files, chronograd):
     assert any("beyond GPT-2's" in fault for fault in workloads.get("nanogpt", files).data_faults())
     (files / "fineweb_val_000000.bin").write_bytes(b"nothing")
     (fault,) = workloads.get("nanogpt", files).data_faults()
-    assert "fineweb_val_000000.bin: is no token shard" in fault
+    assert "fineweb_val_000000.bin: is not a token shard" in fault
 
 
 def test_missing_files_say_where_to_get_them(tmp_path):
@@ -201,7 +201,7 @@ def test_bad_text_is_named_by_file_and_line(tmp_path):
 def test_a_bad_tokenizer_is_refused(tmp_path):
     folder = write_texts(tmp_path)
     (folder / "tokenizer.json").write_text("{}")
-    with pytest.raises(DataError, match=r"tokenizer\.json: is no byte-level BPE"):
+    with pytest.raises(DataError, match=r"tokenizer\.json: is not a byte-level BPE"):
         workloads.get("nanogpt", folder).prepare_data()
 
 

@@ -268,7 +268,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path):
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(
-        DataError, match=r"edge\.csv\.gz: is a damaged gzip file .*; fetch it anew from https"
+        DataError, match=r"edge\.csv\.gz: is a damaged gzip file .*; fetch it again from https"
     ):
         Ogbg(tmp_path).prepare_data()
     file.write_bytes(b"<html>" + whole)

@@ -112,7 +112,8 @@ def test_workloads_that_read_files_read_ahead_and_the_others_need_not():
     ahead = {name for name in workloads.names() if workloads.get(name).read_ahead}
     families = {workloads.get(name).base_name for name in ahead}
     assert families == {
-        "criteo1tb", "fastmri", "librispeech_conformer", "librispeech_deepspeech", "nanogpt", "wmt",
+        "criteo1tb", "fastmri", "finewebedu_lm", "librispeech_conformer", "librispeech_deepspeech",
+        "nanogpt", "wmt",
     }  # fmt: skip
 
 

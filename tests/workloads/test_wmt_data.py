@@ -130,7 +130,7 @@ def test_missing_and_empty_files_are_named_at_once(files):
     for name in NAMES:
         content = (files / name).read_bytes()
         (files / name).write_bytes(b"")
-        with pytest.raises(DataError, match=rf"{name}: is empty; fetch it anew"):
+        with pytest.raises(DataError, match=rf"{name}: is empty; fetch it again"):
             workloads.get("wmt", files).check_data()
         (files / name).unlink()
         with pytest.raises(DataError, match=rf"{name}: no such file"):

@@ -41,16 +41,16 @@ def _records(data_dir: Path, name: str) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise DataError(f"{path}: {error}; fetch it anew") from None
+        raise DataError(f"{path}: {error}; fetch it again") from None
     if len(content) != expected:
         raise DataError(
-            f"{path}: has {len(content):,} bytes, {expected:,} were expected; fetch it anew"
+            f"{path}: has {len(content):,} bytes, {expected:,} were expected; fetch it again"
         )
     records = np.frombuffer(content, np.uint8).reshape(RECORDS, 1 + PIXELS)
     wrong = np.flatnonzero(records[:, 0] > 9)
     if wrong.size:
         label = records[wrong[0], 0]
-        raise DataError(f"{path}: record {wrong[0]} has label {label}, not 0 to 9; fetch it anew")
+        raise DataError(f"{path}: record {wrong[0]} has label {label}, not 0 to 9; fetch it again")
     return records
 
 

@@ -17,9 +17,9 @@ def shapes(count: int, size: int, seed: int) -> dict[str, np.ndarray]:
     a spot of a third colour may cover a part of it, and there is noise on all of it.
 
     Args:
-        count: How many.
-        size: Of an image's side.
-        seed: Of everything.
+        count: The number of images.
+        size: The side of an image.
+        seed: The seed of all that is random.
 
     Returns:
         "images" [count, 3, size, size], uint8, and "labels" [count], int64.

@@ -27,7 +27,7 @@ class SmallImages(ArrayWorkload):
     Batch norm is by the statistics of each process's own share of a batch, as in AlgoPerf.
 
     Attributes:
-        padding: Black pixels around an image before an area of its own size is cropped.
+        padding: Black pixels around an image before it is cropped to its size again.
     """
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY

@@ -27,7 +27,7 @@ BUCKETS = (
     39884406, 39043, 17289, 7420, 20263, 3, 7120, 1543, 63, 38532951, 2953546, 403346, 10, 2208,
     11938, 155, 4, 976, 14, 39979771, 25641295, 39664984, 585935, 12972, 108, 36,
 )  # fmt: skip
-MISSING = ("", "-1")  # fields that stand for "unknown"
+MISSING = ("", "-1")  # fields that mean "unknown"
 MISSING_CATEGORY = b"00000000"
 FIELDS = 1 + COUNTS + len(BUCKETS)
 
@@ -83,7 +83,7 @@ def wrong_sizes(lines: Mapping[str, int]) -> list[str]:
     for name, count in lines.items():
         found[int(name.split("_")[1])] += count
     return [
-        f"day_{day}: has {count:,} lines, {official:,} were expected; fetch the day anew"
+        f"day_{day}: has {count:,} lines, {official:,} were expected; fetch the day again"
         for (day, count), official in zip(found.items(), LINES_OF_DAY, strict=True)
         if count != official
     ]
@@ -162,7 +162,7 @@ def _fault(path: Path) -> str | None:
         for number, line in enumerate(file, start=1):
             fault = _fault_of_line(line.rstrip(b"\r\n"))
             if fault:
-                return f"{path}, line {number}: {fault}; fetch or split the file anew"
+                return f"{path}, line {number}: {fault}; fetch or split the file again"
     return None
 
 
@@ -175,9 +175,9 @@ def _fault_of_line(line: bytes) -> str | None:
     for number, field in enumerate(fields[1 : 1 + COUNTS]):
         whole = re.fullmatch(rb"-?\d+", field) and -(2**31) <= int(field) < 2**31
         if field and not whole:
-            return f"count {number} is {field!r}, no whole number of 32 bits"
+            return f"count {number} is {field!r}, not a whole number of 32 bits"
     try:
         line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return f"is no UTF-8 ({error})"
+        return f"is not UTF-8 ({error})"
     return None

@@ -28,8 +28,8 @@ class DLRM(nn.Module):
     """The model under AlgoPerf's parameter names.
 
     Args:
-        rows: Of the embedding table, which all categorical columns share.
-        dim: Of an embedding, and the last width of the bottom MLP.
+        rows: The rows of the embedding table, which all categorical columns share.
+        dim: The width of an embedding, and the last width of the bottom MLP.
         sparse_features: The number of categorical columns.
         bottom: Widths of the bottom MLP, which reads the dense features.
         top: Widths of the top MLP; the last one is 1.

@@ -138,9 +138,9 @@ def examples(
     Args:
         kspace: [S, H, W], complex.
         targets: [S, h, w].
-        volume_max: The largest value of the whole volume.
-        seeds: Of each slice's mask.
-        where: For messages.
+        volume_max: The largest value of the volume.
+        seeds: The seed of each slice's mask.
+        where: The file, for messages.
     """
     masks = np.stack([column_mask(kspace.shape[2], seed) for seed in seeds])
     images = np.abs(centred_ifft2(kspace * masks[:, None, :]))

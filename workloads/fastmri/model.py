@@ -16,7 +16,7 @@ class UNet(nn.Module):
     """Images [B, H, W] to images [B, H, W].
 
     Args:
-        channels: Of the first block; each block below has twice as many.
+        channels: The channels of the first block; each block below has twice as many.
         pools: How often the image is halved.
         tanh: Whether tanh replaces the leaky ReLU.
         layer_norm: Whether blocks normalise over all channels, with a learned scale and bias.

@@ -17,10 +17,10 @@ def phantoms(count: int, size: int, padded: int, seed: int) -> tuple[np.ndarray,
     hold. The coil sees more of one side than of the other, with a smooth phase, and with noise.
 
     Args:
-        count: How many.
-        size: Of an image's side.
-        padded: Of k-space's side, at least `size`.
-        seed: Of everything.
+        count: The number of images.
+        size: The side of an image.
+        padded: The side of k-space, at least `size`.
+        seed: The seed of all that is random.
 
     Returns:
         k-space [count, padded, padded], complex64, and magnitudes [count, size, size], float32.

@@ -124,7 +124,7 @@ class FastmriLayerNorm(Fastmri):
     """fastmri with normalisation over all channels in the convolution blocks: v0.5 variant.
 
     As in AlgoPerf, where types go by the names of layers, the scales of the norms are typed as
-    convolution weights, since they stand in `conv_layers`.
+    convolution weights, since they are in `conv_layers`.
     """
 
     name = "fastmri_layernorm"

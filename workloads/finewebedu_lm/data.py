@@ -78,13 +78,13 @@ def read_arrow(file: Path) -> Iterator[np.ndarray]:
     """The tokens of each record batch of an Arrow stream, its rows joined, not copied.
 
     Raises:
-        DataError: It is no Arrow stream, is cut off, or has no column `input_ids` of integers.
+        DataError: It is not an Arrow stream, is cut off, or has no column `input_ids` of integers.
     """
     try:
         source = pa.memory_map(str(file))
         tail = max(0, source.size() - len(_END))
         if source.read_at(len(_END), tail) != _END:
-            raise DataError(f"{file}: is cut off, or no Arrow stream; download it again")
+            raise DataError(f"{file}: is cut off, or is not an Arrow stream; download it again")
         reader = pa.ipc.open_stream(source)
         place = reader.schema.get_field_index(COLUMN)
         if place < 0:
@@ -119,7 +119,7 @@ class Sequences(Rows):
 
         Args:
             arrays: The text's tokens [N] of each part.
-            length: Of a sequence.
+            length: The length of a sequence.
             shift: 0 for inputs; 1 for targets, which are a token later.
             most: How many sequences are taken at most; None for all.
         """

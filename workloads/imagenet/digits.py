@@ -21,9 +21,9 @@ def distorted_digits(split: str, count: int, seed: int, strength: float) -> dict
 
     Args:
         split: "train", "validation" or "test".
-        count: How many; each original comes equally often.
-        seed: Of everything but the split.
-        strength: Of all this, from 0, the digits as they are, to 1.
+        count: The number of images; each original is used equally often.
+        seed: The seed of everything but the split.
+        strength: How much of all this there is, from 0, the digits as they are, to 1.
 
     Returns:
         "pixels" [count, 32, 32, 3], uint8, and "labels" [count], int64.

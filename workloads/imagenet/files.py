@@ -52,7 +52,7 @@ def decoded(path: Path) -> Image.Image:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); fetch it anew") from None
+        raise DataError(f"{path}: cannot be decoded ({error}); fetch it again") from None
 
 
 def class_folders(data_dir: Path, split: str) -> dict[str, int]:
@@ -107,7 +107,7 @@ def listed(folder: Path, numbers: dict[str, int]) -> dict[str, np.ndarray]:
             names = [e.name for e in entries if not is_hidden(e.name)]
         files = sorted(file for file in names if file.lower().endswith(_SUFFIXES))
         if not files:
-            raise DataError(f"{folder / name}: holds no images; fetch this class anew")
+            raise DataError(f"{folder / name}: holds no images; fetch this class again")
         paths += [os.fsencode(f"{name}/{file}") for file in files]
         labels += [number] * len(files)
     return {"paths": np.array(paths), "labels": np.array(labels)}

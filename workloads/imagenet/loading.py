@@ -76,11 +76,11 @@ def batches(
     """Pixels [B, H, W, 3] and labels [B] on the device, a batch for each of `keys`, in order.
 
     Args:
-        chunks: What makes them.
-        keys: Of each batch; drawn ahead of what is returned.
-        device: Where they are put.
-        size: Of the largest batch.
-        workers: Processes that make them; 0 for this one.
+        chunks: Makes them.
+        keys: The seed and the images of each batch; drawn ahead of what is returned.
+        device: The device that they are put on.
+        size: The size of the largest batch.
+        workers: The number of processes that make them; 0 for this one.
 
     Raises:
         DataError: An image cannot be read; the message names it.

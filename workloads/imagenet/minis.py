@@ -18,10 +18,10 @@ from workloads.parts import Part
 class DistortedDigits(ImageClassification):
     """scikit-learn's digits at 32x32 pixels, see `workloads.imagenet.digits`.
 
-    Each split has originals of its own; each comes in several distorted versions.
+    Each split has its own originals; each comes in several distorted versions.
 
     Attributes:
-        strength: Of the distortion.
+        strength: The strength of the distortion, from 0 to 1.
     """
 
     num_classes = 10

@@ -42,9 +42,9 @@ class ImageClassification(PreparedWorkload):
     dropped. What is random about an image is a pure function of seed, epoch and image.
 
     Attributes:
-        num_classes: How many.
-        workers: Processes that make batches; 0 for none but the training itself.
-        mixup_alpha: Of mixup's Beta distribution; None for no mixup.
+        num_classes: The number of classes.
+        workers: The number of processes that make batches; 0 for the training's own.
+        mixup_alpha: The parameter of mixup's Beta distribution; None for no mixup.
     """
 
     loss_type = LossType.SOFTMAX_CROSS_ENTROPY
@@ -187,7 +187,7 @@ def mixed(inputs: Tensor, labels: Tensor, weight: float, classes: int) -> Batch:
     Args:
         inputs: [1 + B, C, H, W]; the first is the partner of the second alone.
         labels: [1 + B].
-        weight: Of an example; its partner has the rest.
+        weight: An example's weight; its partner has the rest.
         classes: K, the number of classes.
 
     Returns:

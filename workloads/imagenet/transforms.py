@@ -17,7 +17,7 @@ from workloads.imagenet.randaugment import rand_augment
 
 Transform = Callable[[Image.Image, Random], np.ndarray]
 RATIO = (3 / 4, 4 / 3)  # of width to height, of a random crop
-ATTEMPTS = 10  # at a random crop that lies within the image
+ATTEMPTS = 10  # at a random crop that is within the image
 
 
 def training(
@@ -26,10 +26,10 @@ def training(
     """A random crop, resized, perhaps flipped, then RandAugment.
 
     Args:
-        size: Of the side that crops are resized to.
+        size: The side that crops are resized to.
         area: The least and the largest part of the image that a crop covers.
         flip: Whether half of the images are mirrored.
-        operations: How many of RandAugment follow.
+        operations: The number of RandAugment's operations that follow.
     """
     return partial(_training, size=size, area=area, flip=flip, operations=operations)
 
@@ -110,7 +110,7 @@ def bicubic_weights(before: int, after: int) -> np.ndarray:
     """The weights [after, before] of pixels in TensorFlow's bicubic resize, without antialiasing.
 
     Keys' cubic (1981) with a = -0.5 at half-pixel centres; of pixels beyond the edge the weight is
-    nought, and the others' are scaled to add up to 1. TensorFlow also rounds distances to 1/1024.
+    0, and the others' are scaled to add up to 1. TensorFlow also rounds distances to 1/1024.
     """
     centres = (np.arange(after) + 0.5) * before / after - 0.5
     first = np.floor(centres).astype(int) - 1

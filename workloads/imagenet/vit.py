@@ -23,11 +23,11 @@ class Config:
 
     Attributes:
         patch: Pixels of a patch's side.
-        width: Of a token.
-        depth: How many blocks.
-        mlp: Units of a block's hidden layer.
-        heads: Of the attention.
-        classes: How many.
+        width: The width of a token.
+        depth: The number of blocks.
+        mlp: The width of a block's hidden layer.
+        heads: The number of attention heads.
+        classes: The number of classes.
         gated: Whether the hidden layer is multiplied by a linear map of itself.
         post_norm: Layer norm after the residual sums instead of before the branches.
         pooling: Whether attention pools the tokens, instead of their mean.

@@ -66,7 +66,7 @@ class Conformer(nn.Module):
 
         Args:
             audio_bs: Samples in the range of 16-bit integers.
-            paddings_bs: Of the samples.
+            paddings_bs: The paddings of the samples.
             dropout_rate: Used in training mode, on every residual branch and on the input.
             input_dropout_rate: Used on the input instead.
         """

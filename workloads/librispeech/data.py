@@ -39,13 +39,13 @@ class Preparation:
 
     Attributes:
         recipe: Names the code that makes the utterances, its version included.
-        recordings: All of them.
-        vocabulary_file: Is used where there is one, instead of a vocabulary of the transcripts.
-        vocabulary_from: Recordings whose name begins so are what a vocabulary is made from.
-        vocabulary_size: The largest.
+        recordings: All recordings.
+        vocabulary_file: A model to use instead of one made from the transcripts.
+        vocabulary_from: The beginning of the names of recordings that a vocabulary is made from.
+        vocabulary_size: The largest number of tokens.
         max_samples: Longer utterances are left out.
         max_characters: Utterances with longer transcripts are left out.
-        folder: Where the parts lie.
+        folder: The folder of the parts.
     """
 
     recipe: str

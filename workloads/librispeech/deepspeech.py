@@ -66,7 +66,7 @@ class DeepSpeech(nn.Module):
 
         Args:
             audio_bs: Samples in the range of 16-bit integers.
-            paddings_bs: Of the samples.
+            paddings_bs: The paddings of the samples.
             dropout_rate: Used in training mode, on the input and after feed-forward layers.
             input_dropout_rate: Used on the input instead.
         """

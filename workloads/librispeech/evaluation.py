@@ -21,7 +21,7 @@ def greedy(logits_btv: Tensor, paddings_bt: Tensor) -> list[list[int]]:
     """The likeliest token of every frame, repeats taken together, blanks left out.
 
     Args:
-        logits_btv: Of tokens and the blank.
+        logits_btv: Logits of tokens, the blank among them.
         paddings_bt: A frame where it is 1 is a blank.
     """
     best_bt = logits_btv.argmax(-1).masked_fill(paddings_bt == 1, BLANK)

@@ -43,7 +43,7 @@ class Preprocessor(nn.Module):
 
         Args:
             audio_bs: Samples in the range of 16-bit integers.
-            paddings_bs: Of the samples.
+            paddings_bs: The paddings of the samples.
         """
         frames = audio_bs.unfold(1, FRAME, HOP) * 2.0**-15  # [B, T, W + 1]
         # HTK's pre-emphasis: the first sample of a frame also replaces the one before it.

@@ -1,6 +1,6 @@
 """Speech made here for the minis: short sentences of an invented language, letter by letter.
 
-A letter is a sound of its own: a vowel or a voiced consonant is the voice's pulses through two
+Each letter has its own sound: a vowel or a voiced consonant is the voice's pulses through two
 formants, other consonants are noise in a band. Speakers differ in pitch, in the length of the vocal
 tract and in speed, and recordings in loudness, in the colour of their noise and in its level. Some
 letters sound much alike, and some words differ in these alone, so that the sentence helps.

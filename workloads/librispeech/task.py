@@ -51,8 +51,8 @@ class SpeechWorkload(PreparedWorkload):
 
     Attributes:
         config: The model's; its type decides which one.
-        max_samples: Of an utterance, at 16 kHz.
-        max_tokens: Of a transcript, EOS counted.
+        max_samples: The most samples of an utterance, at 16 kHz.
+        max_tokens: The most tokens of a transcript, EOS counted.
     """
 
     loss_type = LossType.CTC_LOSS
@@ -208,7 +208,7 @@ class SpeechWorkload(PreparedWorkload):
 
 
 def _type_by_name(name: str) -> ParameterType:
-    """A parameter's type; what stands in the convolution module is of its kind."""
+    """A parameter's type; all weights in the convolution module are convolution weights."""
     *modules, last = name.split(".")
     module, is_bias = modules[-1], last == "bias"
     if module in ("ln", "normalization_layer"):

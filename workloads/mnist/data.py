@@ -43,11 +43,11 @@ def read(data_dir: Path, name: str) -> np.ndarray:
         else:
             content = read_bytes(path, MOST_BYTES)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}; fetch it anew") from None
+        raise DataError(f"{path}: {error}; fetch it again") from None
     if content[: len(header)] != header:
-        raise DataError(f"{path}: is no IDX file of {shape} unsigned bytes; fetch it anew")
+        raise DataError(f"{path}: is not an IDX file of {shape} unsigned bytes; fetch it again")
     if len(content) != size:
         raise DataError(
-            f"{path}: has {len(content):,} bytes, {size:,} were expected; fetch it anew"
+            f"{path}: has {len(content):,} bytes, {size:,} were expected; fetch it again"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)

@@ -2,7 +2,7 @@
 
 The text of a split is in files DIR/train*.txt and DIR/val*.txt, UTF-8; a line `<|endoftext|>` ends
 a document. `tokenizer.json` (Hugging Face), or GPT-2's `vocab.json` and `merges.txt`, is used
-where it lies in DIR.
+where it is in DIR.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from workloads.shards import shard
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-END_OF_TEXT = "<|endoftext|>"  # stands before every document, as in the speedrun's shards
+END_OF_TEXT = "<|endoftext|>"  # comes before every document, as in the speedrun's shards
 SHARD = "shard.bin"
 _TOKENIZER = "tokenizer"
 _AT_ONCE = 1000  # documents
@@ -34,9 +34,9 @@ def parts(files: Path, folder: Path, vocabulary_size: int) -> list[Part]:
     """The tokenizer, then a shard for each text file; none where there is no text.
 
     Args:
-        files: Where the texts lie.
-        folder: Where the parts lie.
-        vocabulary_size: The largest.
+        files: The folder of the texts.
+        folder: The folder of the parts.
+        vocabulary_size: The largest number of tokens.
     """
     texts = [*entries(files, "train*.txt"), *entries(files, "val*.txt")] if files.is_dir() else []
     given = _given(files)
@@ -79,7 +79,7 @@ def _load(given: list[Path]) -> Tokenizer:
             return tokenizer
         return _byte_level(library.models.BPE.from_file(*map(str, given)))
     except Exception as error:  # noqa: BLE001 - the library raises nothing more special
-        raise DataError(f"{given[0]}: is no byte-level BPE ({error})") from None
+        raise DataError(f"{given[0]}: is not a byte-level BPE ({error})") from None
 
 
 def _train(texts: list[Path], vocabulary_size: int) -> Tokenizer:

@@ -60,7 +60,7 @@ class Graphs:
         """A batch of these graphs, each bond being two directed edges, one after the other.
 
         Args:
-            numbers: Of the graphs, [B].
+            numbers: The numbers [B] of the graphs.
             padded: What the batch is padded to: one more graph, unlabelled, takes the nodes and
                 edges that are left, at least one node among them; others after it have none.
 
@@ -103,10 +103,10 @@ def packs(graphs: Graphs, numbers: np.ndarray, most: Size, seed: int) -> Iterato
     `most` lets in; the last of an epoch share a batch with the first of the next.
 
     Args:
-        graphs: All of them.
-        numbers: Those of the split.
-        most: What a batch holds at most.
-        seed: Of the orders.
+        graphs: All graphs.
+        numbers: The numbers of the split's graphs.
+        most: The most that a batch holds.
+        seed: The seed of the orders.
 
     Raises:
         DataError: A graph is larger than a batch, at the first batch.

@@ -93,7 +93,7 @@ def read_table(file: Path, columns: int, dtype: type[np.generic]) -> np.ndarray:
             ),
         )
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{file}: {error}; fetch it anew from {WHERE}") from None
+        raise DataError(f"{file}: {error}; fetch it again from {WHERE}") from None
     out = np.empty((table.num_rows, columns), dtype)
     for number, column in enumerate(table.columns):
         out[:, number] = column.to_numpy()
@@ -165,7 +165,7 @@ def _check_count(file: Path, rows: int, expected: int, by: str) -> None:
     if rows != expected:
         raise DataError(
             f"{file}: has {rows:,} rows, {expected:,} were expected by {by}.csv.gz; fetch both "
-            f"anew from {WHERE}"
+            f"again from {WHERE}"
         )
 
 
@@ -174,4 +174,4 @@ def _check_rows(file: Path, wrong: np.ndarray, fault: str, values: np.ndarray) -
     rows = np.nonzero(wrong)[0]
     if len(rows):
         text = ",".join(f"{value:g}" for value in np.atleast_1d(values[rows[0]])[:8])
-        raise DataError(f"{file}: row {rows[0] + 1} ({text}) {fault}; fetch it anew from {WHERE}")
+        raise DataError(f"{file}: row {rows[0] + 1} ({text}) {fault}; fetch it again from {WHERE}")

@@ -54,7 +54,7 @@ class GraphNetworkModel(nn.Module):
         outputs: T, also the width of the globals [G, T] that come in.
         latent: The width of embedded nodes and edges.
         hidden: The widths of each update's layers.
-        steps: How often messages are passed, each time by parameters of its own.
+        steps: The number of times that messages are passed, each time by other parameters.
         activation: One of `ACTIVATIONS`.
     """
 
@@ -98,8 +98,8 @@ class GraphNetwork(nn.Module):
     """One passing of messages: updates edges, then nodes, then globals.
 
     Args:
-        width: Of the nodes and edges that come in.
-        global_width: Of the globals that come in.
+        width: The width of the nodes and edges that come in.
+        global_width: The width of the globals that come in.
         hidden: The widths of each update's layers, the last that of all that goes out.
         activation: One of `ACTIVATIONS`.
     """
@@ -122,7 +122,7 @@ class GraphNetwork(nn.Module):
             graph: Before.
             graph_v: The number of the graph that each node belongs to.
             graph_e: The number of the graph that each edge belongs to.
-            dropout_rate: Of each layer of each update.
+            dropout_rate: The rate in each layer of each update.
         """
         nodes_vd, edges_ed, receivers_e, senders_e, globals_gd, n_node, n_edge = graph
         ends = [(nodes_vd, senders_e), (nodes_vd, receivers_e)]

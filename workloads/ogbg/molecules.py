@@ -53,11 +53,11 @@ def make(count: int, seed: int) -> dict[str, np.ndarray]:
     """The arrays that `workloads.ogbg.batches.Graphs` takes, of random molecules.
 
     Trees of 8 to 18 atoms with up to three rings of 4 to 7; kinds of atoms and bonds keep to the
-    valences. Features stand in OGB's order. A third of the labels is missing.
+    valences. Features are in OGB's order. A third of the labels is missing.
 
     Args:
-        count: How many molecules.
-        seed: Of everything.
+        count: The number of molecules.
+        seed: The seed of all that is random.
     """
     rng = np.random.default_rng(seed)
     dense = _dense(count, rng)

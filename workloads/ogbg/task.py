@@ -144,7 +144,7 @@ class GraphWorkload(PreparedWorkload):
         """Metric, accuracy and loss over a split, each graph once.
 
         The processes share out the graphs, and each gets the logits of all: an average precision
-        is no sum over graphs.
+        is not a sum over graphs.
         """
         graphs, numbers = self.examples[split]
         numbers = numbers[: self.eval_count(split, len(numbers))]

@@ -65,7 +65,7 @@ def evaluation(data_dir: Path) -> dict[str, Corpus]:
 
 
 def pieces_part(data_dir: Path) -> Part:
-    """Where each `PIECE_LINES` lines of the training texts lie: `texts` reads this part."""
+    """Where each `PIECE_LINES` lines of the training texts are: `texts` reads this part."""
     found = training(data_dir)
     files = [file for corpus in found for file in corpus.files]
     return Part("pieces", f"pieces of {PIECE_LINES} lines", partial(_find_pieces, found), files)
@@ -98,7 +98,7 @@ def _checked(corpus: Corpus) -> Corpus:
         if not file.is_file():
             raise DataError(f"{file}: no such file; put into {file.parent}: {SOURCE}")
         if not file.stat().st_size:
-            raise DataError(f"{file}: is empty; fetch it anew")
+            raise DataError(f"{file}: is empty; fetch it again")
     return corpus
 
 
@@ -134,7 +134,7 @@ def _uneven(corpus: Corpus, lines: int, others: int) -> DataError:
     fewer = min(lines, others)
     return DataError(
         f"{longer}:{fewer + 1}: translates nothing, for {shorter} has {fewer:,} lines only; the "
-        "files must have as many lines; fetch both anew"
+        "files must have as many lines; fetch both again"
     )
 
 
@@ -152,7 +152,7 @@ def _read_whole(corpus: Corpus) -> Lines:
     for file, side in zip(corpus.files, sides, strict=True):
         for number, line in enumerate(side, start=1):
             if not line.strip():
-                raise DataError(f"{file}:{number}: is empty; fetch the file anew")
+                raise DataError(f"{file}:{number}: is empty; fetch the file again")
     return sides[0], sides[1]
 
 
@@ -164,5 +164,5 @@ def _read_lines(file: Path, begin: int, end: int, first_line: int) -> list[str]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = first_line + content.count(b"\n", 0, error.start)
-        raise DataError(f"{file}:{line}: is not UTF-8; fetch the file anew") from None
+        raise DataError(f"{file}:{line}: is not UTF-8; fetch the file again") from None
     return text.removesuffix("\n").split("\n")  # not splitlines: lines hold other line ends

@@ -28,7 +28,7 @@ class Text:
     Attributes:
         name: "validation", "test", or "train" and a number.
         read: Gives the lines, or raises DataError.
-        files: That they are read from.
+        files: The files that they are read from.
     """
 
     name: str
@@ -47,11 +47,11 @@ class Preparation:
 
     Attributes:
         recipe: Names the code that makes the texts and their tokens, its version included.
-        texts: All of them.
-        vocabulary_file: Is used where there is one, instead of a vocabulary of the training texts.
-        vocabulary_size: The largest.
+        texts: All texts.
+        vocabulary_file: A model to use instead of one made from the training texts.
+        vocabulary_size: The largest number of tokens.
         max_length: Pairs with more tokens on a side, EOS counted, are left out.
-        folder: Where the parts lie.
+        folder: The folder of the parts.
     """
 
     recipe: str
@@ -156,7 +156,7 @@ class Pairs:
         Args:
             chosen: The pairs, row after row.
             per_row: How many of them each row has [B]; they must fit.
-            width: Of a row, in tokens.
+            width: The width of a row, in tokens.
 
         Returns:
             inputs, targets, weights (1 where there is a target) and, for either side, *_position,
@@ -194,7 +194,7 @@ def fill_rows(lengths: np.ndarray, width: int) -> np.ndarray:
 
     Args:
         lengths: Tokens of every pair's source and target [N, 2], at most `width`.
-        width: Of a row, in tokens, on either side.
+        width: The width of a row, in tokens, on either side.
     """
     ends = np.zeros((len(lengths) + 1, 2), np.int64)
     np.cumsum(lengths, axis=0, out=ends[1:])

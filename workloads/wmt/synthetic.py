@@ -2,7 +2,7 @@
 
 The source is built like German: gender, number and case show in articles and adjectives, the verb
 comes second in a main clause and last in a subordinate one, its prefix splits off to the end and
-changes its meaning, nouns join to compounds, and time stands before manner before place. The target
+changes its meaning, nouns join to compounds, and time comes before manner before place. The target
 is built like English: subject, verb, object, then place, manner and time; verbs agree in number and
 some have a past of their own; adjectives do not bend.
 """
@@ -180,13 +180,13 @@ def _new_words(rng: random.Random, consonants: str, endings: Sequence[str]) -> I
 
 
 def _verb(prefix: str, stem: str, words: Iterator[str], number: int) -> Verb:
-    """A verb; every third one has a past of its own."""
+    """A verb; every third one has an irregular past."""
     present = next(words)
     return Verb(prefix, stem, present, next(words) if number % 3 == 0 else present + "ed")
 
 
 def _source_verb(verb: Verb, tense: str, *, plural: bool) -> tuple[str, str, str]:
-    """What stands in second place of a main clause and at its end, and at the end of another."""
+    """What is in second place of a main clause and at its end, and at the end of another."""
     if tense == "perfect":
         has, participle = "haben" if plural else "hat", f"{verb.prefix}ge{verb.stem}t"
         return has, participle, f"{participle} {has}"
