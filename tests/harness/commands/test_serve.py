@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from harness.commands.serve import LivePage, make_server
+from harness.sweep.events import AttemptEnded, AttemptStarted, Evaluated
 from harness.sweep.ledger import Ledger
-from scoring.plain import to_plain
 from scoring.records import UserError
 from scoring.tree import write_trial
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_tree
@@ -84,14 +84,14 @@ def test_what_runs_is_read_from_the_ledger_and_the_board_follows(tmp_path):
     before = live.page()
     assert "Leaderboard: mini" in before
     with Ledger(tree) as ledger:
-        ledger.append("attempt_started", trial=second.name, attempt=1, host="h", pid=1)
-        assert live.status()["running"] == [{"trial": second.name, "latest": "starting"}]
-        ledger.append("row", trial=second.name, attempt=1, row=to_plain(make_row(7.0, 0.75)))
+        ledger.append(AttemptStarted(trial=second.key, attempt=1))
+        assert live.status()["running"] == [{"trial": second.key, "latest": "starting"}]
+        ledger.append(Evaluated(trial=second.key, attempt=1, row=make_row(7.0, 0.75)))
         (running,) = live.status()["running"]
         assert running["latest"] == "step 70, 7.0 of 100.0 s: loss 0.75 (target <= 0.5)"
         assert live.page() is before  # not drawn again
         write_trial(tree, first, result)
-        ledger.append("attempt_ended", trial=first.name, attempt=1, **to_plain(result))
+        ledger.append(AttemptEnded(trial=first.key, attempt=1, result=result))
         assert live.status()["version"] == 1
         page = live.page()
     assert 'data-version="1"' in page
