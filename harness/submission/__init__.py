@@ -1,1 +1,1 @@
-"""What a submission is, and how its code gets here. Imports `harness.spec` and `harness.system`."""
+"""Finding, loading and shipping submissions. Imports `harness.spec` and `harness.system`."""

@@ -1,4 +1,4 @@
-"""Optimizers that compute gradients in `step(closure)` although they run without recording them."""
+"""Gradients in the closures of optimizers whose `step(closure)` runs with gradients disabled."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-_RECIPE = "submissions.recipe"  # whose closure, called without arguments, computes gradients
+_RECIPE = "submissions.recipe"  # its closure computes gradients if called without arguments
 
 
 @functools.cache
 def enable_gradients_in_closures() -> None:
-    """From now on in this process, as torch's own optimizers do; others may forget it."""
+    """Enables them in this process from now on, as torch's own optimizers do themselves."""
     register_optimizer_step_pre_hook(_enable_gradients)
 
 
 def _enable_gradients(
     optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Wraps the closure among the arguments of a step."""
+    """Wraps the closure in the arguments of an optimizer's step."""
     given = tuple(map(_wrapped, args))
     return given, {name: _wrapped(value) for name, value in kwargs.items()}
 

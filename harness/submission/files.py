@@ -1,4 +1,4 @@
-"""The files of a submission: its code, and where AlgoPerf's layouts have the rest."""
+"""The files of a submission: its code, its search space, and their hashes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scoring.tree import LEDGER_FILE, SEARCH_SPACE_FILE
 
 FILE = "submission.py"
 FRAMEWORK = "pytorch"  # the folder of submission.py in NAME/pytorch/, as in AlgoPerf's baselines
-MOST_BYTES = 64 * 2**20  # of a submission's folder
+MAX_BYTES = 64 * 2**20  # of a submission's folder
 IMPORTED = (".py", ".so", ".pyd", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp")
-_NO_INPUT = (  # what runs leave behind and people write for one another
+_NO_INPUT = (  # output of runs and documentation
     "*.out", "*.err", "*.log", "*.log.*", "*log.txt", "stdout*", "stderr*", "events.out.tfevents.*",
     "*.pid", "*.lock", "*.tmp", "*.bak", "*.orig", "*.swp", "*~", "core", "core.*",
     "*.md", "*.rst", "*.html", "*.htm", "*.pdf", "*.tex", "*.bib", "*.png", "*.jpg", "*.jpeg",
@@ -26,27 +26,27 @@ _SHARED = "submissions/"
 
 
 class SubmissionError(UserError):
-    """A submission cannot be found or breaks the contract; the message says where and how."""
+    """A submission cannot be found, or violates the contract; the message says where and how."""
 
 
 def file_of(place: Path) -> Path:
-    """The file that defines the submission at a place."""
+    """Returns the file that defines the submission at `place`."""
     return place if place.suffix == ".py" else place / FILE
 
 
 def name_of(place: Path) -> str:
-    """The name of the submission at a place: that of its folder or file, NAME in NAME/pytorch."""
+    """Returns the name of the submission at `place`: folder or file, or NAME of NAME/pytorch."""
     return place.parent.name if place.name == FRAMEWORK else place.name.removesuffix(".py")
 
 
 def search_space_of(place: Path, search_space: str = SEARCH_SPACE_FILE) -> Path:
-    """The search-space file of the submission at a place, which need not exist.
+    """Returns the search-space file of the submission at `place`; it need not exist.
 
-    It is beside the code or, in AlgoPerf's layout NAME/pytorch/submission.py, one folder up.
+    It is next to the code or, in AlgoPerf's layout NAME/pytorch/submission.py, one folder up.
 
     Args:
-        place: The submission.
-        search_space: The name of the file, or its path.
+        place: Folder or file of the submission.
+        search_space: Name or path of the search-space file.
     """
     folder = file_of(place).parent
     beside, above = folder / search_space, folder.parent / search_space
@@ -55,7 +55,7 @@ def search_space_of(place: Path, search_space: str = SEARCH_SPACE_FILE) -> Path:
 
 
 def library() -> Path:
-    """The folder of the submissions that come with chronograd."""
+    """Returns the folder of the submissions that come with chronograd."""
     found = importlib.util.find_spec("submissions")
     if found is None or not found.submodule_search_locations:
         raise SubmissionError("the package 'submissions' is not installed; reinstall chronograd")
@@ -63,20 +63,20 @@ def library() -> Path:
 
 
 def available() -> list[str]:
-    """The submissions that come with chronograd, as "external_tuning/NAME"."""
+    """Returns the submissions that come with chronograd, as "external_tuning/NAME"."""
     root = library()
     files = root.glob("*_tuning/*/submission.py")
     return sorted(str(file.parent.relative_to(root)) for file in files)
 
 
 def files_of(folder: Path) -> list[Path]:
-    """A submission's files, in a fixed order: none that is hidden or compiled, no results tree.
+    """Returns a submission's files, in a fixed order.
 
-    Symbolic links are followed.
+    Hidden and compiled files and results trees are left out; symbolic links are followed.
 
     Raises:
-        SubmissionError: A link leads nowhere or back to a folder above it, or the files are too
-            large for code that every node is sent.
+        SubmissionError: A link is broken or leads to a folder that contains it, or the files are
+            too large to be sent to every node.
     """
     found: list[Path] = []
     for place, folders, names in os.walk(folder, followlinks=True):
@@ -87,10 +87,10 @@ def files_of(folder: Path) -> list[Path]:
                 _check_link(link)
     found = sorted(path for path in found if path.is_file())
     size = sum(path.stat().st_size for path in found)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise SubmissionError(
-            f"{folder}: all that is in a submission's folder is sent to every node, and this one "
-            f"has {size / 1e6:,.0f} MB; give the submission a folder of its own"
+            f"{folder}: every file in a submission's folder is sent to every node, and this one "
+            f"has {size / 1e6:,.0f} MB; move the submission to its own folder"
         )
     return found
 
@@ -101,37 +101,37 @@ def _holds_code(folder: Path) -> bool:
 
 
 def _check_link(link: Path) -> None:
-    """Raises SubmissionError for a symbolic link that nothing can follow to an end."""
+    """Raises SubmissionError if a symbolic link is broken or leads to a folder that contains it."""
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        raise SubmissionError(f"{link}: a symbolic link that leads nowhere ({error})") from None
+        raise SubmissionError(f"{link}: a broken symbolic link ({error}); remove it") from None
     if link.parent.resolve().is_relative_to(target):
-        raise SubmissionError(f"{link}: a symbolic link to a folder that it is in; remove it")
+        raise SubmissionError(f"{link}: a symbolic link to a folder that contains it; remove it")
 
 
 def digests(place: Path) -> dict[str, str]:
-    """SHA-256 of every file that decides what a submission does, by its path in the folder.
+    """Returns the SHA-256 of every file that can affect a submission, by its path in the folder.
 
-    That is code, and whatever code may read; not what runs leave behind and what people write for
-    one another, such as slurm-1.out, a log, a web page, a plot, README.md. For a submission of the
-    library also the code that it shares, as `submissions/recipe.py`.
+    These are code and everything that code may read, but not output of runs and documentation, such
+    as slurm-1.out, logs, web pages, plots and README.md. A submission of the library also has the
+    code that the library shares, as `submissions/recipe.py`.
     """
     return {label: hashlib.sha256(file.read_bytes()).hexdigest() for label, file in _hashed(place)}
 
 
 def content_hash(place: Path) -> str:
-    """SHA-256 over the names and bytes of all files of `digests`."""
+    """Returns the SHA-256 over the names and bytes of all files of `digests`."""
     return _hash(_hashed(place))
 
 
 def earlier_hash(place: Path) -> str:
-    """The `content_hash` of results trees that record no `digests`: over every file there is."""
+    """Returns the `content_hash` of results trees that record no `digests`: over all files."""
     return _hash(_labelled(place))
 
 
 def is_imported(label: str) -> bool:
-    """Whether a file of `digests` is code, so that it counts also where it appears later."""
+    """Returns whether a file of `digests` is code, which matters even if it is added later."""
     return label.endswith(IMPORTED)
 
 
@@ -152,7 +152,7 @@ def _hashed(place: Path) -> list[tuple[str, Path]]:
 
 
 def _labelled(place: Path) -> list[tuple[str, Path]]:
-    """Label and path of every file, in a fixed order."""
+    """Returns label and path of every file, in a fixed order."""
     folder = file_of(place).parent
     found = [(str(path.relative_to(folder)), path) for path in files_of(folder)]
     if folder.is_relative_to(library()):

@@ -1,14 +1,14 @@
-"""What a submission's imports find: its own files under every spelling, and AlgoPerf's modules.
+"""Resolves the imports of a submission: its own files by all their names, and AlgoPerf's modules.
 
-AlgoPerf imports a submission from the root of its repository, so that submissions name their own
-files in many ways: `helper`, `submissions.self_tuning.NAME.helper`, `optimizers.shampoo.helper`, or
-`helper` again from a folder that they put on the import path. Here each file is one module
+AlgoPerf imports a submission from the root of its repository, so submissions import their own files
+by many names: `helper`, `submissions.self_tuning.NAME.helper`, `optimizers.shampoo.helper`, or
+`helper` from a folder that they add to the import path. Here each file is one module,
 `_submission.FOLDER.FILE`, and every other name is an alias of it. `algoperf` and its older name
-`algorithmic_efficiency` are the contract of this project; absl.logging, optax and JAX have
-stand-ins where they are not installed.
+`algorithmic_efficiency` resolve to the contract of this project. absl.logging, optax and JAX are
+replaced by stand-ins if they are not installed.
 
-All of it is for imports by the submission's own files, now and later: the harness and whatever it
-imports see none of these names, nor does the next submission.
+This applies only to imports by the submission's own files, now and later. The harness, its
+dependencies and the next submission do not see these names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.system import timers as timers  # before any submission is imported
 from scoring.files import is_hidden
 
 PACKAGE = "_submission"
-FILE_VARIABLE = "CHRONOGRAD_SUBMISSION"  # where processes that it starts read which file it is
+FILE_VARIABLE = "CHRONOGRAD_SUBMISSION"  # tells its child processes the submission's file
 _BRIDGE = Path(__file__).with_name("bridge")
 _REPOSITORIES = ("submissions", "submissions_algorithms", "algorithms", "reference_algorithms")
 _ALGOPERF = ("algoperf", "algorithmic_efficiency")
@@ -44,9 +44,9 @@ _current: list[SubmissionImports] = []
 
 
 def import_submission(file: Path) -> ModuleType:
-    """Imports a submission's file as a module of its own; forgets the submission before it.
+    """Imports a submission's file as a module; forgets the submission imported before.
 
-    Whatever the file raises is raised.
+    Raises whatever the file raises.
     """
     forget_submission()
     importlib.invalidate_caches()
@@ -61,16 +61,16 @@ def import_submission(file: Path) -> ModuleType:
 
 
 def forget_submission() -> None:
-    """Undoes what importing the latest submission did to the import system."""
+    """Undoes what importing the last submission did to the import system."""
     while _current:
         _current.pop().forget()
 
 
 class SubmissionImports(MetaPathFinder):
-    """Finds what one submission's files import, before Python's own finders look.
+    """Finds what one submission's files import, before Python's own finders are asked.
 
     Args:
-        file: The submission's; its folder holds all that belongs to it.
+        file: The submission's file; everything in its folder belongs to the submission.
     """
 
     def __init__(self, file: Path) -> None:
@@ -79,7 +79,7 @@ class SubmissionImports(MetaPathFinder):
         self._aliases: list[str] = []
 
     def add_package(self) -> None:
-        """Makes the folder a package; its `__init__.py` is run if it has one."""
+        """Makes the folder a package, and runs its `__init__.py` if there is one."""
         os.environ[FILE_VARIABLE] = str(self._file)
         sys.path.append(str(_BRIDGE))
         init = self._folder / "__init__.py"
@@ -92,7 +92,7 @@ class SubmissionImports(MetaPathFinder):
             spec.loader.exec_module(module)
 
     def hide_aliases(self) -> None:
-        """Takes them out of the table of modules, where everybody would find them."""
+        """Removes the aliases from `sys.modules`, so that other code cannot import them."""
         for name in self._aliases:
             sys.modules.pop(name, None)
             parent, _, child = name.rpartition(".")
@@ -101,7 +101,7 @@ class SubmissionImports(MetaPathFinder):
         self._aliases.clear()
 
     def forget(self) -> None:
-        """Undoes all that importing the submission did."""
+        """Undoes everything that importing the submission did."""
         self.hide_aliases()
         sys.meta_path.remove(self)
         os.environ.pop(FILE_VARIABLE, None)
@@ -113,20 +113,20 @@ class SubmissionImports(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What a name means to the submission; None where Python's own finders shall say."""
+        """Returns the module of a name for the submission; None to leave it to Python's finders."""
         top = fullname.partition(".")[0]
         importer = _importing_file()
         if top == PACKAGE or top in sys.stdlib_module_names or not self._owns(importer):
             return None
-        spec = self._of_algoperf(fullname, importer) or self._own(fullname, path, importer)
+        spec = self._algoperf_spec(fullname, importer) or self._own_spec(fullname, path, importer)
         if spec is not None:
             self._aliases.append(fullname)
         return spec
 
-    def _of_algoperf(self, name: str, importer: Path) -> ModuleSpec | None:
-        """Modules of AlgoPerf, and stand-ins for what is not installed."""
+    def _algoperf_spec(self, name: str, importer: Path) -> ModuleSpec | None:
+        """Finds modules of AlgoPerf, and stand-ins for packages that are not installed."""
         top = name.partition(".")[0]
-        if top not in _ALGOPERF and not (top in (*_JAX, "absl", "optax") and _lacks(top)):
+        if top not in _ALGOPERF and not (top in (*_JAX, "absl", "optax") and _is_missing(top)):
             return None
         if name in _STAND_INS:
             return ModuleSpec(name, _Alias(_STAND_INS[name]))
@@ -134,12 +134,12 @@ class SubmissionImports(MetaPathFinder):
             return _virtual_package(name)
         if top in _JAX and importer == self._file:
             raise ModuleNotFoundError(
-                f"{name} is not installed, and a JAX submission cannot be run", name=name
+                f"{name} is not installed, and JAX submissions cannot be run", name=name
             )
         return ModuleSpec(name, _AbsentLoader(), is_package=True)
 
-    def _own(self, name: str, path: Sequence[str] | None, importer: Path) -> ModuleSpec | None:
-        """Files of the submission, and packages that lead to them by AlgoPerf's names."""
+    def _own_spec(self, name: str, path: Sequence[str] | None, importer: Path) -> ModuleSpec | None:
+        """Finds files of the submission, and the packages that contain them in AlgoPerf."""
         top, last = name.partition(".")[0], name.rpartition(".")[2]
         if path is None:
             place = self._top_level(name, importer)
@@ -151,7 +151,7 @@ class SubmissionImports(MetaPathFinder):
         if place is None and top in _REPOSITORIES:
             if path is not None and last == self._folder.name:
                 place = self._folder
-            elif _elsewhere(name, path) is not None:  # of the package `submissions`
+            elif _installed(name, path) is not None:  # a module of the package `submissions`
                 return None
             else:
                 place = None if path is None else _place(self._folder, last)
@@ -160,11 +160,11 @@ class SubmissionImports(MetaPathFinder):
         return None if place is None else ModuleSpec(name, _Alias(self._module_name(place)))
 
     def _top_level(self, name: str, importer: Path) -> Path | None:
-        """The file or folder of the submission's that a name without dots means."""
+        """Returns the submission's file or folder that a name without dots refers to."""
         regular = _place(self._folder, name, namespaces=False)
         if regular is not None:
             return regular
-        installed = _elsewhere(name)
+        installed = _installed(name)
         if installed is not None:
             origin = installed.origin or next(iter(installed.submodule_search_locations or ()), "/")
             found = Path(origin)
@@ -181,13 +181,13 @@ class SubmissionImports(MetaPathFinder):
         return place.is_relative_to(self._folder)
 
     def _module_name(self, place: Path) -> str:
-        """The name of the one module that a file or a folder is."""
+        """Returns the name of the module of a file or folder."""
         parts = place.relative_to(self._folder).parts
         return ".".join((PACKAGE, *parts)).removesuffix(".py")
 
 
 class _Alias(Loader):
-    """Gives a module that has another name."""
+    """Loads a module under another name."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -202,7 +202,7 @@ class _Alias(Loader):
 
 
 class _AbsentLoader(Loader):
-    """Gives modules of a package that is not installed."""
+    """Loads stand-ins for modules of a package that is not installed."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return AbsentModule(spec.name)
@@ -215,12 +215,12 @@ def _virtual_package(name: str) -> ModuleSpec:
     return ModuleSpec(name, None, is_package=True)
 
 
-def _lacks(package: str) -> bool:
-    return _elsewhere(package) is None
+def _is_missing(package: str) -> bool:
+    return _installed(package) is None
 
 
-def _elsewhere(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
-    """What every other finder makes of a name: also that of a package installed as editable."""
+def _installed(name: str, path: Sequence[str] | None = None) -> ModuleSpec | None:
+    """Finds a module by all other finders, including those of editable installs."""
     for finder in sys.meta_path:
         if not isinstance(finder, SubmissionImports):
             spec = finder.find_spec(name, path)
@@ -230,7 +230,7 @@ def _elsewhere(name: str, path: Sequence[str] | None = None) -> ModuleSpec | Non
 
 
 def _place(folder: Path, name: str, *, namespaces: bool = True) -> Path | None:
-    """The file or folder that module `name` of a folder is, by Python's order."""
+    """Returns the file or folder of module `name` in a folder, in Python's order of precedence."""
     package, file = folder / name, folder / f"{name}.py"
     if (package / "__init__.py").is_file():
         return package
@@ -240,7 +240,7 @@ def _place(folder: Path, name: str, *, namespaces: bool = True) -> Path | None:
 
 
 def _folders_below(folder: Path) -> list[Path]:
-    """Every folder in a folder: those near it first, else by name."""
+    """Returns every folder below a folder, by depth and then by name."""
     found = [
         place
         for place in folder.rglob("*")
@@ -250,7 +250,7 @@ def _folders_below(folder: Path) -> list[Path]:
 
 
 def _importing_file() -> Path:
-    """The file whose code imports just now, Python's own import machinery left out."""
+    """Returns the file whose code runs the current import, ignoring Python's import machinery."""
     frame = sys._getframe(2)
     while frame.f_back is not None:
         name = frame.f_code.co_filename

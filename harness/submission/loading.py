@@ -1,9 +1,9 @@
-"""Submissions: found by name or path, loaded, checked against the contract, and what they may see.
+"""Finds submissions by name or path, loads them, and checks them against the contract.
 
-A submission is a folder with `submission.py` or `pytorch/submission.py`, or another Python file
-that is named in full. It defines AlgoPerf v0.6's functions::
+A submission is a folder with `submission.py` or `pytorch/submission.py`, or any other Python file,
+given by its full name. It defines AlgoPerf v0.6's functions::
 
-    get_batch_size(workload_name) -> int         ValueError: the workload's own size is used
+    get_batch_size(workload_name) -> int         ValueError: use the workload's batch size
     init_optimizer_state(workload, model_params, model_state, hyperparameters, rng) -> dict
     data_selection(workload, input_queue, optimizer_state, current_param_container, model_state,
                    hyperparameters, global_step, rng) -> batch                            # timed
@@ -32,7 +32,7 @@ from harness.spec import Workload
 from harness.submission.closures import enable_gradients_in_closures
 from harness.submission.files import FILE as FILE
 from harness.submission.files import FRAMEWORK
-from harness.submission.files import MOST_BYTES as MOST_BYTES
+from harness.submission.files import MAX_BYTES as MAX_BYTES
 from harness.submission.files import SubmissionError as SubmissionError
 from harness.submission.files import available as available
 from harness.submission.files import content_hash as content_hash
@@ -71,7 +71,7 @@ _UPDATE_PARAMS = (*_PREPARE_FOR_EVAL, "batch")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """A loaded submission: its functions and where they came from."""
+    """A loaded submission: its functions, its name and its folder."""
 
     name: str
     folder: Path
@@ -81,39 +81,40 @@ class Submission:
     data_selection: Callable[..., Any]
     update_params: Callable[..., Any]
     prepare_for_eval: Callable[..., Any] | None
-    wants_train_state: bool  # AlgoPerf passes train_state only where the signature has it
+    wants_train_state: bool  # as in AlgoPerf, passed only if the signature has train_state
 
 
 def find(name: str, tuning: str | None = None) -> Path:
-    """The place of a submission given by name or path: its folder, or its file.
+    """Returns the folder or file of a submission that is given by name or path.
 
-    See `candidates` for what a name means.
+    See `candidates` for how a name is resolved.
 
     Raises:
-        SubmissionError: There is no such submission.
+        SubmissionError: No submission was found.
     """
     found = candidates(name, tuning)
     if found:
         return found[0]
     if _is_path(name):
         raise SubmissionError(
-            f"no submission at {name}: give the path of a folder that holds {FILE}, or of a Python "
+            f"no submission at {name}: pass the path of a folder with {FILE}, or of a Python "
             "file; `chronograd submissions` lists those of the library"
         )
     where = f" for {tuning} tuning" if tuning else ""
     known = [found.removeprefix("external_tuning/") for found in available()]
     raise SubmissionError(
         f"no submission {name!r}{where}. {known_names(name, known, '`chronograd submissions`')}; "
-        f"or give the path of a folder that holds {FILE}"
+        f"or pass the path of a folder with {FILE}"
     )
 
 
 def candidates(name: str, tuning: str | None = None) -> list[Path]:
-    """The places that a name can mean; the first is the one that it does.
+    """Returns the folders and files that a name can refer to, in order of precedence.
 
-    What looks like a path, by a separator, a leading dot or `.py` at its end, is one; where nothing
-    is there, "external_tuning/NAME" and "self_tuning/NAME" are the library's. A bare name is the
-    library's, external tuning first, and else a folder here.
+    A name with a separator, a leading dot or the ending `.py` is a path; if nothing is at that
+    path, "external_tuning/NAME" and "self_tuning/NAME" are submissions of the library. Any other
+    name is a submission of the library, external tuning first, or else a folder in the working
+    directory.
     """
     root, path = library(), Path(name)
     here = path.parent if path.name == FILE else path
@@ -134,14 +135,14 @@ def _is_path(name: str) -> bool:
 
 
 def _resolved(place: Path) -> Path:
-    """The absolute path; a file keeps its name and its neighbours where it is a symbolic link."""
+    """Returns the absolute path; the name of a Python file is kept if it is a symbolic link."""
     return place.parent.resolve() / place.name if place.suffix == ".py" else place.resolve()
 
 
 def load(place: Path) -> Submission:
     """Imports a submission and checks its functions against the contract.
 
-    What an earlier submission imported of its own is forgotten; see `harness.submission.imports`.
+    The modules of the submission loaded before are forgotten; see `harness.submission.imports`.
 
     Raises:
         SubmissionError: It cannot be imported, or a function is missing or takes other arguments.
@@ -170,7 +171,7 @@ def load(place: Path) -> Submission:
 
 
 def validate(place: Path) -> None:
-    """Loads a submission as `load` does, and leaves this process as it was; raises as `load`."""
+    """Loads a submission as `load` does, then restores this process; raises what `load` raises."""
     working_directory = Path.cwd()
     try:
         load(place)
@@ -217,9 +218,9 @@ def _check_call(
 
 
 class WorkloadView:
-    """What a submission sees of a workload: fixed functions and facts, read-only.
+    """The read-only view of a workload that a submission gets.
 
-    No input pipeline, no evaluation data, no clock, no goal bookkeeping.
+    It gives no access to the input pipeline, the evaluation data, the clock or the goals.
     """
 
     __slots__ = (
@@ -266,4 +267,4 @@ class WorkloadView:
 
     def __getattr__(self, name: str) -> Any:
         offered = ", ".join(self.__slots__)
-        raise AttributeError(f"workload.{name} is off limits to a submission; it has {offered}")
+        raise AttributeError(f"workload.{name} is off limits to submissions; they have {offered}")

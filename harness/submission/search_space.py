@@ -1,4 +1,4 @@
-"""tuning_search_space.json -> hyperparameter points.
+"""Reads tuning_search_space.json and samples hyperparameter points.
 
 Three forms, as in AlgoPerf::
 
@@ -26,7 +26,7 @@ from scoring.files import load_json
 from scoring.records import UserError
 
 Point = dict[str, Any]
-MOST_NAMES = 1000  # hyperparameters: a larger number is a slip, and its points take minutes
+MAX_NAMES = 1000  # hyperparameters; more are a mistake, and would take minutes to sample
 
 
 class SearchSpaceError(UserError):
@@ -38,28 +38,34 @@ class SearchSpace:
     """A validated search space.
 
     Attributes:
-        path: The file it came from, for messages.
-        space: A list of points, or a dict from name to range or feasible points.
+        path: The file that it was read from, for messages.
+        space: A list of points, or a dict from names to ranges or feasible points.
     """
 
     path: Path
     space: list[Point] | dict[str, dict[str, Any]]
 
     def points(self, seed: int, studies: int, trials: int) -> list[list[Point]]:
-        """The points of every study: `points(...)[k][n - 1]` is that of study k, trial n.
+        """Returns the points of every study: `points(...)[k][n - 1]` is that of study k, trial n.
 
-        A list gives trial n its n-th point in every study. Otherwise study k, trial n is element
-        k * trials + n - 1 of one scrambled Halton sequence (Owen 2017) drawn from the seed and the
-        content of the search space: disjoint studies, the same points for every workload.
+        If the search space is a list, trial n of every study has its n-th point. Otherwise study k,
+        trial n is element k * trials + n - 1 of one scrambled Halton sequence (Owen 2017), seeded
+        with `seed` and the content of the search space. Studies are thus disjoint, and all
+        workloads have the same points.
+
+        Args:
+            seed: Seed for sampling hyperparameter points.
+            studies: Number of studies.
+            trials: Number of trials per study.
 
         Raises:
-            SearchSpaceError: A list holds fewer points than there are trials.
+            SearchSpaceError: A list has fewer points than there are trials.
         """
         if isinstance(self.space, list):
             if len(self.space) < trials:
                 raise SearchSpaceError(
-                    f"{self.path}: lists {len(self.space)} points, {trials} trials a study are "
-                    f"asked for; add points or pass --trials {len(self.space)}"
+                    f"{self.path}: lists {len(self.space)} points, but {trials} trials per study "
+                    f"are asked for; add points or pass --trials {len(self.space)}"
                 )
             return [self.space[:trials]] * studies
         import numpy as np
@@ -81,8 +87,8 @@ def load(path: Path) -> SearchSpace:
     """Reads and validates a search space.
 
     Raises:
-        SearchSpaceError: The file is missing, cannot be read, is not JSON as `scoring.files` takes
-            it, or breaks one of the three forms.
+        SearchSpaceError: The file is missing, cannot be read, is not JSON that `scoring.files`
+            accepts, or has none of the three forms.
     """
     try:
         space = load_json(path)
@@ -121,7 +127,7 @@ def _check_points(path: Path, points: list[Any]) -> None:
 
 
 def check_point(where: str, point: Point) -> None:
-    """Raises SearchSpaceError unless `point` maps names to finite plain values."""
+    """Raises SearchSpaceError unless `point` maps names to finite numbers, strings or booleans."""
     _check_number(where, point)
     for name, value in point.items():
         _check_name(where, name)
@@ -130,9 +136,9 @@ def check_point(where: str, point: Point) -> None:
 
 
 def _check_number(where: str, names: Collection[str]) -> None:
-    if len(names) > MOST_NAMES:
+    if len(names) > MAX_NAMES:
         raise SearchSpaceError(
-            f"{where}: has {len(names):,} hyperparameters, at most {MOST_NAMES:,} are taken"
+            f"{where}: has {len(names):,} hyperparameters; the maximum is {MAX_NAMES:,}"
         )
 
 
@@ -142,7 +148,7 @@ def _check_domain(where: str, domain: Any) -> None:
     if "feasible_points" in domain:
         if domain.keys() != {"feasible_points"}:
             odd = ", ".join(sorted(domain.keys() - {"feasible_points"}))
-            raise SearchSpaceError(f"{where}: unknown key beside feasible_points: {odd}")
+            raise SearchSpaceError(f"{where}: unknown key next to feasible_points: {odd}")
         values = domain["feasible_points"]
         if not isinstance(values, list) or not values:
             raise SearchSpaceError(f"{where}: feasible_points must be a non-empty list")
@@ -167,9 +173,9 @@ def _check_domain(where: str, domain: Any) -> None:
 
 
 def _check_name(where: str, name: str) -> None:
-    """Hyperparameters become the fields of a namedtuple."""
+    """Raises SearchSpaceError unless a hyperparameter's name can be the field of a namedtuple."""
     fits = name.isidentifier() and not name.startswith("_") and not keyword.iskeyword(name)
-    if not fits or unicodedata.normalize("NFKC", name) != name:  # code would have another name
+    if not fits or unicodedata.normalize("NFKC", name) != name:  # Python would normalise the name
         raise SearchSpaceError(
             f"{where}: {name[:40]!a} cannot be the name of a hyperparameter; use a-z, 0-9 and _"
         )
@@ -184,7 +190,7 @@ def _check_value(where: str, value: Any) -> None:
 
 
 def _scale(domain: dict[str, Any], unit: float) -> Any:
-    """Maps `unit` from [0, 1) onto a domain: log min*(max/min)^u, linear min+u*(max-min)."""
+    """Maps `unit` in [0, 1) to a domain: log min * (max / min)^u, linear min + u * (max - min)."""
     if "feasible_points" in domain:
         values = domain["feasible_points"]
         return values[min(int(unit * len(values)), len(values) - 1)]

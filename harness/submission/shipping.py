@@ -1,4 +1,4 @@
-"""A submission's code on its way to the machine that runs it: nodes share no file system."""
+"""Sends a submission's code to the machine that runs it: nodes need not share a file system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scoring.records import TrialSpec, UserError
 
 
 def packed(place: Path) -> bytes:
-    """The files of a submission's folder."""
+    """Returns the files of a submission's folder, as a compressed archive."""
     content, folder = io.BytesIO(), file_of(place).parent
     with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
         for path in files_of(folder):
@@ -29,14 +29,14 @@ def packed(place: Path) -> bytes:
 
 
 def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
-    """The spec with the submission's folder on this machine, unpacked where it is not there.
+    """Returns the spec with the submission's folder on this machine, unpacked there if needed.
 
     Args:
-        spec: With the folder on the driver's machine.
-        code: The packed folder.
+        spec: The trial, with the submission's folder on the driver's machine.
+        code: The folder, as `packed` returned it.
 
     Raises:
-        UserError: This machine's temporary folder may hold another user's files.
+        UserError: Other users can write to this machine's temporary folder.
     """
     place = Path(spec.submission_path)
     folder = file_of(place).parent
@@ -58,7 +58,7 @@ def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
 
 
 def _is_same(there: Path, unpacked: Path) -> bool:
-    """Whether what is there already is what was sent."""
+    """Returns whether the files already on this machine are those that were sent."""
     try:
         return content_hash(there) == content_hash(unpacked)
     except (OSError, UserError):

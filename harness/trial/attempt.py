@@ -31,15 +31,16 @@ TIMED_STEPS = 200
 
 
 class Attempt:
-    """The trial loop's `Control`: sends messages to the driver, keeps checkpoints.
+    """The trial loop's `Control`: sends messages to the driver and keeps checkpoints.
 
     Args:
-        send: Takes a message; it returns once the driver has it on record.
-        checkpoints: Where those of this process are; None for a trial that keeps none.
+        send: Sends a message; it returns once the driver has recorded the message.
+        checkpoints: Where the checkpoints of this process are kept; None to keep none.
 
     Attributes:
-        steps: How many steps this attempt has made.
-        deadline: Past this second of its clock the trial matters no more; may be set at any time.
+        steps: Number of steps that this attempt has made.
+        deadline: Submission time, in seconds, after which the trial can be stopped because its
+            result no longer matters; may be set at any time.
     """
 
     def __init__(
@@ -50,18 +51,18 @@ class Attempt:
         self._send, self._place = send, checkpoints
         self._compared = self._unsavable = False
         self._saved = 0  # the step of the last checkpoint
-        self._said: set[object] = set()  # kinds and reasons
+        self._reported: set[object] = set()  # kinds and reasons
         self._owner = os.getpid()
         self.steps = 0
         self.deadline = math.inf
 
     def report(self, row: EvalRow) -> None:
-        """Hands over an evaluation."""
+        """Sends an evaluation to the driver."""
         exit_if_forked(self._owner)
         self._send(Measured(row))
 
     def loaded(self) -> None:
-        """Says that workload and submission are imported: from now on silence is a hang."""
+        """Reports that workload and submission are imported: no message from now on is a hang."""
         self._send(Loaded())
 
     def beat(self) -> float:
@@ -73,9 +74,9 @@ class Attempt:
         return self.deadline
 
     def save(self, step: int, snapshot: Snapshot) -> None:
-        """Keeps a checkpoint, the first one once it was read back and compared with memory.
+        """Saves a checkpoint; the first one is read back and compared with memory before it counts.
 
-        Where that fails, the one before it stays.
+        If saving fails, the previous checkpoint is kept.
         """
         from harness.checkpoint.pickling import UnsavableError
 
@@ -91,36 +92,36 @@ class Attempt:
             self._unsavable = isinstance(error, UnsavableError)
             reason = str(error) if self._unsavable else error_message(error)
             start = f"resumes from step {self._saved:,}" if self._saved else "starts from scratch"
-            self._say(NotResumable(f"{reason}; if interrupted, the trial {start}"))
+            self._report_once(NotResumable(f"{reason}; if interrupted, the trial {start}"))
 
     def save_final(self, step: int, snapshot: Snapshot) -> None:
-        """Keeps the weights with which the trial reached its goal; without them where it cannot."""
+        """Saves the weights with which the trial reached its goal; a failure to save is ignored."""
         if self._place is not None:
             with suppress(Exception):
                 Store(self._place).save(step, "final", snapshot.write_weights)
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
-        """The last checkpoint that verifies and can be read, of step `until` at most."""
+        """Returns the last checkpoint up to step `until` that is authentic and can be read."""
         if self._place is None:
             return None
         try:
-            refused = lambda reason: self._say(NotRestored(reason))  # noqa: E731
+            refused = lambda reason: self._report_once(NotRestored(reason))  # noqa: E731
             return Store(self._place).load("state", read, until, refused)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the trial starts from scratch
-            self._say(NotRestored(f"checkpoints cannot be read: {error_message(error)}"))
+        except Exception as error:  # noqa: BLE001 - after any error the trial starts from scratch
+            self._report_once(NotRestored(f"checkpoints cannot be read: {error_message(error)}"))
             return None
 
     def resumed(self, rows: list[EvalRow]) -> None:
-        """Says that the trial resumes from a checkpoint, which holds these rows."""
+        """Reports that the trial resumes from a checkpoint, which holds these rows."""
         self._saved = rows[-1].global_step
         self._send(Resumed(rows))
 
-    def _say(self, message: NotResumable | NotRestored) -> None:
-        """Sends once what keeps a checkpoint from being saved or restored."""
+    def _report_once(self, message: NotResumable | NotRestored) -> None:
+        """Reports once why a checkpoint cannot be saved or restored."""
         kind = type(message)
-        if (kind is NotResumable and kind in self._said) or message.reason in self._said:
+        if (kind is NotResumable and kind in self._reported) or message.reason in self._reported:
             return
-        self._said |= {kind, message.reason}
+        self._reported |= {kind, message.reason}
         self._send(message)
 
 
@@ -133,14 +134,14 @@ def run_attempt(
 ) -> TrialResult:
     """Runs `spec` in this process, which must not have imported torch with other settings.
 
-    It goes on from the last checkpoint, if there is one.
+    It resumes from the last checkpoint, if there is one.
 
     Args:
-        load_workload: Gives the workload of a name, data directory and device.
+        load_workload: Loads a workload, given its name, the data directory and the device.
         spec: The trial.
-        control: What the trial talks to; None for nobody.
-        rank: Which of the processes that train together this is.
-        rendezvous: Where those meet; None where this one is alone.
+        control: Receives evaluations and checkpoints; None to discard them.
+        rank: Rank of this process among those that train together.
+        rendezvous: Where these processes meet; None if there is only one.
     """
     prepare_process(spec, rendezvous)
     from harness.trial.clock import StepClock, WallClock
@@ -158,16 +159,16 @@ def time_steps(
     rank: int = 0,
     rendezvous: Rendezvous | None = None,
 ) -> tuple[str, float]:
-    """The node type and the median seconds of a step of `spec`, warm-up left out.
+    """Returns the node type and the median seconds per step of `spec`, without warm-up steps.
 
     Args:
-        load_workload: As for `run_attempt`, and so are the others.
+        load_workload: Loads a workload, given its name, the data directory and the device.
         spec: The trial.
-        rank: Which of the processes that train together this is.
-        rendezvous: Where those meet.
+        rank: Rank of this process among those that train together.
+        rendezvous: Where these processes meet; None if there is only one.
 
     Raises:
-        UserError: The trial failed; the message says why.
+        UserError: The trial failed.
     """
     prepare_process(spec, rendezvous)
     from harness.environment import node_type
@@ -187,11 +188,11 @@ def time_steps(
 
 
 def prepare_process(spec: TrialSpec, rendezvous: Rendezvous | None = None) -> None:
-    """Sets threads and visible devices; before torch is imported, since it reads them once."""
+    """Sets threads and visible devices; must run before torch is imported, which reads them."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(spec.cpus_per_trial)
     if spec.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif rendezvous is not None:  # all of the trial's, as submissions find them under torchrun
+    elif rendezvous is not None:  # every rank sees all GPUs of the trial, as under torchrun
         os.environ["CUDA_VISIBLE_DEVICES"] = rendezvous.devices
     import torch
 
@@ -221,7 +222,7 @@ def _run(
         return _never_started(Failure.SUBMISSION_ERROR, error, facts)
     except DataError as error:
         return _never_started(Failure.DATA_ERROR, error, facts)
-    except BaseException as error:  # noqa: BLE001 - a workload's import may raise anything
+    except BaseException as error:  # noqa: BLE001 - importing a workload may raise anything
         if interrupted():
             return TrialResult(status=Status.INTERRUPTED, environment=facts)
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
@@ -242,7 +243,7 @@ def _never_started(failure: Failure, error: BaseException, facts: dict[str, Any]
 
 
 def _synchronise(device: str) -> Callable[[], object]:
-    """Waits until the device has done its work; nothing to wait for on a CPU."""
+    """Returns a function that waits for the device; on a CPU it does nothing."""
     import torch
 
     return torch.cuda.synchronize if device == "cuda" else lambda: None

@@ -1,7 +1,7 @@
-"""What a submission's code does besides training: files, processes, the memory of others.
+"""Records what a submission's code does besides training: files, processes, introspection.
 
-Python reports such calls to audit hooks (PEP 578), which cannot be removed once they are added.
-This process has one; it records the calls that come from the files of one submission.
+Python reports these calls to audit hooks (PEP 578), which cannot be removed once they are added.
+This process has one hook; it records the calls that come from the files of one submission.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from types import FrameType
 from typing import Any
 
-_INTROSPECTION = {  # counted only where the submission's own lines call it
+_INTROSPECTION = {  # recorded only if the submission's own code calls it directly
     "gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe",
     "sys._current_frames", "sys.settrace", "sys.setprofile", "ctypes.dlopen", "ctypes.dlsym",
 }  # fmt: skip
@@ -24,7 +24,7 @@ _PROCESSES = {
 }  # fmt: skip
 _EVENTS = {*_INTROSPECTION, *_PROCESSES, "open"}
 _COMPILERS = ("/torch/_inductor/", "/torch/_dynamo/", "/torch/utils/cpp_extension", "/triton/")
-_WRAPPERS = ("/inspect.py", "/ctypes/__init__.py")  # through which introspection is called
+_WRAPPERS = ("/inspect.py", "/ctypes/__init__.py")  # modules that wrap introspection
 _DATA = {  # suffixes of files that can hold parameters or examples
     ".arrow", ".bin", ".csv", ".gz", ".h5", ".npy", ".npz", ".parquet", ".pickle", ".pkl", ".pt",
     ".pth", ".safetensors", ".zip",
@@ -32,18 +32,18 @@ _DATA = {  # suffixes of files that can hold parameters or examples
 _SYSTEM = ("/dev/null", "/dev/random", "/dev/urandom", "/etc/", "/proc/", "/sys/", "/usr/")
 _CACHES = ("torchinductor", ".triton", "torch_extensions", "__pycache__")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-MOST = 20  # different calls that are recorded
+MAX_CALLS = 20  # different calls that are recorded
 
 
 class Watch:
-    """The calls of one submission.
+    """Records the calls of one submission.
 
     Args:
-        folder: Its folder.
-        ours: Folders of code that the submission may call, whose own calls do not count.
+        folder: The submission's folder.
+        ours: Folders of code that the submission may call; calls made by this code do not count.
 
     Attributes:
-        calls: The place in the submission of the first call, by what was called.
+        calls: Maps what was called to the line of the submission that called it first.
     """
 
     def __init__(self, folder: Path, ours: Iterable[Path]) -> None:
@@ -55,27 +55,30 @@ class Watch:
         self.calls: dict[str, str] = {}
 
     def take(self, event: str, args: tuple[Any, ...]) -> None:
-        """Records an event if it is the submission's."""
-        if self._busy or len(self.calls) >= MOST:
+        """Records an event if the submission caused it."""
+        if self._busy or len(self.calls) >= MAX_CALLS:
             return
-        self._busy = True  # what is called here is reported too
+        self._busy = True  # the calls below raise audit events too
         try:
             what = self._opened(*args) if event == "open" else event
             if what and what not in self.calls:
                 place = self.place_in(sys._getframe(2), direct=event in _INTROSPECTION)
                 if place:
                     self.calls[what] = place
-        except Exception:  # noqa: BLE001 - would be raised in the call that is reported
+        except Exception:  # noqa: BLE001 - it would be raised inside the audited call
             return
         finally:
             self._busy = False
 
     def place_in(self, frame: FrameType | None, *, direct: bool = False) -> str:
-        """The innermost line of the submission on a stack; "" where there is none, or ours is.
+        """Returns the innermost line of the submission on a stack, as "FILE:LINE".
 
         Args:
             frame: The innermost frame.
-            direct: Whether the call must be made by that very line.
+            direct: Whether the submission must have made the call itself.
+
+        Returns:
+            "" if the submission is not on the stack, or called it through code of the harness.
         """
         while frame is not None:
             file = frame.f_code.co_filename
@@ -89,7 +92,7 @@ class Watch:
         return ""
 
     def _opened(self, path: Any, mode: Any, flags: Any) -> str:
-        """How a file that is opened is recorded; "" for one that anybody may open."""
+        """Returns how opening a file is recorded; "" if every submission may open it."""
         if not isinstance(path, (str, bytes, PurePath)):
             return ""
         name = os.path.realpath(os.fsdecode(path))
@@ -103,7 +106,7 @@ class Watch:
         return ""
 
 
-_watched: list[Watch] = []  # the one under observation
+_watched: list[Watch] = []  # empty, or the submission that is being observed
 _hooked: list[bool] = []
 
 
@@ -113,7 +116,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 
 def watch(folder: Path, ours: Iterable[Path]) -> Watch:
-    """Observes the submission in `folder`, in place of the one before it."""
+    """Starts to record the calls of the submission in `folder`, instead of the previous one."""
     if not _hooked:
         _hooked.append(True)
         sys.addaudithook(_hook)
@@ -122,5 +125,5 @@ def watch(folder: Path, ours: Iterable[Path]) -> Watch:
 
 
 def unwatch() -> None:
-    """Observes nothing any more."""
+    """Stops recording."""
     _watched.clear()

@@ -1,4 +1,4 @@
-"""Settings of torch's backends that a trial has, and that are restored after it."""
+"""Settings of torch's backends during a trial, restored after it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def cudnn_benchmark(wanted: bool) -> Iterator[None]:
-    """Sets `torch.backends.cudnn.benchmark`, and restores it."""
+    """Sets `torch.backends.cudnn.benchmark`, and restores it on exit."""
     before = torch.backends.cudnn.benchmark
     torch.backends.cudnn.benchmark = wanted
     try:

@@ -1,4 +1,4 @@
-"""Calls of a submission: AlgoPerf's functions and arguments, what they hand back checked."""
+"""Calls the functions of a submission with AlgoPerf's arguments and checks what they return."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from scoring.records import EvalRow, TrialSpec
 class SubmissionCalls:
     """One trial's model and optimizer state, and the calls that advance them.
 
-    What a submission hands back is validated; a violation names the function and the rule.
+    The values that a submission returns are validated; an error names the function and the rule.
 
     Attributes:
-        params: The model, as the submission handed it back last.
-        model_state: The workload's model state, likewise.
-        step: The number of calls of `update_params`.
-        eval_results: What earlier evaluations gave: a list of (step, dict), the submission's copy.
+        params: The model that the submission returned last.
+        model_state: The workload's model state that the submission returned last.
+        step: Number of calls of `update_params`.
+        eval_results: Results of earlier evaluations for the submission: a list of (step, dict).
         train_state: AlgoPerf's view of the run, kept for submissions that ask for it.
         work: Counts the training work of each call.
-        known: What a resumed process has again; once initialised.
+        known: Objects that a resumed process recreates; set by `initialise`.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class SubmissionCalls:
         return self._submission.wants_train_state
 
     def batch_size(self) -> int:
-        """The global batch size: the spec's, else the submission's, else the workload's.
+        """Returns the global batch size: the spec's, else the submission's, else the workload's.
 
-        The submission is asked for the workload by its name and, where it has no number, by the
-        name of the workload that it varies. A number above that of the training examples is for
-        other data.
+        The submission is asked with the name of the workload; if it has no batch size for it, with
+        the name of the workload that this one is a variant of. A batch size that exceeds the number
+        of training examples was chosen for other data and is ignored.
         """
         if self._spec.batch_size is not None:
             return self._spec.batch_size
@@ -73,14 +73,14 @@ class SubmissionCalls:
         for name in dict.fromkeys((self._spec.workload, workload.base_name)):
             try:
                 size = self._submission.get_batch_size(name)
-            except (ValueError, KeyError):  # "not for this workload": AlgoPerf's ways to say so
+            except (ValueError, KeyError):  # how AlgoPerf's submissions reject a workload
                 continue
             _check_size("get_batch_size", size)
             return size if size <= workload.num_train_examples else workload.train_batch_size
         return workload.train_batch_size
 
     def _eval_batch_size(self) -> int:
-        """How many examples are evaluated at once: the submission's number, else the workload's."""
+        """Returns the evaluation batch size: the submission's, else the workload's."""
         if self._submission.get_eval_batch_size is None:
             return self._workload.eval_batch_size
         size = self._submission.get_eval_batch_size(self._spec.workload)
@@ -111,7 +111,7 @@ class SubmissionCalls:
         self._globals = ModuleGlobals(self._submission.folder, self.known.names)
 
     def snapshot(self, **others: Any) -> Snapshot:
-        """Everything that later steps depend on, and what else is to be saved."""
+        """Returns everything that later steps depend on, and `others` to be saved with it."""
         state = {
             "params": self.params,
             "model_state": self.model_state,
@@ -125,14 +125,14 @@ class SubmissionCalls:
         return Snapshot({**state, **others}, self.known, model, model_state, self._globals)
 
     def restore(self, loaded: dict[str, Any]) -> dict[str, Any]:
-        """Resumes from what was loaded of a snapshot, after `initialise`; returns its state."""
+        """Resumes from a loaded snapshot, after `initialise`; returns the snapshot's state."""
         state: dict[str, Any] = restore_objects(loaded, self.known)
         self.params, self.model_state = state["params"], state["model_state"]
         self._optimizer_state, self.eval_results = state["optimizer_state"], state["eval_results"]
         self.train_state.clear()
         self.train_state.update(state["train_state"])
         self.step = state["step"]
-        self._input_queue.go_to(state["position"])
+        self._input_queue.seek(state["position"])
         return state
 
     def train_step(self) -> bool:
@@ -159,7 +159,7 @@ class SubmissionCalls:
         return False
 
     def prepare_for_eval(self) -> None:
-        """Calls `prepare_for_eval` where the submission has it."""
+        """Calls `prepare_for_eval` if the submission defines it."""
         self.work.begin()
         if self._submission.prepare_for_eval is None:
             return
@@ -168,7 +168,7 @@ class SubmissionCalls:
         self._adopt("prepare_for_eval", returned)
 
     def close(self) -> None:
-        """Ends the input queue, where there is one."""
+        """Closes the input queue, if there is one."""
         if hasattr(self, "_input_queue"):
             self._input_queue.close()
 
@@ -176,7 +176,7 @@ class SubmissionCalls:
         self, goals_reached: dict[str, bool], seconds: float, complete: bool,
         last_eval_seconds: float, eval_seconds: float, logging_seconds: float, now: float,
     ) -> None:  # fmt: skip
-        """Brings AlgoPerf's view of the run up to date, after a step; `seconds` are charged."""
+        """Updates AlgoPerf's view of the run after a step; `seconds` is the submission time."""
         self.train_state.update(
             validation_goal_reached=goals_reached["validation"],
             test_goal_reached=goals_reached["test"],
@@ -190,13 +190,13 @@ class SubmissionCalls:
         )
 
     def remember(self, row: EvalRow) -> None:
-        """Adds an evaluation to what the submission may look at."""
+        """Adds an evaluation to the results that the submission sees."""
         self.eval_results.append((self.step, _algoperf_row(row)))
 
     def check_params(self, function: str, params: Any) -> None:
         """Raises SubmissionError unless `params` is a model with the initial names and shapes."""
         if not isinstance(params, nn.Module) or _shapes(params) != self._shapes:
-            raise _violation(function, "the model, its parameters' names and shapes kept", params)
+            raise _violation(function, "the model, parameter names and shapes unchanged", params)
 
     def params_are_finite(self) -> bool:
         """Whether no parameter holds a NaN or an infinity."""
@@ -217,7 +217,7 @@ class SubmissionCalls:
         }
 
     def _adopt(self, function: str, returned: Any) -> None:
-        """Takes over what a submission handed back; cheap, since it is called at every step."""
+        """Stores what a submission returned; cheap, because it is called at every step."""
         if not isinstance(returned, tuple) or len(returned) != 3:
             raise _violation(function, "a tuple (optimizer_state, params, model_state)", returned)
         optimizer_state, params, model_state = returned
@@ -227,7 +227,7 @@ class SubmissionCalls:
 
 
 def _algoperf_row(row: EvalRow) -> dict[str, float]:
-    """What a submission finds in eval_results: AlgoPerf's keys."""
+    """Returns an entry of eval_results, with AlgoPerf's keys."""
     return {
         **row.metrics,
         "score": row.submission_seconds,
@@ -239,7 +239,7 @@ def _algoperf_row(row: EvalRow) -> dict[str, float]:
 
 
 def _named(hyperparameters: dict[str, Any] | None) -> Any:
-    """AlgoPerf's form of a hyperparameter point: a namedtuple, or None under self-tuning."""
+    """Returns a hyperparameter point in AlgoPerf's form: a namedtuple; None for self-tuning."""
     if hyperparameters is None:
         return None
     return namedtuple("Hyperparameters", hyperparameters)(**hyperparameters)

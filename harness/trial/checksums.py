@@ -1,4 +1,4 @@
-"""Checksums of parameters and of evaluation data: whether they are the same as before."""
+"""Checksums of parameters and of evaluation data, to detect changes."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-BLOCK, BLOCKS = 4096, 1024  # bytes of a block, and how many of a large array are read
-_CHUNK = 2**22  # elements of a GPU's tensor at a time
+BLOCK, BLOCKS = 4096, 1024  # bytes per block, and blocks that are read from a large array
+_CHUNK = 2**22  # elements of a GPU tensor that are processed at a time
 _SIZES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name."""
+    """Returns parameters and buffers by name."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def of_model(model: nn.Module) -> dict[str, int]:
-    """A checksum of each parameter and buffer."""
+    """Returns a checksum of each parameter and buffer, by name."""
     return {name: _checksum(tensor.detach()) for name, tensor in named_tensors(model).items()}
 
 
 def combined(checksums: Mapping[str, int]) -> str:
-    """One checksum of several, eight hexadecimal digits."""
+    """Combines several checksums into one of eight hexadecimal digits."""
     return f"{zlib.crc32(repr(sorted(checksums.items())).encode()):08x}"
 
 
 def of_data(value: Any) -> str:
-    """A checksum of all arrays and tensors in an object; of large ones a sample is read.
+    """Returns a checksum of all arrays and tensors in an object; large ones are sampled.
 
     Args:
-        value: An array, a tensor, or a mapping, sequence or object that holds such.
+        value: An array, a tensor, or a mapping, sequence or object that contains them.
     """
     checksum = 0
     for array in _arrays(value, set()):
@@ -44,7 +44,7 @@ def of_data(value: Any) -> str:
 
 
 def _checksum(tensor: Tensor) -> int:
-    """CRC-32 of the bytes; on a GPU two sums over them, computed there."""
+    """Returns the CRC-32 of the bytes; on a GPU, of two sums that are computed there."""
     if tensor.layout is not torch.strided or tensor.is_meta:
         return 0
     flat = tensor.contiguous().reshape(-1)
@@ -61,7 +61,7 @@ def _checksum(tensor: Tensor) -> int:
 
 
 def _arrays(value: Any, seen: set[int]) -> Iterator[np.ndarray | Tensor]:
-    """Every array and tensor in an object of ours, in a fixed order."""
+    """Yields every array and tensor in an object, in a fixed order."""
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -83,7 +83,7 @@ def _arrays(value: Any, seen: set[int]) -> Iterator[np.ndarray | Tensor]:
 
 
 def _sampled(array: np.ndarray | Tensor, checksum: int) -> int:
-    """Continues a checksum with an array: all of it, or of a large one evenly spaced blocks."""
+    """Updates a checksum with an array; only evenly spaced blocks of a large one are read."""
     if (
         array.ndim == 0
         or not len(array)

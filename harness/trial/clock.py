@@ -1,10 +1,10 @@
-"""The submission clock: seconds that count against a submission. Pausable, injectable.
+"""The submission clock: seconds that are charged to a submission. Pausable, injectable.
 
-It runs from pause to pause. On a GPU, work is queued ahead of the CPU, so a reading is exact only
-after the device was synchronised. That is done where the clock pauses and, between pauses, at
-bisection points towards the limit: after half of the steps that should still fit. A loop of n steps
-is thus synchronised O(log n) times, and no limit is overshot by more than one step as long as no
-stretch of steps becomes twice as slow as the one before it.
+On a GPU, work is queued ahead of the CPU, so a reading is exact only after the device has been
+synchronised. The device is synchronised when the clock pauses and, between pauses, at bisection
+points towards the limit: after half of the steps that should still fit. A loop of n steps is thus
+synchronised O(log n) times, and a limit is overshot by at most one step, provided that no interval
+between two synchronisations has steps twice as slow as the previous one.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from harness.system import timers
 
 
 class Clock(Protocol):
-    """What the trial loop needs of a clock."""
+    """The clock that the trial loop uses."""
 
     seconds: float  # the submission clock, exact while paused
-    cpu_seconds: float  # CPU time of the process over the same stretches
+    cpu_seconds: float  # CPU time of the process over the same intervals
     work: float  # training work so far, in the units of `harness.trial.work`
 
     def now(self) -> float:
-        """Seconds on an arbitrary scale that never pauses, for everything that is not charged."""
+        """Returns seconds on an arbitrary scale that never pauses; measures what is not charged."""
 
     def resume(self) -> None:
         """Starts charging."""
 
     def pause(self) -> None:
-        """Stops charging, after the device has finished what it was given; idempotent."""
+        """Stops charging, after the device has finished its queued work; idempotent."""
 
     def add_work(self, work: float) -> None:
         """Adds training work that was done outside of steps."""
 
     def step(self, limit: float, work: float = 1.0) -> float:
-        """Called after every step, with its training work: the seconds charged so far.
+        """Called after every step, with its training work; returns the seconds charged so far.
 
-        Exact where a further step could pass `limit`, else without waiting for the device.
+        They are exact if one more step could pass `limit`; otherwise the device is not waited for.
         """
 
-    def go_on_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
-        """Sets a clock that has not run to where a checkpoint was made."""
+    def resume_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
+        """Sets a clock that has not run yet to the readings of a checkpoint."""
 
 
 class WallClock:
@@ -76,7 +76,7 @@ class WallClock:
         self._resumed_at = self.now()
 
     def pause(self) -> None:
-        """Stops charging, after the device has finished what it was given; idempotent."""
+        """Stops charging, after the device has finished its queued work; idempotent."""
         if not self._running:
             return
         self._synchronise()
@@ -89,7 +89,7 @@ class WallClock:
         self.work += work
 
     def step(self, limit: float, work: float = 1.0) -> float:
-        """Called after every step, with its training work: the seconds charged so far."""
+        """Called after every step, with its training work; returns the seconds charged so far."""
         self.work += work
         self._steps += 1
         if self._steps < self._next_sync:
@@ -102,14 +102,14 @@ class WallClock:
         self._next_sync = self._steps + max(1, int(min(left, 1e9) / 2))
         return seconds
 
-    def go_on_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
-        """Sets a clock that has not run to where a checkpoint was made."""
+    def resume_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
+        """Sets a clock that has not run yet to the readings of a checkpoint."""
         self.work, self.seconds, self.cpu_seconds = work, seconds, cpu_seconds
         self._seconds_at_sync = seconds
 
 
 class LapClock(WallClock):
-    """Measured seconds, every step on its own, in `laps`. Waits for the device at every step."""
+    """Measured seconds, with those of every step in `laps`. Synchronises at every step."""
 
     def __init__(self, synchronise: Callable[[], object] = lambda: None) -> None:
         super().__init__(synchronise)
@@ -117,13 +117,13 @@ class LapClock(WallClock):
         self._lap_began = 0.0
 
     def resume(self) -> None:
-        """Starts charging, and a lap."""
+        """Starts charging, and starts a lap."""
         super().resume()
         self._lap_began = self.now()
 
     def step(self, limit: float, work: float = 1.0) -> float:
-        """Ends a lap and begins the next."""
-        seconds = super().step(0.0, work)  # a limit that is near: synchronised every time
+        """Ends a lap and starts the next."""
+        seconds = super().step(0.0, work)  # with a limit this low, every step synchronises
         now = self.now()
         self.laps.append(now - self._lap_began)
         self._lap_began = now
@@ -131,10 +131,10 @@ class LapClock(WallClock):
 
 
 class StepClock:
-    """Charges training work instead of time: runs are then reproducible bit for bit.
+    """Charges training work instead of time, which makes runs reproducible bit for bit.
 
     Args:
-        step_seconds: The charge for one unit of work, which is an ordinary step.
+        step_seconds: Charge for one unit of work, that is, for an ordinary step.
     """
 
     def __init__(self, step_seconds: float) -> None:
@@ -142,14 +142,14 @@ class StepClock:
         self._step_seconds = step_seconds
 
     def now(self) -> float:
-        """The submission clock itself: what is not charged takes no time at all."""
+        """Returns the submission time: what is not charged takes no time."""
         return self.seconds
 
     def resume(self) -> None:
-        """Nothing to start."""
+        """Does nothing."""
 
     def pause(self) -> None:
-        """Nothing to stop."""
+        """Does nothing."""
 
     def add_work(self, work: float) -> None:
         """Charges training work."""
@@ -157,10 +157,10 @@ class StepClock:
         self.seconds = self.work * self._step_seconds
 
     def step(self, limit: float, work: float = 1.0) -> float:
-        """Charges a step's training work; returns the seconds so far."""
+        """Charges a step's training work; returns the seconds charged so far."""
         self.add_work(work)
         return self.seconds
 
-    def go_on_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
-        """Sets a clock that has not run to where a checkpoint was made."""
+    def resume_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
+        """Sets a clock that has not run yet to the readings of a checkpoint."""
         self.work, self.seconds = work, seconds

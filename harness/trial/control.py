@@ -1,4 +1,4 @@
-"""What a trial knows of the outside: whom it reports to, and who keeps its checkpoints."""
+"""The interface through which a trial reports evaluations and keeps checkpoints."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ Read = Callable[[IO[bytes]], dict[str, Any]]
 
 
 class Control(Protocol):
-    """All that a trial knows of the outside."""
+    """What the trial loop calls to report evaluations and to keep checkpoints."""
 
     def report(self, row: EvalRow) -> None:
-        """Takes one evaluation, as soon as it was made. Not timed."""
+        """Called after every evaluation, with its results. Not timed."""
 
     def save(self, step: int, snapshot: Snapshot) -> None:
-        """Keeps a checkpoint; where it cannot, the trial continues without. Not timed."""
+        """Saves a checkpoint; if that fails, the trial continues without it. Not timed."""
 
     def save_final(self, step: int, snapshot: Snapshot) -> None:
-        """Keeps the weights of the evaluation that reached the goal, likewise."""
+        """Saves the weights with which the goal was reached; a failure is ignored. Not timed."""
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
-        """The last checkpoint of an earlier attempt, of step `until` at most; None for none.
+        """Returns the last checkpoint of an earlier attempt; None if there is none.
 
         Args:
-            until: A step.
-            read: Reads a file, and may fail: the checkpoint is then none.
+            until: The last step whose checkpoint may be returned.
+            read: Reads a checkpoint file; a file that it cannot read is skipped.
         """
 
     def resumed(self, rows: list[EvalRow]) -> None:
-        """Is called when the trial resumes from a checkpoint, which holds these rows."""
+        """Called when the trial resumes from a checkpoint, which holds these rows."""
 
     def beat(self) -> float:
-        """Called after every step: the trial is alive. Timed, so it costs next to nothing.
+        """Called after every step, as a sign of life. Timed, so it must be cheap.
 
         Returns:
-            The second of the submission clock past which the trial matters no more.
+            The submission time, in seconds, after which the trial's result no longer matters.
         """
 
 
 class ControlError(RuntimeError):
-    """The outside failed to take a row: a fault of the harness's surroundings, not of the trial."""
+    """An evaluation could not be reported: a failure outside the trial, not one of the trial."""

@@ -1,4 +1,4 @@
-"""A trial's batches, in a given order, from any position."""
+"""A trial's batches, in an order fixed by the seed, from any position."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scoring.escaping import error_message
 
 
 class InputQueue:
-    """A workload's batches; counts them, and tells the pipeline's faults from the submission's.
+    """A workload's batches; counts them, and raises errors of the input pipeline as `DataError`.
 
     Attributes:
-        position: How many batches were taken.
+        position: Number of batches taken so far.
     """
 
     def __init__(self, workload: Workload, rng: Any, batch_size: int) -> None:
@@ -35,14 +35,14 @@ class InputQueue:
         self.position += 1
         return batch
 
-    def go_to(self, position: int) -> None:
-        """Continues with the batch of this number."""
+    def seek(self, position: int) -> None:
+        """Continues with the batch at this position."""
         self.close()
         self._batches = self._build(start=position)
         self.position = position
 
     def close(self) -> None:
-        """Ends what makes batches: no thread of it outlives the trial."""
-        close = getattr(self._batches, "close", None)  # generators have it
+        """Closes the input pipeline, so that none of its threads outlives the trial."""
+        close = getattr(self._batches, "close", None)  # generators have it, other iterators may not
         if close is not None:
             close()

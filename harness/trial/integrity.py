@@ -1,11 +1,11 @@
-"""What a trial leaves for a reviewer: facts by which a manipulated measurement can be recognised.
+"""Records facts about a trial by which a reviewer can recognise a manipulated measurement.
 
-A submission runs in the harness's own process, so nothing can stop it there. What most tricks leave
-behind costs nothing to look at: a clock of the recorder's own beside the submission clock,
-checksums of the initial parameters and of the evaluation data, the functions that evaluate and
-measure, global settings, threads, and parameters before and after every evaluation. It looks once
-before the submission is imported, once after `init_optimizer_state` and whenever the clock is
-paused, never between steps. `scoring.integrity` judges what is recorded.
+A submission runs in the harness's own process, so it cannot be prevented from manipulating it. But
+most manipulations leave traces that are cheap to record: a second clock beside the submission
+clock, checksums of the initial parameters and of the evaluation data, the functions that evaluate
+and measure, global settings, threads, and parameters before and after every evaluation. They are
+recorded before the submission is imported, after `init_optimizer_state`, and whenever the clock is
+paused; never between steps. `scoring.integrity` evaluates the record.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from harness.trial.seeds import Streams
 from harness.trial.work import ForwardHook
 from scoring.records import TrialSpec
 
-MOST = 20  # things of one kind that are recorded
+MAX_ENTRIES = 20  # recorded changes of one kind
 _OURS = ("harness", "scoring", "workloads")
 _TORCH = (torch.nn.functional, torch.nn.Module, torch.Tensor)
-_CALLED = ("forward", "train", "eval", "__call__", "_call_impl")  # of a module, by an evaluation
+_CALLED = ("forward", "train", "eval", "__call__", "_call_impl")  # what an evaluation may call
 
 
-class Unrecorded:
-    """Records nothing: for trials whose submission nobody has to trust, as in `check`."""
+class NullRecorder:
+    """Records nothing: for trials whose results are not scored, as in `check`."""
 
     def initialised(self, model: nn.Module) -> None:
         """Called after `init_optimizer_state`."""
@@ -54,24 +54,24 @@ class Unrecorded:
 
     @contextmanager
     def evaluation(self, step: int) -> Iterator[None]:
-        """Wraps the evaluation of the training and the validation split."""
+        """Context in which the training and the validation split are evaluated."""
         yield
 
     def summary(self) -> dict[str, Any]:
-        """The facts, as plain data, at the trial's end."""
+        """Returns the recorded facts, as plain data, at the trial's end."""
         return {}
 
 
-class Recorder(Unrecorded):
-    """Records one attempt; made before the submission is imported.
+class Recorder(NullRecorder):
+    """Records one attempt; created before the submission is imported.
 
-    An error of the recorder's own never reaches the trial; it is part of the record.
+    An error in the recorder itself never reaches the trial; it is added to the record.
 
     Args:
         spec: The trial.
-        workload: Its workload.
-        folder: The submission's.
-        rank: Which of the trial's processes this is.
+        workload: The trial's workload.
+        folder: The submission's folder.
+        rank: Rank of this process among those of the trial.
     """
 
     def __init__(self, spec: TrialSpec, workload: Workload, folder: Path, rank: int = 0) -> None:
@@ -80,7 +80,7 @@ class Recorder(Unrecorded):
         self._changed: defaultdict[str, set[str]] = defaultdict(set)
         self._classes: dict[str, type] = {}
         self._began: tuple[float, float, float] | None = None
-        self._model: nn.Module | None = None  # as evaluated last
+        self._model: nn.Module | None = None  # the one that was evaluated last
         self._before: dict[str, int] = {}
         self._tensors: list[tuple[Tensor, int]] = []
         self._clock = {"submission": 0.0, "observed": 0.0, "cpu": 0.0}
@@ -98,20 +98,20 @@ class Recorder(Unrecorded):
         self._watch = audit.watch(folder, ours)
 
     def initialised(self, model: nn.Module) -> None:
-        """Compares the parameters with those of a model that the submission never had."""
+        """Records the initial parameters, after the submission had access to them."""
         with self._recording():
             self._facts["initial_parameters"]["after_init"] = checksums.combined(
                 checksums.of_model(model)
             )
 
     def resuming(self, model: nn.Module, clock: Clock) -> None:
-        """Ends the untimed section; what it changed is recorded."""
+        """Records what the untimed section that ends now has changed."""
         with self._recording():
             self._compare(model)
         self._began = (clock.seconds, process_time(), monotonic())
 
     def paused(self, model: nn.Module, clock: Clock) -> None:
-        """Begins an untimed section."""
+        """Records timed seconds and the model's state as an untimed section begins."""
         now, cpu = monotonic(), process_time()
         if self._began is not None:
             seconds, cpu_began, began = self._began
@@ -124,26 +124,26 @@ class Recorder(Unrecorded):
         self._began = None
         self._model = model
         with self._recording():
-            self._look(model)
+            self._check_unchanged(model)
             self._before = checksums.of_model(model)
 
     @contextmanager
     def evaluation(self, step: int) -> Iterator[None]:
-        """Measures an evaluation."""
+        """Measures the wall and CPU seconds of an evaluation."""
         began, cpu = monotonic(), process_time()
         yield
         self._facts["evaluations"].append([step, monotonic() - began, process_time() - cpu])
 
     def summary(self) -> dict[str, Any]:
-        """The facts; looks for the last time."""
+        """Returns the recorded facts, after a last check."""
         if self._model is not None:
             with self._recording():
                 self._compare(self._model)
-                self._look(self._model)
+                self._check_unchanged(self._model)
         self._check_data("after_trial")
         audit.unwatch()
         clock = {f"{name}_seconds": round(value, 6) for name, value in self._clock.items()}
-        changed = {name: sorted(found)[:MOST] for name, found in self._changed.items() if found}
+        changed = {n: sorted(found)[:MAX_ENTRIES] for n, found in self._changed.items() if found}
         return {
             **self._facts,
             "changed": changed,
@@ -160,7 +160,7 @@ class Recorder(Unrecorded):
             self._facts.setdefault("fault", f"{type(error).__name__}: {error}"[:200])
 
     def _record_initial(self, spec: TrialSpec, rank: int) -> None:
-        """The checksum of the trial's initial parameters, from a model that is dropped again."""
+        """Records the checksum of the trial's initial parameters, from a temporary model."""
         streams = Streams.of(spec)
         streams.seed_generators(rank)
         model, _ = self._workload.init_model_fn(streams.model, **spec.dropout)
@@ -173,8 +173,8 @@ class Recorder(Unrecorded):
             data = [self._workload.eval_arrays(split) for split in self._workload.splits[1:]]
             self._facts.setdefault("evaluation_data", {})[when] = checksums.of_data(data)
 
-    def _look(self, model: nn.Module) -> None:
-        """Everything that should be as it was before the submission was imported."""
+    def _check_unchanged(self, model: nn.Module) -> None:
+        """Records everything that has changed since before the submission was imported."""
         changed = self._changed
         for owner, name, value, code in self._functions:
             found = vars(owner).get(name)
@@ -187,10 +187,10 @@ class Recorder(Unrecorded):
             own = ", ".join(called for called in _CALLED if called in vars(module))
             if own or type(module) is not self._classes.get(name, type(module)):
                 changed["modules"].add(f"{name or 'model'}: {own or type(module).__name__}")
-        self._look_at_threads()
-        self._tensors = _alive(model) if _has_hooks(model) else []
+        self._record_threads()
+        self._tensors = _live_tensors(model) if _has_hooks(model) else []
 
-    def _look_at_threads(self) -> None:
+    def _record_threads(self) -> None:
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         new = {k: f for k, f in sys._current_frames().items() if k not in self._known_threads}
         places = {key: self._watch.place_in(frame) for key, frame in new.items()}
@@ -198,7 +198,7 @@ class Recorder(Unrecorded):
         self._other_threads = max(self._other_threads, sum(not p for p in places.values()))
 
     def _compare(self, model: nn.Module) -> None:
-        """What an untimed section changed."""
+        """Records which parameters and tensors an untimed section has changed."""
         if self._before:
             now = checksums.of_model(model)
             self._changed["parameters"] |= {
@@ -213,7 +213,7 @@ class Recorder(Unrecorded):
 
 
 def _functions(workload: Workload) -> list[tuple[Any, str, Any, Any]]:
-    """What evaluates and measures: (owner, name, object, its code), to be compared later."""
+    """Returns what evaluates and measures: (owner, name, object, code), to be compared later."""
     roots = {*_OURS, type(workload).__module__.partition(".")[0]}
     owners: list[Any] = [*_TORCH, sys.modules["time"], workload]
     for name, module in list(sys.modules.items()):
@@ -244,7 +244,7 @@ def _name_of(owner: Any) -> str:
 
 
 def _settings() -> dict[str, str]:
-    """Global settings that an evaluation or the clock depends on."""
+    """Returns global settings that an evaluation or the clock depends on."""
     modules = torch.nn.modules.module
     hooks = (modules._global_forward_hooks, modules._global_forward_pre_hooks)
     settings = {
@@ -269,7 +269,7 @@ def _settings() -> dict[str, str]:
 
 
 def _has_hooks(model: nn.Module) -> bool:
-    """Whether a module has hooks other than the one that counts training work."""
+    """Returns whether a module has hooks other than the one that counts training work."""
     hooks = [
         hook
         for module in model.modules()
@@ -278,8 +278,8 @@ def _has_hooks(model: nn.Module) -> bool:
     return not all(isinstance(hook, ForwardHook) for hook in hooks)
 
 
-def _alive(model: nn.Module) -> list[tuple[Tensor, int]]:
-    """All tensors but the model's own, with the counts of changes that torch keeps of them."""
+def _live_tensors(model: nn.Module) -> list[tuple[Tensor, int]]:
+    """Returns all tensors except the model's own, with torch's version counters."""
     own = {id(tensor) for tensor in checksums.named_tensors(model).values()}
     return [
         (thing, thing._version)

@@ -1,18 +1,18 @@
-"""One trial: the train/evaluate loop. Knows nothing of Ray, files or flags.
+"""The train/evaluate loop of one trial. It does not depend on Ray, files or flags.
 
-The rules (AlgoPerf v0.6's, with its faults fixed):
+The rules (those of AlgoPerf v0.6, with its faults fixed):
 
 - `data_selection`, `update_params` and `prepare_for_eval` are charged to the submission clock;
   evaluation, logging and checks are not.
 - The first evaluation follows step 1; the next is due once the clock has advanced by the evaluation
   period since the last one.
-- The budget is looked at after every step and again after `prepare_for_eval`: at or over it, the
-  trial ends without an evaluation. So every row lies within the budget, which is overshot by one
-  step at most.
+- The budget is checked after every step and again after `prepare_for_eval`: once it is used up, the
+  trial ends without an evaluation. So every row is within the budget, which is overshot by at most
+  one step.
 - TrainingCompleteError and the step limit are followed by an evaluation of the last parameters.
-- The deadline past which a trial matters no more is looked at in the same places; over it, the
-  trial ends as pruned, without an evaluation.
-- A failing evaluation fails the trial. Non-finite parameters at two evaluations in a row end it.
+- The deadline, after which a trial's result no longer matters, is checked at the same points; past
+  the deadline, the trial ends as pruned, without an evaluation.
+- If an evaluation fails, the trial fails. Non-finite parameters at two evaluations in a row end it.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from harness.trial.calls import SubmissionCalls
 from harness.trial.clock import Clock
 from harness.trial.control import Control, ControlError
 from harness.trial.input_queue import InputQueue
-from harness.trial.integrity import Unrecorded
+from harness.trial.integrity import NullRecorder
 from harness.trial.outcome import describe_error, failure_of, peak_memory
 from harness.trial.process_group import ProcessGroup, unwrap
 from harness.trial.seeds import Streams, generator_states, set_generator_states
 from scoring.plain import row_from_plain, to_plain
 from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
 
-_LOOP = (  # what the loop itself keeps from step to step
+_LOOP = (  # attributes of `_Trial` that a checkpoint holds
     "eval_seconds", "logging_seconds", "last_eval_seconds", "last_was_finite", "goals_reached",
 )  # fmt: skip
-_ALONE, _UNRECORDED = ProcessGroup(), Unrecorded()
+_SINGLE_PROCESS, _NO_RECORD = ProcessGroup(), NullRecorder()
 
 
 def run_trial(
@@ -53,13 +53,14 @@ def run_trial(
     submission: Submission,
     clock: Clock,
     control: Control,
-    group: ProcessGroup = _ALONE,
-    record: Unrecorded = _UNRECORDED,
+    group: ProcessGroup = _SINGLE_PROCESS,
+    record: NullRecorder = _NO_RECORD,
 ) -> TrialResult:
-    """Runs one trial to its end and returns how it ended; faults end in the result too.
+    """Runs one trial to its end and returns its result, also if it fails.
 
-    The one boundary of errors: what the submission, the workload or its data raises becomes a
-    `failed` result with its class and traceback, Ctrl-C an `interrupted` one. ControlError passes.
+    This is the only place where errors of a trial are caught: an exception of the submission, the
+    workload or its data becomes a `failed` result with its class and traceback, Ctrl-C an
+    `interrupted` one. ControlError is raised.
     """
     trial = _Trial(spec, workload, submission, clock, control, group, record)
     try:
@@ -80,7 +81,7 @@ class _Trial:
 
     def __init__(
         self, spec: TrialSpec, workload: Workload, submission: Submission, clock: Clock,
-        control: Control, group: ProcessGroup, record: Unrecorded,
+        control: Control, group: ProcessGroup, record: NullRecorder,
     ) -> None:  # fmt: skip
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
         self.group, self.record = group, record
@@ -96,7 +97,7 @@ class _Trial:
         self.batch_size: int | None = None
 
     def set_up(self) -> None:
-        """Model, data and optimizer, from the trial's random streams. Not timed."""
+        """Creates model, data and optimizer from the trial's random streams. Not timed."""
         self.streams.seed_generators(self.group.rank)
         spec = self.spec
         model, model_state = self.workload.init_model_fn(self.streams.model, **spec.dropout)
@@ -114,7 +115,7 @@ class _Trial:
         self._resume()
 
     def train(self) -> Status:
-        """Steps and evaluations until one of the rules in the module's docstring ends them."""
+        """Trains and evaluates until one of the rules in the module's docstring ends the trial."""
         spec, clock, calls = self.spec, self.clock, self.calls
         budget, period = spec.budget_seconds, spec.eval_period_seconds
         max_steps = math.inf if spec.max_steps is None else spec.max_steps
@@ -151,7 +152,7 @@ class _Trial:
                 if self.group.rank == 0:
                     self.control.save_final(calls.step, calls.snapshot())
                 return Status.REACHED
-            if not self._finite_lately():
+            if self._has_diverged():
                 return Status.DIVERGED
             if last:
                 return Status.TRAINING_COMPLETE if complete else Status.STEP_LIMIT
@@ -187,7 +188,7 @@ class _Trial:
         return reached and spec.until != "budget"
 
     def _save(self) -> None:
-        """Hands over a checkpoint, from which `_restore` resumes as if nothing had happened."""
+        """Saves a checkpoint, from which `_restore` resumes bit for bit."""
         began = self.clock.now()
         generators = generator_states()
         snapshot = self.calls.snapshot(
@@ -198,7 +199,7 @@ class _Trial:
             times=self._times(),
         )
         self.control.save(self.calls.step, snapshot)
-        set_generator_states(generators)  # pickling runs code of the submission's objects
+        set_generator_states(generators)  # pickling runs the submission's code, which may draw
         self.logging_seconds += self.clock.now() - began
 
     def _resume(self) -> None:
@@ -223,7 +224,7 @@ class _Trial:
         for name, value in state["loop"].items():
             setattr(self, name, value)
         times = state["times"]
-        self.clock.go_on_from(state["work"], times["submission_seconds"], times["cpu_seconds"])
+        self.clock.resume_from(state["work"], times["submission_seconds"], times["cpu_seconds"])
         self.started = self.clock.now() - times["total_seconds"]
         set_generator_states(state["generators"])
 
@@ -240,25 +241,25 @@ class _Trial:
         metrics = self.workload.eval_model(unwrap(self.calls.params), self.calls.model_state, split)
         if self.workload.target_metric_name not in metrics:
             raise ValueError(
-                f"{self.spec.workload}: eval_model({split!r}) gave {sorted(metrics)}, "
+                f"{self.spec.workload}: eval_model({split!r}) returned {sorted(metrics)}; "
                 f"the target metric {self.workload.target_metric_name!r} is missing"
             )
         self.phase = Failure.SUBMISSION_ERROR
         return {f"{split}/{name}": float(value) for name, value in metrics.items()}
 
     def _reached(self, split: str, metrics: dict[str, float]) -> bool:
-        """Whether the split's goal is or was ever met; AlgoPerf's goals are sticky too."""
+        """Returns whether the split's goal has been met; as in AlgoPerf, it then stays met."""
         goal = self.spec.goal if split == "validation" else self.spec.test_goal
         met = goal is not None and goal.met_by(metrics[f"{split}/{goal.metric}"])
         self.goals_reached[split] |= bool(*self.group.broadcast(met))
         return self.goals_reached[split]
 
-    def _finite_lately(self) -> bool:
-        """False once the parameters were non-finite at two evaluations in a row."""
+    def _has_diverged(self) -> bool:
+        """Returns whether the parameters were non-finite at two evaluations in a row."""
         finite = bool(*self.group.broadcast(self.calls.params_are_finite()))
-        lost = not finite and not self.last_was_finite and self.spec.stop_diverged
+        diverged = not finite and not self.last_was_finite and self.spec.stop_diverged
         self.last_was_finite = finite
-        return not lost
+        return diverged
 
     def _times(self) -> dict[str, Any]:
         return {
@@ -270,7 +271,7 @@ class _Trial:
         }
 
     def result(self, status: Status, **details: Any) -> TrialResult:
-        """What the trial leaves behind."""
+        """Returns the trial's result."""
         with contextlib.suppress(RuntimeError):  # a device that failed cannot be synchronised
             self.clock.pause()
         return TrialResult(
@@ -286,6 +287,6 @@ class _Trial:
         )
 
     def failed(self, error: BaseException) -> TrialResult:
-        """The result of a trial that `error` ended, with whose fault it was."""
+        """Returns the result of a trial that `error` ended, with the class of the failure."""
         details = {"failure": failure_of(error, self.phase), **describe_error(error)}
         return self.result(Status.FAILED, **details)

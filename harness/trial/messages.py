@@ -1,4 +1,4 @@
-"""What the process of an attempt says to the executor that runs it: one class per kind."""
+"""The messages that the process of an attempt sends to its executor: one class per kind."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from scoring.records import EvalRow, TrialResult
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process runs."""
+    """The process has started."""
 
     where: Mapping[str, Any]  # node, host, pid, niceness, gpus
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Workload and submission are imported: from now on silence is a hang."""
+    """Workload and submission are imported: no message from now on is a hang."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
     """The trial resumes from a checkpoint."""
 
-    rows: list[EvalRow]  # that the checkpoint holds
+    rows: list[EvalRow]  # those that the checkpoint holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +51,24 @@ class NotRestored:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A sign of life, while there is nothing else to say."""
+    """A sign of life, sent while there is nothing else to report."""
 
     steps: int  # of this attempt
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The attempt ended by itself."""
+    """The attempt ended with a result."""
 
     result: TrialResult
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The attempt failed outside the trial."""
+    """The attempt failed outside the trial, in the harness."""
 
     traceback: str
 
 
-OfTrial = Loaded | Resumed | Measured | NotResumable | NotRestored  # said from inside the trial
+OfTrial = Loaded | Resumed | Measured | NotResumable | NotRestored  # sent from inside the trial
 Message = Started | OfTrial | Beat | Ended | Broken

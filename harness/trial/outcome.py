@@ -1,4 +1,4 @@
-"""How a trial's end is described: what went wrong, and the memory it took."""
+"""Describes how a trial ended: its error, the class of the failure, and its peak memory."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TRACEBACK_CHARACTERS = 4000
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
-    """The message, one line, and the traceback's tail, as a failed TrialResult holds them.
+    """Returns the message in one line and the end of the traceback, for a failed TrialResult.
 
-    Whatever the exception holds, and whatever its `__str__` does, both can be printed and written.
+    Both can be printed and written to a file, whatever the exception contains.
     """
     lines = "".join(traceback.format_exception(error))
     return {
@@ -29,21 +29,21 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the GPU or the machine had no memory left."""
+    """Returns whether the GPU or the machine ran out of memory."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in error_text(error)
 
 
 def failure_of(error: BaseException, phase: Failure | None) -> Failure | None:
-    """Whose fault an exception is: `phase`, unless the exception itself says more."""
+    """Returns the class of a failure: `phase`, unless the exception itself is more specific."""
     if is_out_of_memory(error):
         return Failure.OOM
     return Failure.DATA_ERROR if isinstance(error, DataError) else phase
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes allocated on the GPU, or the peak resident size of the process on a CPU."""
+    """Returns the peak bytes allocated on the GPU, or the peak resident size of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,10 +1,10 @@
-"""The processes that train one trial together: where they meet, and what they agree on.
+"""The processes that train one trial together: their rendezvous and their collectives.
 
-All of them run the trial's loop. What one of them alone could see otherwise than the others - the
-clock, the deadline, whether the goal is met - rank 0 decides and tells the others, so that all
-evaluate, stop and save at the same step. They run on one machine, a process for each GPU.
+Every process runs the trial's loop. Values that could differ between them - the clock, the
+deadline, whether the goal is met - are decided by rank 0 and broadcast, so that all processes
+evaluate, stop and save at the same step. They run on one machine, one process per GPU.
 
-Imports no torch before it is used: a process sets its threads and devices first.
+torch is imported only where it is used: a process must first set its threads and devices.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HOST = "127.0.0.1"
-_stores: list[Any] = []  # what this process keeps open for the others
+_stores: list[Any] = []  # kept open for the other processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Rendezvous:
     """Where a trial's processes meet.
 
     Attributes:
-        size: How many they are.
-        port: Of the store that rank 0 keeps.
-        devices: The GPUs of all, as CUDA_VISIBLE_DEVICES names them, by rank.
+        size: Number of processes.
+        port: Port of the store that rank 0 opens.
+        devices: The GPUs of all processes, by rank, in the form of CUDA_VISIBLE_DEVICES.
     """
 
     size: int
@@ -36,7 +36,7 @@ class Rendezvous:
 
     @classmethod
     def opened(cls, devices: list[str]) -> Rendezvous:
-        """Opens the store, in the process of rank 0, which gives each rank's GPUs."""
+        """Opens the store. Called in the process of rank 0, with the GPU of every rank."""
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         store = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
@@ -45,41 +45,41 @@ class Rendezvous:
 
 
 class ProcessGroup:
-    """One of a trial's processes; this class, alone: it agrees with itself.
+    """The processes of a trial. This class is a group of one, whose collectives do nothing.
 
     Attributes:
-        rank: Its number, from 0.
-        size: How many there are.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
     """
 
     rank = 0
     size = 1
 
     def broadcast(self, *values: float) -> tuple[float, ...]:
-        """Rank 0's values, on every rank."""
+        """Returns the values of rank 0."""
         return values
 
     def all_reduce_max(self, *values: float) -> tuple[float, ...]:
-        """The largest over all group, of every value."""
+        """Returns the largest of each value over all processes."""
         return values
 
     def mean(self, value: float) -> float:
-        """The mean over all group."""
+        """Returns the mean over all processes."""
         return value
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are those of all group."""
+        """Returns a model that averages gradients over all processes."""
         return model
 
 
 class _Distributed(ProcessGroup):
-    """One of several, joined in torch's default process group."""
+    """Several processes, in torch's default process group."""
 
     def __init__(self, rank: int, size: int, device: str) -> None:
         self.rank, self.size, self._device = rank, size, device
 
     def broadcast(self, *values: float) -> tuple[float, ...]:
-        """Rank 0's values, on every rank."""
+        """Returns the values of rank 0."""
         import torch
 
         held = torch.tensor(values, dtype=torch.float64)
@@ -87,7 +87,7 @@ class _Distributed(ProcessGroup):
         return tuple(held.tolist())
 
     def all_reduce_max(self, *values: float) -> tuple[float, ...]:
-        """The largest over all group, of every value."""
+        """Returns the largest of each value over all processes."""
         import torch
 
         held = torch.tensor(values, dtype=torch.float64)
@@ -95,7 +95,7 @@ class _Distributed(ProcessGroup):
         return tuple(held.tolist())
 
     def mean(self, value: float) -> float:
-        """The mean over all group."""
+        """Returns the mean over all processes."""
         import torch
 
         held = torch.tensor(value, dtype=torch.float64)
@@ -103,7 +103,7 @@ class _Distributed(ProcessGroup):
         return held.item() / self.size
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are those of all group."""
+        """Returns a model that averages gradients over all processes."""
         from torch.nn.parallel import DistributedDataParallel
 
         on_gpu = self._device == "cuda"
@@ -111,10 +111,10 @@ class _Distributed(ProcessGroup):
 
 
 def join(rank: int, rendezvous: Rendezvous | None, device: str) -> ProcessGroup:
-    """Meets the others; alone where there is no rendezvous.
+    """Joins the other processes; without a rendezvous, returns a group of one.
 
-    Sets what torchrun sets, which submissions look at when they are imported. The process group
-    lasts as long as the process: one whose collective failed may never come to an end of its own.
+    Sets the environment variables of torchrun, which submissions read when they are imported. The
+    process group is never destroyed: after a failed collective, destroying it could hang.
     """
     if rendezvous is None:
         return ProcessGroup()
@@ -126,7 +126,7 @@ def join(rank: int, rendezvous: Rendezvous | None, device: str) -> ProcessGroup:
     from torch.distributed import TCPStore, init_process_group  # type: ignore[attr-defined]
 
     if device == "cuda":
-        torch.cuda.set_device(rank)  # of this thread
+        torch.cuda.set_device(rank)
     init_process_group(
         "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo",
         store=TCPStore(_HOST, rendezvous.port),
@@ -137,12 +137,12 @@ def join(rank: int, rendezvous: Rendezvous | None, device: str) -> ProcessGroup:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model that `wrap` put a wrapper around; evaluations go to it.
+    """Returns the model inside the wrapper of `wrap`, for evaluations.
 
-    The wrapper talks to the other ranks in every forward pass, of which an evaluation may have more
-    on one rank than on another.
+    The wrapper communicates with the other ranks in every forward pass, and an evaluation may need
+    more forward passes on one rank than on another.
     """
     from torch.nn.parallel import DistributedDataParallel
 
-    inner = getattr(model, "_orig_mod", model)  # of torch.compile
+    inner = getattr(model, "_orig_mod", model)  # undoes torch.compile
     return inner.module if isinstance(inner, DistributedDataParallel) else model

@@ -1,4 +1,4 @@
-"""The random streams of a trial, all from one seed."""
+"""The random streams of a trial, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from scoring.records import TrialSpec
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """The random streams of a trial: from (seed, workload, study, trial), not the submission.
+    """The random streams of a trial, derived from (seed, workload, study, trial).
 
-    Trials of different submissions are thus paired: same initialisation, same batches. Each is a
-    pair of integers, AlgoPerf's shape of a random state.
+    They do not depend on the submission, so trials of different submissions are paired: they have
+    the same initialisation and the same batches. Each is a pair of integers, as in AlgoPerf.
     """
 
     model: np.ndarray
@@ -28,7 +28,7 @@ class Streams:
 
     @classmethod
     def of(cls, spec: TrialSpec) -> Streams:
-        """Derives the streams; names enter as SHA-256 integers."""
+        """Derives the streams; the workload's name enters as the integer of its SHA-256."""
         name = int.from_bytes(hashlib.sha256(spec.workload.encode()).digest())
         root = np.random.SeedSequence([spec.seed, name, spec.study, spec.trial])
         return cls(*(child.generate_state(2).astype(np.int32) for child in root.spawn(4)))
@@ -36,7 +36,7 @@ class Streams:
     def seed_generators(self, rank: int = 0) -> None:
         """Seeds Python's, numpy's and torch's generators, which submissions may draw from.
 
-        Each of a trial's processes by its own number, so that they drop out other units.
+        The seed depends on the rank, so that the processes of a trial drop out different units.
         """
         words = [int(word) & 0xFFFFFFFF for word in self.loop]
         if rank:
@@ -47,7 +47,7 @@ class Streams:
 
 
 def generator_states() -> dict[str, Any]:
-    """The states of those generators, as plain data."""
+    """Returns the states of these generators, as plain data."""
     version, words, gauss = random.getstate()
     legacy = np.random.get_state(legacy=False)  # noqa: NPY002
     state = legacy["state"]
@@ -60,7 +60,7 @@ def generator_states() -> dict[str, Any]:
 
 
 def set_generator_states(states: dict[str, Any]) -> None:
-    """The inverse of `generator_states`."""
+    """Restores the states that `generator_states` returned."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
     key, position, has_gauss, gauss = states["numpy"]

@@ -1,9 +1,9 @@
-"""Training work: how many examples a trial passes forward while training; the step clock's charge.
+"""Training work: examples in a trial's forward passes for training; the step clock charges it.
 
-One unit is one batch of the workload's own size (of `--batch-size` where that is given), which is
-also the unit of budgets in baseline steps. An ordinary step does one unit; SAM does two, L-BFGS one
-for each call of its closure, a step on a batch twice as large two. A call of `update_params` counts
-as one unit at least, so that small batches do not stretch a budget in steps.
+One unit is one batch of the workload's own size (of `--batch-size` if given), which is also the
+unit of budgets in baseline steps. An ordinary step is one unit of work; a step of SAM is two, a
+step of L-BFGS one per call of its closure, a step on a batch twice as large two. A call of
+`update_params` is at least one unit, so that small batches do not extend a budget in steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scoring.records import TrialSpec
 class TrainingWork:
     """Counts the training work of a trial's calls, over all processes that train together.
 
-    Counted are examples passed through the workload's `model_fn` in TRAIN mode, and those passed
+    It counts examples passed through the workload's `model_fn` in TRAIN mode, and those passed
     through the model itself, or a copy of it, in train mode or with gradients.
 
     Args:
@@ -31,8 +31,8 @@ class TrainingWork:
         group: The processes that train together.
 
     Attributes:
-        hook: What watches the model.
-        in_model_fn: Whether a pass through the model is part of `model_fn`, which counts it.
+        hook: Forward hook of the model, which counts passes outside `model_fn`.
+        in_model_fn: Whether `model_fn` is running, which counts its own forward pass.
     """
 
     def __init__(self, workload: Workload, spec: TrialSpec, group: ProcessGroup) -> None:
@@ -45,27 +45,27 @@ class TrainingWork:
         self.hook = ForwardHook(self)
 
     def begin(self) -> None:
-        """A timed call of the submission begins; what ran between such calls does not count."""
+        """Starts a timed call of the submission; work between timed calls is not counted."""
         self._examples = 0
 
     def of_step(self) -> float:
-        """Units of work in a call of `data_selection` and `update_params`: at least one."""
+        """Returns the units of work of `data_selection` and `update_params`, at least one."""
         return self._mean(max(1.0, self._units()))
 
     def of_preparation(self) -> float:
-        """Units of work in a call of `prepare_for_eval`, which may do none at all."""
+        """Returns the units of work of `prepare_for_eval`, which may be zero."""
         return self._mean(self._units())
 
     def _units(self) -> float:
-        """Units of work if every process did as much as this one."""
+        """Returns the units of work, assuming that every process did as much as this one."""
         return self._examples * self._group.size / self._unit
 
     def _mean(self, units: float) -> float:
-        """The mean over the processes; where work is not charged, each adds up its own."""
+        """Returns the mean over the processes if work is charged, else this process's units."""
         return self._group.mean(units) if self._is_charged else units
 
     def model_fn(self, *args: Any, **kwargs: Any) -> Any:
-        """The workload's `model_fn`, which returns logits [B, ...]; counts their examples."""
+        """Calls the workload's `model_fn`, which returns logits [B, ...]; counts the examples."""
         self.in_model_fn = True
         try:
             returned = self._workload_fn(*args, **kwargs)
@@ -76,7 +76,7 @@ class TrainingWork:
         return returned
 
     def watch(self, model: nn.Module) -> None:
-        """Counts what is passed through the model without `model_fn`; copies of it count too."""
+        """Counts passes through the model, or a copy of it, outside `model_fn`."""
         model.register_forward_hook(self.hook)
 
     def forward(self, module: nn.Module, output: Any) -> None:
@@ -109,7 +109,7 @@ class ForwardHook:
 
 
 def _first_tensor(output: Any) -> torch.Tensor | None:
-    """The first tensor [B, ...] in what a model returned."""
+    """Returns the first tensor [B, ...] in the output of a model; None if there is none."""
     while not isinstance(output, torch.Tensor):
         if not (isinstance(output, (tuple, list, Mapping)) and output):
             return None

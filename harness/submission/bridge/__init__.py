@@ -1,1 +1,1 @@
-"""Put on the import path of processes that a submission starts."""
+"""A folder on the import path of the processes that a submission starts."""

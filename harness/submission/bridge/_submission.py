@@ -1,8 +1,8 @@
-"""The submission, for processes that it starts: imports it there as it was imported here.
+"""Imports the submission in processes that it starts, in the same way as in this process.
 
-What a submission pickles for a process that does not inherit its modules, as by the start method
-"spawn", names the module `_submission`. Such a process finds this one, on the import path that it
-is given, and has the submission in its place.
+An object that a submission pickles for a process that does not inherit its modules, for example
+one started by "spawn", refers to the module `_submission`. That process finds this module on its
+import path, and this module replaces itself by the submission.
 """
 
 import os

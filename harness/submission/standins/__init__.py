@@ -1,1 +1,1 @@
-"""Modules that a submission written for AlgoPerf finds in place of those it was written against."""
+"""Modules that replace those of AlgoPerf and of its dependencies for submissions."""

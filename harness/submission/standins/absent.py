@@ -1,8 +1,8 @@
-"""A package that is not installed, for modules that import it and do without it.
+"""A stand-in for a package that is not installed, for modules that import it but do not need it.
 
-AlgoPerf's PyTorch submissions share helper modules with its JAX submissions. These import JAX,
-annotate with its types and decorate with its functions, which takes no JAX as long as nothing is
-computed with it.
+AlgoPerf's PyTorch submissions share helper modules with its JAX submissions. These modules import
+JAX, use its types as annotations and its functions as decorators, which works without JAX as long
+as none of the decorated functions is called.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class AbsentModule(ModuleType):
-    """A module whose every name is `Absent`."""
+    """A module whose every attribute is `Absent`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -24,10 +24,10 @@ class AbsentModule(ModuleType):
 
 
 class Absent:
-    """Something of a package that is not installed.
+    """Any attribute of a package that is not installed.
 
-    It may be named, subclassed, subscripted, and called by the lines of a module itself, which
-    decorate. Called by a function it raises ModuleNotFoundError.
+    It can be accessed, subclassed, subscripted, and called at the top level of a module, as a
+    decorator is. Called inside a function, it raises ModuleNotFoundError.
     """
 
     def __init__(self, name: str, *_: Any) -> None:
@@ -35,7 +35,7 @@ class Absent:
 
     @staticmethod
     def attribute(owner: str, name: str) -> Absent:
-        """OWNER.NAME; names that Python itself looks for are not there."""
+        """Returns OWNER.NAME; raises AttributeError for special names, which Python looks up."""
         if name.startswith("__"):
             raise AttributeError(name)
         return Absent(f"{owner}.{name}")
@@ -44,7 +44,7 @@ class Absent:
         return Absent.attribute(self._name, name)
 
     def __call__(self, *_: Any, **__: Any) -> Absent:
-        """Gives itself to a module's own lines."""
+        """Returns itself at the top level of a module; raises ModuleNotFoundError elsewhere."""
         if sys._getframe(1).f_code.co_name != "<module>":
             package = self._name.partition(".")[0]
             raise ModuleNotFoundError(f"{self._name} was called, and {package} is not installed")

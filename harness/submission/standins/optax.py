@@ -1,7 +1,7 @@
-"""The three schedules of optax that PyTorch submissions use, where optax is not installed.
+"""The three schedules of optax that PyTorch submissions use, if optax is not installed.
 
-AlgoPerf's momentum and Nesterov baselines take their learning rates from optax, as numbers. Here as
-there a schedule maps a step to a float32 scalar.
+AlgoPerf's momentum and Nesterov baselines compute their learning rates with optax. As in optax, a
+schedule maps a step to a float32 scalar.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def polynomial_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> Schedule:
-    """(init - end) (1 - t)^power + end, where t rises from 0 to 1 over `transition_steps`.
+    """Returns (init - end) (1 - t)^power + end, where t rises from 0 to 1 over `transition_steps`.
 
-    It is constant before `transition_begin`, and everywhere if there are no steps.
+    The schedule is constant before `transition_begin`, and everywhere if there are no steps.
     """
 
     def schedule(step: int) -> np.float32:
@@ -40,12 +40,12 @@ def polynomial_schedule(
 def linear_schedule(
     init_value: float, end_value: float, transition_steps: int, transition_begin: int = 0
 ) -> Schedule:
-    """A straight line from `init_value` to `end_value`."""
+    """Returns a schedule that is linear from `init_value` to `end_value`."""
     return polynomial_schedule(init_value, end_value, 1, transition_steps, transition_begin)
 
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
-    """One schedule after another, each counting its steps from its boundary."""
+    """Returns a schedule that joins several; each counts its steps from its boundary."""
 
     def schedule(step: int) -> np.float32:
         passed = sum(step >= boundary for boundary in boundaries)
@@ -55,5 +55,5 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
 
 
 def __getattr__(name: str) -> Absent:
-    """Everything else of optax may be named, and not be called."""
+    """Every other attribute of optax can be accessed, but not called."""
     return Absent.attribute("optax", name)

@@ -1,4 +1,4 @@
-"""`algoperf.pytorch_utils`: how this process takes part in data-parallel training."""
+"""`algoperf.pytorch_utils`: the role of this process in data-parallel training."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 def pytorch_setup() -> tuple[bool, int, torch.device, int]:
-    """Whether processes train together, this one's rank, its device, and the GPUs it sees.
+    """Returns whether processes train together, this one's rank, its device, and its GPU count.
 
-    Submissions call it when they are imported. LOCAL_RANK says it all, as in AlgoPerf: whoever
-    starts several processes sets it before the submission is imported.
+    Submissions call it when they are imported. As in AlgoPerf, all of it follows from LOCAL_RANK,
+    which is set in each of several processes before the submission is imported.
     """
     local_rank = os.environ.get("LOCAL_RANK")
     rank = int(local_rank or 0)

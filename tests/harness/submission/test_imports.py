@@ -47,7 +47,7 @@ def name(request):
 
 @pytest.fixture
 def run(chronograd, tmp_path):
-    """Runs a submission by the command; returns the spec and the result on record."""
+    """Runs a submission with `chronograd run`; returns the recorded spec and result."""
     (tmp_path / "rules.toml").write_text(RULES)
 
     def call(place, *options, workload="digits", ruleset="rules.toml"):
@@ -74,14 +74,14 @@ def test_runs_as_it_is_and_learns(run, tmp_path, name):
     assert losses[-1] < losses[0]
 
 
-def test_runs_wherever_its_folder_lies(tmp_path, name):
+def test_runs_wherever_its_folder_is(tmp_path, name):
     place = write(tmp_path / "algoperf", name)
     folder = place.parent if place.suffix == ".py" else place
     moved = folder.rename(tmp_path / "renamed")
     loading.load(moved / place.name if place.suffix == ".py" else moved)
 
 
-def test_nothing_of_one_is_seen_by_the_harness_or_by_the_next(tmp_path, name):
+def test_its_modules_are_hidden_from_the_harness_and_from_the_next(tmp_path, name):
     modules, path = set(sys.modules), list(sys.path)
     loaded = loading.load(loading.find(str(write(tmp_path / "algoperf", name))))
     seen = {m for m in set(sys.modules) - modules if not m.startswith(("_submission", "harness."))}
@@ -114,7 +114,7 @@ def update_params(workload, current_param_container, current_params_types, model
 
 
 def load(folder, files, imports="", body="pass"):
-    """Loads a submission that lies in `folder` among `files`."""
+    """Loads a submission that is in `folder` next to `files`."""
     for path, text in {**files, "submission.py": PLAIN.format(imports=imports, body=body)}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
@@ -160,7 +160,7 @@ def test_files_in_folders_on_the_import_path_are_one_module_too(tmp_path):
     assert sys.path == before
 
 
-def test_own_files_come_before_those_of_our_library(tmp_path):
+def test_own_files_take_precedence_over_those_of_the_library(tmp_path):
     """The library has a folder schedule_free_adamw with a submission.py too."""
     own = "submissions.self_tuning.schedule_free_adamw"
     imports = f"from {own}.submission_parts import A\nimport submissions.recipe"
@@ -170,7 +170,7 @@ def test_own_files_come_before_those_of_our_library(tmp_path):
     assert hasattr(found["submissions"].recipe, "submission")
 
 
-def test_installed_packages_and_the_standard_library_come_before_folders(tmp_path):
+def test_installed_packages_and_the_standard_library_precede_folders(tmp_path):
     files = {"tools/schedulefree.py": "", "random.py": "raise ValueError", "wandb/run.txt": ""}
     imports = "import random, schedulefree\nfrom schedulefree import AdamWScheduleFree"
     found = load(tmp_path / "schedulefree", files, imports)
@@ -181,12 +181,12 @@ def test_installed_packages_and_the_standard_library_come_before_folders(tmp_pat
 @pytest.mark.parametrize(
     "name", ["no_such", "apex.optimizers", "torch.no_such", "submissions.recipe.no_such"]
 )
-def test_what_is_nowhere_stays_missing(tmp_path, name):
+def test_a_module_that_does_not_exist_stays_missing(tmp_path, name):
     imports = f"try:\n    import {name}\nexcept ImportError:\n    MISSING = True"
     assert load(tmp_path / "mine", {"optimizers/__init__.py": ""}, imports)["MISSING"]
 
 
-def test_the_contract_is_ours(tmp_path):
+def test_algoperf_spec_is_the_contract_of_this_project(tmp_path):
     from harness.spec import TrainingCompleteError
 
     imports = "import algorithmic_efficiency.spec as old, algoperf\nfrom absl import logging"
@@ -203,7 +203,7 @@ def test_the_contract_is_ours(tmp_path):
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(None, (False, 0)), ("3", (True, 3))])
-def test_processes_train_together_where_local_rank_is_set(tmp_path, monkeypatch, rank, expected):
+def test_processes_train_together_if_local_rank_is_set(tmp_path, monkeypatch, rank, expected):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
@@ -221,7 +221,7 @@ def test_a_jax_submission_is_refused_and_a_jax_helper_must_not_compute(tmp_path)
         found["helper"].g(1)
 
 
-def test_schedules_of_optax_are_straight_lines_and_powers(tmp_path):
+def test_schedules_of_optax_are_linear_and_polynomial(tmp_path):
     optax = load(tmp_path / "mine", {}, "import optax")["optax"]
     line = optax.linear_schedule(0.0, 0.5, 10)
     assert [line(step).item() for step in (-1, 0, 5, 10, 99)] == [0.0, 0.0, 0.25, 0.5, 0.5]
@@ -236,7 +236,7 @@ def test_schedules_of_optax_are_straight_lines_and_powers(tmp_path):
     assert optax.linear_schedule(0.3, 0.5, 0)(7).item() == pytest.approx(0.3)
 
 
-def test_dropout_comes_from_the_hyperparameters_where_the_ruleset_says_so(run, tmp_path):
+def test_dropout_comes_from_the_hyperparameters_if_the_ruleset_says_so(run, tmp_path):
     place = write(tmp_path / "algoperf", "v05/external_tuning/cyclic")
     assert rulesets.load("algoperf-0.5").dropout_at_init
     assert not rulesets.load("algoperf-0.6").dropout_at_init
@@ -244,14 +244,14 @@ def test_dropout_comes_from_the_hyperparameters_where_the_ruleset_says_so(run, t
     assert run(place)[0].dropout == {"dropout_rate": 0.5}
 
 
-def test_a_search_space_may_lie_elsewhere(run, tmp_path):
+def test_a_search_space_may_be_elsewhere(run, tmp_path):
     place = write(tmp_path / "algoperf", "algorithms/development/mnist_here")
     (tmp_path / "space.json").write_text('[{"learning_rate": 0.25}, {"learning_rate": 0.5}]')
     spec, _ = run(place, "--search-space", "space.json", "--trial", 2)
     assert (spec.tuning, spec.hyperparameters) == ("external", {"learning_rate": 0.5})
 
 
-def test_a_batch_size_given_by_hand_is_used_and_recorded(run, tmp_path):
+def test_a_batch_size_given_as_an_option_is_used_and_recorded(run, tmp_path):
     place = write(tmp_path / "algoperf", "v06/external_tuning/shampoo")
     spec, result = run(place, "--batch-size", 64, "--max-steps", 2)
     assert (spec.batch_size, result.batch_size) == (64, 64)

@@ -10,7 +10,7 @@ from harness.submission.loading import SubmissionError
 from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.toy import make_spec
 
-WHOLE = """
+COMPLETE = """
 import helper
 VALUE = helper.VALUE
 def get_batch_size(workload_name): return 4
@@ -23,7 +23,7 @@ def update_params(workload, current_param_container, current_params_types, model
 """
 
 
-def write(folder, code=WHOLE, value=1):
+def write(folder, code=COMPLETE, value=1):
     folder.mkdir(parents=True)
     (folder / "submission.py").write_text(code)
     (folder / "helper.py").write_text(f"VALUE = {value}")
@@ -45,7 +45,7 @@ def test_a_path_is_a_folder_or_its_file(tmp_path):
 @pytest.mark.parametrize(
     "given", ["./adamw", "./adamw/", "adamw/", "adamw/submission.py", "./x/../adamw", "$/adamw"]
 )
-def test_a_path_is_a_path_also_where_the_library_has_that_name(tmp_path, monkeypatch, given):
+def test_a_path_is_a_path_even_if_the_library_has_that_name(tmp_path, monkeypatch, given):
     folder = write(tmp_path / "adamw")
     (tmp_path / "x").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -55,22 +55,22 @@ def test_a_path_is_a_path_also_where_the_library_has_that_name(tmp_path, monkeyp
     assert loading.find(".") == loading.find("submission.py") == folder
 
 
-def test_a_path_where_nothing_is_names_no_submission_of_the_library(tmp_path, monkeypatch):
+def test_a_path_without_a_submission_is_not_looked_up_in_the_library(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for given in ("./adamw", "adamw/", "adamw/submission.py", "../adamw", "adamw.py"):
-        with pytest.raises(SubmissionError, match=r"no submission at .*give the path of a folder"):
+        with pytest.raises(SubmissionError, match=r"no submission at .*pass the path of a folder"):
             loading.find(given)
     assert loading.find("self_tuning/nadamw").is_relative_to(loading.library())
 
 
-def test_a_folder_here_wins_over_the_librarys_qualified_name(tmp_path, monkeypatch):
+def test_a_folder_here_takes_precedence_over_a_qualified_name(tmp_path, monkeypatch):
     folder = write(tmp_path / "self_tuning" / "nadamw")
     monkeypatch.chdir(tmp_path)
     assert loading.candidates("self_tuning/nadamw")[0] == folder
     assert len(loading.candidates("self_tuning/nadamw")) == 2
 
 
-def test_a_linked_file_keeps_its_name_and_its_neighbours(tmp_path):
+def test_a_linked_file_keeps_its_name_and_its_folder(tmp_path):
     folder = write(tmp_path / "mine")
     (tmp_path / "other").mkdir()
     link = tmp_path / "other" / "mine.py"
@@ -78,7 +78,7 @@ def test_a_linked_file_keeps_its_name_and_its_neighbours(tmp_path):
     assert loading.find(str(link)) == link
 
 
-def test_an_unknown_name_is_answered_with_those_near_it():
+def test_an_unknown_name_is_answered_with_similar_names():
     with pytest.raises(SubmissionError) as caught:
         loading.find("nadam")
     assert "Did you mean 'nadamw'?" in str(caught.value)
@@ -100,9 +100,9 @@ def test_optional_functions_and_train_state_are_found(tmp_path):
     plain = loading.load(write(tmp_path / "plain"))
     assert plain.prepare_for_eval is None
     assert not plain.wants_train_state
-    code = WHOLE.replace("rng): return opt", "rng, train_state=None): return opt")
+    code = COMPLETE.replace("rng): return opt", "rng, train_state=None): return opt")
     assert loading.load(write(tmp_path / "v06", code)).wants_train_state
-    code = WHOLE.replace("rng): return opt", "rng, **kwargs): return opt")
+    code = COMPLETE.replace("rng): return opt", "rng, **kwargs): return opt")
     assert not loading.load(write(tmp_path / "kwargs", code)).wants_train_state
 
 
@@ -121,8 +121,8 @@ def test_optional_functions_and_train_state_are_found(tmp_path):
         ("get_batch_size(workload_name)", "get_batch_size()", "get_batch_size must accept"),
     ],
 )
-def test_breaches_of_the_contract_name_file_function_and_rule(tmp_path, old, new, message):
-    folder = write(tmp_path / "broken", WHOLE.replace(old, new))
+def test_violations_of_the_contract_name_file_function_and_rule(tmp_path, old, new, message):
+    folder = write(tmp_path / "broken", COMPLETE.replace(old, new))
     with pytest.raises(SubmissionError) as caught:
         loading.load(folder)
     assert message in str(caught.value)
@@ -146,14 +146,14 @@ def test_the_hash_covers_names_and_bytes_but_no_caches_and_no_results(tmp_path):
 def test_a_folder_that_holds_more_than_a_submission_is_refused(tmp_path):
     folder = write(tmp_path / "mine")
     with (folder / "data.bin").open("wb") as file:
-        file.truncate(loading.MOST_BYTES)
-    with pytest.raises(SubmissionError, match="67 MB; give the submission a folder of its own"):
+        file.truncate(loading.MAX_BYTES)
+    with pytest.raises(SubmissionError, match="67 MB; move the submission to its own folder"):
         loading.content_hash(folder)
 
 
 def linked(folder):
     """A submission whose helper is a link to a file, and whose package is one to a folder."""
-    write(folder, WHOLE.replace("import helper", "import helper\nfrom package import part"))
+    write(folder, COMPLETE.replace("import helper", "import helper\nfrom package import part"))
     (folder / "helper.py").rename(folder.parent / "real.py")
     (folder / "helper.py").symlink_to("../real.py")
     (folder.parent / "elsewhere").mkdir()
@@ -181,7 +181,7 @@ def test_links_are_followed_hashed_and_shipped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "why"), [("nothing.py", "leads nowhere"), (".", "that it is in"), ("..", "it is in")]
+    ("target", "why"), [("nothing.py", "broken"), (".", "that contains it"), ("..", "contains it")]
 )
 def test_links_that_cannot_be_shipped_are_refused(tmp_path, target, why):
     folder = write(tmp_path / "mine")
@@ -192,7 +192,7 @@ def test_links_that_cannot_be_shipped_are_refused(tmp_path, target, why):
     loading.content_hash(folder)
 
 
-def test_every_submission_of_ours_loads():
+def test_every_submission_of_the_library_loads():
     names = loading.available()
     assert len(names) >= 7
     for name in names:
@@ -203,7 +203,7 @@ def test_every_submission_of_ours_loads():
 def baselines(tmp_path, monkeypatch):
     """Two submissions as AlgoPerf's repository has its baselines: NAME/pytorch/submission.py."""
     for name in ("adamw_here", "sgd_here"):
-        write(tmp_path / "baselines" / name / "pytorch", WHOLE)
+        write(tmp_path / "baselines" / name / "pytorch", COMPLETE)
         (tmp_path / f"baselines/{name}/jax").mkdir()
         (tmp_path / f"baselines/{name}/jax/submission.py").write_text("import jax")
         (tmp_path / f"baselines/{name}/{SEARCH_SPACE_FILE}").write_text('[{"lr": 0.1}]')
@@ -222,7 +222,7 @@ def test_algoperfs_layout_has_the_name_and_the_search_space_one_folder_up(baseli
     assert loading.search_space_of(place) == own
 
 
-def test_a_search_space_one_folder_up_is_nobodys_elsewhere(tmp_path):
+def test_a_search_space_one_folder_up_is_ignored_in_other_layouts(tmp_path):
     folder = write(tmp_path / "all" / "mine")
     (tmp_path / "all" / SEARCH_SPACE_FILE).write_text("[]")
     assert loading.search_space_of(folder) == folder / SEARCH_SPACE_FILE

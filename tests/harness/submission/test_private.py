@@ -1,4 +1,4 @@
-"""Folders that code, checkpoints and data are taken from: nobody else's."""
+"""Folders of code, checkpoints and data that other users could write to are refused."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_a_cache_that_is_somebody_elses_is_refused(tmp_path, monkeypatch, plant)
         cache_folder()
 
 
-def test_a_folder_of_ours_is_made_for_us_alone(tmp_path):
+def test_a_new_folder_is_private(tmp_path):
     folder = private_folder(tmp_path / "a" / "b")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
@@ -65,7 +65,7 @@ def test_a_folder_of_ours_is_made_for_us_alone(tmp_path):
 
 
 @pytest.mark.parametrize("planted", ["changed", "more", "less", "file"])
-def test_code_that_is_there_already_must_be_the_code_that_was_sent(tmp_path, monkeypatch, planted):
+def test_existing_code_must_be_the_code_that_was_sent(tmp_path, monkeypatch, planted):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     folder = write(tmp_path / "mine")

@@ -38,7 +38,7 @@ def test_a_list_that_is_too_short_says_so():
 
 
 @given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 6))
-def test_points_lie_within_their_bounds_and_studies_are_disjoint(seed, studies, trials):
+def test_points_are_within_their_bounds_and_studies_are_disjoint(seed, studies, trials):
     points = flat(space(RANGES).points(seed, studies, trials))
     assert len(points) == studies * trials
     for point in points:
@@ -100,7 +100,7 @@ def test_points_fill_the_space_evenly():
         ('{"a": 3}', "a: must be an object"),
         ('{"a": {"feasible_points": []}}', "a: feasible_points must be a non-empty list"),
         ('{"a": {"feasible_points": 0.5}}', "a: feasible_points must be a non-empty list"),
-        ('{"a": {"feasible_points": [1], "min": 0}}', "unknown key beside feasible_points: min"),
+        ('{"a": {"feasible_points": [1], "min": 0}}', "unknown key next to feasible_points: min"),
         ('{"a": {"min": 1, "max": 2}}', "must have the keys min, max and scaling"),
         ('{"a": {"min": 1, "max": 2, "scaling": "cubic"}}', "unknown scaling 'cubic'"),
         ('{"a": {"min": 2, "max": 1, "scaling": "linear"}}', "min 2 is greater than max 1"),
@@ -142,7 +142,7 @@ def test_a_missing_file_says_what_to_do(tmp_path):
         load(tmp_path / "tuning_search_space.json")
 
 
-def test_a_byte_order_mark_is_none_of_the_content(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     path = tmp_path / "space.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(RANGES).encode())
     assert load(path).space == RANGES

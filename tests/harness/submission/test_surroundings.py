@@ -1,4 +1,4 @@
-"""What is around a trial: clocks and folders that a submission changes, or that are not there."""
+"""The environment of a trial: clocks and folders that a submission changes or that are missing."""
 
 import json
 import os
@@ -58,11 +58,11 @@ def test_a_submission_that_was_only_checked_leaves_the_process_as_it_was(tmp_pat
     loading.validate(tmp_path / "meddles")
     assert time.monotonic is timers.monotonic
     assert time.time is timers.time
-    assert os.getcwd() == str(tmp_path)  # noqa: PTH109 - what the process has
+    assert os.getcwd() == str(tmp_path)  # noqa: PTH109 - the working directory of the process
 
 
 @pytest.mark.parametrize("moves", [("import os\nos.chdir('/')\n", "pass"), ("", "os.chdir('/')")])
-def test_relative_paths_are_from_where_the_command_was_given(chronograd, tmp_path, moves):
+def test_relative_paths_are_relative_to_where_the_command_was_run(chronograd, tmp_path, moves):
     write(tmp_path, *moves)
     (tmp_path / "point.json").write_text('{"learning_rate": 0.1}')
     arguments = ("--hparams", "point.json", "--clock", "steps", "--tuning", "external")
@@ -72,7 +72,9 @@ def test_relative_paths_are_from_where_the_command_was_given(chronograd, tmp_pat
     assert "Records in out" in out.splitlines()
 
 
-def test_a_relative_cache_is_from_where_the_command_was_given(chronograd, tmp_path, monkeypatch):
+def test_a_relative_cache_is_relative_to_where_the_command_was_run(
+    chronograd, tmp_path, monkeypatch
+):
     monkeypatch.setenv("CHRONOGRAD_CACHE", "cache")
     chronograd("workloads")
     assert os.environ["CHRONOGRAD_CACHE"] == str(tmp_path / "cache")
@@ -101,7 +103,7 @@ def test_without_a_home_directory_one_line_names_the_variable(chronograd, homele
 
 
 @pytest.mark.parametrize("variable", ["HOME", "CHRONOGRAD_CACHE"])
-def test_a_folder_that_cannot_be_made_is_one_line(chronograd, monkeypatch, variable):
+def test_a_folder_that_cannot_be_created_is_one_line(chronograd, monkeypatch, variable):
     monkeypatch.delenv("CHRONOGRAD_CACHE", raising=False)
     monkeypatch.setenv(variable, "/proc/none")
     code, _, err = chronograd("run", "sgd", "--workload", "criteo1tb_mini")
@@ -129,7 +131,7 @@ def test_a_place_that_cannot_be_written_is_one_line(chronograd, command):
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://head:8265"])
-def test_an_address_of_another_kind_says_which_is_meant(address):
+def test_an_address_of_another_kind_names_the_right_one(address):
     with pytest.raises(ClusterError, match=f"--address {address}: give host:port"):
         nodes.connect(address)
 

@@ -1,4 +1,4 @@
-"""Results trees that were moved, copied, made by early versions, or by somebody else."""
+"""Results trees that were moved, copied, or made by early versions or other people."""
 
 import json
 import shutil
@@ -94,8 +94,8 @@ NEWER = ("environment", "until", "stop_diverged", "compile", "max_steps", "batch
          "only")  # fmt: skip
 
 
-def test_what_resumes_can_be_scored(tmp_path, monkeypatch):
-    """An experiment.json of an early version lacks fields that came later."""
+def test_a_resumed_tree_can_be_scored(tmp_path, monkeypatch):
+    """An experiment.json of an early version lacks fields that were added later."""
     monkeypatch.chdir(tmp_path)
     plan(tmp_path / "results", str(write_submission(tmp_path / "code", "well_behaved")))
     edit(tmp_path / "results", lambda data: [data.pop(name) for name in NEWER])

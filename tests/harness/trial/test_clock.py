@@ -1,4 +1,4 @@
-"""The submission clock, on a device that works behind the CPU's back."""
+"""The submission clock, on a device that works asynchronously to the CPU."""
 
 import math
 import time
@@ -38,7 +38,7 @@ def test_clock_charges_from_pause_to_pause():
     device.launch(2.0)
     clock.pause()
     assert clock.seconds == pytest.approx(2.0, abs=1e-3)
-    device.launch(5.0)  # an evaluation: waited for before charging goes on
+    device.launch(5.0)  # an evaluation: waited for before charging resumes
     clock.resume()
     device.launch(1.0)
     clock.pause()

@@ -1,4 +1,4 @@
-"""A submission that ends its process, or keeps it alive, still leaves one record, and it ends."""
+"""A submission that ends its process, or keeps it alive, still leaves one record and terminates."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def test_os_exit_is_a_recorded_failure_and_has_an_exit_code(chronograd, tmp_path
     assert (ending["event"], ending["failure"]) == ("attempt_ended", "submission_error")
 
 
-def test_a_check_says_that_os_exit_was_called(chronograd, tmp_path):
+def test_check_reports_that_os_exit_was_called(chronograd, tmp_path):
     write_submission(tmp_path, "if global_step == 1: os._exit(0)", "leaves")
     code, out, _ = chronograd("check", "./leaves")
     assert code == 1
@@ -64,7 +64,7 @@ def test_os_exit_at_import_is_one_line(chronograd, tmp_path):
     assert "import failed: ExitError: os._exit(0) was called" in err
 
 
-def test_a_fork_that_goes_on_records_nothing(tmp_path):
+def test_a_fork_that_keeps_running_records_nothing(tmp_path):
     write_submission(tmp_path, FORKS, "leaves")
     done = command(tmp_path, "./leaves")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Cheats leave traces in a trial's integrity record, honest submissions leave none."""
+"""Cheats leave traces in a trial's integrity record; honest submissions leave none."""
 
 import json
 import os
@@ -28,7 +28,7 @@ step_hint = 60
 
 HONEST = ["external_tuning/nadamw", "self_tuning/schedule_free_adamw", "external_tuning/muon"]
 
-# Runs each trial in a process of its own, since a cheat spoils its process; imports are shared.
+# Runs each trial in its own process, since a cheat changes its process; imports are shared.
 RUNNER = """
 import os, sys
 import torch._dynamo, torch.optim, workloads
@@ -72,7 +72,7 @@ def test_at_least_fifteen_of_the_cheats_are_prevented_or_detected():
 
 
 @pytest.mark.parametrize("name", CHEATS)
-def test_what_becomes_of_a_cheat(trees, name):
+def test_each_cheat_is_prevented_detected_or_known(trees, name):
     fate, sign, _ = CHEATS[name]
     results = read([trees(name)])
     if fate == PREVENTED:
@@ -87,7 +87,7 @@ def test_what_becomes_of_a_cheat(trees, name):
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_an_honest_submission_leaves_nothing_to_look_at(trees, name):
+def test_an_honest_submission_has_no_integrity_findings(trees, name):
     out = trees(name)
     results = read([out])
     assert (results.findings, results.warnings) == ([], [])

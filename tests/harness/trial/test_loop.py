@@ -26,7 +26,7 @@ def seconds_of(result):
     return [row.submission_seconds for row in result.rows]
 
 
-def test_first_evaluation_follows_step_1_then_one_a_period(time):
+def test_first_evaluation_follows_step_1_then_one_per_period(time):
     result = run(time, ScriptedWorkload(time), make_submission(time))
     assert [row.global_step for row in result.rows] == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91]
     assert result.status is Status.OUT_OF_TIME
@@ -46,7 +46,7 @@ def test_data_selection_update_params_and_prepare_for_eval_are_charged(time):
 
 
 def test_evaluation_and_logging_are_recorded_but_not_charged(time):
-    workload = ScriptedWorkload(time, eval_seconds=3.0)  # a split
+    workload = ScriptedWorkload(time, eval_seconds=3.0)  # per split
     control = Rows(time, report_seconds=0.5)
     result = run(time, workload, make_submission(time), control, budget_seconds=12.0)
     assert seconds_of(result) == [1, 11]
@@ -56,11 +56,11 @@ def test_evaluation_and_logging_are_recorded_but_not_charged(time):
     assert result.total_seconds == 12 + 12 + 2 * 0.5
 
 
-def test_budget_is_looked_at_after_every_step(time):
+def test_budget_is_checked_after_every_step(time):
     result = run(time, ScriptedWorkload(time), make_submission(time, step_seconds=3.0),
                  budget_seconds=20.0, eval_period_seconds=1000.0)  # fmt: skip
     assert result.status is Status.OUT_OF_TIME
-    assert result.submission_seconds == 21.0  # one step over at most
+    assert result.submission_seconds == 21.0  # at most one step over
     assert seconds_of(result) == [3.0]
 
 
@@ -78,7 +78,7 @@ def test_an_evaluation_at_the_deadline_counts_and_one_past_it_does_not(time):
         assert (result.status, seconds_of(result)) == (Status.PRUNED, rows)
 
 
-def test_a_deadline_may_come_while_the_trial_runs(time):
+def test_a_deadline_may_be_set_while_the_trial_runs(time):
     control = Rows(time)
 
     def on_step(step, **_):
@@ -87,7 +87,7 @@ def test_a_deadline_may_come_while_the_trial_runs(time):
 
     result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step), control)
     assert (result.status, result.global_step) == (Status.PRUNED, 16)
-    assert result.submission_seconds == 16  # what it had spent; not the deadline
+    assert result.submission_seconds == 16  # the time it had spent, not the deadline
 
 
 def test_a_target_met_over_the_budget_does_not_count(time):
@@ -113,7 +113,7 @@ def test_stops_at_the_validation_target_and_meets_it_when_equal(time):
     assert "test/loss" not in result.rows[0].metrics
 
 
-def test_until_test_goes_on_to_the_test_target_and_goals_are_sticky(time):
+def test_until_test_continues_to_the_test_target_and_goals_are_sticky(time):
     workload = ScriptedWorkload(time, losses=[1.0, 5.0], test_losses=[5.0, 5.0, 1.0])
     result = run(time, workload, make_submission(time), until="test")
     assert (result.status, result.global_step) == (Status.REACHED, 21)
@@ -197,7 +197,7 @@ def test_non_finite_parameters_at_two_evaluations_in_a_row_end_the_trial(time):
     assert (result.status, len(result.rows)) == (Status.DIVERGED, 2)
 
 
-def test_a_submission_that_recovers_between_evaluations_goes_on(time):
+def test_a_submission_that_recovers_between_evaluations_continues(time):
     submission = make_submission(time, on_step=fill_with_nan({0, 20, 40, 60}))  # every second one
     result = run(time, ScriptedWorkload(time), submission)
     assert result.status is Status.OUT_OF_TIME
@@ -253,7 +253,7 @@ def test_faults_of_a_workload_are_recorded_with_their_class(time, method, error,
     assert (result.status, result.failure) == (Status.FAILED, failure)
 
 
-def test_a_fault_of_the_input_pipeline_is_no_fault_of_the_submission(time):
+def test_an_error_of_the_input_pipeline_is_not_the_submissions(time):
     def queue(*_):
         yield {"inputs": torch.ones(4, 2), "targets": torch.ones(1)}
         raise OSError("disk gone")
@@ -265,7 +265,7 @@ def test_a_fault_of_the_input_pipeline_is_no_fault_of_the_submission(time):
     assert "disk gone" in result.message
 
 
-def test_data_errors_keep_their_own_words(time):
+def test_data_errors_keep_their_message(time):
     workload = ScriptedWorkload(time)
     workload.build_input_queue = raises(DataError("day_0: put it there"))
     assert "day_0: put it there" in run(time, workload, make_submission(time)).message
@@ -308,9 +308,7 @@ class MuteError(Exception):
         (ValueError("\udcff \x1b[2J\0\r\u202e"), r"ValueError: \udcff \x1b[2J\x00\r\u202e"),
     ],
 )
-def test_whatever_a_submission_raises_is_its_failure_told_in_one_printable_line(
-    time, error, message
-):
+def test_whatever_a_submission_raises_is_reported_in_one_printable_line(time, error, message):
     def on_step(step, **_):
         if step == 15:
             raise error
@@ -336,12 +334,12 @@ def test_a_message_is_of_limited_length(time):
         ("init_optimizer_state", [], "init_optimizer_state must return a dict"),
         ("update_params", None, "update_params must return a tuple (optimizer_state, params"),
         ("update_params", ({}, None), "update_params must return a tuple"),
-        ("update_params", ({}, nn.Linear(3, 1), None), "names and shapes kept"),
+        ("update_params", ({}, nn.Linear(3, 1), None), "names and shapes unchanged"),
         ("update_params", ({}, None, None), "update_params must return the model"),
         (
             "update_params",
             ({}, torch.compile(torch.nn.Linear(3, 1), backend="eager"), None),
-            "names and shapes kept; got OptimizedModule",
+            "names and shapes unchanged; got OptimizedModule",
         ),
         ("prepare_for_eval", "x", "prepare_for_eval must return a tuple"),
         ("get_batch_size", 0, "get_batch_size must return an int, 1 or more; got 0"),
@@ -350,7 +348,7 @@ def test_a_message_is_of_limited_length(time):
         ("get_eval_batch_size", 4.0, "get_eval_batch_size must return an int"),
     ],
 )
-def test_what_a_submission_hands_back_is_validated(time, function, returned, rule):
+def test_what_a_submission_returns_is_validated(time, function, returned, rule):
     submission = make_submission(time, **{function: lambda *a, **k: returned})
     result = run(time, ScriptedWorkload(time), submission)
     assert result.failure is Failure.SUBMISSION_ERROR
@@ -363,10 +361,10 @@ def test_parameters_reshaped_in_place_are_noticed_at_the_next_evaluation(time):
 
     result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step))
     assert result.failure is Failure.SUBMISSION_ERROR
-    assert "names and shapes kept" in result.message
+    assert "names and shapes unchanged" in result.message
 
 
-def test_the_workloads_batch_size_is_used_where_a_submission_has_none(time):
+def test_the_workloads_batch_size_is_used_if_a_submission_has_none(time):
     submission = make_submission(time, get_batch_size=raises(ValueError("unknown workload")))
     result = run(time, ScriptedWorkload(time), submission, max_steps=1)
     assert result.batch_size == 4
@@ -381,14 +379,14 @@ class ScriptedVariant(ScriptedWorkload):
     ("sizes", "used"),
     [
         ({"scripted_variant": 8, "scripted": 16}, 8),
-        ({"scripted": 16}, 16),  # of the workload that this one varies
+        ({"scripted": 16}, 16),  # of the workload that this one is a variant of
         ({"scripted": 64}, 64),
         ({"scripted": 65}, 4),  # more than there are training examples
         ({"other": 16}, 4),
     ],
 )
 @pytest.mark.parametrize("error", [KeyError, ValueError])
-def test_the_batch_size_is_the_submissions_where_it_has_one_that_fits(time, sizes, used, error):
+def test_the_batch_size_is_the_submissions_if_it_has_one_that_fits(time, sizes, used, error):
     asked = []
 
     def get_batch_size(name):
@@ -404,14 +402,14 @@ def test_the_batch_size_is_the_submissions_where_it_has_one_that_fits(time, size
     assert asked == ["scripted_variant", "scripted"][: len(asked)]
 
 
-def test_a_submission_may_say_how_much_is_evaluated_at_once(time):
+def test_a_submission_may_set_the_evaluation_batch_size(time):
     workload = ScriptedWorkload(time)
     submission = make_submission(time, get_eval_batch_size={"scripted": 3}.get)
     run(time, workload, submission, max_steps=1)
     assert workload.eval_batch_size == 3
 
 
-def test_a_submission_sees_facts_and_functions_alone(time):
+def test_a_submission_sees_only_facts_and_functions(time):
     seen = {}
 
     def on_step(workload, hyperparameters, **_):
@@ -453,7 +451,7 @@ def test_earlier_evaluations_are_visible_and_a_copy(time):
     assert [row.metrics["validation/loss"] for row in result.rows] == [5.0, 4.0, 4.0]
 
 
-def test_train_state_is_passed_read_only_and_only_where_it_is_asked_for(time):
+def test_train_state_is_read_only_and_passed_only_if_it_is_asked_for(time):
     seen = []
 
     def update_params(*, optimizer_state, current_param_container, train_state, **_):
@@ -504,7 +502,7 @@ def test_a_workload_may_have_its_model_compiled_on_gpus(time, monkeypatch, devic
 
 
 @pytest.mark.parametrize("wanted", [True, False])
-def test_cudnn_tries_its_algorithms_where_the_workload_says_so(time, monkeypatch, wanted):
+def test_cudnn_benchmark_is_set_if_the_workload_asks_for_it(time, monkeypatch, wanted):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", not wanted)
     seen = []
     submission = make_submission(

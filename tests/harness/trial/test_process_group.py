@@ -1,4 +1,4 @@
-"""Trials of several processes: what they agree on, and that none of them can be lost unnoticed."""
+"""Trials of several processes: their collectives, and the loss of one of them."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ from tests.fixtures.sweeps import Quiet, ledger_rows, plan_faults
 from tests.fixtures.toy import FakeTime, Rows, ScriptedWorkload, make_spec, make_submission
 from tests.harness.sweep.test_attempts import events, plan
 
-# ---- what the loop agrees on, in threads ------------------------------------------------------
+# ---- collectives of the loop, in threads ------------------------------------------------------
 
 
 class Thread(ProcessGroup):
@@ -51,7 +51,7 @@ class Thread(ProcessGroup):
 
 
 def run_both(step_seconds, losses=((5.0,), (5.0,)), controls=None, **changes):
-    """Runs a trial in two threads, each with a time of its own; the two results."""
+    """Runs a trial in two threads, each with its own time; returns the two results."""
     table, barrier, results = [None, None], threading.Barrier(2), [None, None]
     controls = controls or (Rows(), Rows())
 
@@ -79,7 +79,7 @@ def test_the_clock_is_the_slowest_ranks():
         assert [row.submission_seconds for row in result.rows][:3] == [2.0, 22.0, 42.0]
 
 
-def test_rank_0_says_whether_the_goal_is_met():
+def test_rank_0_decides_whether_the_goal_is_met():
     results = run_both((1.0, 1.0), losses=((5.0, 0.5), (5.0, 5.0)))
     assert [(r.status, r.global_step) for r in results] == [(Status.REACHED, 11)] * 2
     results = run_both((1.0, 1.0), losses=((5.0, 5.0), (0.5, 0.5)))
@@ -92,7 +92,7 @@ def test_rank_0s_deadline_is_everyones():
 
 
 class Keeps(Rows):
-    """Has checkpoints of some steps."""
+    """A control with checkpoints of some steps."""
 
     def __init__(self, *steps):
         super().__init__()
@@ -108,7 +108,7 @@ class Keeps(Rows):
     ("mine", "other", "taken"),
     [((10, 20), (10, 20), 20), ((10, 20), (10,), 10), ((10, 20), (5, 15), None), ((10,), (), None)],
 )
-def test_ranks_go_on_from_the_last_checkpoint_that_all_have(monkeypatch, mine, other, taken):
+def test_ranks_resume_from_the_last_checkpoint_that_all_have(monkeypatch, mine, other, taken):
     restored = []
     monkeypatch.setattr(
         "harness.trial.loop._Trial._restore",
@@ -151,7 +151,7 @@ def test_two_processes_train_as_one_does(tmp_path, address):
     ("processes", "expected"),
     [(1, ["[None, None, None]"]), (2, ["['0', '0', '2']", "['1', '1', '2']"])],
 )
-def test_submissions_find_what_torchrun_sets_where_there_are_several(
+def test_submissions_find_torchruns_variables_if_there_are_several(
     tmp_path, address, processes, expected
 ):
     folder = write_submission(tmp_path, "records_ranks")
@@ -198,6 +198,6 @@ def test_what_one_rank_raises_ends_the_trial_of_all(tmp_path, address):
 
 
 @pytest.mark.ray
-def test_the_room_of_a_trial_is_that_of_all_its_processes(address):
+def test_the_resources_of_a_trial_are_those_of_all_its_processes(address):
     with closing(Cluster(workloads.get, address, TrialResources(processes=2, gpus=1))) as executor:
         assert executor.slots() == 1

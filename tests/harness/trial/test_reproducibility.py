@@ -1,4 +1,4 @@
-"""The harness is transparent and repeats itself, bit for bit."""
+"""The harness does not change training, and is reproducible bit for bit."""
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ def test_values_at_equal_steps_agree_between_the_clocks():
     assert all(by_step[row.global_step] == row.metrics for row in steps.rows)
 
 
-def test_streams_are_shared_by_submissions_and_by_nothing_else():
+def test_streams_are_shared_only_between_submissions():
     base = Streams.of(make_spec())
     same = Streams.of(make_spec(submission="other", hyperparameters=None))
     assert all(np.array_equal(getattr(base, s), getattr(same, s)) for s in base.__slots__)
@@ -116,4 +116,4 @@ def test_streams_are_shared_by_submissions_and_by_nothing_else():
 
 def test_streams_do_not_depend_on_the_process():
     streams = Streams.of(make_spec(workload="digits"))
-    assert streams.model.tolist() == [1092776912, 71072834]  # read off once; may never change
+    assert streams.model.tolist() == [1092776912, 71072834]  # recorded once; must never change

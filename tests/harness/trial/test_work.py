@@ -54,7 +54,7 @@ def training(step, prepare=None, batch_size=BATCH, **changes):
 
 
 def run_steps(submission, workload=None, control=None, ranks=None, **changes):
-    """A trial on the step clock, one second for each unit."""
+    """A trial on the step clock, one second per unit."""
     spec = make_spec(clock="steps", step_seconds=1.0, **changes)
     workload = workload or ScriptedWorkload(FakeTime())
     return run_trial(
@@ -139,7 +139,7 @@ def test_a_step_is_charged_the_examples_it_passes_forward_and_the_budget_cuts_th
     each = units if isinstance(units, list) else [units] * 1000
     budget, period = 60.0, 7.0
     expected, total, last, steps = [], 0.0, -100.0, 0
-    while total < budget:  # the loop of the rules, literally
+    while total < budget:  # a literal loop over the rules
         total += each[steps]
         steps += 1
         if total < budget and total - last >= period:
@@ -199,10 +199,12 @@ def test_work_in_prepare_for_eval_is_charged_and_none_there_costs_nothing():
     assert [(row.global_step, row.work) for row in result.rows] == [(1, 1), (11, 11), (21, 21)]
 
 
-def test_the_harness_own_evaluations_and_initialisation_are_no_training_work():
+def test_evaluations_and_initialisation_are_not_training_work():
     class Evaluates(ScriptedWorkload):
         def eval_model(self, params, model_state, split):
-            params(torch.ones(64, 2))  # in train mode and with gradients, as a careless one would
+            params(
+                torch.ones(64, 2)
+            )  # in train mode and with gradients, as in a careless evaluation
             return super().eval_model(params, model_state, split)
 
     def init(workload, model, *_):
@@ -236,7 +238,7 @@ def test_on_the_wall_clock_work_is_recorded_and_time_is_charged():
 @pytest.mark.parametrize("clock", ["steps", "wall"])
 @pytest.mark.parametrize(("passes", "units"), [((2, 2), 2.0), ((2, 4), 3.0), ((1, 4), 2.5)])
 def test_several_ranks_share_a_trials_work(clock, passes, units):
-    """Each rank's batch is half of the global one; a step costs what all of them did."""
+    """Each rank's batch is half of the global one; a step is charged the work of all ranks."""
     table, barrier, results = [None, None], threading.Barrier(2), [None, None]
 
     def train(rank):
