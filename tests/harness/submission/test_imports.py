@@ -213,7 +213,7 @@ def test_processes_train_together_if_local_rank_is_set(tmp_path, monkeypatch, ra
 
 
 def test_a_jax_submission_is_refused_and_a_jax_helper_must_not_compute(tmp_path):
-    with pytest.raises(SubmissionError, match="jax is not installed, and a JAX submission"):
+    with pytest.raises(SubmissionError, match="jax is not installed, and JAX submissions"):
         load(tmp_path / "jax", {}, "import jax.numpy as jnp")
     files = {"helper.py": "import jax\n@jax.jit\ndef f(x): return x\ndef g(x): return jax.grad(x)"}
     found = load(tmp_path / "mine", files, "import helper")

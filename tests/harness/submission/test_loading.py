@@ -186,7 +186,7 @@ def test_links_are_followed_hashed_and_shipped(tmp_path):
 def test_links_that_cannot_be_shipped_are_refused(tmp_path, target, why):
     folder = write(tmp_path / "mine")
     (folder / "link").symlink_to(target)
-    with pytest.raises(SubmissionError, match=f"{folder}/link: a symbolic link .*{why}"):
+    with pytest.raises(SubmissionError, match=f"{folder}/link: .*{why}"):
         loading.content_hash(folder)
     (folder / "link").rename(folder / ".#link")  # as editors lock files
     loading.content_hash(folder)

@@ -33,7 +33,7 @@ def test_a_list_is_used_in_order_for_every_study():
 
 
 def test_a_list_that_is_too_short_says_so():
-    with pytest.raises(SearchSpaceError, match="lists 1 points, 5 trials"):
+    with pytest.raises(SearchSpaceError, match="lists 1 points, but 5 trials per study"):
         space([{"a": 1}]).points(0, studies=3, trials=5)
 
 

@@ -486,14 +486,12 @@ def test_peak_memory_is_recorded(time):
     assert result.peak_memory_bytes > 10 * 2**20
 
 
-@pytest.mark.parametrize(
-    ("device", "wanted", "times"), [("cpu", True, 0), ("cuda", True, 1), ("cuda", False, 0)]
-)
-def test_a_workload_may_have_its_model_compiled_on_gpus(time, monkeypatch, device, wanted, times):
+@pytest.mark.parametrize(("gpus", "wanted", "times"), [(0, True, 0), (1, True, 1), (1, False, 0)])
+def test_a_workload_may_have_its_model_compiled_on_gpus(time, monkeypatch, gpus, wanted, times):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda model: compiled.append(model) or model)
     workload = ScriptedWorkload(time)
-    options = {"max_steps": 1, "device": device, "compile": wanted}
+    options = {"max_steps": 1, "gpus_per_trial": gpus, "compile": wanted}
     run(time, workload, make_submission(time), **options)
     assert compiled == []
     workload.compile_model = workload.compile_loss = True
