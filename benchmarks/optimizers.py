@@ -3,7 +3,8 @@
 Every submission trains one set of parameters, a transformer's, on a linear loss whose gradients
 cost next to nothing; what a submission that leaves the parameters alone takes is subtracted. A
 round measures each of them once, one after another, so that all see the same machine; times are
-means over a round's steps, medians over the rounds, and ratios to torch's own foreach AdamW.
+means over a round's steps, medians over the rounds, and ratios to torch's own foreach AdamW and,
+where a package has the method (`benchmarks.references`), to that, trained in the same way.
 
     python -m benchmarks.optimizers [SUBMISSION ...] [--rounds 5] [--steps 20] [--width 256]
                                     [--device cpu]
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.references import reference
 from harness.spec import LossType, ParameterType
 from harness.submission import loading
 from harness.submission.search_space import load as load_search_space
@@ -32,6 +34,8 @@ from scoring.tree import SEARCH_SPACE_FILE
 from submissions import recipe, schedules
 
 MEMORY = "state_bytes_per_parameter"  # the key in submission_info.json
+REFERENCE = "the package's "  # before a submission's name: what it is compared with
+ADAMW_NAME = "torch AdamW, foreach"
 ADAMW: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.01}
 
 
@@ -45,7 +49,7 @@ class Idle(torch.optim.Optimizer):
 
 BASES = {
     "nothing": lambda params, *_: Idle(params, {}),
-    "torch AdamW, foreach": lambda params, *_: torch.optim.AdamW(params, foreach=True, **ADAMW),
+    ADAMW_NAME: lambda params, *_: torch.optim.AdamW(params, foreach=True, **ADAMW),
     "torch AdamW, fused": lambda params, *_: torch.optim.AdamW(params, fused=True, **ADAMW),
 }
 
@@ -103,6 +107,17 @@ def workload(model: nn.Module, steps: int) -> Any:
 
 def functions_of(name: str) -> tuple[Any, Any]:
     """A submission's functions and its first point; or those of one of the bases."""
+    if name.startswith(REFERENCE):
+        found = reference(name.removeprefix(REFERENCE))
+        assert found is not None
+        make = found[1]
+        functions = recipe.submission(
+            lambda groups, *_: make(*groups),
+            schedules.cosine,
+            {"warmup_factor": 0.1},
+            lambda *both: [*both],
+        )
+        return functions, None
     if name in BASES:
         return recipe.submission(BASES[name], schedules.none, fixed={}), None
     folder = loading.find(name)
@@ -202,21 +217,43 @@ def main() -> None:
     if arguments.write_memory:
         write_memory()
         return
-    names = [*BASES, *(arguments.submissions or loading.available())]
+    names = [*BASES]
+    for name in map(_full_name, arguments.submissions or loading.available()):
+        names += [name, *([REFERENCE + name] if reference(name) else [])]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     memory = {}
     for _ in range(arguments.rounds):
         for name in names:
             lap, memory[name] = train(name, arguments.width, arguments.steps, arguments.device)
             seconds[name].append(lap)
-    idle, adamw = ([*map(float, seconds[name])] for name in list(BASES)[:2])
-    print(f"{'':45}  ms a step    times AdamW    bytes a parameter")
+    idle = seconds[names[0]]
+    own = {
+        name: [lap - nothing for lap, nothing in zip(laps, idle, strict=True)]
+        for name, laps in seconds.items()
+    }
+    print(f"{'':40} ms per step  x AdamW  bytes per parameter  x package (its bytes)")
     for name in names[1:]:
-        own = [lap - nothing for lap, nothing in zip(seconds[name], idle, strict=True)]
-        base = [lap - nothing for lap, nothing in zip(adamw, idle, strict=True)]
-        ratio = statistics.median(a / b for a, b in zip(own, base, strict=True))
-        milliseconds = 1000 * statistics.median(own)
-        print(f"{name:45} {milliseconds:10.3f} {ratio:14.2f} {memory[name]:20.2f}")
+        if name.startswith(REFERENCE):
+            continue
+        line = f"{name:40} {1000 * statistics.median(own[name]):11.3f}"
+        line += f" {_ratio(own[name], own[ADAMW_NAME]):8.2f} {memory[name]:20.2f}"
+        if (compared := REFERENCE + name) in own:
+            package, _ = reference(name) or ("", None)
+            ratio = _ratio(own[name], own[compared])
+            line += f"  {ratio:.2f} {package} ({memory[compared]:.2f})"
+        print(line)
+
+
+def _full_name(name: str) -> str:
+    """With the folder of its tuning, for those of the library."""
+    folder = loading.find(name)
+    inside = folder.is_relative_to(loading.library())
+    return folder.relative_to(loading.library()).as_posix() if inside else name
+
+
+def _ratio(laps: list[float], others: list[float]) -> float:
+    """The median over the rounds."""
+    return statistics.median(a / b for a, b in zip(laps, others, strict=True))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "device": device,
         "gpu": gpu_model(device),
+        "native_bfloat16": has_bfloat16(device),
     }
 
 
@@ -64,6 +65,18 @@ def cpu_model() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def has_bfloat16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 by instructions of its own; some methods depend on it.
+
+    `submissions.muon` computes in float32 on a CPU without them.
+    """
+    import torch
+
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def gpu_model(device: str) -> str | None:
