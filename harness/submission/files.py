@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -118,6 +119,12 @@ def digests(place: Path) -> dict[str, str]:
     code that the library shares, as `submissions/recipe.py`.
     """
     return {label: hashlib.sha256(file.read_bytes()).hexdigest() for label, file in _hashed(place)}
+
+
+def mentions(place: Path, word: str) -> bool:
+    """Whether any file that decides what a submission does has this word in it."""
+    found = re.compile(rf"\b{re.escape(word)}\b".encode())
+    return any(found.search(file.read_bytes()) for _, file in _hashed(place))
 
 
 def content_hash(place: Path) -> str:

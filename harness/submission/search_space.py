@@ -45,6 +45,11 @@ class SearchSpace:
     path: Path
     space: list[Point] | dict[str, dict[str, Any]]
 
+    @property
+    def names(self) -> list[str]:
+        """The hyperparameters."""
+        return list(self.space[0] if isinstance(self.space, list) else self.space)
+
     def points(self, seed: int, studies: int, trials: int) -> list[list[Point]]:
         """Returns the points of every study: `points(...)[k][n - 1]` is that of study k, trial n.
 

@@ -15,6 +15,7 @@ from harness.submission import loading
 from harness.submission.search_space import check_point
 from harness.sweep.changes import extend, refuse_foreign_code
 from harness.sweep.plan import PlanError, needs_baseline, plan_submission, plan_workload
+from harness.sweep.resolve import check_names, default_tuning, places_of
 from harness.sweep.run import Executor
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 from scoring.records import RunOptions, Tuning, Until
@@ -61,9 +62,9 @@ def check(
 def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     """Like `check`, but without the data, which need not be on this machine."""
     ruleset = request.ruleset
-    places = _places(request.submissions, request.tuning)
+    places = places_of(request.submissions, request.tuning)
     search_space = str(request.search_space or SEARCH_SPACE_FILE)
-    default = "external" if request.point else _default_tuning(places, search_space)
+    default = "external" if request.point else default_tuning(places, search_space)
     tuning = request.tuning or default
     studies = request.studies or ruleset.studies
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
@@ -71,6 +72,8 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     points = None
     if request.point is not None:
         check_point("--hparams", request.point)
+        for place in places.values():
+            check_names(place, search_space, request.point)
         points = [[request.point] * trials] * studies
     planned = {
         name: plan_submission(
@@ -254,34 +257,3 @@ class Draft:
                 f"({times}); use nodes of one type"
             )
         return statistics.median(by_type.values())
-
-
-def _places(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
-    """Returns the paths of submissions by name; names must be unique within a results tree."""
-    places: dict[str, Path] = {}
-    for given in names:
-        place = loading.find(given, tuning)
-        name = loading.name_of(place)
-        other = places.setdefault(name, place)
-        if other != place:
-            raise PlanError(
-                f"two submissions are called {name}: {other} and {place}; rename one, or run "
-                "separate sweeps with different --out"
-            )
-    return places
-
-
-def _default_tuning(places: Mapping[str, Path], search_space: str) -> str:
-    """Returns "external" if the submissions have search spaces, "self" if none has one."""
-    has_space = {
-        name: loading.search_space_of(place, search_space).is_file()
-        for name, place in places.items()
-    }
-    if len(set(has_space.values())) > 1:
-        external = ", ".join(name for name, has in has_space.items() if has)
-        self_tuning = ", ".join(name for name, has in has_space.items() if not has)
-        raise PlanError(
-            f"mixed tuning: with a search space: {external}; without (self-tuning): {self_tuning}; "
-            "run separate sweeps with different --out, or pass --tuning"
-        )
-    return "external" if all(has_space.values()) else "self"

@@ -167,6 +167,14 @@ def test_a_sweep_takes_its_suite_from_the_ruleset(chronograd, ruleset, tmp_path)
         (["run", "nadamw", "-w", "digits", "--trial", "6"], "lists 5 points, 6 trials"),
         (["run", "nadamw", "-w", "digits", "--tuning", "self", "--trial", "2"], "--trial 1"),
         (["run", "nadamw", "-w", "digits", "--hparams", '{"a": {}}'], "--hparams: a: must be"),
+        (
+            ["run", "adamw", "-w", "digits", "--hparams", '{"lr": 1}'],
+            "unknown: lr; missing",
+        ),
+        (
+            ["run", "adamw", "-w", "digits", "--hparams", '{"learning_rate": 1}'],
+            "--hparams for adamw: missing: one_minus_beta1, ",
+        ),
         (["sweep", "nadamw", "--suite", "huge", "--out", "r"], "no suite 'huge'"),
         (["sweep", "--resume", "nowhere"], "is this a results directory"),
         (["score", "."], "not a results tree"),

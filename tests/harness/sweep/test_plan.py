@@ -280,10 +280,15 @@ def test_a_single_trial_is_the_sweeps_trial(tmp_path):
     (spec,) = draft.complete(tmp_path, NoExecutor()).specs()
     sweep = ask("nadamw").complete(tmp_path, NoExecutor())
     assert spec == sweep.spec("nadamw", "diabetes", 1, 2)
-    request = replace(request, point={"learning_rate": 1.0})
+    given = {**(spec.hyperparameters or {}), "learning_rate": 1.0}
+    request = replace(request, point=given)
     draft = single_trial(request, 0, 1, workloads.get)
     (spec,) = draft.complete(tmp_path, NoExecutor()).specs()
-    assert spec.hyperparameters == {"learning_rate": 1.0}
+    assert spec.hyperparameters == given
+    optional = {**given, "label_smoothing": 0.1}  # no search space has it, but the code reads it
+    single_trial(replace(request, point=optional), 0, 1, workloads.get)
+    with pytest.raises(PlanError, match="unknown: momentun; it takes learning_rate, "):
+        single_trial(replace(request, point={**given, "momentun": 0.1}), 0, 1, workloads.get)
 
 
 def test_extending_keeps_the_planned_points():
