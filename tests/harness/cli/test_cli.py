@@ -164,7 +164,7 @@ def test_a_sweep_takes_its_suite_from_the_ruleset(chronograd, ruleset, tmp_path)
         (["run", "nadamw", "-w", "digits", "--ruleset", "no.toml"], "no ruleset 'no.toml'"),
         (["run", "nadamw", "-w", "mnist"], "pass --data-dir DIR"),
         (["run", "nadamw", "-w", "mnist", "--data-dir", "none"], "no such file; put"),
-        (["run", "nadamw", "-w", "digits", "--trial", "6"], "lists 5 points, 6 trials"),
+        (["run", "nadamw", "-w", "digits", "--trial", "6"], "lists 5 points, but 6 trials"),
         (["run", "nadamw", "-w", "digits", "--tuning", "self", "--trial", "2"], "--trial 1"),
         (["run", "nadamw", "-w", "digits", "--hparams", '{"a": {}}'], "--hparams: a: must be"),
         (
