@@ -143,7 +143,7 @@ def page() -> str:
 
 def _section(command: Command) -> str:
     summary, _, rest = command.text.partition("\n\n")
-    parts = [f"## {command.name}\n", f"{_cell(summary, code=True)}\n", *_examples(rest)]
+    parts = [f"## {command.name}\n", f"{summary}\n", *_examples(rest)]
     arguments = [p for p in command.parameters if not p.panel]
     if arguments:
         parts += ["| argument | description |", "|---|---|"]
@@ -174,13 +174,12 @@ def _examples(text: str) -> Iterator[str]:
 def _description(parameter: Parameter) -> str:
     notes = ["required"] * (parameter.required and bool(parameter.panel))
     notes += ["repeatable"] * (parameter.repeatable and "repeatable" not in parameter.help)
-    return "; ".join(filter(None, [_cell(parameter.help, code=True), *notes]))
+    return "; ".join(filter(None, [_cell(parameter.help), *notes]))
 
 
-def _cell(text: str, code: bool = False) -> str:
-    """Text of a table's cell; options in it are code."""
-    text = " ".join(text.split()).replace("|", "\\|")
-    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)", r"`\1`", text) if code else text
+def _cell(text: str) -> str:
+    """Text of a table's cell."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ _VERDICTS = {
 
 
 def new(
-    name: Annotated[Path, typer.Argument(help="of a folder that is not there yet")],
-    tuning: Annotated[Tuning, typer.Option(help="which tuning rules it is for")] = Tuning.EXTERNAL,
+    name: Annotated[Path, typer.Argument(help="name of the new folder")],
+    tuning: Annotated[Tuning, typer.Option(help="AlgoPerf's tuning rules")] = Tuning.EXTERNAL,
 ) -> None:
     """Writes a submission to start from.
 
@@ -37,17 +37,19 @@ def new(
 
 def check(
     submission: Annotated[str, typer.Argument(help="a name or a path")],
-    tuning: Annotated[Tuning | None, typer.Option(help="where a name means two")] = None,
+    tuning: Annotated[
+        Tuning | None, typer.Option(help="needed where a name has two meanings")
+    ] = None,
     hparams: Annotated[str | None, typer.Option(help="JSON or a JSON file")] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="for a submission that needs a process group")
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Does a submission keep the contract? Trains tiny workloads and says what breaks, and where.
+    """Checks a submission against the contract: trains tiny workloads, says what fails and where.
 
-    Exit code 0 if it does, 1 if not, 2 if this machine or call cannot tell: the submission needs
-    CUDA, or several processes (--processes).
+    The exit code is 0 if it keeps the contract, 1 if not, and 2 if this machine or call cannot
+    decide: the submission needs CUDA, or several processes (--processes).
     """
     from harness.cli.given import hyperparameters, say_which
     from harness.commands.check import findings

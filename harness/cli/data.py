@@ -9,7 +9,7 @@ import typer
 from harness.cli.completion import completed
 from harness.cli.options import DataDirOption, preparing, say
 
-app = typer.Typer(help="Datasets: what is there, and making it ready.", no_args_is_help=True)
+app = typer.Typer(help="Checks and prepares datasets.", no_args_is_help=True)
 WorkloadArgument = Annotated[str, typer.Argument(help="see `chronograd workloads`")]
 
 
@@ -27,7 +27,7 @@ def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
     for fault in faults:
         say(fault, style="red")
     if not faults:
-        say(f"{workload}: all data is there and whole")
+        say(f"{workload}: all data is complete")
         return
     if loaded.data_source:
         say(f"Where to get it: {loaded.data_source}")
@@ -37,7 +37,7 @@ def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
 @app.command()
 @completed
 def prepare(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
-    """Makes of a workload's files what training reads; goes on where it was stopped.
+    """Prepares a workload's data for training; resumes where it was stopped.
 
     Example: chronograd data prepare ogbg --data-dir /data/ogbg
     """

@@ -39,7 +39,7 @@ def estimate(
         int | None, typer.Option(min=1, help="trials at once; default: what fits here")
     ] = None,
     records: Annotated[
-        list[Path] | None, typer.Option(help="results trees, or official logs, to learn from")
+        list[Path] | None, typer.Option(help="earlier results trees or AlgoPerf's logs")
     ] = None,
     as_json: JsonOption = False,
     *,

@@ -204,7 +204,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "exclusive_nodes": Annotated[
             bool,
             typer.Option(
-                "--exclusive-nodes/--shared-nodes", help="give each trial its node for itself",
+                "--exclusive-nodes/--shared-nodes", help="give each trial a node to itself",
                 rich_help_panel=CLUSTER,
             ),
         ],
@@ -218,7 +218,7 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "pruning": Annotated[
             Pruning,
             _option("exact: stop trials that provably cannot change the leaderboard; predict: "
-                    "also those that fall behind what --history reached; off: stop none", PRUNING),
+                    "also those that fall behind the trials of --history; off: stop none", PRUNING),
         ],
         "risk": Annotated[
             float,

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 OtherBoardOption = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="another board: each is predicted from the other too"),
+    typer.Option(metavar="DIR", help="another board; each board is also predicted from the other"),
 ]
 MaxChangeOption = Annotated[
     float,
-    typer.Option(min=0, max=1, help="prediction: bound on the change of any score; 1: none"),
+    typer.Option(min=0, max=1, help="prediction: maximum change of any score; 1: no bound"),
 ]
 
 
@@ -40,7 +40,7 @@ def replay(
     max_change: MaxChangeOption = 1.0,
     json_file: JsonFileOption = None,
 ) -> None:
-    """What exact pruning would have saved on finished results, and proof that no score moves.
+    """Computes what exact pruning would have saved on finished results, and that no score changes.
 
     Then what prediction would have saved, what it would have done to the scores, and how far it
     moves a score on results that it was not fitted to.

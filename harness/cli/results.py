@@ -50,34 +50,39 @@ DirectoryArgument = Annotated[
 ]
 RulesOption = Annotated[
     str | None,
-    typer.Option("--ruleset", help="default: as applied; logs need it: algoperf-0.5, a TOML file"),
+    typer.Option(
+        "--ruleset",
+        help="default: the recorded one; required for logs: algoperf-0.5, a TOML file, ...",
+    ),
 ]
 TreeTuningOption = Annotated[
     Tuning | None,
-    typer.Option("--tuning", help="default: as applied, or as folders of logs are named"),
+    typer.Option(
+        "--tuning", help="default: the recorded one, or from the names of the logs' folders"
+    ),
 ]
 SuiteOption = Annotated[
-    str | None, typer.Option(help="score this suite of the ruleset, as `qualification`")
+    str | None, typer.Option(help="score this suite of the ruleset, such as qualification")
 ]
 MethodOption = Annotated[
-    Method, typer.Option(help="rules: as written; official: as AlgoPerf's script computes it")
+    Method, typer.Option(help="rules: AlgoPerf's written rules; official: what its script computes")
 ]
 ResampleOption = Annotated[
-    Resample, typer.Option(help="what the intervals come from; workloads: both")
+    Resample, typer.Option(help="what is resampled for the intervals; workloads: both")
 ]
-BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="of the resamples")]
+BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="seed of the resamples")]
 StrictOption = Annotated[
     bool,
     typer.Option(help="exit with 1 if anything is missing; rank nothing with integrity findings"),
 ]
 VerifyOption = Annotated[
-    bool, typer.Option(help="evaluate again the weights of the trials that decide")
+    bool, typer.Option(help="evaluate the weights of the deciding trials again")
 ]
 SpeedupOption = Annotated[
-    str | None, typer.Option(metavar="SUBMISSION", help="mean time ratios to this one")
+    str | None, typer.Option(metavar="SUBMISSION", help="show mean time ratios to this submission")
 ]
 ReferenceOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="score against these best times too")
+    Path | None, typer.Option(metavar="FILE", help="also score against these best times")
 ]
 SaveReferenceOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="write the best times here")
@@ -98,9 +103,10 @@ HtmlOption = Annotated[
 PlotsOption = Annotated[
     Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
 ]
-TitleOption = Annotated[str, typer.Option(help="of the page; default: Leaderboard: RULESET")]
+TitleOption = Annotated[str, typer.Option(help="title of the page; default: Leaderboard: RULESET")]
 IntroOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Markdown to begin the page with")
+    Path | None,
+    typer.Option(metavar="FILE", help="Markdown file with the introduction of the page"),
 ]
 
 
@@ -194,15 +200,15 @@ def score(
 
 def explain(
     directory: DirectoryArgument,
-    submission: Annotated[str, typer.Argument(help="as on the leaderboard")],
-    workload: Annotated[str | None, typer.Argument(help="this one alone")] = None,
+    submission: Annotated[str, typer.Argument(help="a submission, as named on the leaderboard")],
+    workload: Annotated[str | None, typer.Argument(help="only this workload")] = None,
     ruleset: RulesOption = None,
     tuning: TreeTuningOption = None,
     suite: SuiteOption = None,
     method: MethodOption = Method.RULES,
     as_json: JsonOption = False,
 ) -> None:
-    """From a score down to the evaluations that it came from, with file and line.
+    """Explains a score: traces it to the evaluations that it comes from, with file and line.
 
     Example: chronograd explain results/demo nadamw digits
     """
@@ -231,7 +237,7 @@ def compare(
     seed: BootstrapSeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Two submissions, workload by workload: the difference paired by study, and the odds.
+    """Compares two submissions by workload: differences paired by study, and probabilities.
 
     Example: chronograd compare results/demo nadamw adamw
     """

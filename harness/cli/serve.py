@@ -13,7 +13,7 @@ from harness.cli.options import say
 
 def serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="a results tree")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 chooses a free one")] = 8000,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
     title: Annotated[str, typer.Option(help="default: Leaderboard: RULESET")] = "",
 ) -> None:

@@ -11,10 +11,12 @@ from harness.cli.options import say
 
 
 def site(
-    boards: Annotated[Path, typer.Argument(metavar="BOARDS.TOML", help="which boards there are")],
-    out: Annotated[Path, typer.Option(help="the folder to write; its histories are continued")],
+    boards: Annotated[
+        Path, typer.Argument(metavar="BOARDS.TOML", help="the file that lists the leaderboards")
+    ],
+    out: Annotated[Path, typer.Option(help="output folder; existing histories are continued")],
 ) -> None:
-    """Builds a static site: all boards, each submission, histories, data. It needs no server.
+    """Builds a static site of several leaderboards, with submissions, histories and data.
 
     Example: chronograd site docs/site/boards.toml --out site
     """

@@ -20,11 +20,11 @@ REFRESH_SECONDS = 2.0
 def status(
     directory: Annotated[Path, typer.Argument(metavar="DIR")],
     watch: Annotated[
-        bool, typer.Option("--watch", help="until the sweep's driver is gone")
+        bool, typer.Option("--watch", help="repeat until the sweep's driver has ended")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What of a sweep is done, running, failed and left, and the hours spent and saved.
+    """Shows which trials of a sweep are done, running, failed and left, and hours spent and saved.
 
     Example: chronograd status results/demo --watch
     """

@@ -36,7 +36,7 @@ AcceptOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FILE",
-        help="a submission's file that changed, on which no trial depends; repeatable",
+        help="a submission's file that changed and on which no trial depends; repeatable",
         rich_help_panel=FAILURES,
     ),
 ]
@@ -56,7 +56,7 @@ def sweep(
     accept_change: AcceptOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Runs submissions x workloads x studies x trials on Ray; what is done already stays.
+    """Runs submissions x workloads x studies x trials on Ray; trials that are done are kept.
 
     Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
     """
@@ -106,14 +106,17 @@ def resume(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="the sweep's results directory")],
     studies: StudiesOption = None,
     trust: Annotated[
-        bool, typer.Option("--trust", help="run code from wherever DIR names it")
+        bool,
+        typer.Option(
+            "--trust", help="run code that is neither in DIR nor in the working directory"
+        ),
     ] = False,
     accept_change: AcceptOption = None,
     dry_run: DryRunOption = False,
     *,
     how: SweepOptions,
 ) -> None:
-    """Runs what a sweep has left, with the options that it was run with; others replace those.
+    """Runs what is left of a sweep, with its recorded options; options given here replace them.
 
     Example: chronograd resume results/demo
     """

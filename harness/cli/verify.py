@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def verify(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="a results tree")],
     trials: Annotated[
-        int | None, typer.Option(min=1, help="at most so many; the deciding ones come first")
+        int | None, typer.Option(min=1, help="maximum number of trials; deciding trials come first")
     ] = None,
     checkpoint_dir: CheckpointsOption = None,
     data_dir: DataDirOption = None,

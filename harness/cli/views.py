@@ -24,11 +24,14 @@ RelaxOption = Annotated[
     str | None, typer.Option(metavar="P|W=P,...", help="relax targets by fractions, such as 0.1")
 ]
 RelaxSweepOption = Annotated[
-    str | None, typer.Option(metavar="FROM:TO:STEP", help="ranks as all targets are relaxed")
+    str | None, typer.Option(metavar="FROM:TO:STEP", help="show ranks as all targets are relaxed")
 ]
-ByOption = Annotated[By, typer.Option(help="what a time to target counts")]
+ByOption = Annotated[By, typer.Option(help="unit of times to target")]
 StepTimesOption = Annotated[
-    bool, typer.Option("--step-times", help="seconds per step, and evaluation's share of the time")
+    bool,
+    typer.Option(
+        "--step-times", help="show seconds per step, and the fraction of time in evaluations"
+    ),
 ]
 
 
