@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import re
 import shlex
-import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -19,11 +18,9 @@ from scoring import records
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 
 ROOT = Path(__file__).parents[1]
-LISTED = subprocess.run(
-    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-    cwd=ROOT, capture_output=True, text=True, check=True,
-).stdout.split("\n")  # fmt: skip
-PAGES = sorted(ROOT / name for name in LISTED if name.endswith(".md") and (ROOT / name).is_file())
+PAGES = sorted(
+    page for place in ("*.md", "docs/**/*.md", "workloads/*/*.md") for page in ROOT.glob(place)
+)
 GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # old commands are named there
 CHOICES = {c.name: [p for p in c.parameters if p.choices] for c in command_line.commands()}
 COMMAND = typer.main.get_command(app)
