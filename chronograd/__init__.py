@@ -10,8 +10,8 @@
     board.to_pandas()
     board.plot_profiles()
 
-What is here keeps its names and arguments. It does what the command line does, by the same
-functions: `chronograd score DIR` is `chronograd.score(chronograd.read(DIR))`.
+Names and arguments here are stable. The functions are those of the command line: `chronograd score
+DIR` is `chronograd.score(chronograd.read(DIR))`.
 """
 
 from chronograd.board import Board, score

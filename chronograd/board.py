@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """Scores, ranks and times with their uncertainty; from `score`. A notebook shows it as tables.
+    """Scores, ranks and times with their uncertainty, made by `score`; notebooks show it as tables.
 
     Attributes:
-        results: What was scored.
+        results: The results that were scored.
     """
 
     def __init__(self, board: Leaderboard, results: Results) -> None:
@@ -37,11 +37,11 @@ class Board:
 
     @property
     def warnings(self) -> list[str]:
-        """A line for all that is missing, and for all else that a reader must know."""
+        """A line for everything that is missing or that a reader must know."""
         return [*self._board.warnings, *self._board.remarks]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row per submission, the best first; the columns of `chronograd score --csv`.
+        """Returns a row per submission, best first, with the columns of `chronograd score --csv`.
 
         Times are seconds, infinite for a miss: `WORKLOAD/seconds`. Needs pandas.
         """
@@ -51,7 +51,7 @@ class Board:
         return pandas.DataFrame(rows, columns=columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data, as in `chronograd score --json`; None is a miss."""
+        """Returns everything as plain data, as `chronograd score --json` does; None is a miss."""
         from scoring.efficiency import efficiency
         from scoring.report.efficiency import to_plain as efficiency_to_plain
 
@@ -63,7 +63,7 @@ class Board:
         """Draws the performance profiles: the share of workloads solved within tau of the fastest.
 
         Args:
-            ax: Where; None: a new figure of pyplot, which a notebook shows.
+            ax: The axes to draw on; None for a new pyplot figure, which a notebook shows.
 
         Returns:
             The axes.
@@ -80,9 +80,9 @@ class Board:
         """Writes the page of `chronograd score --html`.
 
         Args:
-            path: The file.
-            title: Its heading; "": Leaderboard: RULESET.
-            intro: Markdown to begin with.
+            path: The file to write.
+            title: The heading; "" for "Leaderboard: RULESET".
+            intro: An introduction in Markdown.
         """
         from scoring.report.page import About, write_html
 
@@ -106,18 +106,18 @@ def score(
     seed: int = 0,
     reference: PathLike | None = None,
 ) -> Board:
-    """Scores and ranks submissions against each other.
+    """Scores and ranks submissions relative to each other.
 
     Args:
-        results: From `read`; or folders, for `read` without options.
-        method: "rules": as AlgoPerf's rules are written; "official": as its script computes it.
-        resample: What intervals come from: the studies, or the workloads too.
-        seed: Of the resamples.
-        reference: A file of `chronograd score --save-reference`, to score against as well.
+        results: Results from `read`, or folders to read with default options.
+        method: "rules" for AlgoPerf's written rules, "official" for what its script computes.
+        resample: What to resample for intervals: "studies", or "workloads" for both.
+        seed: Seed for drawing the resamples.
+        reference: A file of `chronograd score --save-reference` to score against as well.
 
     Raises:
-        UserError: The results cannot be scored so: a trial was pruned that matters.
-        ValueError: There is no such method, or nothing of that name to resample.
+        UserError: The results cannot be scored by this method: a trial that matters was pruned.
+        ValueError: `method` or `resample` is unknown.
     """
     if not isinstance(results, Results):
         results = read(results)

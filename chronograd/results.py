@@ -1,4 +1,4 @@
-"""Results trees and logs, read into tables."""
+"""Reads results trees and logs into tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PathLike = str | os.PathLike[str]
 
 
 class Results:
-    """What `chronograd sweep` and `run` left behind, or logs in AlgoPerf's layout; from `read`."""
+    """Results of `chronograd sweep` and `run`, or logs in AlgoPerf's layout; made by `read`."""
 
     def __init__(self, results: _Results) -> None:
         self._results = results
@@ -30,7 +30,7 @@ class Results:
 
     @property
     def workloads(self) -> list[str]:
-        """The names of all workloads: those that are scored, then held-out variants."""
+        """The names of all workloads: the scored ones, then held-out variants."""
         return list(self._results.scope.workloads)
 
     @property
@@ -39,18 +39,18 @@ class Results:
         return list(self._results.warnings)
 
     def trials(self) -> pyarrow.Table:
-        """A row per trial: how it ended, its time to target, what it ran with, hyperparameters.
+        """Returns a row per trial: how it ended, its time to target and its hyperparameters.
 
         Returns:
             A table with, among others, the columns `submission`, `workload`, `study`, `trial`,
             `status`, `seconds_to_target` (null for a miss), `submission_seconds`, `cpu_seconds`,
-            `steps`, `host`, and `hparams.NAME` for every hyperparameter. `.to_pandas()` makes a
-            data frame of it.
+            `steps`, `host`, and `hparams.NAME` for every hyperparameter. `.to_pandas()` converts it
+            to a data frame.
         """
         return trials_table(self._results)
 
     def evaluations(self) -> pyarrow.Table:
-        """A row per evaluation: clocks in seconds, steps, and the goal's metric on every split.
+        """Returns a row per evaluation: clocks in seconds, steps, and the goal's metric per split.
 
         Returns:
             A table with the columns `submission`, `workload`, `study`, `trial`, `line` (of the
@@ -75,13 +75,15 @@ def read(
     tuning: Literal["external", "self"] | None = None,
     suite: str | None = None,
 ) -> Results:
-    """Reads results trees, and logs in AlgoPerf's layout.
+    """Reads results trees and logs in AlgoPerf's layout.
 
     Args:
-        directories: One folder or several, which are then ranked together.
-        ruleset: The name of a ruleset, or the path of a TOML file; None: as applied. Logs need it.
-        tuning: None: as applied, or as the folders of logs are named.
-        suite: Score this suite of the ruleset alone.
+        directories: One folder, or several to rank together.
+        ruleset: The name of a ruleset or the path of a TOML file; None for the one that a results
+            tree was run with. Logs need it.
+        tuning: "external" or "self"; None for that of the results trees, and of the names of
+            folders of logs.
+        suite: A suite of the ruleset to score in place of all its workloads.
 
     Raises:
         UserError: A folder has no results, or they cannot be ranked together.

@@ -1,1 +1,1 @@
-"""What results mean: reads results trees, scores them, draws them. Needs neither torch nor ray."""
+"""Reads results trees, scores them and draws them. Needs neither torch nor ray."""

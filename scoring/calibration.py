@@ -1,4 +1,4 @@
-"""How often and how far prediction moves scores, on results that it was not fitted to."""
+"""Measures how often and how far prediction moves scores, on results it was not fitted to."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scoring.replay import Logs, logs
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What prediction does to scores where it prunes one submission after another.
+    """The effect of prediction on scores when it prunes one submission at a time.
 
     Attributes:
-        judged_by: What its limits come from, in words.
-        risk: That it was asked for.
-        max_change: Likewise; 1 for no bound.
-        submissions: How many were judged.
-        moved: The share of them of which pruning moved a score by more than 0.01.
-        expected_change: The mean over them of the most that any score changed.
-        worst_change: The largest.
-        saved_percent: Of the hours that no exact proof saves: of all trials in full.
+        judged_by: The source of the limits, in words.
+        risk: The requested risk.
+        max_change: The requested bound; 1 for none.
+        submissions: Number of submissions judged.
+        moved: The share of submissions whose pruning moved a score by more than 0.01.
+        expected_change: The mean over submissions of the largest change of any score.
+        worst_change: The maximum over submissions.
+        saved_percent: Saved hours in percent of the hours of all trials, without exact pruning.
     """
 
     judged_by: str
@@ -53,21 +53,21 @@ class Board:
 
 
 def leaving_out_submissions(board: Board, risk: float, max_change: float = 1.0) -> Calibration:
-    """Judges each submission by limits that the others on its board give."""
+    """Judges each submission by limits from the others on its board."""
     return _calibration(board, board, "the others on the board", risk, max_change)
 
 
 def leaving_out_boards(
     board: Board, other: Board, name: str, risk: float, max_change: float = 1.0
 ) -> Calibration:
-    """Judges each submission by limits that another board gives, itself left out there.
+    """Judges each submission by limits from another board, on which it is left out.
 
     Args:
-        board: Whose submissions are judged.
-        other: What limits come from; workloads that it lacks are not pruned.
-        name: Of the other board.
+        board: The board whose submissions are judged.
+        other: The source of the limits; workloads that it lacks are not pruned.
+        name: The name of the other board.
         risk: As in `scoring.prediction.stops`.
-        max_change: Likewise.
+        max_change: As in `scoring.prediction.stops`.
     """
     return _calibration(board, other, name, risk, max_change)
 

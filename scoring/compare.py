@@ -26,17 +26,17 @@ from scoring.uncertainty import (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One workload.
+    """The difference between two submissions on one workload.
 
     Attributes:
         workload: Its name.
-        seconds: The medians of both, infinite for a miss, NaN where pruning left it open.
-        difference: The first's less the second's in seconds; negative is faster, -inf or inf
-            where only one reached the target, NaN where neither did or a median is open.
-        low: Lower end of the difference's 95% interval, NaN where there is one study alone.
+        seconds: The medians of both: infinite for a miss, NaN if pruning left it open.
+        difference: The first's minus the second's in seconds: negative if the first is faster,
+            -inf or inf if only one reached the target, NaN if neither did or a median is open.
+        low: Lower end of the difference's 95% interval; NaN with a single study.
         high: Upper end.
-        faster: The probability that the first is faster; where neither reached the target, 1/2;
-            NaN where it depends on the times of pruned trials, or there is one study alone.
+        faster: The probability that the first is faster: 1/2 if neither reached the target, NaN
+            if it depends on the times of pruned trials or there is a single study.
     """
 
     workload: str
@@ -52,11 +52,11 @@ class Comparison:
     """Two submissions of one leaderboard.
 
     Attributes:
-        names: Both.
-        workloads: Those scored, then held-out variants.
-        scores: Of both, against all submissions of the leaderboard.
+        names: The names of both.
+        workloads: The scored workloads, then held-out variants.
+        scores: The scores of both, relative to all submissions of the leaderboard.
         above: The probability that the first scores above the second, a tie counting half; NaN
-            where it depends on the times of pruned trials.
+            if it depends on the times of pruned trials.
     """
 
     names: tuple[str, str]
@@ -68,20 +68,20 @@ class Comparison:
 def compare(results: Results, first: str, second: str, method: Method, seed: int = 0) -> Comparison:
     """Compares two submissions of `results`.
 
-    Each resample draws studies with replacement, the same ones for both: where studies of one
-    number share seeds, what they share cancels. The interval is that of the difference of the
-    medians. What so few studies do to it, and what pruned trials do, `uncertainty.bootstrap` says.
+    Each resample draws studies with replacement, the same ones for both: studies of the same number
+    share seeds, so that what they share cancels. The interval is that of the difference of the
+    medians. `uncertainty.bootstrap` describes the effect of few studies and of pruned trials.
 
     Raises:
-        RecordError: One of them is not among the results, or both are the same, or a trial was
-            pruned that the method needs.
+        RecordError: One of them is not among the results, both are the same, or a trial that the
+            method needs was pruned.
     """
     names = list(results.submissions)
     for name in (first, second):
         if name not in names:
             raise RecordError(f"no submission {name!r}. {known_names(name, names)}")
     if first == second:
-        raise RecordError(f"{first}: is compared with itself; name two submissions")
+        raise RecordError(f"{first} is compared with itself; name two submissions")
     if reason := refused_by(method, results):
         raise RecordError(reason)
     scope = results.scope
@@ -94,7 +94,7 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
     score_s = scores(apply_rules(times_sw, scope), scope.ruleset.r_max, method.exact_area)
     draws_rwk = study_draws(studies.workloads, studies.seconds_swk.shape[2], seed, RESAMPLES)
     options = (studies.workloads, scope, method, "studies", seed, RESAMPLES)
-    behind, ahead = extremes(studies, pair[0])  # of the first: its worst case and its best
+    behind, ahead = extremes(studies, pair[0])  # the worst and the best case of the first
     sampled = [resampled_medians(case[pair], draws_rwk, method) for case in (ahead, behind)]
     score_rs = [resampled_scores(case, *options)[:, pair] for case in (ahead, behind)]
     found = Comparison(
@@ -110,20 +110,20 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
 
 
 def _without_odds(found: Comparison) -> Comparison:
-    """The same, but for what resampling a single study would say."""
+    """The same comparison without intervals and probabilities, for a single study."""
     nan = math.nan
     rows = [replace(row, low=nan, high=nan, faster=nan) for row in found.workloads]
     return replace(found, workloads=rows, above=math.nan)
 
 
 def _difference(workload: str, seconds: Floats, ahead: Floats, behind: Floats) -> Difference:
-    """One workload.
+    """Compares the medians of one workload.
 
     Args:
         workload: Its name.
         seconds: The medians of both: (2,).
-        ahead: Those of each resample, as good for the first as they may have been: (R, 2).
-        behind: As bad as they may have been; other ones only where trials were pruned.
+        ahead: The medians of each resample, in the best possible case for the first: (R, 2).
+        behind: In the worst possible case; different only if trials were pruned.
     """
     earliest_r, latest_r = _lead(ahead), _lead(behind)
     tail = (1 - LEVEL) / 2
@@ -139,7 +139,7 @@ def _difference(workload: str, seconds: Floats, ahead: Floats, behind: Floats) -
 
 
 def _lead(sampled_rs: Floats) -> Floats:
-    """By how many seconds the first is behind the second, 0 where both miss: (R,)."""
+    """How many seconds the first is behind the second, 0 where both miss: (R,)."""
     sampled_rs = np.where(np.isnan(sampled_rs), np.inf, sampled_rs)
     neither_r = np.isinf(sampled_rs).all(axis=1)
     with np.errstate(invalid="ignore"):

@@ -1,19 +1,19 @@
-"""Trials that did not have their CPUs to themselves: their times are not to be trusted."""
+"""Finds trials that did not have their CPUs to themselves, so that their times are unreliable."""
 
 from __future__ import annotations
 
 from scoring.reading.results import Results, Trial
 from scoring.records import ClockKind
 
-ENOUGH = 0.9  # of the CPUs that a trial is to have, while the submission clock runs
-SHORTEST = 1.0  # seconds: what begins and ends within less has too few ticks of the CPU's clock
+ENOUGH = 0.9  # of the CPUs that a trial should have while the submission clock runs
+SHORTEST = 1.0  # seconds: a shorter trial has too few ticks of the CPU's clock
 
 
 def contended(results: Results) -> list[str]:
     """A line per submission and workload with trials that had less than 90% of their CPUs.
 
-    Only measured times suffer: on the step clock nothing is said. Trials on GPUs are left out,
-    since their processes wait for the device.
+    Only measured times are affected: there are no lines on the step clock. Trials on GPUs are left
+    out, since their processes wait for the device.
     """
     if results.scope.clock != ClockKind.WALL:
         return []
@@ -29,6 +29,6 @@ def contended(results: Results) -> list[str]:
             lines.append(
                 f"{submission} on {workload}: {len(short)} of {len(trials)} trials had less than "
                 f"{ENOUGH:.0%} of their CPUs (the lowest {min(short):.0%}): other work slowed them "
-                "down, so ratios of their times are not to be trusted"
+                "down, so ratios of their times are unreliable"
             )
     return lines

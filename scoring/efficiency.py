@@ -1,4 +1,4 @@
-"""What wall-clock time went into: seconds per step, the share of evaluation, the framework."""
+"""How wall-clock time was spent: seconds per step and the share of evaluations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scoring.reading.results import Results, Trial
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """How long a step of a submission takes on a workload; a step is a call of `update_params`.
+    """The time per step of a submission on a workload; a step is a call of `update_params`.
 
     Attributes:
         framework: "jax" or "pytorch".
-        seconds: The median over its trials.
-        relative: Over the median of the submissions in the same framework.
+        seconds: The median over the trials.
+        relative: Relative to the median of the submissions in the same framework.
     """
 
     framework: str
@@ -27,12 +27,12 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class Efficiency:
-    """How results spent their time.
+    """How the trials of results spent their time.
 
     Attributes:
-        step_times: By submission and workload.
-        evaluation_share: By workload the share of evaluations in the wall-clock time of all
-            trials; only where both are on record.
+        step_times: The time per step, by submission and workload.
+        evaluation_share: The share of evaluations in the wall-clock time of all trials, by
+            workload; only where both were recorded.
     """
 
     step_times: dict[tuple[str, str], StepTime]
@@ -40,12 +40,12 @@ class Efficiency:
 
 
 def framework_of(trial: Trial) -> str:
-    """The framework that a trial's folder names, "" where it names none."""
+    """The framework named by a trial's folder; "" if there is none."""
     return trial.folder.parent.name.rpartition("_")[2] if "_" in trial.folder.parent.name else ""
 
 
 def efficiency(results: Results) -> Efficiency:
-    """Step times and shares of evaluation; nothing is measured on the step clock."""
+    """Computes step times and shares of evaluations; empty on the step clock."""
     if results.scope.clock != "wall":
         return Efficiency({}, {})
     return Efficiency(_step_times(results), _evaluation_shares(results))
@@ -85,7 +85,7 @@ def _evaluation_shares(results: Results) -> dict[str, float]:
 
 
 def mixed_frameworks(results: Results) -> list[str]:
-    """A line where submissions ran in several frameworks."""
+    """A warning if submissions ran in several frameworks."""
     names: dict[str, set[str]] = defaultdict(set)
     for trial in results.trials:
         names[framework_of(trial)].add(trial.submission)
@@ -94,7 +94,7 @@ def mixed_frameworks(results: Results) -> list[str]:
         return []
     listed = "; ".join(f"{name}: {', '.join(sorted(who))}" for name, who in sorted(names.items()))
     return [
-        f"submissions ran in several frameworks ({listed}): the same algorithm's step may take "
-        "several times as long in one as in the other, so that this board ranks frameworks too; "
-        "step times are given relative to submissions of the same framework"
+        f"submissions ran in several frameworks ({listed}): a step of the same algorithm may take "
+        "several times as long in one as in another, so this board ranks frameworks too; step "
+        "times are relative to submissions in the same framework"
     ]

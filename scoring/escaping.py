@@ -1,4 +1,4 @@
-"""Text from submissions and other strangers, made safe to show and to write."""
+"""Makes untrusted text, such as names and messages of submissions, safe to show and to write."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 import unicodedata
 
 MESSAGE_CHARACTERS = 1000
-_COMPUTED = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what a formula begins with
+_COMPUTED = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # how a formula begins
 _LINKED = re.compile(r"://|www\.|@|mailto:|xmpp:", re.IGNORECASE)
-_MARKS = re.compile(r"([\\|<>*`~&\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # within a word _ is not a mark
+_MARKS = re.compile(r"([\\|<>*`~&\[\]]|(?<![^\W_])_|_(?![^\W_]))")  # within a word, _ is not markup
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    r"""Text that any terminal, file or page can hold: all else is escaped (\x1b, \u202e, \udcff).
+    r"""Escapes everything that a terminal, file or page may not show (\x1b, \u202e, \udcff).
 
-    So no escape sequence of a name or a message reaches a terminal, and no lone surrogate, which
-    `os.fsdecode` gives for a file name that is not UTF-8, an encoder.
+    Thus no escape sequence in a name or a message reaches a terminal, and no lone surrogate, which
+    `os.fsdecode` returns for a file name that is not UTF-8, reaches an encoder.
 
     Args:
         text: Any text.
-        kept: Characters that stay although they are not printable.
+        kept: Characters to keep although they are not printable.
     """
     if text.isprintable():
         return text
@@ -29,12 +29,12 @@ def printable(text: str, kept: str = "\n\t") -> str:
 
 
 def one_line(text: str) -> str:
-    r"""As `printable`, with line breaks and tabs escaped as well (\n, \t)."""
+    r"""Like `printable`, but also escapes line breaks and tabs (\n, \t)."""
     return printable(text, kept="")
 
 
 def first_line(text: str) -> str:
-    """The first line of `text` that is not blank, printable and of limited length."""
+    """The first line of `text` that is not blank, made printable and of limited length."""
     line = next((line.strip() for line in text.split("\n") if line.strip()), "")
     line = printable(line.replace("\t", " "))
     return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 3] + "..."
@@ -47,7 +47,7 @@ def error_message(error: BaseException) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """The text of an exception, also where its `__str__` raises."""
+    """The text of an exception, even if its `__str__` raises."""
     try:
         return str(error)
     except BaseException as another:  # noqa: BLE001 - an exception of a submission may be anything
@@ -59,22 +59,22 @@ def _is_shown(character: str) -> bool:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Text that a spreadsheet takes for text: an apostrophe before what it would compute."""
+    """Escapes text for a spreadsheet: an apostrophe precedes what would be a formula."""
     text = one_line(text)
     return f"'{text}" if text.lstrip().startswith(_COMPUTED) else text
 
 
 def markdown(text: str) -> str:
-    """Text that Markdown shows as it is: no table bars, HTML, emphasis or links from a name.
+    """Escapes text for Markdown: no table bars, HTML, emphasis or links from a name.
 
-    A word that renderers make a link of without any mark (URL, address, mention) is set as code.
+    A word that renderers turn into a link without markup (URL, address, mention) is set as code.
     """
     words = one_line(text).split(" ")
     return " ".join(_code(w) if _LINKED.search(w) else _MARKS.sub(r"\\\1", w) for w in words)
 
 
 def _code(text: str) -> str:
-    """A code span, in a fence longer than any in it; in a table, bars still need their escape."""
+    """A code span with a fence longer than any inside; bars are escaped, as tables need it."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     blank = " " if "`" in (text[0], text[-1]) else ""
     return f"{fence}{blank}{text.replace('|', chr(92) + '|')}{blank}{fence}"

@@ -1,4 +1,4 @@
-"""What a results tree is planned to hold: its experiment.json, and the trials that follow."""
+"""The plan of a results tree: its experiment.json, and the trials that it specifies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scoring.records import ClockKind, Goal, RecordError, RunOptions, TrialSpec,
 from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
 from scoring.tree import EXPERIMENT_FILE, OPTIMIZERS, SEARCH_SPACE_FILE
 
-MOST_PLANNED = 1_000_000  # trials of a leaderboard: a larger number is a slip, and takes for ever
+MOST_PLANNED = 1_000_000  # trials of a leaderboard: more are a typing error, and would take forever
 _DROPOUT_RATES = ("dropout_rate", "aux_dropout_rate")
 _OPTIONS = {field.name for field in fields(RunOptions)}
 
@@ -42,10 +42,10 @@ class PlannedSubmission(BaseModel):
     """A submission as planned.
 
     Attributes:
-        path: Where its code is.
+        path: The location of its code.
         hash: Content hash of its code.
-        files: The digests of its files; empty in a tree from before they were recorded.
-        accepted: Changes of files that were accepted since, as "FILE: SHA-256, now SHA-256".
+        files: The digests of its files; empty in trees of early versions.
+        accepted: Changes of files accepted later, as "FILE: SHA-256, now SHA-256".
         points: Its hyperparameters, [study][trial]; None under self-tuning.
     """
 
@@ -59,7 +59,7 @@ class PlannedSubmission(BaseModel):
 
 
 class PlannedWorkload(BaseModel):
-    """A workload's rules as applied; seconds are for external tuning."""
+    """The rules of a workload as applied; seconds are those of external tuning."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,23 +68,23 @@ class PlannedWorkload(BaseModel):
     budget_seconds: float = Field(gt=0, allow_inf_nan=False)
     eval_period_seconds: float = math.nan
     step_hint: int = 0
-    baseline_step_seconds: float | None = None  # None where the budget is official seconds
+    baseline_step_seconds: float | None = None  # None if the budget is in official seconds
 
 
 class Experiment(BaseModel):
-    """Everything that fixes a results tree; its JSON, with `options` in line, is experiment.json.
+    """Everything that determines a results tree; experiment.json is its JSON, `options` inlined.
 
     Attributes:
-        ruleset: As applied.
-        tuning: Which of AlgoPerf's tuning rulesets.
-        studies: How many of each submission and workload.
-        trials: How many of each study under external tuning.
-        submissions: By name.
-        workloads: By name.
+        ruleset: The rules, as applied.
+        tuning: Which of AlgoPerf's two tuning rulesets applies.
+        studies: Number of studies per submission and workload.
+        trials: Number of trials per study under external tuning.
+        submissions: The submissions, by name.
+        workloads: The workloads, by name.
         options: How trials are run.
         only: The study and trial of `chronograd run`.
-        environment: Where it ran; empty in trees of early versions.
-        search_space: The name of the file in each submission's folder, or a path.
+        environment: The machine and software; empty in trees of early versions.
+        search_space: The name of the search-space file in each submission's folder, or a path.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -126,7 +126,7 @@ class Experiment(BaseModel):
         """Reads OUT/experiment.json.
 
         Raises:
-            RecordError: It is missing or damaged, or plans nothing or too much.
+            RecordError: It is missing or damaged, or plans no trials or too many.
         """
         path = out / EXPERIMENT_FILE
         try:
@@ -148,7 +148,7 @@ class Experiment(BaseModel):
         return experiment
 
     def at(self, out: Path) -> Self:
-        """The plan of the tree that is at `out` now: paths of submissions inside it are there."""
+        """The plan with submissions' paths updated for a tree that was moved to `out`."""
         found = {
             name: planned.model_copy(update={"path": str(_found(planned.path, out.resolve()))})
             for name, planned in self.submissions.items()
@@ -166,12 +166,12 @@ class Experiment(BaseModel):
 
     @property
     def trials_per_study(self) -> int:
-        """How many trials a study has; 1 under self-tuning."""
+        """The number of trials per study; 1 under self-tuning."""
         return 1 if self.tuning is Tuning.SELF else self.trials
 
     @cached_property
     def criteria(self) -> dict[str, Criteria]:
-        """By workload, what its trials are judged by."""
+        """The goal and budget of each workload's trials."""
         factor = self.ruleset.budget_factor(self.tuning)
         return {
             name: Criteria(goal=rules.goal, budget_seconds=factor * rules.budget_seconds)
@@ -179,7 +179,7 @@ class Experiment(BaseModel):
         }
 
     def specs(self) -> Iterator[TrialSpec]:
-        """Every trial, study by study, so that a partial sweep compares all submissions."""
+        """All trials, study by study, so that a partial sweep compares all submissions."""
         for study in range(self.studies):
             for workload in self.workloads:
                 for name in self.submissions:
@@ -217,7 +217,7 @@ class Experiment(BaseModel):
         return asdict(self.options)
 
     def _step_seconds(self, rules: PlannedWorkload) -> float:
-        """What the step clock charges: the nominal step, or the official budget's share."""
+        """Seconds charged per step: the baseline's, or the official budget over `step_hint`."""
         if self.options.clock is not ClockKind.STEPS:
             return 0.0
         return rules.baseline_step_seconds or rules.budget_seconds / rules.step_hint

@@ -1,7 +1,8 @@
-"""Reads files that people or strangers wrote, so that none can hang us, fill the memory or crash.
+"""Reads untrusted files without hanging, running out of memory or crashing.
 
-Regular files only, up to a size. JSON has one value per key, a bounded depth, and numbers that a
-64-bit float can hold. Standard library only: scoring, the harness and the workloads use it.
+Reads regular files only, up to a size. JSON must have one value per key, a bounded depth, and
+numbers that fit into a 64-bit float. Standard library only: scoring, the harness and the workloads
+use it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
 
-MOST_BYTES = 64 * 2**20  # of a file that is read as a whole
-MOST_DEPTH = 100  # lists and objects inside one another
+MOST_BYTES = 64 * 2**20  # of a file that is read completely
+MOST_DEPTH = 100  # of nested lists and objects
 _MOST_DIGITS = 309  # of the largest 64-bit float
 _LEFT_BEHIND = frozenset(
     {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"}
@@ -28,19 +29,19 @@ _LEFT_BEHIND = frozenset(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is nobody's data.
+    """Whether a file or folder of this name is not data.
 
-    Such as .DS_Store, ._copy.py, .ipynb_checkpoints, and what operating systems leave in folders.
+    For example .DS_Store, ._copy.py, .ipynb_checkpoints, and others that operating systems create.
     """
     return name.startswith(".") or name in _LEFT_BEHIND
 
 
 def private_folder(path: Path) -> Path:
-    """A folder that only this user can use; is made where there is none.
+    """Returns a folder that only this user can access; creates it if needed.
 
     Raises:
-        OSError: It cannot be made, or is a link, or another user's: whoever made it may have put
-            something of theirs into it.
+        OSError: It cannot be created, or is a link or another user's, who may have put files into
+            it.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()
@@ -54,7 +55,7 @@ def private_folder(path: Path) -> Path:
 
 
 def entries(folder: Path, pattern: str = "*") -> list[Path]:
-    """What a folder holds that fits a pattern, in order of name, but nothing that `is_hidden`.
+    """The paths in a folder that match a pattern, sorted by name, except hidden ones.
 
     Raises:
         OSError: There is no such folder, or it cannot be read.
@@ -64,9 +65,9 @@ def entries(folder: Path, pattern: str = "*") -> list[Path]:
 
 
 def without_links(paths: Iterable[Path]) -> list[Path]:
-    """Paths without those that are the same place as another one by way of a symbolic link.
+    """Removes paths that lead to the same place as another one through a symbolic link.
 
-    Such as `latest`, a link to the folder beside it.
+    For example `latest`, a link to the folder beside it.
     """
     same: dict[Path, list[Path]] = {}
     for path in paths:
@@ -80,16 +81,16 @@ def without_links(paths: Iterable[Path]) -> list[Path]:
 
 
 def _links(path: Path) -> int:
-    """How many parts of a path are symbolic links."""
+    """The number of symbolic links in a path."""
     return sum(part.is_symlink() for part in (path, *path.parents))
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
-    """Reads a file as a whole.
+    """Reads a complete file.
 
     Args:
-        path: The file; a link to one is followed.
-        most: The largest number of bytes that is read.
+        path: The file; links are followed.
+        most: The largest size in bytes.
 
     Raises:
         OSError: It cannot be opened or read.
@@ -111,7 +112,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def _all_of(descriptor: int, size: int, most: int) -> bytes:
-    """What a file of about `size` bytes holds, up to one byte more than `most`."""
+    """The content of a file of about `size` bytes, up to one byte more than `most`."""
     content = os.read(descriptor, size + 1)
     while len(content) <= most and (more := os.read(descriptor, 2**20)):  # it grew, or is in /proc
         content += more
@@ -123,13 +124,13 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
 
     Raises:
         OSError: It cannot be opened or read.
-        ValueError: As for `read_bytes`, or it is not such text.
+        ValueError: As for `read_bytes`, or it is not text in one of these encodings.
     """
     return decode(read_bytes(path, most))
 
 
 def decode(content: bytes) -> str:
-    """The text of a file's bytes, as for `read_text`; raises ValueError."""
+    """Decodes the bytes of a text file, as `read_text` does; raises ValueError."""
     utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         return content.decode("utf-16" if utf16 else "utf-8-sig")
@@ -148,13 +149,13 @@ def load_json(path: Path, most: int = MOST_BYTES) -> Any:
 
 
 def parse_json(text: str) -> Any:
-    r"""Reads JSON that may have been written by hand, or by somebody who means harm.
+    r"""Reads JSON that may have been written by hand or with bad intent.
 
-    A lone surrogate, which no file or terminal can hold, is spelled out: \udcff.
+    A lone surrogate, which no encoding can represent, is escaped: \udcff.
 
     Raises:
         ValueError: It is not JSON, gives a key twice, is nested deeper than `MOST_DEPTH`, or has a
-            number that is not finite or does not fit into a 64-bit float; the message is one line.
+            number that is not finite in 64 bits; the message is one line.
     """
     try:
         data = json.loads(
@@ -177,7 +178,7 @@ def check_depth(data: Any) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, whose keys must differ: of two values for one name, neither is what was meant."""
+    """A JSON object; raises ValueError for a duplicate key."""
     found = dict(pairs)
     if len(found) < len(pairs):
         (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)
@@ -220,16 +221,15 @@ def _checked(data: Any, deeper: int) -> Any:
 
 
 class GzipReader(io.RawIOBase):
-    """The unpacked bytes of a gzip file, up to a limit.
+    """Reads the decompressed bytes of a gzip file, up to a limit.
 
     Args:
         path: The file.
-        most: The largest number of bytes that are unpacked: a small file can hold a thousand times
-            its size.
+        most: The largest number of decompressed bytes: a small file can expand a thousandfold.
 
     Raises:
         OSError: It cannot be opened.
-        ValueError: While reading: it is damaged, or holds more than `most` bytes.
+        ValueError: While reading: it is damaged, or has more than `most` bytes.
     """
 
     def __init__(self, path: Path, most: int) -> None:
@@ -238,11 +238,11 @@ class GzipReader(io.RawIOBase):
         self._most = most
 
     def readable(self) -> bool:
-        """That it can be read."""
+        """Returns True: it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fills a buffer; returns how many bytes were there."""
+        """Fills a buffer; returns the number of bytes read."""
         try:
             count = self._file.readinto(buffer)
         except (OSError, EOFError, zlib.error) as error:

@@ -1,4 +1,4 @@
-"""Where each trial is in arrays over submissions, workloads, studies and trials.
+"""The index of each trial in arrays over submissions, workloads, studies and trials.
 
 Shapes: S submissions, W workloads (those scored, then held-out variants), K studies, T trials.
 """

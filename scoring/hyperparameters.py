@@ -1,4 +1,4 @@
-"""Which hyperparameters won, and whether a search space should have been wider."""
+"""Finds the winning hyperparameters, and whether the search space should have been wider."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from scoring.files import load_json
 from scoring.leaderboard import Leaderboard
 from scoring.reading.results import Submission, Trial
 
-_NEAR_END = 0.05  # of a range, in its scale: a point so near to an end is on the edge
-_FEW = 3  # values: of fewer than that every one is on the edge
+_NEAR_END = 0.05  # of a range, in its scale: a point this close to an end is on the edge
+_FEW = 3  # values: of fewer, every one would be on the edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Winner:
     """The fastest trial of a submission on a workload.
 
     Attributes:
-        trial: The trial, of any study.
+        trial: The trial, from any study.
         point: Its hyperparameters.
-        edges: Which of them are on the edge of the search space, in words.
+        edges: Those on the edge of the search space, in words.
     """
 
     trial: Trial
@@ -57,17 +57,17 @@ def winners(board: Leaderboard) -> dict[tuple[str, str], Winner]:
 
 
 def as_number(value: Any) -> float | None:
-    """A hyperparameter as a number, None where it is none."""
+    """A hyperparameter as a number, or None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def _file_of(source: Submission) -> Path | None:
-    """The search-space file of a submission, where its tree says so and it is still there."""
+    """The search-space file of a submission; None if it is unknown or no longer there."""
     folder, name = Path(source.facts.get("path", "")), source.facts.get("search_space", "")
     for place in (folder / name, folder.parent / name):  # AlgoPerf: one folder above the code
-        with suppress(OSError):  # a name that is too long, a folder that may not be read
+        with suppress(OSError):  # the name is too long, or the folder may not be read
             if place.is_absolute() and place.is_file():
                 return place
     return None
@@ -75,7 +75,7 @@ def _file_of(source: Submission) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class _Space:
-    """What hyperparameters may be: ranges and values by name; or else what was tried."""
+    """A search space: ranges and values by name, or else the values that were tried."""
 
     ranges: Mapping[str, tuple[float, float, bool]]  # from, to, on a logarithmic scale
     values: Mapping[str, Sequence[float]]
@@ -83,7 +83,7 @@ class _Space:
 
     @classmethod
     def of(cls, file: Path | None, tried: Sequence[Mapping[str, Any]]) -> _Space:
-        """The submission's search space where its file is still there and holds what was tried."""
+        """The submission's search space if its file is still there and contains what was tried."""
         if file is not None:
             try:
                 space = cls._read(load_json(file))
@@ -110,7 +110,7 @@ class _Space:
         return cls(ranges, _by_name(listed), "of the search space")
 
     def _holds(self, point: Mapping[str, Any]) -> bool:
-        """Whether a point is one of this space: else the file is another than was used."""
+        """Whether a point is in this space; if not, the file is not the one that was used."""
         for name, value in point.items():
             number = as_number(value)
             if number is None:
@@ -122,7 +122,7 @@ class _Space:
         return True
 
     def edges(self, point: Mapping[str, Any]) -> list[str]:
-        """The hyperparameters of a point that are on the edge, in words."""
+        """Describes the hyperparameters of a point that are on the edge."""
         found = []
         for name, value in point.items():
             number = as_number(value)

@@ -1,8 +1,8 @@
-"""What a trial's integrity record says: findings, a phrase each, that a reviewer should look at.
+"""Judges a trial's integrity record: each finding is a phrase that a reviewer should look at.
 
-`harness.trial.integrity` and the driver record facts; here they are judged. Thresholds on times
-leave room for a busy machine: it lengthens what is observed of both clocks alike, never the CPU
-time. docs/integrity.md explains every finding.
+`harness.trial.integrity` and the driver record facts; this module judges them. Thresholds on times
+allow for a busy machine, which lengthens the times of both clocks alike, but not the CPU time.
+docs/integrity.md explains every finding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from scoring.records import Status, TrialResult, TrialSpec
 
-_CHANGED = {  # by what is recorded as changed, what that means
+_CHANGED = {  # the meaning of each kind of change on record
     "functions": "functions that evaluate or measure were replaced",
     "settings": "global settings were changed",
     "modules": "the model's own methods or classes were replaced",
@@ -23,16 +23,16 @@ _CHANGED = {  # by what is recorded as changed, what that means
 
 
 def findings(spec: TrialSpec, ending: TrialResult, met: bool | None) -> list[str]:
-    """What is wrong or odd about a trial's numbers; empty where nothing is.
+    """Lists what is wrong or suspicious about a trial's numbers.
 
     Args:
         spec: The trial.
-        ending: How it ended, without its rows.
-        met: Whether an evaluation meets the goal that the trial ran for; None where not known.
+        ending: Its result, without rows.
+        met: Whether an evaluation meets the goal that the trial ran for; None if unknown.
     """
     found = _times(ending)
     if met is False and ending.status is Status.REACHED:
-        found.append("it says that it reached its goal, and no evaluation meets it")
+        found.append("it is recorded as having reached its goal, but no evaluation meets it")
     if not ending.integrity:  # recorded before there was an integrity record
         return found
     try:
@@ -42,7 +42,7 @@ def findings(spec: TrialSpec, ending: TrialResult, met: bool | None) -> list[str
 
 
 def _times(ending: TrialResult) -> list[str]:
-    """Times that cannot be: negative, or parts that are more than the total."""
+    """Finds impossible times: negative ones, or parts that exceed the total."""
     parts = (ending.submission_seconds, ending.eval_seconds, ending.logging_seconds)
     found = []
     if min(*parts, ending.total_seconds, ending.cpu_seconds) < 0:
@@ -95,7 +95,7 @@ def _clock(spec: TrialSpec, clock: dict[str, float]) -> list[str]:
 def _driver(rows: Sequence[Sequence[float]]) -> list[str]:
     """The trial's total time against the driver's clock.
 
-    A row may come in late, so of each half of the rows the one counts that came in soonest.
+    A row may arrive late, so each half of the rows is represented by the one with the least delay.
     """
     if len(rows) < 4:
         return []
@@ -111,7 +111,7 @@ def _driver(rows: Sequence[Sequence[float]]) -> list[str]:
 def _evaluations(rows: Sequence[Sequence[float]]) -> list[str]:
     """An evaluation that took far longer than the median, on the wall clock and the CPU alike.
 
-    The first one counts not: it may load data.
+    The first is ignored, since it may load data.
     """
     if len(rows) < 4:
         return []

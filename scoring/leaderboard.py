@@ -1,4 +1,4 @@
-"""The leaderboard: scores, ranks, and all that they are made of."""
+"""The leaderboard: scores, ranks, and everything that they are computed from."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ from scoring.uncertainty import RESAMPLES, Uncertainty, bootstrap, repeated
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cell:
-    """One submission on one workload, scored or held out.
+    """The result of one submission on one workload, scored or held out.
 
     Attributes:
         seconds: Median time to target over the studies, infinite for a miss.
-        at_least: What it is at least: less than `seconds` only where trials were pruned, and
+        at_least: A lower bound of the median: below `seconds` only if trials were pruned;
             infinite for a miss.
         steps: Median steps to target, infinite for a miss; a step is a call of `update_params`.
         work: Median training work to target, infinite for a miss, in batches of the workload's
             size.
-        ratio: Time over the fastest, infinite where it does not count; NaN for a held-out variant.
-        reached: In how many studies the target was reached.
-        studies: Of how many.
-        reason: Why the ratio is infinite, "" where it is not.
-        counted: By study the trial that counts, None for a miss.
+        ratio: Time over the fastest; infinite if it does not count, NaN for a held-out variant.
+        reached: Number of studies in which the target was reached.
+        studies: Number of all studies.
+        reason: Why the ratio is infinite; "" if it is finite.
+        counted: The trial that counts in each study; None for a miss.
     """
 
     seconds: float
@@ -61,7 +61,7 @@ class Cell:
 
     @property
     def pruned(self) -> bool:
-        """Whether the time is only known to be more than `at_least`."""
+        """Whether the time is only known to be above `at_least`."""
         return math.isinf(self.seconds) and math.isfinite(self.at_least)
 
 
@@ -71,20 +71,20 @@ class Standing:
 
     Attributes:
         name: Its name.
-        rank: From 1; ties share one.
-        score: From 0 to 1.
+        rank: The rank from 1; submissions that tie share one.
+        score: The score, from 0 to 1.
         low: Lower end of the score's 95% interval.
         high: Upper end.
-        sampling: Both ends where pruned trials are taken for misses.
-        ranks: The probability of rank 1, 2, ...; pruned trials are taken for misses.
-        ranks_low: What these probabilities are at least, whatever pruned trials would have given.
-        ranks_high: And at most.
-        beats: By name the probability of scoring above it.
-        reference_score: Against the frozen reference, None without one.
-        hours: On the submission clock over all trials read, failed ones included.
-        trials: How many were `planned`, ended in each status, and are `missing`.
-        cells: By workload, held-out variants last.
-        source: Where it comes from.
+        sampling: Both ends if pruned trials are taken as misses.
+        ranks: The probability of rank 1, 2, ...; pruned trials are taken as misses.
+        ranks_low: Lower bounds of these probabilities, whatever pruned trials would have measured.
+        ranks_high: Upper bounds.
+        beats: The probability of scoring above each submission, by name.
+        reference_score: The score relative to the frozen reference, None without one.
+        hours: Hours on the submission clock of all trials read, including failed ones.
+        trials: The number of trials `planned`, of those in each status, and of those `missing`.
+        cells: The result per workload, held-out variants last.
+        source: Where the submission comes from.
     """
 
     name: str
@@ -109,17 +109,17 @@ class Leaderboard:
     """A scored set of results.
 
     Attributes:
-        results: What was scored.
-        method: How.
-        standings: From best to worst; submissions that tie stand in order of name.
+        results: The results that were scored.
+        method: How they were scored.
+        standings: The submissions from best to worst; those that tie are in order of name.
         studies: Time to target of every study.
         stages: The times after each rule; submissions in the order of `studies`.
-        uncertainty: What resampling says.
+        uncertainty: The result of resampling.
         reference: What `reference_score` is relative to, if anything.
-        differences: By submission how the official method scores it, where otherwise, and why.
-        warnings: A line for all that makes the results incomplete, and what it does.
-        remarks: A line for all else that a reader must know: what several folders do to a
-            leaderboard, ties that the official method leaves to the file system.
+        differences: How the official method scores a submission and why, where scores differ.
+        warnings: A line for each thing that is missing from the results, with its effect.
+        remarks: A line for everything else that a reader must know, such as the effect of several
+            folders, or ties that the official method leaves to the file system.
     """
 
     results: Results
@@ -135,7 +135,7 @@ class Leaderboard:
 
     @property
     def repeated(self) -> bool:
-        """Whether intervals and rank probabilities say anything."""
+        """Whether intervals and rank probabilities are meaningful."""
         return repeated(self.results.scope, self.uncertainty.resampled)
 
 
@@ -147,18 +147,18 @@ def make_leaderboard(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Leaderboard:
-    """Scores and ranks the submissions against each other, and against a reference if given.
+    """Scores and ranks the submissions relative to each other, and to a reference if given.
 
     Args:
         results: From `scoring.reading.read.read`.
-        method: How.
+        method: How to score.
         reference: Best times that a second score is relative to.
-        resampled: What the intervals come from: "studies", or "workloads" for both.
-        seed: Of the resamples.
-        resamples: How many.
+        resampled: What is resampled for the intervals: "studies", or "workloads" for both.
+        seed: Seed for drawing the resamples.
+        resamples: Number of resamples.
 
     Raises:
-        RecordError: The reference was made under other rules, or a trial was pruned that matters.
+        RecordError: The reference was made under other rules, or a trial that matters was pruned.
     """
     scope = results.scope
     _check_pruned(results, method, reference)
@@ -213,7 +213,7 @@ def make_leaderboard(
 def _remarks(
     results: Results, studies: StudyTimes, method: Method, uncertainty: Uncertainty
 ) -> list[str]:
-    """What else readers of the scores must know."""
+    """Lists what else readers of the scores must know."""
     scope, resampled = results.scope, uncertainty.resampled
     lines = [*results.remarks, *mixed_frameworks(results), *failed(results), *contended(results)]
     lines += unrepeated(scope, resampled)
@@ -224,7 +224,7 @@ def _remarks(
 
 
 def _check_pruned(results: Results, method: Method, reference: Reference | None) -> None:
-    """Raises RecordError where a trial was pruned that could have mattered."""
+    """Raises RecordError if a pruned trial could have mattered."""
     if reason := refused_by(method, results):
         raise RecordError(reason)
     if reference is not None:
@@ -243,7 +243,7 @@ def _effort(scope: Scope, trials: list[Trial]) -> tuple[float, dict[str, int]]:
 def _cells(
     results: Results, method: Method, studies: StudyTimes, stages: Stages, s: int
 ) -> dict[str, Cell]:
-    """What a leaderboard shows of submission number `s`, by workload."""
+    """The results of submission number `s`, by workload."""
     scope, name = results.scope, studies.submissions[s]
     steps_w, work_w = (medians(of[s], method) for of in (studies.steps_swk, studies.work_swk))
     least_w = medians(studies.floor_swk[s], method)
@@ -269,15 +269,15 @@ def _cells(
 def _reason(
     scope: Scope, stages: Stages, s: int, w: int, present: int, least: float, later: dict[str, Cell]
 ) -> str:
-    """Why a time does not count, "" where it does.
+    """Why a time does not count; "" if it does.
 
     Args:
-        scope: What a score is made over.
+        scope: What the score is computed over.
         stages: The times after each rule.
-        s: The submission's number.
-        w: The workload's.
-        present: Of how many studies trials were read.
-        least: The median is at least this, infinite for a sure miss.
+        s: The index of the submission.
+        w: The index of the workload.
+        present: The number of studies of which trials were read.
+        least: A lower bound of the median, infinite for a certain miss.
         later: The cells of the variants.
     """
     if present == 0:

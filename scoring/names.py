@@ -1,25 +1,25 @@
-"""Names that were mistyped: which ones were probably meant."""
+"""Suggests the names that were probably meant by a mistyped one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from difflib import SequenceMatcher
 
-_FEW = 6  # so many names are all listed; of more, the nearest
+_FEW = 6  # up to this many names are all listed; of more, the nearest
 _NEAREST = 3
 _LIKELY = 0.6  # similarity from which a name was probably meant
 
 
 def known_names(name: str, known: Collection[str], listing: str = "") -> str:
-    """What there is in place of a name that there is not, to end an error message.
+    """Lists the known names for the end of an error message about an unknown one.
 
     Args:
-        name: What was given.
-        known: All names that there are.
-        listing: Where all of them are listed, as "`chronograd submissions`"; "" for nowhere.
+        name: The unknown name.
+        known: All known names.
+        listing: What lists all of them, such as "`chronograd submissions`"; "" for nothing.
 
     Returns:
-        "There are: a, b" for a few; of more the three nearest, and where the rest is listed.
+        "There are: a, b" for a few names; for more the three nearest, and where to find the rest.
     """
     if not known:
         return "There are none"
@@ -40,7 +40,7 @@ def nearest(name: str, known: Collection[str]) -> list[str]:
 
 
 def _similarity(name: str, other: str) -> float:
-    """From 0 to 1; of "self_tuning/adamw" the better of the complete name and "adamw"."""
+    """From 0 to 1; for "self_tuning/adamw" the better of the complete name and "adamw"."""
     return max(
         SequenceMatcher(None, name.lower(), part.lower()).ratio()
         for part in {other, other.rsplit("/", 1)[-1]}

@@ -1,4 +1,4 @@
-"""In which order to run studies, so that exact pruning stops as much as it can."""
+"""The order in which studies run, chosen so that exact pruning saves the most."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from scoring.pruning import Bounds
 def likely_winners_first(
     bounds: Bounds, held_out: Mapping[int, int], worth: npt.ArrayLike
 ) -> npt.NDArray[np.intp]:
-    """An order to run studies in that lets deadlines fall early: ranks from 0, (S, W, K).
+    """Ranks studies so that deadlines become early soon: from 0, (S, W, K).
 
-    Workload by workload, with its held-out variant. First one study of every submission; then the
-    other studies, those submissions first that took the least time in that one, so that the fastest
-    time is known before the slow ones run. But where the fastest so far is so fast that r_max times
-    its time is less than a budget, its other studies come at once: from then on slow submissions
-    stop early in their first study too. Of a workload and its variant the one that was missed in
-    its first study goes first, since once it is surely missed the other does not matter.
+    Studies run workload by workload, each together with its held-out variant. First comes one study
+    of every submission; then the other studies, starting with the submissions that were fastest in
+    the first, so that the fastest time is known before the slow ones run. If the fastest so far is
+    so fast that r_max times its time is below a budget, its other studies come immediately: slow
+    submissions then stop early in their first study too. Of a workload and its variant, the one
+    missed in its first study comes first, since once it is certainly missed the other does not
+    matter.
 
     Args:
-        bounds: What is known; the order changes as more becomes known.
+        bounds: What is known of the trials; the order changes as more becomes known.
         held_out: As in `deadlines`.
-        worth: The budget over r_max, (W,): a fastest time below it stops others early.
+        worth: The budget over r_max: (W,). A fastest time below it stops others early.
     """
     submission, workload, study = np.indices(bounds.low.shape[:3])
     base = np.array([held_out.get(w, w) for w in range(bounds.low.shape[1])])

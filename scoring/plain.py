@@ -1,4 +1,4 @@
-"""Records <-> plain JSON data, and the files that hold them."""
+"""Converts records to plain JSON data and back, and reads and writes the files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def spec_from_plain(data: Mapping[str, Any]) -> TrialSpec:
 
 
 def _with_run_options(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec's fields; early versions called three of them device, threads and processes."""
+    """The fields of a spec; early versions named three of them device, threads and processes."""
     fields_now = dict(data)
     if "threads" in fields_now:
         device, processes = fields_now.pop("device"), fields_now.pop("processes", 1)
@@ -69,7 +69,7 @@ def _with_run_options(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def result_from_plain(data: Mapping[str, Any], rows: list[EvalRow]) -> TrialResult:
-    """The inverse of `to_plain` for a TrialResult, whose rows live in a file of their own."""
+    """The inverse of `to_plain` for a TrialResult, whose rows are in a separate file."""
     failure = None if data["failure"] is None else Failure(data["failure"])
     numbers = {name: float(data[name]) for name in TIMES}
     numbers["global_step"] = int(data["global_step"])
@@ -94,19 +94,23 @@ def row_from_plain(data: Mapping[str, Any]) -> EvalRow:
 
 
 def _work(data: Mapping[str, Any]) -> dict[str, float | None]:
-    """The training work of a row or a result; records from before it was counted have none."""
+    """The training work of a row or a result; records of early versions have none."""
     work = data.get("work")
     return {"work": None if work is None else float(work)}
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Writes `data` with the schema number, as `write_text` does."""
+    """Writes `data` with the schema number, aside and renamed (see `write_text`)."""
     text = json.dumps({"schema": SCHEMA, **to_plain(data)}, indent=2, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a file written by `write_json`; refuses damaged files and newer schemas by name."""
+    """Reads a file written by `write_json`.
+
+    Raises:
+        RecordError: It is missing or damaged, or has a newer schema.
+    """
     try:
         data = load_json(path)
     except FileNotFoundError:
@@ -114,7 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: damaged: cannot be read as JSON ({error})") from None
     if not isinstance(data, dict):
-        raise RecordError(f"{path}: holds a {type(data).__name__}, an object was expected")
+        raise RecordError(f"{path}: contains a {type(data).__name__} where an object was expected")
     schema = data.pop("schema", None)
     if not isinstance(schema, int) or schema > SCHEMA:
         raise RecordError(

@@ -1,19 +1,18 @@
-"""Stopping trials whose learning curve says that they will not matter, at a stated risk.
+"""Stops trials whose learning curve predicts that they will not matter, at a chosen risk.
 
-Not exact: it may move scores, and is meant for exploring. A trial is stopped where the best value
-so far is further from the target than `factor` times the furthest, at that second of the clock, of
-any trial of *other* submissions on that workload that went on to meet the target. The factor comes
-from those other submissions too, by conformal risk control (Angelopoulos et al. 2024, equation 4):
-the smallest with
+This is not exact: it may move scores, and is meant for exploration. A trial is stopped if its best
+value so far is further from the target than `factor` times that of the furthest trial of *other*
+submissions on that workload which, at the same second of its clock, had yet to meet the target and
+later met it. The factor is also chosen from those other submissions, by conformal risk control
+(Angelopoulos et al. 2024, equation 4). It is the smallest with
 
-    (submissions among them whose pruning would move a score by more than 0.01, plus 1) / (all of
-    them, plus 1) <= risk,
+    (others whose pruning would move a score by more than 0.01 + 1) / (number of others + 1) <= risk
 
-each of them judged by the rest. So if a new submission is like the others, the chance that pruning
-it moves a score by more than 0.01 is at most the risk; with n others, no risk below 1/(n + 1) stops
-anything. The risk does not bound how far a score moves: with `max_change`, the factor is also one
-at which pruning none of the others moves a score by more than that. `scoring.calibration` says what
-both come to on submissions and boards that limits were not fitted to.
+where each of the others is judged by the rest. Thus, if a new submission is like the others, the
+probability that pruning it moves a score by more than 0.01 is at most the risk; with n others, no
+trial is stopped at a risk below 1/(n + 1). The risk does not bound how far a score moves: with
+`max_change`, the factor must also be one at which pruning any of the others moves no score by more
+than that. `scoring.calibration` measures both on submissions and boards not used to fit the limits.
 
 Shapes: S submissions, W workloads, K studies, T trials, F fractions of the budget.
 """
@@ -29,21 +28,21 @@ import numpy.typing as npt
 from scoring.pruning import Floats
 from scoring.reading.results import Results
 
-MOVED = 0.01  # what a score may change by unnoticed
-FRACTIONS = np.arange(2, 20) / 20  # of the budget, where curves are looked at
+MOVED = 0.01  # a smaller change of a score does not count
+FRACTIONS = np.arange(2, 20) / 20  # of the budget, at which curves are looked at
 FACTORS = (8.0, 6.0, 4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.1, 1.0, 0.9, 0.75, 0.5)
-_EXAMPLES = 3  # submissions with such trials that a workload must have
+_EXAMPLES = 3  # submissions with such trials that a workload needs
 
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """What is known of finished trials.
+    """The learning curves of finished trials.
 
     Attributes:
-        seconds: Where curves are looked at: (W, F).
-        gaps: How far the best value so far is from the target, in the metric's unit, never below 0;
-            NaN where there is no evaluation yet, or the trial had ended: (S, W, K, T, F).
-        met: When the target was met, infinite for a miss: (S, W, K, T).
+        seconds: The times at which curves are looked at: (W, F).
+        gaps: The distance of the best value so far from the target, in the metric's unit; NaN
+            before the first evaluation and after the trial ended: (S, W, K, T, F).
+        met: The time at which the target was met, infinite for a miss: (S, W, K, T).
     """
 
     seconds: Floats
@@ -52,7 +51,7 @@ class Curves:
 
     @property
     def open(self) -> npt.NDArray[np.bool_]:
-        """Whether a trial was still on its way to the target: (S, W, K, T, F)."""
+        """Whether a trial was still running without having met the target: (S, W, K, T, F)."""
         later = self.met[..., None] > self.seconds[None, :, None, None, :]
         return later & ~np.isnan(self.gaps)
 
@@ -61,8 +60,8 @@ def curves(results: Results, met: Floats) -> Curves:
     """Reads the learning curves of results.
 
     Args:
-        results: Finished ones.
-        met: When each trial met its target: (S, W, K, T).
+        results: Finished results.
+        met: The time at which each trial met its target: (S, W, K, T).
     """
     grid = results.grid
     budgets = [criteria.budget_seconds for criteria in results.scope.workloads.values()]
@@ -83,15 +82,15 @@ def curves(results: Results, met: Floats) -> Curves:
 def stops(
     found: Curves, risk: float, scores: Callable[[Floats], Floats], max_change: float = 1.0
 ) -> Floats:
-    """At which second each trial would be stopped, infinite where it would not: (S, W, K, T).
+    """The second at which each trial would be stopped, infinite if it would not: (S, W, K, T).
 
     Each submission is judged by the others alone.
 
     Args:
-        found: All that is known.
-        risk: The chance, at most, that pruning a submission moves a score by more than 0.01.
+        found: The curves of all trials.
+        risk: The maximum probability that pruning a submission moves a score by more than 0.01.
         scores: The scores (S,) that times to target (S, W, K, T) give.
-        max_change: Of a score, by pruning any one of the others; 1 for no bound.
+        max_change: The maximum change of a score by pruning any one of the others; 1: no bound.
     """
     result = np.full(found.met.shape, np.inf)
     for submission in range(len(found.met)):
@@ -103,7 +102,7 @@ def stops(
 def change(
     found: Curves, submission: int, stopped: Floats, scores: Callable[[Floats], Floats]
 ) -> float:
-    """The most that any score changes where one submission's trials stop at seconds (W, K, T)."""
+    """The largest change of any score if one submission's trials stop at seconds (W, K, T)."""
     times = found.met.copy()
     times[submission][times[submission] > stopped] = np.inf
     return float(np.abs(scores(times) - scores(found.met)).max())
@@ -116,15 +115,15 @@ def limits(
     submission: int | None,
     max_change: float = 1.0,
 ) -> Floats:
-    """How far from the target the best value of a trial may be, by `FRACTIONS`: (W, F).
+    """The limits on the distance of a trial's best value from the target, by `FRACTIONS`: (W, F).
 
-    Infinite where nothing is known.
+    Infinite where no trial may be stopped.
 
     Args:
-        found: All that is known.
+        found: The curves of all trials.
         risk: As in `stops`.
-        scores: Likewise.
-        submission: Whose trials are judged, by all others; None for one that is not among them.
+        scores: As in `stops`.
+        submission: The index of the submission to judge by all others; None for one not among them.
         max_change: As in `stops`.
     """
     furthest = _furthest(found)
@@ -135,7 +134,7 @@ def limits(
         return change(found, other, stops_of(found, other, limit), scores)
 
     chosen = np.full(furthest.shape[1:], np.inf)
-    for factor in FACTORS:  # from the most careful on
+    for factor in FACTORS:  # the most cautious first
         changes = [moves(other, factor) for other in others]
         moved = sum(changed > MOVED for changed in changes)
         if (moved + 1) / (len(others) + 1) > risk or max(changes, default=0.0) > max_change:
@@ -145,9 +144,9 @@ def limits(
 
 
 def _furthest(found: Curves) -> Floats:
-    """Of each submission the furthest trial that went on to meet the target: (S, W, F).
+    """The distance of each submission's furthest trial that later met the target: (S, W, F).
 
-    Negative infinity where there is none.
+    Negative infinity if there is none.
     """
     gaps = np.where(found.open & np.isfinite(found.met)[..., None], found.gaps, -np.inf)
     furthest: Floats = gaps.max((2, 3))
@@ -155,7 +154,7 @@ def _furthest(found: Curves) -> Floats:
 
 
 def _limit(furthest: Floats, without: Collection[int | None], factor: float) -> Floats:
-    """The limits that all submissions but some give: (W, F)."""
+    """The limits from all submissions except some: (W, F)."""
     others = furthest[[s for s in range(len(furthest)) if s not in without]]
     enough = np.isfinite(others).sum(0) >= _EXAMPLES
     return np.where(enough, factor * others.max(0, initial=-np.inf), np.inf)

@@ -1,4 +1,4 @@
-r"""Performance profiles (Dolan and More 2002) and the score that AlgoPerf makes of them.
+r"""Performance profiles (Dolan and More 2002) and the score that AlgoPerf computes from them.
 
 Shapes: S submissions, W workloads (those scored, then held-out variants), B workloads that are
 scored; `...` is any number of resamples.
@@ -24,9 +24,9 @@ class Stages:
 
     Attributes:
         median: Median over studies, infinite for a miss: (..., S, W).
-        entered: A variant is infinite where its workload is.
-        capped: Infinite where over r_max times the fastest of `entered`.
-        counted: Of the scored workloads, infinite where their variant is: (..., S, B).
+        entered: As `median`, but a variant is infinite where its workload is.
+        capped: As `entered`, but infinite if over r_max times the fastest of `entered`.
+        counted: The times of the scored workloads, infinite where their variant is: (..., S, B).
         best: The fastest of `entered`, which the cap is relative to: (..., W).
         fastest: The fastest of `counted`, which the ratios are relative to: (..., B).
     """
@@ -40,9 +40,9 @@ class Stages:
 
     @property
     def ratios(self) -> Floats:
-        r"""How many times slower than the fastest: (..., S, B), infinite for what does not count.
+        r"""Time over the fastest time: (..., S, B), infinite where the time does not count.
 
-        \( r_{sw} = t_{sw} / \min_{s'} t_{s'w} \); 1 also where a frozen reference is slower.
+        \( r_{sw} = t_{sw} / \min_{s'} t_{s'w} \); also 1 if a frozen reference is slower.
         """
         fastest = self.fastest[..., None, :]
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -55,15 +55,15 @@ def apply_rules(
 ) -> Stages:
     """Applies the rules for held-out variants and slow times, in AlgoPerf's order.
 
-    1. A variant does not count where its workload was missed.
-    2. What is over r_max times the fastest does not count, workloads and variants alike.
-    3. A workload does not count where its variant does not.
+    1. A variant does not count if its workload was missed.
+    2. A time over r_max times the fastest does not count, on workloads and on variants.
+    3. A workload does not count if its variant does not.
 
     Args:
         times: Median seconds (..., S, W); infinite or NaN for a miss.
-        scope: Which variant belongs to which workload; r_max.
-        best: Of a frozen reference, in place of the fastest here: (..., W).
-        fastest: Likewise, in place of the fastest that counts: (..., B).
+        scope: The workload of each variant, and r_max.
+        best: The best times of a frozen reference, in place of the fastest here: (..., W).
+        fastest: The reference's fastest times that count, in place of those here: (..., B).
     """
     held_out = held_out_columns(scope.workloads, scope.held_out)
     median = np.where(np.isnan(times), np.inf, times)
@@ -82,16 +82,16 @@ def apply_rules(
 
 
 def credit(ratios: Floats, r_max: float, exact: bool) -> Floats:
-    r"""What each workload adds to a score, times the number of workloads: 1 at ratio 1.
+    r"""The contribution of each workload to a score, times the number of workloads: 1 at ratio 1.
 
-    Exact, it is the area under one workload's step, \( \max(0, (r_{max} - r)/(r_{max} - 1)) \).
-    The official script adds up trapezoids over 100 points instead, which gives up to half a
-    trapezoid more or less.
+    The exact value is the area under one workload's step,
+    \( \max(0, (r_{max} - r)/(r_{max} - 1)) \). The official script instead sums trapezoids over 100
+    points, which gives up to half a trapezoid more or less.
 
     Args:
-        ratios: Of any shape, infinite for a miss.
-        r_max: Where the profile ends.
-        exact: Whether to take the area itself.
+        ratios: Ratios in any shape, infinite for a miss.
+        r_max: The end of the profile.
+        exact: Whether to compute the area exactly.
     """
     if exact:
         return np.maximum(0.0, (r_max - ratios) / (r_max - 1))
@@ -101,7 +101,7 @@ def credit(ratios: Floats, r_max: float, exact: bool) -> Floats:
 
 
 def scores(stages: Stages, r_max: float, exact: bool) -> Floats:
-    """The area under each profile, over its greatest value: (..., S), from 0 to 1."""
+    """The area under each profile over the largest possible one: (..., S), from 0 to 1."""
     area: Floats = credit(stages.ratios, r_max, exact).mean(axis=-1)
     return area
 
@@ -111,10 +111,10 @@ def profile(ratios_b: Floats, r_max: float) -> tuple[Floats, Floats]:
 
     Args:
         ratios_b: One submission's ratios, infinite for a miss.
-        r_max: Where the profile ends.
+        r_max: The end of the profile.
 
     Returns:
-        The step function's corners from tau = 1 to `r_max`; each rho holds from its tau on.
+        The corners of the step function from tau = 1 to `r_max`; rho is constant up to the next.
     """
     tau = np.unique(np.concatenate([[1.0], ratios_b[ratios_b <= r_max], [r_max]]))
     rho = (ratios_b[None, :] <= tau[:, None]).mean(axis=1)

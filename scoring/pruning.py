@@ -1,19 +1,19 @@
-"""Which trials can still change the leaderboard, and up to which second of their clock.
+"""Computes which trials can still change the leaderboard, and up to which second of their clock.
 
-What is known of a trial is an interval: its time to target is at least `low` and, once it has met
-the target, exactly `high`. A trial's *deadline* is a second such that every time above it gives the
-same scores as a miss, whatever the trials that are still under way will do. Past it the trial is
-wasted and may stop: in the study only the fastest trial counts; of the studies only the median; of
-the submissions only those within r_max times the fastest; of a workload with a held-out variant
-only those that count on both.
+A trial's time to target is bounded: it is at least `low` and, once the trial has met the target,
+exactly `high`. A trial's *deadline* is a second such that every time above it gives the same scores
+as a miss, whatever the other trials do. Past its deadline a trial may stop: only the fastest trial
+of a study counts; of the studies, only the median; of the submissions, only those within r_max
+times the fastest; on a workload with a held-out variant, only those that count on both.
 
-One trap: a workload over r_max times the fastest does not count, yet whether it is *finite* decides
-if its held-out variant may set the fastest time of that variant, which others are judged by. So
-such a trial is no more than *parked*, until its variant is known to be no faster than the fastest.
+There is one exception: a workload over r_max times the fastest does not count, yet whether it is
+*finite* decides whether the submission's time on the held-out variant may be the variant's fastest,
+which others are judged by. Such a trial is therefore only *parked* until its variant is known to be
+no faster than the fastest.
 
-Deadlines never grow as more becomes known, so that a trial that was stopped stays rightly stopped.
-The proof is the facts that decide: with what is known of those trials alone, and nothing of any
-other, the deadline is no later than the second at which the trial stopped.
+Deadlines never increase as more becomes known, so that stopping a trial remains correct. The proof
+is the set of facts that decide: with the bounds of those trials alone, and none of any other, the
+deadline is not later than the second at which the trial stopped.
 
 Shapes: S submissions, W workloads (those scored, then held-out variants), K studies, T trials.
 """
@@ -31,8 +31,8 @@ import numpy.typing as npt
 from scoring.grid import Place
 
 Floats = npt.NDArray[np.float64]
-_NOTHING = -np.inf  # no time at all makes a difference
-_ROUNDING = 1 + 1e-12  # of a mean of two times
+_NOTHING = -np.inf  # no time makes a difference
+_ROUNDING = 1 + 1e-12  # of the mean of two times
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +40,25 @@ class Rules:
     """What decides whether a trial matters.
 
     Attributes:
-        held_out: By column of a held-out variant that of its workload.
-        r_max: How many times the fastest a submission may take.
+        held_out: The column of each held-out variant's workload, by the variant's column.
+        r_max: The largest ratio to the fastest time that counts.
     """
 
     held_out: Mapping[int, int]
     r_max: float
 
 
-MEDIANS = Rules({}, np.inf)  # whatever changes no median: what speedups and references need
+MEDIANS = Rules({}, np.inf)  # every change of a median matters: for speedups, references
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is known of every trial's time to target.
+    """Bounds of every trial's time to target.
 
     Attributes:
-        low: The time to target is at least this: (S, W, K, T). See `after` for a trial under way
-            or stopped; 0 for one that has not begun, infinite for one that ended without.
-        high: The time where the target was met, else infinite: (S, W, K, T).
+        low: Lower bounds: (S, W, K, T). 0 before a trial has started, `after` its clock while it
+            runs or once it was stopped, infinite if it ended without meeting the target.
+        high: The time at which the target was met, else infinite: (S, W, K, T).
     """
 
     low: Floats
@@ -66,11 +66,11 @@ class Bounds:
 
     @classmethod
     def unknown(cls, shape: tuple[int, int, int, int]) -> Bounds:
-        """Before anything has begun."""
+        """The bounds before any trial has started."""
         return cls(np.zeros(shape), np.full(shape, np.inf))
 
     def learn(self, place: Place, met_at: float | None, pruned_at: float | None) -> None:
-        """Adds what the end of a trial says of its time to target.
+        """Updates the bounds of a trial that has ended.
 
         Args:
             place: The trial's index in (S, W, K, T).
@@ -86,19 +86,19 @@ class Bounds:
 
 
 def after(clock: npt.ArrayLike) -> Floats:
-    """The least time to target of a trial that had not met it at this second of its clock."""
+    """The smallest possible time to target of a trial that had not met it at this second."""
     later: Floats = np.nextafter(clock, np.inf)
     return later
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Up to which second of its clock each trial can still matter: (S, W, K, T).
+    """The second of its clock up to which each trial can still matter: (S, W, K, T).
 
     Attributes:
-        stop: Past it a trial cannot change any score.
-        park: Past it a trial matters only if its submission's held-out variant turns out to be the
-            fastest, so that it should wait for that; nowhere above `stop`.
+        stop: Past this second a trial cannot change any score.
+        park: Past this second a trial matters only if its submission turns out to be the fastest
+            on the held-out variant, so it should wait for that; never above `stop`.
     """
 
     stop: Floats
@@ -106,13 +106,13 @@ class Deadlines:
 
 
 def deadlines(bounds: Bounds, held_out: Mapping[int, int], r_max: float) -> Deadlines:
-    """The deadlines of all trials, given all that is known.
+    """Computes the deadlines of all trials.
 
     Args:
-        bounds: What is known.
-        held_out: By column of a held-out variant the column of its workload, which counts only if
-            the variant does.
-        r_max: How many times the fastest a submission may take.
+        bounds: What is known of the trials.
+        held_out: The column of each held-out variant's workload, which counts only if the variant
+            does, by the variant's column.
+        r_max: The largest ratio to the fastest time that counts.
     """
     fastest = bounds.high.min(-1)  # of each study: (S, W, K)
     low, high = np.sort(bounds.low.min(-1)), np.sort(fastest)
@@ -130,15 +130,15 @@ def deadlines(bounds: Bounds, held_out: Mapping[int, int], r_max: float) -> Dead
 def _relevant(
     low: Floats, high: Floats, held_out: Mapping[int, int], r_max: float
 ) -> tuple[Floats, Floats]:
-    """Medians above these limits are alike: to stop at, and to park at: (S, W) each.
+    """Limits above which all medians are equivalent: to stop at and to park at, (S, W) each.
 
     Args:
-        low: The median over studies is at least this: (S, W).
-        high: And at most this.
+        low: Lower bounds of the median over studies: (S, W).
+        high: Upper bounds: (S, W).
         held_out: As in `deadlines`.
-        r_max: Likewise.
+        r_max: As in `deadlines`.
     """
-    entered = high.copy()  # where a variant enters only with its workload
+    entered = high.copy()  # a variant counts only with its workload
     for variant, workload in held_out.items():
         entered[np.isinf(high[:, workload]), variant] = np.inf
     best = entered.min(0)  # the fastest takes at most this: (W,)
@@ -158,13 +158,13 @@ def _relevant(
 
 
 def _of_studies(limit: Floats, low: Floats) -> Floats:
-    """From limits on the median, (S, W), to limits on a study's time.
+    """Converts limits on the median into limits on a study's time: (S, W).
 
-    With an even number of studies the median is the mean of the middle two: that it is above the
-    limit takes an upper one above twice the limit less the lower one.
+    With an even number of studies the median is the mean of the middle two: it is above the limit
+    if the upper one is above twice the limit minus the lower one.
 
     Args:
-        limit: Medians above it are alike: (S, W).
+        limit: Limits above which all medians are equivalent: (S, W).
         low: Lower bounds of the studies in ascending order: (S, W, K).
     """
     count = low.shape[-1]
@@ -179,7 +179,7 @@ def _of_studies(limit: Floats, low: Floats) -> Floats:
 
 
 def _median(ordered: Floats) -> Floats:
-    """The median over the last axis, which is in ascending order, as `times.medians` has it."""
+    """The median over the last axis, which is in ascending order, as `times.medians` defines it."""
     count = ordered.shape[-1]
     lower, upper = ordered[..., (count - 1) // 2], _upper_middle(ordered)
     return np.where(lower == upper, lower, (lower + upper) / 2)
@@ -191,10 +191,10 @@ def _upper_middle(ordered: Floats) -> Floats:
 
 
 def connected(column: int, held_out: Mapping[int, int]) -> list[int]:
-    """The columns whose trials decide about those of one column, itself included; ascending.
+    """The columns whose trials affect the deadlines of one column, including itself; ascending.
 
-    These are a workload and its held-out variants: deadlines of one workload do not depend on
-    what is known of another.
+    These are a workload and its held-out variants: the deadlines of one workload do not depend on
+    the trials of another.
     """
     found, before = {column}, 0
     while len(found) > before:
@@ -205,17 +205,17 @@ def connected(column: int, held_out: Mapping[int, int]) -> list[int]:
 
 
 def prove(bounds: Bounds, place: Place, second: float, rules: Rules) -> list[Place]:
-    """The trials whose facts decide that a trial may stop at a second of its clock.
+    """The trials whose bounds decide that a trial may stop at a second of its clock.
 
-    As few as are needed, and the closest: what is left out first are other submissions as a whole,
-    then other workloads, then single trials, those of its own study last. Only trials of
-    `connected` columns can be among them, so bounds of these columns alone give the same facts.
+    The result is minimal and prefers closely related trials: complete submissions are left out
+    first, then complete workloads, then single trials, those of the same study last. Only trials of
+    `connected` columns can be in it, so the bounds of these columns alone give the same result.
     """
     known = (bounds.low > 0) | np.isfinite(bounds.high)
     known[place] = False
     facts = np.argwhere(known)
     same = np.logical_and.accumulate(facts[:, :3] == place[:3], axis=1)
-    facts = facts[np.lexsort(same.T)]  # the last key, that of the study, counts most
+    facts = facts[np.lexsort(same.T)]  # the last key, the study, has priority
     keep = np.ones(len(facts), bool)
 
     def enough(keep: npt.NDArray[np.bool_]) -> bool:
@@ -233,10 +233,10 @@ def _leave_out(
     keep: npt.NDArray[np.bool_],
     enough: Callable[[npt.NDArray[np.bool_]], bool],
 ) -> None:
-    """Takes out of `keep`, one group after another, each that the others are enough without.
+    """Removes from `keep`, in order, each group without which the others are still enough.
 
-    Fewer facts never decide more. So where several groups can be left out together, each of them
-    can be, and the number of them is found by doubling and halving.
+    Fewer facts never decide more. So if several groups can be left out together, each of them can
+    be, and their number is found by doubling and bisection.
     """
 
     def without(first: int, count: int) -> npt.NDArray[np.bool_]:
@@ -256,7 +256,7 @@ def _leave_out(
 
 
 def _most(possible: Callable[[int], bool], limit: int) -> int:
-    """The largest number up to `limit` that is possible, as all below it are; 0 always is."""
+    """The largest possible number up to `limit`, if all below a possible one are; 0 always is."""
     most, more = 0, 1
     while more <= limit and possible(more):
         most, more = more, 2 * more
@@ -265,14 +265,14 @@ def _most(possible: Callable[[int], bool], limit: int) -> int:
 
 
 def holds(bounds: Bounds, facts: list[Place], place: Place, second: float, rules: Rules) -> bool:
-    """Whether these facts alone decide that a trial may stop at a second of its clock."""
+    """Whether the bounds of these trials alone decide that a trial may stop at a second."""
     return _holds(bounds, np.array(facts, np.intp).reshape(-1, 4), place, second, rules)
 
 
 def _holds(
     bounds: Bounds, facts: npt.NDArray[np.intp], place: Place, second: float, rules: Rules
 ) -> bool:
-    """As `holds`; of submissions that no fact is about nothing is known, so they are left out."""
+    """Like `holds`; submissions without facts are unknown, so they are left out of the arrays."""
     rows, numbers = np.unique(np.append(facts[:, 0], place[0]), return_inverse=True)
     there, here = tuple(facts.T), (numbers[:-1], *facts.T[1:])
     alone, own = Bounds.unknown((len(rows), *bounds.low.shape[1:])), (numbers[-1], *place[1:])

@@ -1,6 +1,6 @@
-"""What a trial leaves behind, as plain data: the schema of everything that crosses to scoring.
+"""The records of a trial as plain data: the schema of everything that scoring reads.
 
-Standard library only, so that any reader can use it. `scoring.tree` says where it lies on disk.
+Standard library only, so that any reader can use it. `scoring.tree` says where it is on disk.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 
 class UserError(Exception):
-    """Something that the user can mend: shown as one line, which says what, where and how."""
+    """An error that the user can fix; its one-line message says what, where and how."""
 
 
 class RecordError(UserError):
-    """A record cannot be read; the message names the file and says what to do."""
+    """A record that cannot be read; the message names the file and says what to do."""
 
 
 class Tuning(StrEnum):
@@ -38,13 +38,13 @@ class Until(StrEnum):
 
     VALIDATION = "validation"
     TEST = "test"
-    BUDGET = "budget"  # none: the trial uses its complete budget
+    BUDGET = "budget"  # no goal: the trial uses its complete budget
 
 
 class Order(StrEnum):
-    """Which of the trials that wait begins next."""
+    """Which of the waiting trials starts next."""
 
-    COST = "cost"  # likely winners first, study by study: pruning then saves most hours
+    COST = "cost"  # likely winners first, study by study: pruning saves the most hours
     LATENCY = "latency"  # the longest first: the sweep ends soonest
 
 
@@ -52,7 +52,7 @@ class Pruning(StrEnum):
     """Which trials of a sweep stop early."""
 
     EXACT = "exact"  # those that provably cannot change the leaderboard
-    PREDICT = "predict"  # and those that probably do not, by earlier results
+    PREDICT = "predict"  # also those that, by earlier results, probably do not
     OFF = "off"
 
 
@@ -64,8 +64,8 @@ class Status(StrEnum):
     STEP_LIMIT = "step_limit"
     TRAINING_COMPLETE = "training_complete"  # the submission ended itself, goal not met
     DIVERGED = "diverged"  # non-finite parameters: a result, not a fault
-    PRUNED = "pruned"  # it could not change the leaderboard any more
-    PREDICTED = "predicted"  # it was given up, as its curve said that it would not matter
+    PRUNED = "pruned"  # it could no longer change the leaderboard
+    PREDICTED = "predicted"  # stopped early, as its curve predicted that it would not matter
     INTERRUPTED = "interrupted"
     FAILED = "failed"
 
@@ -84,7 +84,7 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Goal:
-    """A metric, its direction and its target: the one place that says when a goal is met."""
+    """A metric, its direction and its target: the only place that decides whether it is met."""
 
     metric: str
     direction: str  # "min" or "max"
@@ -95,12 +95,12 @@ class Goal:
             raise ValueError(f"Goal.direction must be 'min' or 'max', got {self.direction!r}")
 
     def met_by(self, value: float) -> bool:
-        """Whether `value` meets the target: `<=` or `>=`; NaN and infinities never."""
+        """Whether `value` meets the target (`<=` or `>=`); NaN and infinities never do."""
         reached = value <= self.target if self.direction == "min" else value >= self.target
         return reached and math.isfinite(value)
 
     def distance(self, value: float) -> float:
-        """How far a value is from the target in the metric's unit: 0 exactly where it meets it.
+        """The distance of a value from the target in the metric's unit: 0 if it meets the target.
 
         Infinite for NaN and infinities.
         """
@@ -126,22 +126,22 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
-    """How all trials of a run are run: chosen by its user, the same in every trial."""
+    """How the trials of a run are run: chosen by its user, the same for every trial."""
 
     seed: int = 0  # of all random number generators
     clock: ClockKind = ClockKind.WALL
     until: Until = Until.VALIDATION
-    stop_diverged: bool = True  # end a trial whose parameters stay non-finite
-    compile: bool = True  # on GPUs, where the workload asks for it
+    stop_diverged: bool = True  # end a trial whose parameters remain non-finite
+    compile: bool = True  # on GPUs, if the workload asks for it
     max_steps: int | None = None
     batch_size: int | None = None  # None: the submission's, else the workload's
     data_dir: str | None = None
     cpus_per_trial: int = 1  # CPUs, and torch threads, of each process
-    gpus_per_trial: int = 0  # each has a process
-    processes_per_trial: int = 1  # where there are no GPUs
+    gpus_per_trial: int = 0  # one process per GPU
+    processes_per_trial: int = 1  # without GPUs
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "clock", ClockKind(self.clock))  # names serve as well
+        object.__setattr__(self, "clock", ClockKind(self.clock))  # accepts names too
         object.__setattr__(self, "until", Until(self.until))
         if self.gpus_per_trial and self.processes_per_trial > 1:
             raise UserError(
@@ -162,7 +162,7 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSpec(RunOptions):
-    """All that fixes one trial. Plain data: two equal specs give equal rows on the step clock."""
+    """Everything that determines a trial: equal specs give equal rows on the step clock."""
 
     submission: str
     submission_path: str
@@ -174,12 +174,12 @@ class TrialSpec(RunOptions):
     hyperparameters: dict[str, Any] | None  # None under self-tuning
     goal: Goal
     test_goal: Goal | None
-    budget_seconds: float  # of this trial: under self-tuning a multiple of the external budget
+    budget_seconds: float  # of this trial; under self-tuning a multiple of the external budget
     max_allowed_runtime_sec: float  # the external budget: what submissions see, as in AlgoPerf
     eval_period_seconds: float
     step_hint: int
-    step_seconds: float = 0.0  # what the step clock charges for a unit of training work
-    dropout: dict[str, float] = field(default_factory=dict)  # rates that init_model_fn is given
+    step_seconds: float = 0.0  # charged by the step clock per unit of training work
+    dropout: dict[str, float] = field(default_factory=dict)  # rates passed to init_model_fn
 
     @property
     def key(self) -> str:
@@ -188,7 +188,7 @@ class TrialSpec(RunOptions):
 
     @property
     def goal_column(self) -> str:
-        """The column of eval_measurements.csv that the goal is judged by."""
+        """The column of eval_measurements.csv with the metric of the goal."""
         return f"validation/{self.goal.metric}"
 
 
@@ -198,12 +198,12 @@ class EvalRow:
 
     global_step: int  # calls of update_params
     submission_seconds: float  # the submission clock
-    cpu_seconds: float  # CPU time of the process over the same stretches
+    cpu_seconds: float  # CPU time of the process while the submission clock ran
     eval_seconds: float
     logging_seconds: float
     total_seconds: float  # wall time, everything included
     metrics: dict[str, float]  # "validation/loss" and so on
-    work: float | None = None  # training work in batches of the workload's size; older: None
+    work: float | None = None  # in batches of the workload's size; None in older records
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,7 +223,7 @@ class TrialResult:
     batch_size: int | None = None  # as used
     failure: Failure | None = None
     message: str = ""  # one line: what went wrong
-    traceback: str = ""  # its tail
+    traceback: str = ""  # its last lines
     environment: dict[str, Any] = field(default_factory=dict)
     attempts: int = 1
     proof: list[dict[str, Any]] = field(default_factory=list)  # why a pruned trial could stop

@@ -1,4 +1,4 @@
-"""A frozen reference: best times to score against, so that a new entry moves nobody's number."""
+"""A frozen reference: best times to score against, so that a new entry changes no other score."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Reference:
     """Best times of a leaderboard, and the rules that they were found under.
 
     Attributes:
-        best: By workload, held-out variants too, the seconds that the cap at r_max is relative to.
-        fastest: By scored workload the seconds that ratios are relative to; infinite where nobody
-            reached the target: whoever does later has ratio 1.
-        rules: Ruleset, method, goals and budgets: a score is made only where they are the same.
-        made: The day, as YYYY-MM-DD.
-        hash: SHA-256 of all this.
+        best: The seconds that the cap at r_max is relative to, by workload and held-out variant.
+        fastest: The seconds that ratios are relative to, by scored workload; infinite if no
+            submission reached the target: one that does so later has ratio 1.
+        rules: Ruleset, method, goals and budgets: they must be equal for scoring.
+        made: The date, as YYYY-MM-DD.
+        hash: SHA-256 of all of this.
     """
 
     best: dict[str, float]
@@ -38,7 +38,7 @@ class Reference:
     hash: str
 
     def scores(self, times_sw: Floats, scope: Scope, method: Method) -> Floats:
-        """Scores against the reference: (S,). None of them depends on another submission.
+        """Scores relative to the reference: (S,), each independent of the other submissions.
 
         Raises:
             RecordError: The reference was made under other rules.
@@ -71,14 +71,14 @@ def load_reference(path: Path) -> Reference:
     """Reads what `save_reference` wrote.
 
     Raises:
-        RecordError: It is no such file, or was changed since.
+        RecordError: It is not a reference file, or was changed after it was saved.
     """
     data = read_json(path)
     try:
         written = data.pop("hash")
         if written != _hash(data):
             raise RecordError(
-                f"{path}: was changed after it was saved (its hash does not fit); restore it"
+                f"{path}: was changed after it was saved (its hash does not match); restore it"
             )
         best, fastest = (
             {str(name): float(seconds) for name, seconds in data[key].items()}
@@ -94,12 +94,12 @@ def load_reference(path: Path) -> Reference:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RecordError(
-            f"{path}: is no reference ({reason}); write one with --save-reference"
+            f"{path}: is not a reference ({reason}); write one with --save-reference"
         ) from None
 
 
 def _rules(scope: Scope, method: Method) -> dict[str, Any]:
-    """All that must agree between a reference and what is scored against it."""
+    """Everything that must be equal for scoring against a reference."""
     return {
         "ruleset": scope.ruleset.name,
         "tuning": scope.tuning,

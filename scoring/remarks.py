@@ -1,4 +1,4 @@
-"""What a reader of a leaderboard must be told: what is missing, what depends on the method."""
+"""Remarks for readers of a leaderboard: what is missing, and what depends on the method."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _REASONS = {  # from the official method to the written rules, one difference at
 
 _AREA_ALONE = re.compile(rf".* method: [+-][\d.]+ as {re.escape(_REASONS['exact_area'])}")
 PRUNED_LEAVES_OPEN = (
-    "of a pruned trial it is only known that it needs more than the time at which it stopped: the "
-    "95% intervals and the ranges of P(rank) span all that is possible; the interval from sampling "
-    "alone takes pruned trials for misses"
+    "a pruned trial is only known to need more time than it ran for: the 95% intervals and the "
+    "ranges of P(rank) span all possible times; the interval from sampling alone takes pruned "
+    "trials as misses"
 )
 
 
 def missing(results: Results, method: Method) -> list[str]:
-    """A line for each submission and workload of which planned trials were not read."""
-    whole_effect = "infinite" if method.missing_is_infinite else "left out of the median"
+    """A line for each submission and workload with planned trials that were not read."""
+    effect = "infinite" if method.missing_is_infinite else "left out of the median"
     lines = []
     for (submission, workload), absent in results.missing.items():
         studies: dict[tuple[int, ...], list[int]] = {}  # by the trials that are missing
@@ -46,14 +46,14 @@ def missing(results: Results, method: Method) -> list[str]:
             f"study {_ranges(numbers)}" + ("" if trials == every else f" trial {_ranges(trials)}")
             for trials, numbers in studies.items()
         ]
-        effects = [f"a missing study is {whole_effect}"] if every in studies else []
+        effects = [f"a missing study is {effect}"] if every in studies else []
         effects += ["a missing trial is a miss"] if studies.keys() - {every} else []
         lines.append(f"{submission} on {workload}: no {'; no '.join(parts)}: {', '.join(effects)}")
     return lines
 
 
 def failed(results: Results) -> list[str]:
-    """A line for each submission, or workload of one, on which every trial that began failed."""
+    """A line for each submission, or workload of one, of which every started trial failed."""
     began: dict[tuple[str, str], list[Trial]] = {}
     for trial in results.trials:
         if trial.status != Status.PRUNED:
@@ -72,24 +72,24 @@ def failed(results: Results) -> list[str]:
             ).most_common()
             share = "all" if count == len(found) else f"{count} of them"
             lines.append(
-                f"{where}: every trial that began failed ({len(found)}), {share} with {failure}: "
+                f"{where}: every trial that started failed ({len(found)}), {share} with {failure}: "
                 f"{message}"
             )
     return lines
 
 
 def predicted(results: Results) -> list[str]:
-    """A line for each submission with trials that were given up on a prediction."""
+    """A line for each submission with trials that were stopped on a prediction."""
     given_up = Counter(t.submission for t in results.trials if t.status == Status.PREDICTED)
     return [
-        f"{name}: {count} trials were given up on a prediction (--pruning predict) and count as "
-        "misses: scores may differ from those of trials in full"
+        f"{name}: {count} trials were stopped on a prediction (--pruning predict) and count as "
+        "misses: scores may differ from those of complete trials"
         for name, count in sorted(given_up.items())
     ]
 
 
 def heavy_steps(studies: StudyTimes, scope: Scope) -> list[str]:
-    """On the step clock, a line where steps do more than one batch of training work."""
+    """A line if steps on the step clock do more than one batch of training work."""
     if scope.clock == "wall":
         return []
     heavy = {}
@@ -103,18 +103,18 @@ def heavy_steps(studies: StudyTimes, scope: Scope) -> list[str]:
     if not heavy:
         return []
     return [
-        "the step clock charges training work, in batches of the workload's size; a step, which "
-        f"is a call of update_params, does more than one of: {', '.join(heavy.values())}"
+        "the step clock charges training work, in batches of the workload's size; a step (a call "
+        f"of update_params) does more than one batch in {', '.join(heavy.values())}"
     ]
 
 
 def unrepeated(scope: Scope, resampled: str) -> list[str]:
-    """A line where there is nothing to resample."""
+    """A line if there is nothing to resample."""
     if repeated(scope, resampled):
         return []
     return [
-        "one study: nothing was repeated, so that nobody can tell how much of a score is luck; "
-        "more --studies can, and --resample workloads says what the choice of workloads does"
+        "one study: nothing was repeated, so how much of a score is luck is unknown; --studies 3 "
+        "would show it, and --resample workloads shows the effect of the choice of workloads"
     ]
 
 
@@ -130,11 +130,10 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def differences(results: Results) -> dict[str, str]:
-    """By submission, how the official method scores it and why; only where that is another score.
+    """How the official method scores each submission and why, where the score differs.
 
-    None where the official method refuses the results, since trials were pruned.
-
-    The way from one method to the other is gone in four steps, so that the parts add up.
+    Empty if the official method refuses the results because trials were pruned. The methods are
+    compared in four steps, one rule after another, so that the parts add up.
     """
     if refused_by(OFFICIAL, results):
         return {}
@@ -164,13 +163,13 @@ def differences(results: Results) -> dict[str, str]:
 
 
 def difference_lines(found: Mapping[str, str]) -> list[str]:
-    """`differences` as lines; those that come of the exact area alone share one."""
+    """`differences` as lines; those due to the exact area alone share one."""
     lines = [f"{name}: {text}" for name, text in found.items() if not _is_area_alone(text)]
     alone = [name for name, text in found.items() if _is_area_alone(text)]
     if alone:
         lines.append(
-            f"{_REASONS['exact_area']}: {', '.join(alone)} differ from the official method by this "
-            "alone"
+            f"{_REASONS['exact_area']}: {', '.join(alone)} differ from the official method only "
+            "by this"
         )
     return lines
 
@@ -180,7 +179,7 @@ def _is_area_alone(text: str) -> bool:
 
 
 def _score(results: Results, method: Method) -> tuple[Floats, Floats]:
-    """Median times and scores under a method: (S, W) and (S,)."""
+    """Median times (S, W) and scores (S,) by a method."""
     times_sw = medians(study_times(results, method).seconds_swk, method)
     r_max = results.scope.ruleset.r_max
     times_sw = np.where(np.isnan(times_sw), np.inf, times_sw)
@@ -190,8 +189,8 @@ def _score(results: Results, method: Method) -> tuple[Floats, Floats]:
 def ties(studies: StudyTimes, method: Method, scope: Scope) -> list[str]:
     """A line for each median that depends on the order in which a file system lists folders.
 
-    Of the trials that meet the target at the earliest evaluation index the official script takes
-    the one that comes first in that order.
+    Among the trials that meet the target at the earliest evaluation index, the official script
+    takes the first in that order.
     """
     lines: list[str] = []
     base_sw = medians(studies.seconds_swk, method)
@@ -216,13 +215,13 @@ def ties(studies: StudyTimes, method: Method, scope: Scope) -> list[str]:
     if harmless:
         lines.append(
             f"{harmless} {'more ' if lines else ''}tie{'s' * (harmless > 1)} between trials that "
-            "meet the target at the same evaluation: whichever counts, no median moves"
+            "meet the target at the same evaluation: whichever counts, no median changes"
         )
     return lines
 
 
 def _tie(trials: list[Trial], counted: Trial, shift: float, move: float) -> str:
-    """One tie that matters, in words."""
+    """Describes a tie that matters."""
     shown = " and ".join(
         f"trial {trial.trial} ({trial.hit.submission_seconds:,.1f} s)"
         for trial in trials
@@ -232,6 +231,6 @@ def _tie(trials: list[Trial], counted: Trial, shift: float, move: float) -> str:
     return (
         f"tie: {counted.submission} on {counted.workload}, study {counted.study}: {shown} meet the "
         f"target at the same evaluation, and the file system's order decides: trial "
-        f"{counted.trial} as on the published boards; another would move the median by "
+        f"{counted.trial} as on the published boards; another would change the median by "
         f"{shift:,.1f} s and {effect}"
     )

@@ -1,7 +1,7 @@
-"""What exact pruning would have saved on finished logs, and whether any score moves.
+"""Computes what exact pruning would have saved on finished logs, and whether any score changes.
 
-Trials run again as their logs say, each until its deadline or its end. Clocks of trials that run
-side by side advance together; hours are those of the submission clock.
+Trials are replayed from their logs, each until its deadline or its end. The clocks of trials that
+run side by side advance together; hours are those of the submission clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scoring.times import RULES, medians
 
 RISKS = (0.1, 0.2, 0.3, 0.5)
 
-Group = npt.NDArray[np.intp]  # flat numbers of trials that run side by side
+Group = npt.NDArray[np.intp]  # flat indices of trials that run side by side
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +32,12 @@ class Replayed:
     """One order of trials, replayed.
 
     Attributes:
-        name: Of the pruning.
-        order: Of the trials.
-        hours: That were still run.
-        saved_percent: Of the hours in the logs.
-        largest_change: The most that a score changed.
-        moved: How many submissions' scores changed by more than 0.01.
+        name: The pruning.
+        order: The order of the trials.
+        hours: The hours still run.
+        saved_percent: The hours saved, in percent of those in the logs.
+        largest_change: The largest change of a score.
+        moved: Number of submissions whose scores changed by more than 0.01.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Replayed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logs:
-    """Finished trials: (S, W, K, T) each; one that was not read took no time and is a miss.
+    """Finished trials as arrays (S, W, K, T); one that was not read took no time and is a miss.
 
     Attributes:
-        scope: What they are scored over.
-        logged: Seconds of the submission clock.
-        met: When the target was met, infinite for a miss.
+        scope: What the trials are scored over.
+        logged: Seconds on the submission clock.
+        met: The time at which the target was met, infinite for a miss.
     """
 
     scope: Scope
@@ -69,7 +69,7 @@ class Logs:
 
     @property
     def hours(self) -> float:
-        """All of them."""
+        """The hours of all trials."""
         return float(self.logged.sum()) / 3600
 
     @property
@@ -78,7 +78,7 @@ class Logs:
         return held_out_columns(self.scope.workloads, self.scope.held_out)
 
     def scores(self, times: Floats) -> Floats:
-        """The scores (S,) that times to target (S, W, K, T) give."""
+        """Scores (S,) from times to target (S, W, K, T)."""
         stages = apply_rules(medians(times.min(-1), RULES), self.scope)
         return scores(stages, self.scope.ruleset.r_max, exact=True)
 
@@ -101,9 +101,9 @@ def replay(results: Results) -> tuple[Logs, list[Replayed]]:
     """Replays logs under exact pruning, in several orders.
 
     Returns:
-        The logs, and by order: "sequential", one trial after the other by name; "side by side", a
-        study's trials together; "cost" and "latency", as `chronograd sweep --order` has them; and
-        "oracle", which knows how every study ends and so is out of reach.
+        The logs, and the result of each order: "sequential", one trial after the other by name;
+        "side by side", the trials of a study together; "cost" and "latency", as in `chronograd
+        sweep --order`; and "oracle", which knows how every study ends, for comparison.
     """
     found = logs(results)
     return found, [replay_order(found, order) for order in ORDERS]
@@ -132,7 +132,7 @@ def replay_predictions(results: Results, found: Logs, max_change: float = 1.0) -
 
 
 def to_plain(results: Results, found: Logs, policies: Sequence[Replayed]) -> dict[str, Any]:
-    """What `chronograd replay --json` writes."""
+    """The JSON data of `chronograd replay --json`."""
     return {
         "ruleset": results.scope.ruleset.name,
         "tuning": results.scope.tuning,
@@ -164,13 +164,13 @@ def _replayed(found: Logs, name: str, order: str, predicted: Floats) -> Replayed
 
 
 class _Run:
-    """A replay under way: clocks and bounds of all trials, flat."""
+    """The state of a replay: clocks and bounds of all trials, flat."""
 
     def __init__(self, found: Logs, predicted: Floats) -> None:
         self.logs = found
         self.shape = found.met.shape
         self.met = np.where(found.met > predicted, np.inf, found.met).ravel()
-        alone = np.minimum(found.logged, found.met)  # with no other trial in sight
+        alone = np.minimum(found.logged, found.met)  # if no other trial ran
         self.length = np.minimum(alone, predicted).ravel()
         self.clock, self.low = np.zeros(self.met.size), np.zeros(self.met.size)
         self.high = np.full(self.met.size, np.inf)
@@ -178,22 +178,22 @@ class _Run:
 
     @property
     def bounds(self) -> Bounds:
-        """What is known."""
+        """What is known of the trials."""
         return Bounds(self.low.reshape(self.shape), self.high.reshape(self.shape))
 
     def advance(self, group: Group, *, parked: bool = False) -> None:
         """Runs trials side by side until each has ended or is at its deadline.
 
         Args:
-            group: Which.
-            parked: Whether to go on where trials are parked.
+            group: The trials to run.
+            parked: Whether to continue parked trials.
         """
         while True:
             limit = self._deadlines(parked)[group]
             ends = ~self.ended[group] & (self.length[group] <= limit)
             runs = ~self.ended[group] & (ends | (self.clock[group] < limit))
             halted = group[~self.ended[group] & ~runs]
-            self.low[halted] = after(self.clock[halted])  # of one that runs nothing is known
+            self.low[halted] = after(self.clock[halted])  # nothing is known while it runs
             if not runs.any():
                 return
             until = np.minimum(self.length[group], limit)
@@ -221,7 +221,7 @@ class _Run:
 
 
 def _pairs(run: _Run) -> Iterator[list[int]]:
-    """Each workload's column, with that of its held-out variant."""
+    """The column of each workload, with that of its held-out variant."""
     variants = {owner: variant for variant, owner in run.logs.held_out.items()}
     for column in range(run.shape[1]):
         if column not in run.logs.held_out:
@@ -261,7 +261,7 @@ def _cost(run: _Run) -> Iterator[Group]:
 
 
 def _oracle(run: _Run) -> Iterator[Group]:
-    """What is missed first, for its pair then does not matter; else the fastest first."""
+    """Missed workloads first, as their variants then do not matter; else the fastest first."""
     times = run.logs.met.min(-1)
     medians_sw = medians(times, RULES)
     for pair in _pairs(run):

@@ -1,4 +1,4 @@
-"""Speedup over one submission: the geometric mean of time ratios, ours and AlgoPerf's own form."""
+"""Speedup over one submission: the geometric mean of time ratios, also in AlgoPerf's own form."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Speedup:
     Attributes:
         ratio: Geometric mean of its time over the other's; below 1 is faster. A miss counts as the
             budget plus one second.
-        official: The same as `compute_speedups.py` has it: medians by the official method, the
-            budgets that the script holds, and NaN where a workload was not run at all, or where
-            trials were pruned that this method needs.
+        official: The same as `compute_speedups.py` computes it: medians by the official method,
+            the script's budgets, and NaN if a workload was not run at all or a trial that this
+            method needs was pruned.
     """
 
     ratio: float
@@ -38,8 +38,7 @@ def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speed
     Neither the cap at r_max nor the rule for held-out variants applies: raw medians are compared.
 
     Raises:
-        RecordError: There is no submission `baseline`, or a trial was pruned that may change a
-            median.
+        RecordError: There is no submission `baseline`, or a pruned trial could change a median.
     """
     check(results, MEDIANS, "--speedup")
     names = list(results.submissions)
@@ -63,7 +62,7 @@ def _medians(results: Results, method: Method) -> Floats:
 
 
 def _geometric_means(times_sb: Floats, budgets_b: Floats, place: int) -> Floats:
-    """The mean ratio to row `place`, a miss being the budget and a second: (S,)."""
+    """The mean ratio to row `place`, where a miss is the budget plus one second: (S,)."""
     finite = np.where(np.isfinite(times_sb), times_sb, budgets_b + 1)
     means: Floats = np.exp(np.log(finite / finite[place]).mean(axis=1))
     return means

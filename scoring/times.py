@@ -1,4 +1,4 @@
-"""From trials to the time to target of each submission, workload and study, by either method.
+"""Computes the time to target of each submission, workload and study, by either method.
 
 Shapes: S submissions, W workloads (those scored, then held-out variants), K studies.
 """
@@ -22,16 +22,16 @@ Study = tuple[str, str, int]  # submission, workload, number
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How a score is made where AlgoPerf's written rules and its scoring script differ.
+    """How to score where AlgoPerf's written rules and its scoring script differ.
 
     Attributes:
-        name: As given to --method.
-        fastest_by_time: A study's trial that counts is the fastest; the script takes the one with
-            the smallest evaluation index, and of several the first in the file system's order.
+        name: The value of --method.
+        fastest_by_time: The fastest trial of a study counts; the script takes the one with the
+            smallest evaluation index, and of several the first in the file system's order.
         missing_is_infinite: A study without a readable trial is a miss; the script leaves it out
             of the median. Trials beyond the plan do not count; the script counts them.
-        budget_enforced: A target met after the budget is a miss; the script never looks.
-        exact_area: The area under the profile; the script adds up 100 trapezoids.
+        budget_enforced: A target met after the budget is a miss; the script ignores the budget.
+        exact_area: The area under the profile is exact; the script sums 100 trapezoids.
     """
 
     name: str
@@ -45,8 +45,8 @@ RULES = Method("rules", True, True, True, True)
 OFFICIAL = Method("official", False, False, False, False)
 METHODS = {method.name: method for method in (RULES, OFFICIAL)}
 
-# The order in which the file system listed trial folders where the official script scored the
-# published boards: the one order of these numbers that gives every published time.
+# The order in which the file system listed trial folders when the official script scored the
+# published boards: the only order of these numbers that reproduces every published time.
 _LISTED = (5, 3, 1, 4, 2)
 
 
@@ -57,14 +57,14 @@ class StudyTimes:
     Attributes:
         submissions: The names along S.
         workloads: The names along W.
-        seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN where no trial was
+        seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN if no trial was
             read.
-        floor_swk: What the seconds are at least: less than they only where a trial was pruned.
-        steps_swk: Its steps, which are calls of `update_params`; NaN also where not known.
-        work_swk: Its training work, likewise.
-        counted: The trial that counts of each study that met the target.
-        ties: By study the trials among which the order of a folder's listing decided; only of the
-            official method.
+        floor_swk: Lower bounds of `seconds_swk`: below it only if a trial was pruned.
+        steps_swk: Steps of that trial, which are calls of `update_params`; NaN also if unknown.
+        work_swk: Training work of that trial; NaN also if unknown.
+        counted: The trial that counts in each study that met the target.
+        ties: The trials of a study among which the order of a folder's listing decided; only with
+            the official method.
     """
 
     submissions: list[str]
@@ -78,10 +78,10 @@ class StudyTimes:
 
 
 def study_times(results: Results, method: Method) -> StudyTimes:
-    """Time to target of every study: that of its fastest trial.
+    """Computes the time to target of every study: that of its fastest trial.
 
-    Where trials tie for the smallest evaluation index, the official script takes the one that the
-    file system happens to list first; here that is a fixed order, the one of the published boards.
+    If trials tie for the smallest evaluation index, the official script takes the one that the file
+    system happens to list first; here the order is fixed, that of the published boards.
     """
     names, workloads = list(results.submissions), list(results.scope.workloads)
     counting = [t for t in results.trials if not (t.extra and method.missing_is_infinite)]
@@ -122,7 +122,7 @@ def study_times(results: Results, method: Method) -> StudyTimes:
 
 
 def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:
-    """What trials that met the target are compared by; the smallest counts."""
+    """The sort key of trials that met the target; the smallest counts."""
 
     def by_time(found: tuple[Trial, Hit]) -> tuple[float, ...]:
         trial, hit = found
@@ -138,10 +138,10 @@ def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:
 
 
 def medians(values_k: Floats, method: Method) -> Floats:
-    """The median over the last axis, without NaN; NaN where all are.
+    """The median over the last axis, ignoring NaN; NaN if all values are.
 
-    With an even number of studies it is the mean of the middle two, so infinite if either is. By
-    the written rule a study that was not read is infinite.
+    With an even number of studies it is the mean of the middle two, and infinite if either is. By
+    the written rule, a study that was not read is infinite.
     """
     if method.missing_is_infinite:
         values_k = np.nan_to_num(values_k, nan=math.inf, posinf=math.inf)

@@ -1,9 +1,9 @@
-"""The results tree on disk: written once per trial, read by everybody.
+"""The results tree on disk: written once per trial, read by every command.
 
 AlgoPerf's own layout, so that its scoring script reads OUT/submissions::
 
     OUT/experiment.json                                          what was planned
-    OUT/ledger.jsonl                                             every event, as it came
+    OUT/ledger.jsonl                                             every event, in order
     OUT/submissions/<submission>/study_<k>/<workload>_pytorch/trial_<n>/
         eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them; the
                                                                  column training_work is ours
@@ -29,26 +29,26 @@ from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
 
 EXPERIMENT_FILE = "experiment.json"
 LEDGER_FILE = "ledger.jsonl"
-DAMAGED_LEDGERS = "ledger.damaged-*.jsonl"  # what was set aside
+DAMAGED_LEDGERS = "ledger.damaged-*.jsonl"  # ledgers that were set aside
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "eval_measurements.csv"
 OPTIMIZERS = "optimizers"  # the folder of optimizers given by dotted names
 SEARCH_SPACE_FILE = "tuning_search_space.json"  # of a submission
 SPLITS = ("train", "validation", "test")
-WORK = "training_work"  # the column; absent in trees from before it was counted
+WORK = "training_work"  # the column; absent in trees of early versions
 _ASIDE = ".writing_"
 
 
 def trial_folder(out: Path, spec: TrialSpec) -> Path:
-    """Where a trial's records lie in the results tree `out`."""
+    """The folder of a trial's records in the results tree `out`."""
     study = out / "submissions" / spec.submission / f"study_{spec.study}"
     return study / f"{spec.workload}_pytorch" / f"trial_{spec.trial}"
 
 
 def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
-    """Writes a finished trial's folder aside and renames it into its place, replacing an older one.
+    """Writes a finished trial's folder under another name, then renames it, replacing an older one.
 
-    An older folder is there only when an earlier attempt was lost or interrupted; its rows stay in
+    An older folder exists only if an earlier attempt was lost or interrupted; its rows remain in
     the ledger.
     """
     folder = trial_folder(out, spec)
@@ -71,13 +71,13 @@ def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
 
 
 def remove_half_written(out: Path) -> None:
-    """Removes what a driver left that was killed inside `write_trial`; the ledger has it all."""
+    """Removes what a driver killed inside `write_trial` left; the ledger has all of it."""
     for aside in out.glob(f"{_ASIDE}*"):
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
-    """Reads one trial's folder, as `write_trial` left it."""
+    """Reads a trial's folder, as written by `write_trial`."""
     spec, ending, measured = read_ending(folder)
     try:
         rows = _read_csv(folder / EVALUATIONS_FILE) if measured else []
@@ -89,9 +89,9 @@ def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
 
 
 def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
-    """Reads a trial's trial.json: its spec, its result without rows, and how many rows it has.
+    """Reads trial.json: the trial's spec, its result without rows, and the number of its rows.
 
-    Where that is 0, eval_measurements.csv holds one NaN row.
+    If that is 0, eval_measurements.csv has a single row of NaN.
     """
     data = read_json(folder / TRIAL_FILE)
     try:
@@ -102,14 +102,14 @@ def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
 
 
 def trial_folders(out: Path) -> Iterator[Path]:
-    """Every trial folder of the results tree, in a fixed order; hidden folders are nobody's."""
+    """All trial folders of the results tree in a fixed order, hidden ones excepted."""
     root = out / "submissions"
     for folder in without_links(sorted(root.glob("*/study_*/*_pytorch/trial_*/"))):
         if not any(map(is_hidden, folder.relative_to(root).parts)):
             yield folder
 
 
-_TIMES = {  # AlgoPerf's column -> ours; `score` is the submission time once more
+_TIMES = {  # AlgoPerf's column -> ours; `score` repeats the submission time
     "accumulated_submission_time": "submission_seconds",
     "accumulated_submission_cpu_time": "cpu_seconds",
     "accumulated_eval_time": "eval_seconds",
@@ -119,7 +119,7 @@ _TIMES = {  # AlgoPerf's column -> ours; `score` is the submission time once mor
 
 
 def _write_csv(path: Path, spec: TrialSpec, result: TrialResult) -> None:
-    """AlgoPerf's eval_measurements.csv: sorted columns, one NaN row where nothing was evaluated.
+    """Writes eval_measurements.csv as AlgoPerf does: sorted columns; one row of NaN for none.
 
     A metric that was not evaluated is an empty cell, which pandas reads as NaN.
     """

@@ -1,4 +1,4 @@
-"""How much of a leaderboard is luck: a seeded bootstrap over studies, or also over workloads.
+"""Estimates how much of a leaderboard is luck, by a bootstrap over studies or also workloads.
 
 Shapes: R resamples, S submissions, W workloads (B scored ones, then held-out variants), K studies.
 """
@@ -18,26 +18,26 @@ from scoring.times import Method, StudyTimes, medians
 
 RESAMPLES = 10_000
 LEVEL = 0.95
-_CHUNK = 2_000_000  # study times held at a time
+_CHUNK = 2_000_000  # study times in memory at a time
 
 Integers = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """What resampling says of a leaderboard.
+    """The result of resampling a leaderboard.
 
     Attributes:
         resampled: "studies", or "workloads" for both.
-        resamples: How many.
-        seed: Of the draws.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
         low: Lower end of each score's 95% interval: (S,).
         high: Upper end.
-        sampling_low: Lower end where pruned trials are taken for misses, so that only sampling
-            makes the interval wide.
-        sampling_high: Upper end, with the same assumption.
+        sampling_low: Lower end if pruned trials are taken as misses, so that only sampling makes
+            the interval wide.
+        sampling_high: Upper end, under the same assumption.
         ranks: How often the row's submission had rank 1, 2, ...: (S, S). Submissions that tie share
-            the best of their ranks. Pruned trials are taken for misses.
+            the best of their ranks. Pruned trials are taken as misses.
         ranks_low: How often it had that rank whatever the times of pruned trials were.
         ranks_high: How often it may have had that rank.
         beats: How often the row's submission scored above the column's, a tie counting half:
@@ -58,7 +58,7 @@ class Uncertainty:
 
     @property
     def is_open(self) -> bool:
-        """Whether pruned trials leave more open than sampling does."""
+        """Whether pruned trials make intervals or rank probabilities wider than sampling does."""
         return bool(
             (self.low < self.sampling_low).any()
             or (self.high > self.sampling_high).any()
@@ -74,35 +74,35 @@ def bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Uncertainty:
-    """Scores the board again and again from studies drawn with replacement.
+    """Scores the board repeatedly from studies drawn with replacement.
 
-    A resample draws for each workload as many of its studies as there are, the same ones for all
-    submissions, since studies of one number share their seeds; then it scores all submissions
-    against each other, the fastest being that of the resample. With `resampled` = "workloads" it
-    also draws the scored workloads with replacement, each with its held-out variant. Intervals are
-    percentiles (Efron and Tibshirani 1993, *An Introduction to the Bootstrap*, section 13.3).
+    For each workload, a resample draws as many studies as there are, the same ones for all
+    submissions, since studies of the same number share their seeds. It then scores all submissions
+    relative to the fastest of the resample. With `resampled` = "workloads" it also draws the scored
+    workloads with replacement, each with its held-out variant. Intervals are percentiles (Efron and
+    Tibshirani 1993, *An Introduction to the Bootstrap*, section 13.3).
 
-    What an interval means: where a score would fall if the studies were repeated, with these
-    submissions, workloads, search spaces and machines. What it does not: how the board would look
-    on other workloads (`resampled` = "workloads" says something of that) or other hardware. Few
-    studies make it coarse and too narrow: a resampled median is always one of the times measured,
-    so for a single workload with three studies the interval holds the true median 75% of the time,
-    with five 94% (1 - 2/2^K). A workload missed in all studies is missed in all resamples.
+    An interval estimates where a score would be if the studies were repeated with these
+    submissions, workloads, search spaces and machines. It does not describe other hardware, nor
+    other workloads (for which `resampled` = "workloads" gives an indication). With few studies it
+    is coarse and too narrow: a resampled median is always one of the measured times, so that for a
+    single workload with three studies the interval contains the true median 75% of the time, with
+    five 94% (1 - 2/2^K). A workload missed in all studies is missed in all resamples.
 
-    The time of a pruned trial lies somewhere between the second at which it stopped and infinity.
-    The score is surely what it is, but resamples without the studies that decided it are not: the
-    ends of an interval are those of the worst and the best times that the submission may have had,
-    beside the best and the worst of the others. So are the bounds of a rank's probability: in each
-    resample a submission is at best behind those that surely score higher, and at worst behind
-    those that may. `beats` takes a pruned trial for a miss. A failed trial is a miss.
+    The time of a pruned trial is between the second at which it stopped and infinity. The score
+    itself does not depend on it, but resamples without the studies that decided it do. The ends of
+    an interval therefore combine the worst (best) possible times of the submission with the best
+    (worst) possible times of the others. The bounds of rank probabilities are found in the same
+    way: in each resample a submission is at best behind those that certainly score higher, and at
+    worst behind those that may. `beats` takes a pruned trial as a miss. A failed trial is a miss.
 
     Args:
         studies: Time to target of every study.
-        scope: What a score is made over.
-        method: How.
+        scope: What the score is computed over.
+        method: How to score.
         resampled: "studies" or "workloads".
-        seed: Together with a workload's name it fixes the draws of its studies.
-        resamples: How many, R.
+        seed: Seed that, with a workload's name, determines the draws of its studies.
+        resamples: Number of resamples, R.
     """
     options = (studies.workloads, scope, method, resampled, seed, resamples)
     sampled = resampled_scores(studies.seconds_swk, *options)
@@ -136,11 +136,11 @@ def bootstrap(
 
 
 def _rank_bounds(least_rs: Floats, most_rs: Floats) -> tuple[Floats, Floats]:
-    """How often each submission surely had each rank, and how often it may have had it: (S, S).
+    """How often each submission certainly had each rank, and how often it may have: (S, S).
 
     Args:
-        least_rs: The least score of each submission in each resample.
-        most_rs: The greatest.
+        least_rs: The smallest possible score of each submission in each resample.
+        most_rs: The largest possible score.
     """
     resamples, count = least_rs.shape
     surely, possibly = np.zeros((count, count)), np.zeros((count, count))
@@ -157,15 +157,15 @@ def _rank_bounds(least_rs: Floats, most_rs: Floats) -> tuple[Floats, Floats]:
 
 
 def repeated(scope: Scope, resampled: str) -> bool:
-    """Whether there is anything to resample: without it intervals are points and say nothing."""
+    """Whether there is anything to resample; if not, intervals are meaningless points."""
     return scope.studies > 1 or resampled == "workloads"
 
 
 def extremes(studies: StudyTimes, s: int) -> tuple[Floats, Floats]:
-    """Seconds (S, W, K) that give submission number `s` the least and the greatest score.
+    """Seconds (S, W, K) that give submission number `s` its smallest and its largest score.
 
-    A score falls with the submission's own times and rises with those of the others, through what
-    is fastest.
+    A score decreases with the submission's own times and increases with those of the others,
+    through the fastest time.
     """
     least, most = studies.floor_swk.copy(), studies.seconds_swk.copy()
     least[s], most[s] = studies.seconds_swk[s], studies.floor_swk[s]
@@ -173,7 +173,7 @@ def extremes(studies: StudyTimes, s: int) -> tuple[Floats, Floats]:
 
 
 def _ranks(scores_rs: Floats) -> npt.NDArray[np.int32]:
-    """The rank from 0 of each submission in each resample: how many are above it."""
+    """The rank from 0 of each submission in each resample: the number of those above it."""
     order = np.argsort(-scores_rs, axis=1)
     ordered = np.take_along_axis(scores_rs, order, axis=1)
     leads = np.ones(ordered.shape, dtype=bool)  # whether it is the first of those that tie
@@ -216,9 +216,9 @@ def resampled_medians(seconds_swk: Floats, draws_rwk: Integers, method: Method) 
 
 
 def study_draws(workloads: list[str], studies: int, seed: int, resamples: int) -> Integers:
-    """Which studies each resample has of each workload: (R, W, K).
+    """The studies that each resample draws for each workload: (R, W, K).
 
-    A workload's draws depend on its name and the seed alone, not on what else is on the board.
+    A workload's draws depend only on its name and the seed, not on the rest of the board.
     """
     return np.stack(
         [_generator(seed, name).integers(0, studies, (resamples, studies)) for name in workloads],
@@ -227,7 +227,7 @@ def study_draws(workloads: list[str], studies: int, seed: int, resamples: int) -
 
 
 def _workload_weights(count: int, resampled: str, seed: int, resamples: int) -> Floats:
-    """The weight of each scored workload in each resample, (R, B), with the sum 1."""
+    """The weight of each scored workload in each resample: (R, B), with sum 1."""
     if resampled == "studies":
         return np.full((resamples, count), 1 / count)
     drawn = _generator(seed, "").multinomial(count, np.full(count, 1 / count), size=resamples)

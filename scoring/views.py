@@ -1,4 +1,4 @@
-"""Results seen otherwise: with relaxed targets, or by steps to target in place of seconds."""
+"""Other views of results: with relaxed targets, or by steps to target instead of seconds."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _NUMBER = r"\d*\.?\d+(?:[eE][-+]?\d+)?"
 
 
 def read_amounts(text: str, workloads: Mapping[str, object]) -> dict[str, float]:
-    """By workload the fraction that its target is relaxed by, from `P` or `W=P,...`.
+    """Parses `P` or `W=P,...`: the fraction by which each workload's target is relaxed.
 
     Raises:
-        UserError: It is neither, a workload is not scored, or a fraction is not in [0, 1).
+        UserError: It has neither form, a workload is not scored, or a fraction is not in [0, 1).
     """
     if "=" not in text:
         return dict.fromkeys(workloads, _fraction("--relax", text))
@@ -37,13 +37,13 @@ def read_amounts(text: str, workloads: Mapping[str, object]) -> dict[str, float]
         if name not in workloads:
             raise UserError(f"--relax: {name!r} is not scored here. {known_names(name, workloads)}")
         if name in amounts:
-            raise UserError(f"--relax: {name} is named twice")
+            raise UserError(f"--relax: {name} is given twice")
         amounts[name] = _fraction(f"--relax {name}", value)
     return amounts
 
 
 def read_range(text: str) -> list[float]:
-    """The fractions of `FROM:TO:STEP`, both ends included.
+    """Parses `FROM:TO:STEP` into fractions, including both ends.
 
     Raises:
         UserError: It is not of that form, or has no fraction or too many.
@@ -56,8 +56,8 @@ def read_range(text: str) -> list[float]:
     count = math.floor((high - low) / step * (1 + 1e-9)) + 1 if step > 0 else 0
     if not 1 <= count <= MOST_RELAXATIONS:
         raise UserError(
-            f"--relax-sweep {text}: FROM must not be above TO, nor STEP so small that there are "
-            f"more than {MOST_RELAXATIONS:,} fractions"
+            f"--relax-sweep {text}: FROM must not be above TO, and STEP must give at most "
+            f"{MOST_RELAXATIONS:,} fractions"
         )
     return [round(low + number * step, 12) for number in range(count)]
 
@@ -65,32 +65,32 @@ def read_range(text: str) -> list[float]:
 def _fraction(option: str, text: str) -> float:
     value = float(text) if re.fullmatch(_NUMBER, text.strip()) else math.nan
     if not 0 <= value < 1:
-        raise UserError(f"{option}: {text.strip()!r} is not a fraction from 0 to below 1, as 0.1")
+        raise UserError(f"{option}: {text.strip()!r} is not a fraction from 0 to below 1")
     return value
 
 
 def relaxed_goal(goal: Goal, amount: float) -> Goal:
-    """A goal whose target is easier to meet by a fraction of its size."""
+    """A goal with a target that is easier by a fraction of its size."""
     ease = amount * abs(goal.target)
     return replace(goal, target=goal.target + (ease if goal.direction == "min" else -ease))
 
 
 @dataclass(frozen=True, slots=True)
 class Relaxed:
-    """Judges the evaluations of results by easier targets; each file is read once.
+    """Judges the evaluations of results by easier targets; reads each file once.
 
     Attributes:
-        results: As judged by the targets themselves.
+        results: The results as judged by the original targets.
     """
 
     results: Results
     _read: dict[Path, Evaluations] = field(default_factory=dict)
 
     def by(self, amounts: Mapping[str, float]) -> Results:
-        """The results under targets that are relaxed by `amounts`, by workload.
+        """The results under relaxed targets; `amounts` are the fractions by workload.
 
-        A trial that was pruned before it met its easier target stays pruned: what it is scored for
-        checks whether it could have mattered.
+        A trial that was pruned before it met its easier target remains pruned: scoring checks
+        whether it could have mattered.
         """
         scope = self.results.scope
         workloads = {
@@ -120,9 +120,9 @@ class Relaxed:
 
 
 def by_steps(results: Results) -> Results:
-    """The results by calls of `update_params` to target.
+    """The results in calls of `update_params` to target, instead of seconds.
 
-    A target that was met after the budget in seconds is a miss, whatever its step.
+    A target met after the budget in seconds is a miss, whatever its step.
 
     Raises:
         RecordError: A trial that was pruned has no number of steps.
@@ -133,7 +133,7 @@ def by_steps(results: Results) -> Results:
         hit = trial.hit if trial.within_budget else None
         if hit is not None and hit.global_step is None:
             warnings.append(
-                f"{trial.folder}: met its target at an unknown step: it counts as a miss"
+                f"{trial.folder}: met its target at an unknown step, so it counts as a miss"
             )
             hit = None
         if hit is not None and hit.global_step is not None:
@@ -149,14 +149,14 @@ def by_steps(results: Results) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class RelaxationSweep:
-    """How a board changes as all targets are relaxed.
+    """The scores and ranks of a board as all targets are relaxed.
 
     Attributes:
-        amounts: The fractions A.
-        submissions: Their names S.
-        score_as: Scores [A, S]; NaN where a trial was pruned that could matter there.
-        rank_as: Ranks from 1 [A, S], likewise.
-        refused: By the number of a fraction, why it has no board.
+        amounts: The fractions: (A,).
+        submissions: The names: (S,).
+        score_as: Scores: (A, S); NaN where a pruned trial could matter.
+        rank_as: Ranks from 1: (A, S); NaN where a pruned trial could matter.
+        refused: Why a fraction has no board, by its index.
     """
 
     amounts: list[float]
@@ -169,13 +169,13 @@ class RelaxationSweep:
 def relaxation_sweep(
     results: Results, amounts: list[float], method: Method, steps: bool = False
 ) -> RelaxationSweep:
-    """Scores the board at every fraction that all targets are relaxed by.
+    """Scores the board with all targets relaxed by each fraction.
 
     Args:
-        results: As judged by the targets themselves.
+        results: The results as judged by the original targets.
         amounts: Fractions of the targets.
-        method: How scores are made.
-        steps: Whether by steps to target.
+        method: How to score.
+        steps: Whether to score by steps to target.
     """
     names = list(results.submissions)
     score_as = np.full((len(amounts), len(names)), np.nan)

@@ -1,4 +1,4 @@
-"""Files that are complete or absent: written aside, synced to the disk, then renamed."""
+"""Writes files that are complete or absent: under another name, synced to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import IO
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """A file to write, which takes the place of `path` at the end.
+    """Opens a file for writing that replaces `path` at the end.
 
-    An exception, a full disk among them, leaves `path` as it was and nothing beside it.
+    An exception, such as a full disk, leaves `path` unchanged and no other file behind.
 
     Args:
-        path: The file; its folder exists.
+        path: The file; its folder must exist.
         mode: Its permissions.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -35,7 +35,7 @@ def replacing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, its folder first; lone surrogates are escaped."""
+    """Writes a text file and creates its folder if needed; lone surrogates are escaped."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         file.write(text.encode("utf-8", errors="backslashreplace"))

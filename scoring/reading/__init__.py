@@ -1,1 +1,1 @@
-"""Results trees and AlgoPerf's logs -> trials on one grid. Imports `scoring` but not `report`."""
+"""Reads results trees and AlgoPerf's logs into trials. Imports `scoring` but not `report`."""

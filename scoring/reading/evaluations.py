@@ -1,6 +1,6 @@
-"""Reads eval_measurements.csv, AlgoPerf's or ours, and names every fault in it.
+"""Reads eval_measurements.csv, AlgoPerf's or ours, and reports every fault in it.
 
-What is in complete lines is used, also where a killed run left the file cut off.
+Complete lines are used even if a killed run left the file truncated.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from scoring.tree import WORK
 
 SECONDS = "accumulated_submission_time"
 STEP = "global_step"
-MOST = 2.0**53  # seconds or steps: a float beyond it counts nothing, so its cell is damaged
-_NOT_MEASURED = frozenset(  # in small letters; those of pandas, Excel and C among them
+MOST = 2.0**53  # seconds or steps: beyond it floats skip integers, so such a cell is damaged
+_NOT_MEASURED = frozenset(  # in lower case; includes those of pandas, Excel and C
     ("", "-", "--", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "null", "none", "nan", "-nan")
 ) | {"1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "nan(ind)", "-nan(ind)"}
 
@@ -30,14 +30,14 @@ class Hit:
 
     evaluation: int  # from 0
     line: int  # of the file; the header is line 1
-    global_step: int | None  # None where the file has no whole number for it
+    global_step: int | None  # None if the file has no integer there
     submission_seconds: float
     value: float
-    work: float | None = None  # training work; None where the file has no number for it
+    work: float | None = None  # training work; None if the file has no number there
 
     @property
     def effort(self) -> str:
-        """How many steps and how much training work it took, "" where steps are not known."""
+        """The steps and the training work to the target, in words; "" if steps are unknown."""
         if self.global_step is None:
             return ""
         work = "" if self.work is None else f", training work {self.work:,g}"
@@ -49,10 +49,10 @@ class Evaluations:
     """The evaluations of one trial, in the order of the file.
 
     Attributes:
-        lines: In which line of the file each stands; the header is line 1.
+        lines: The line of each in the file; the header is line 1.
         seconds: The submission clock at each.
-        values: The goal's metric on validation data, NaN where there is none.
-        faults: What is wrong with the file, a phrase each.
+        values: The goal's metric on validation data, NaN if there is none.
+        faults: What is wrong with the file, one phrase per fault.
         header: The names of all columns.
         rows: The cells of all columns.
     """
@@ -65,14 +65,14 @@ class Evaluations:
     rows: list[list[str]]
 
     def column(self, name: str) -> list[float]:
-        """Any column as numbers: NaN where it is absent, empty or no number."""
+        """A column as numbers: NaN where it is absent, empty or not a number."""
         if name not in self.header:
             return [math.nan] * len(self.rows)
         place = self.header.index(name)
         return [_number(row[place]) for row in self.rows]
 
     def last(self, name: str) -> float | None:
-        """The last row's number in a column, None where there is none."""
+        """The number in the last row of a column; None if there is none."""
         if not self.rows or name not in self.header:
             return None
         number = _number(self.rows[-1][self.header.index(name)])
@@ -81,7 +81,7 @@ class Evaluations:
     def first_hit(self, goal: Goal) -> Hit | None:
         """The first evaluation that meets the goal, None if none does.
 
-        A later evaluation may miss the goal again: that changes nothing. NaN never meets it.
+        Later evaluations that miss the goal do not matter. NaN never meets it.
         """
         for row, value in enumerate(self.values):
             if goal.met_by(value):
@@ -97,10 +97,10 @@ class Evaluations:
 
 
 def read_evaluations(path: Path, goal: Goal) -> Evaluations:
-    """Reads an eval_measurements.csv that is judged by `goal`.
+    """Reads an eval_measurements.csv to be judged by `goal`.
 
     Raises:
-        RecordError: It is absent, not a regular file, too large or not text, or lacks the clock or
+        RecordError: It is missing, not a regular file, too large or not text, or lacks the clock or
             the step.
     """
     try:
@@ -116,8 +116,8 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
             raise RecordError(f"{path}: has no column {name}")
     judged = f"validation/{goal.metric}"
     twice = [name for name in (SECONDS, STEP, judged) if header.count(name) > 1]
-    faults = [f"column {name} stands twice, the first counts" for name in twice]
-    lines, rows = _whole_rows(table, text.endswith("\n"), faults)
+    faults = [f"column {name} appears twice, the first counts" for name in twice]
+    lines, rows = _complete_rows(table, text.endswith("\n"), faults)
     seconds, _ = _numbers(SECONDS, header, rows)
     timed = [0 <= value < MOST for value in seconds]
     if not all(timed):
@@ -141,27 +141,27 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
         faults.append(f"has no column {judged}: the goal is not met")
         values = [math.nan] * len(rows)
     if not rows:
-        faults.append("holds no evaluation: the goal is not met")
+        faults.append("has no evaluations: the goal is not met")
     return Evaluations(lines, seconds, values, faults, header, rows)
 
 
 def _cells(text: str) -> list[list[str]]:
-    """The table of a CSV file; splitting is twice as fast as `csv`, and enough without quotes."""
+    """The cells of a CSV file; without quotes, splitting is enough and twice as fast as `csv`."""
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     return list(csv.reader(lines)) if '"' in text else [line.split(",") for line in lines]
 
 
-def _whole_rows(
-    table: list[list[str]], whole: bool, faults: list[str]
+def _complete_rows(
+    table: list[list[str]], complete: bool, faults: list[str]
 ) -> tuple[list[int], list[list[str]]]:
     """The rows with as many cells as the header, and their lines; the others become faults."""
     width, last = len(table[0]), len(table)
-    if whole and all(len(row) == width for row in table):
+    if complete and all(len(row) == width for row in table):
         return list(range(2, last + 1)), table[1:]
     lines: list[int] = []
     rows: list[list[str]] = []
     for line, row in enumerate(table[1:], 2):
-        if line == last and not whole:
+        if line == last and not complete:
             faults.append(f"ends in the middle of line {line}, which is left out")
         elif len(row) != width:
             faults.append(f"line {line} has {len(row)} cells, not {width}, and is left out")
@@ -171,11 +171,11 @@ def _whole_rows(
     return lines, rows
 
 
-Strange = list[tuple[int, str]]  # cells by the number of their row
+Strange = list[tuple[int, str]]  # row index and cell
 
 
 def _numbers(name: str, header: list[str], rows: list[list[str]]) -> tuple[list[float], Strange]:
-    """A column as numbers, NaN where a cell is none; and cells that do not say "not measured"."""
+    """A column as numbers (NaN for other cells), and the cells that do not mean "not measured"."""
     place = header.index(name)
     cells = [row[place] for row in rows]
     try:
@@ -194,7 +194,7 @@ def _numbers(name: str, header: list[str], rows: list[list[str]]) -> tuple[list[
 
 
 def _number(cell: str) -> float:
-    """NaN where it is not a number; Python takes 0_4 for 4, others do not."""
+    """A cell as a number, else NaN; Python reads 0_4 as 4, but other readers do not."""
     try:
         return math.nan if "_" in cell else float(cell)
     except ValueError:
@@ -202,13 +202,13 @@ def _number(cell: str) -> float:
 
 
 def _strange_steps(header: list[str], rows: list[list[str]], lines: list[int]) -> list[str]:
-    """A fault where cells are not whole numbers of steps."""
+    """A fault if cells are not whole numbers of steps."""
     place = header.index(STEP)
     cells = [row[place] for row in rows]
     if all(map(str.isdecimal, cells)) and max(map(len, cells), default=0) < 16:
-        return []  # quickly: this is what nearly all files have
+        return []  # fast path for nearly all files
     strange = [(row, cell) for row, cell in enumerate(cells) if _step(cell) is None]
-    return _named(STEP, strange, lines, "not a whole number: this step is not known")
+    return _named(STEP, strange, lines, "not a whole number: this step is unknown")
 
 
 def _step(cell: str) -> int | None:
@@ -217,7 +217,7 @@ def _step(cell: str) -> int | None:
 
 
 def _named(column: str, strange: Strange, lines: list[int], fault: str) -> list[str]:
-    """At most one fault: the first strange cell, its line, and how many others there are."""
+    """At most one fault: the first strange cell, its line, and the number of others."""
     if not strange:
         return []
     row, cell = strange[0]

@@ -1,4 +1,4 @@
-"""Who made a submission: its submission_info.json."""
+"""Reads who made a submission: its submission_info.json."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _MOST = 2000  # characters of a text
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What authors say of their submission; "" where they say nothing.
+    """What authors state about their submission; "" if nothing.
 
     Attributes:
-        title: In full.
-        authors: Their names.
-        paper: Where it is described.
-        description: What it is.
-        differs: From what is described.
-        links: Addresses, by what they lead to: "paper", "code".
+        title: The full title.
+        authors: The names of the authors.
+        paper: The publication that describes it.
+        description: A short description.
+        differs: What differs from the publication.
+        links: Pairs of a label, such as "paper" or "code", and an address.
     """
 
     title: str = ""
@@ -40,7 +40,7 @@ class Info:
 
 
 def read_info(source: Submission) -> Info:
-    """Reads it beside the submission's code, or in its folder of results; empty without one."""
+    """Reads the file beside the submission's code or in its results; empty if there is none."""
     planned = source.facts.get("path", "")
     places = [Path(planned), Path(planned).parent] if Path(planned).is_absolute() else []
     for folder in (*places, source.folder):

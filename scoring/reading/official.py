@@ -1,10 +1,10 @@
-"""Reads logs in AlgoPerf's layout, of AlgoPerf's own runner or another's.
+"""Reads logs in AlgoPerf's layout, from AlgoPerf's own runner or another.
 
     LOGS[/external_tuning]/<submission>/study_<k>/<workload>_<framework>/trial_<n>/
         eval_measurements.csv
 
-They carry neither goals nor a plan: both come from the ruleset. Their tuning is what a folder
-`external_tuning` or `self_tuning` says, inside LOGS or above it.
+They contain neither goals nor a plan: both come from the ruleset. Their tuning is given by a folder
+`external_tuning` or `self_tuning`, inside LOGS or above it.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from scoring.records import RecordError
 from scoring.tree import EVALUATIONS_FILE
 
 _FOLDERS = {"external": "external_tuning", "self": "self_tuning"}
-_DEPTH = 3  # how far below LOGS a submission may lie
+_DEPTH = 3  # how far below LOGS a submission may be
 _STUDY = re.compile(r"study_(0|[1-9]\d{0,17})")
 _WORKLOAD = re.compile(r"(.+)_(jax|pytorch)")
 _TRIAL = re.compile(r"trial_(0|[1-9]\d{0,17})")
 
 
 def tuning_of(root: Path, asked: str | None) -> str:
-    """The tuning of the logs under `root`, "external" or "self".
+    """Finds the tuning of the logs under `root`: "external" or "self".
 
     Args:
-        root: The folder that holds submissions, or is one.
-        asked: What the user says; needed only where folders do not say it, or hold both kinds.
+        root: The folder of submissions, or of one submission.
+        asked: The user's choice; needed only if no folder name gives it, or there are both kinds.
 
     Raises:
-        RecordError: It is not known, or the user says otherwise than the folders.
+        RecordError: It is unknown, or the user's choice contradicts the folder names.
     """
     folders = list(_submission_folders(root, None, _DEPTH, []))
     if not folders:
@@ -48,20 +48,20 @@ def tuning_of(root: Path, asked: str | None) -> str:
         return str(named[0])
     if asked is None:
         what = (
-            "holds logs of both kinds of tuning" if named
-            else "no folder external_tuning or self_tuning says how these logs were tuned"
+            "contains logs of both kinds of tuning" if named
+            else "no folder external_tuning or self_tuning shows how these logs were tuned"
         )  # fmt: skip
-        raise RecordError(f"{root}: {what}; say which: --tuning external or --tuning self")
+        raise RecordError(f"{root}: {what}; choose one: --tuning external or --tuning self")
     if not found & {asked, None}:
         raise RecordError(
-            f"{root}: holds logs of {named[0]} tuning, by the folder {_FOLDERS[str(named[0])]}; "
-            f"--tuning {asked} contradicts that: leave it out, or name other logs"
+            f"{root}: contains logs of {named[0]} tuning, by the folder {_FOLDERS[str(named[0])]}; "
+            f"--tuning {asked} contradicts that: leave it out, or give other logs"
         )
     return asked
 
 
 def _tuning_in_path(root: Path, folder: Path) -> str | None:
-    """What the nearest folder above a submission's says, up to a few folders above `root`."""
+    """The tuning by the nearest folder above a submission, up to a few folders above `root`."""
     inside = folder.relative_to(root).parts
     for above in (root.absolute(), root.resolve()):
         for part in reversed([*above.parts[-1 - _DEPTH :], *inside]):
@@ -74,8 +74,8 @@ def _tuning_in_path(root: Path, folder: Path) -> str | None:
 def _no_logs(root: Path) -> RecordError:
     return RecordError(
         f"{root}: neither a results tree (no experiment.json) nor logs in AlgoPerf's layout (no "
-        "<submission>/study_<k>); give the --out folder of a sweep, or the folder that holds the "
-        "submissions"
+        "<submission>/study_<k>); give the --out folder of a sweep, or the folder that contains "
+        "the submissions"
     )
 
 
@@ -83,12 +83,12 @@ def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Tri
     """Reads the logs under `root`.
 
     Args:
-        root: The folder that holds submissions, or is one.
-        scope: Which workloads and goals; how many studies and trials.
+        root: The folder of submissions, or of one submission.
+        scope: The workloads and goals, and the numbers of studies and trials.
 
     Returns:
-        The submissions by name, their trials, and warnings. Where two folders have one name, the
-        folders above them are put before it.
+        The submissions by name, their trials, and warnings. If two folders have the same name, it
+        is preceded by the folders above them.
 
     Raises:
         RecordError: There is no submission under `root`.
@@ -104,7 +104,9 @@ def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Tri
         name = folder.name if folder != root else root.resolve().name
         if same_name[name] > 1:
             name = folder.relative_to(root).as_posix()
-            warnings.append(f"{name}: another submission is called {folder.name} too; both stand")
+            warnings.append(
+                f"{name}: another submission is called {folder.name} too; both are kept"
+            )
         submissions[name] = Submission(tree=str(root), folder=folder, facts={})
         trials += _Log(name, folder, scope, warnings).trials()
     return submissions, trials, warnings
@@ -113,9 +115,9 @@ def read_logs(root: Path, scope: Scope) -> tuple[dict[str, Submission], list[Tri
 def _submission_folders(
     folder: Path, tuning: str | None, depth: int, warnings: list[str]
 ) -> Iterator[Path]:
-    """The folders that hold studies, in order of name; a folder that leads to none is named.
+    """The folders that contain studies, in order of name; warns of folders without any.
 
-    Those of the other tuning are left out; of neither where `tuning` is None.
+    Those of the other tuning are left out; none are if `tuning` is None.
     """
     others = {name for kind, name in _FOLDERS.items() if tuning not in (kind, None)}
     children = _folders(folder, warnings)
@@ -124,18 +126,18 @@ def _submission_folders(
     elif depth:
         for child in children:
             if child.name in others:
-                continue  # the other kind of tuning is scored apart
+                continue  # the other kind of tuning is scored separately
             strays: list[str] = []
             below = list(_submission_folders(child, tuning, depth - 1, strays))
             if not below:
-                strays = [f"{child}: holds no study_<k> folder and is left out"]
+                strays = [f"{child}: contains no study_<k> folder and is left out"]
             warnings += strays
             yield from below
 
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """One submission's logs; what is out of place in them is added to `warnings`."""
+    """One submission's logs; adds a warning for everything that is out of place."""
 
     name: str
     folder: Path
@@ -143,7 +145,7 @@ class _Log:
     warnings: list[str]
 
     def trials(self) -> Iterator[Trial]:
-        """Every trial that can be read of the workloads in scope."""
+        """All trials of the workloads in scope that can be read."""
         studies = self._matching(self.folder, _STUDY, "study_<k>")
         numbers = _from_zero({int(match[1]) for _, match in studies}, self.scope.studies)
         places = [
@@ -167,7 +169,7 @@ class _Log:
                 yield from self._study(study, folder, workload)
 
     def _one_framework(self, studies: Counter[tuple[str, ...]]) -> dict[str, str]:
-        """Of each workload in scope the framework that counts: that of most studies, or pytorch."""
+        """The framework that counts per workload in scope: the one of most studies, or pytorch."""
         kept: dict[str, str] = {}
         for workload, framework in sorted(studies, key=lambda key: (studies[key], key)):
             if workload not in self.scope.workloads:
@@ -199,7 +201,7 @@ class _Log:
     def _matching(
         self, folder: Path, pattern: re.Pattern[str], form: str
     ) -> list[tuple[Path, re.Match[str]]]:
-        """The folders in `folder` whose name matches, by number or name; the others are named."""
+        """The folders in `folder` whose name matches; warns of the others."""
         found, stray = [], []
         for child in _folders(folder, self.warnings):
             match = pattern.fullmatch(child.name)
@@ -222,7 +224,7 @@ def _trial(
     read: Evaluations,
     extra: bool,
 ) -> Trial:
-    """A trial of the logs; how it ended is known only as far as its goal goes."""
+    """A trial of the logs, of which only is known whether it met its goal."""
     hit = read.first_hit(criteria.goal)
     reached = hit is not None and hit.submission_seconds <= criteria.budget_seconds
     return Trial(
@@ -249,15 +251,15 @@ def _trial(
 
 
 def _last(read: Evaluations, column: str, more: int = 0) -> int | None:
-    """The whole number in the last row of a column, and `more`; None where there is none."""
+    """The integer in the last row of a column plus `more`; None if there is none."""
     number = read.last(column)
     return None if number is None else int(number) + more
 
 
 def _from_zero(numbers: set[int], planned: int) -> dict[int, int]:
-    """Studies by their number in the folder's name, which may count from 1.
+    """Maps the numbers in folders' names, which may count from 1, to studies from 0.
 
-    Those beyond the plan follow it without gaps: a folder may be called study_20260101.
+    Those beyond the plan follow without gaps: a folder may be called study_20260101.
     """
     first = 1 if 0 not in numbers and planned in numbers else 0
     beyond = sorted(number for number in numbers if number - first >= planned)
@@ -268,12 +270,12 @@ def _from_zero(numbers: set[int], planned: int) -> dict[int, int]:
 
 
 def _folders(folder: Path, warnings: list[str]) -> list[Path]:
-    """The folders in `folder`, hidden ones aside, sorted by name."""
+    """The folders in `folder`, except hidden ones, sorted by name."""
     try:
         children = sorted(folder.iterdir(), key=lambda child: child.name)
         found = without_links(c for c in children if c.is_dir() and not is_hidden(c.name))
     except OSError as error:
-        warnings.append(f"{folder}: cannot be listed ({error}); all that it holds is missing")
+        warnings.append(f"{folder}: cannot be listed ({error}); everything in it is missing")
         return []
     for child in found:
         if not child.name.isprintable():

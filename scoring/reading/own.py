@@ -1,4 +1,4 @@
-"""Reads the trials that a results tree of this harness plans."""
+"""Reads the trials of a results tree of this harness."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def read_own(
     """Reads the trials of the results tree `out`.
 
     Args:
-        out: The tree.
-        experiment: Its plan.
-        scope: Which workloads; how many studies and trials.
-        criteria: By workload what its trials are judged by, where that is not what trial.json says.
+        out: The results tree.
+        experiment: The plan of the tree.
+        scope: The workloads, and the numbers of studies and trials.
+        criteria: The goal and budget of workloads that are not judged by those in trial.json.
 
     Returns:
         The submissions by name, their trials of the workloads in scope, and warnings.
 
     Raises:
-        RecordError: The tree holds trials on the step clock beside measured ones.
+        RecordError: The tree has both trials on the step clock and measured ones.
     """
     trials: list[Trial] = []
     warnings = [
@@ -73,14 +73,14 @@ def read_own(
 
 
 def _facts(planned: PlannedSubmission, experiment: Experiment) -> dict[str, str]:
-    """What the plan says of a submission."""
+    """What the plan states about a submission."""
     return {
         "path": planned.path, "hash": planned.hash, "search_space": experiment.search_space,
     }  # fmt: skip
 
 
 def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) -> None:
-    """Raises RecordError for a trial that ran for another goal than the tree's plan has."""
+    """Raises RecordError if a trial ran for another goal than the plan of its tree."""
     goal = experiment.criteria[spec.workload].goal
     if spec.goal != goal:
         raise RecordError(
@@ -89,7 +89,7 @@ def _refuse_other_goal(spec: TrialSpec, folder: Path, experiment: Experiment) ->
 
 
 def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
-    """Whether a trial belongs to the plan and lies where it should."""
+    """Whether a trial belongs to the plan and is in the right folder."""
     place = (spec.submission, f"study_{spec.study}", f"{spec.workload}_pytorch")
     return (
         (*place, f"trial_{spec.trial}") == folder.parts[-4:]
@@ -103,19 +103,19 @@ def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
 def _trial(
     spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, criteria: Criteria | None
 ) -> tuple[Trial, list[str]]:
-    """One trial and its faults; `criteria` replaces the goal and budget that it was run with."""
+    """One trial and its faults; `criteria` replaces the goal and budget that it ran with."""
     applied = Criteria(goal=spec.goal, budget_seconds=spec.budget_seconds)
     criteria = criteria or applied
     read = read_evaluations(folder / EVALUATIONS_FILE, criteria.goal)
     faults = [f"{EVALUATIONS_FILE} {fault}" for fault in read.faults]
     held = len(read.lines)
-    if (held, measured) == (1, 0):  # one row of NaN stands for none
+    if (held, measured) == (1, 0):  # a single row of NaN means none
         held = 0
     if held != measured:
-        faults.append(f"{EVALUATIONS_FILE} holds {held} evaluations, trial.json says {measured}")
+        faults.append(f"{EVALUATIONS_FILE} has {held} evaluations, trial.json has {measured}")
     seconds = ending.submission_seconds
     if not 0 <= seconds < MOST:
-        faults.append(f"trial.json says that it took {seconds} s; its last evaluation counts")
+        faults.append(f"trial.json gives its time as {seconds} s; its last evaluation counts")
         seconds = max(read.seconds, default=0.0)
     if criteria != applied:
         faults.append(
@@ -150,7 +150,7 @@ def _trial(
 
 
 def _run(spec: TrialSpec, ending: TrialResult) -> Run:
-    """How a trial ran; what a damaged record says in place of a number is left out."""
+    """How a trial ran; anything but a number in a damaged record is left out."""
     host = ending.environment.get("host", "") if isinstance(ending.environment, dict) else ""
     return Run(
         seed=_count(spec.seed),

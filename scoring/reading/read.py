@@ -1,4 +1,4 @@
-"""Reads results trees and official logs, one or several, into what one leaderboard is made of."""
+"""Reads results trees and official logs, one or several, into the results of one leaderboard."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def read(
     tuning: str | None = None,
     suite: str | None = None,
 ) -> Results:
-    """Reads every one of `directories`: a results tree (experiment.json) or AlgoPerf's logs.
+    """Reads results trees (which have an experiment.json) and AlgoPerf's logs.
 
     Args:
-        directories: Submissions of one name in two of them are named apart.
-        ruleset: What all trials are judged by; None: the one that the results trees applied.
-        tuning: "external" or "self"; None: that of the results trees, and of the folders that
-            hold the logs.
-        suite: Score this suite of the ruleset in place of all its workloads.
+        directories: The folders; submissions with the same name in two of them get distinct names.
+        ruleset: The ruleset that all trials are judged by; None for that of the results trees.
+        tuning: "external" or "self"; None for that of the results trees and the names of folders
+            of logs.
+        suite: A suite of the ruleset to score in place of all its workloads.
 
     Raises:
-        RecordError: One of them is no results, or they cannot be ranked together, or what they are
-            judged by is not known.
+        RecordError: A folder has no results, they cannot be ranked together, or what they are
+            judged by is unknown.
     """
     directories = without_links(directories)
     if len({path.resolve() for path in directories}) < len(directories):
-        raise RecordError(f"{', '.join(map(str, directories))}: the same folder stands twice")
+        raise RecordError(f"{', '.join(map(str, directories))}: the same folder is given twice")
     experiments = {
         str(path): Experiment.read(path)
         for path in directories
@@ -57,8 +57,8 @@ def read(
         if ruleset is None:
             raise RecordError(
                 f"{path}: not a results tree (no experiment.json): give the --out folder of a "
-                "sweep; if these are logs in AlgoPerf's layout, say what judges them: --ruleset "
-                "algoperf-0.5 (and --tuning where no folder self_tuning or external_tuning does)"
+                "sweep; if these are logs in AlgoPerf's layout, name their rules: --ruleset "
+                "algoperf-0.5 (and --tuning if no folder is called self_tuning or external_tuning)"
             )
     tunings: dict[str, str] = {name: experiment.tuning for name, experiment in experiments.items()}
     tunings |= {str(path): tuning_of(path, tuning) for path in logs}
@@ -76,7 +76,7 @@ def read(
     if planned > MOST_PLANNED:
         raise RecordError(
             f"{scope.ruleset.name}: plans {planned:,} trials of {len(submissions):,} submissions, "
-            f"at most {MOST_PLANNED:,} are scored; name a ruleset with fewer studies or trials"
+            f"at most {MOST_PLANNED:,} are scored; use a ruleset with fewer studies or trials"
         )
     return Results(
         scope=scope,
@@ -99,7 +99,7 @@ def _scope(
     tuning: str,
     suite: str | None,
 ) -> Scope:
-    """What the trees are scored over; raises where they do not agree on it."""
+    """What the trees are scored over; raises RecordError if they do not agree."""
     plans = experiments.items()
     rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in plans})
     clocks = {n: e.options.clock for n, e in plans}
@@ -110,11 +110,11 @@ def _scope(
     else:
         studies, trials = rules.studies, 1 if tuning == "self" else rules.trials
     planned = _planned(experiments, ruleset)
-    scored, held_out = _workloads(rules, planned, suite, whole=ruleset is not None)
+    scored, held_out = _workloads(rules, planned, suite, override=ruleset is not None)
     if not scored:
         raise RecordError(
             f"ruleset {rules.name}: has no `scored` workloads, so that it scores those that a "
-            "results tree planned; logs plan none: name another --ruleset"
+            "results tree planned; logs plan none: use another --ruleset"
         )
     return Scope(
         ruleset=rules,
@@ -132,12 +132,12 @@ def _scope(
 
 
 def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
-    """The one value that all trees have."""
+    """The value that all trees agree on."""
     (first, value), *others = by_tree.items()
     for name, other in others:
         if other != value:
             shown = "" if what == "ruleset" else f" ({value}, {other})"
-            judge = "" if what in ("tuning", "clock") else ", or name one --ruleset that judges all"
+            judge = "" if what in ("tuning", "clock") else ", or use one --ruleset for all"
             raise RecordError(
                 f"{first} and {name}: differ in their {what}{shown} and cannot be ranked together; "
                 f"score them separately{judge}"
@@ -146,7 +146,7 @@ def _agreed(what: str, by_tree: Mapping[str, T]) -> T:
 
 
 def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> dict[str, Criteria]:
-    """What the trees planned; goals must agree unless `rules` state one."""
+    """What the trees planned; goals must agree unless `rules` have one."""
     planned: dict[str, Criteria] = {}
     for tree, experiment in experiments.items():
         for name, criteria in experiment.criteria.items():
@@ -160,15 +160,15 @@ def _planned(experiments: Mapping[str, Experiment], rules: Ruleset | None) -> di
 
 
 def _workloads(
-    rules: Ruleset, planned: Mapping[str, Criteria], suite: str | None, whole: bool
+    rules: Ruleset, planned: Mapping[str, Criteria], suite: str | None, override: bool
 ) -> tuple[list[str], dict[str, str]]:
-    """The scored workloads and the held-out variants: of the suite, the ruleset, or the plan.
+    """The scored workloads and the held-out variants of the suite, the ruleset or the plan.
 
     Args:
         rules: The ruleset.
         planned: What the results trees planned.
         suite: A suite of the ruleset, which has no held-out variants.
-        whole: Whether the ruleset's own list counts, also where no tree planned it all.
+        override: Whether the ruleset's own list counts, even if no tree planned all of it.
     """
     if suite is not None:
         members = rules.suite(suite)
@@ -176,7 +176,7 @@ def _workloads(
             known = known_names(suite, rules.suites)
             raise RecordError(f"{rules.name}: has no suite {suite!r}. {known}")
         return list(members), {}
-    if whole and rules.scored:
+    if override and rules.scored:
         return list(rules.scored), dict(rules.held_out)
     held_out = {v: w for v, w in rules.held_out.items() if v in planned and w in planned}
     return [name for name in planned if name not in held_out], held_out
@@ -185,7 +185,7 @@ def _workloads(
 def _judged(
     name: str, rules: Ruleset, tuning: str, planned: Mapping[str, Criteria], override: bool
 ) -> Criteria:
-    """What a workload's trials are judged by: the plan, or where it says so the ruleset."""
+    """The goal and budget of a workload: those of the plan, or of a ruleset that overrides it."""
     goal, budget = rules.goal(name), rules.budget(name, tuning)
     if name in planned:
         own = planned[name]
@@ -194,8 +194,8 @@ def _judged(
         goal, budget = goal or own.goal, budget or own.budget_seconds
     if goal is None or budget is None:
         raise RecordError(
-            f"ruleset {rules.name}: says too little of workload {name} to judge logs by: it needs "
-            "metric, direction, validation_target and budget_seconds"
+            f"ruleset {rules.name}: cannot judge logs of workload {name} without its metric, "
+            "direction, validation_target and budget_seconds"
         )
     return Criteria(goal=goal, budget_seconds=budget)
 
@@ -203,7 +203,7 @@ def _judged(
 def _named_apart(
     parts: Mapping[str, tuple[dict[str, Submission], list[Trial], list[str]]],
 ) -> tuple[dict[str, Submission], list[Trial], list[str], list[str]]:
-    """All parts as one, with remarks: a name that stands in several gets its tree's behind it."""
+    """Merges all parts, with remarks; a name found in several is followed by that of its tree."""
     count = Counter(name for submissions, _, _ in parts.values() for name in submissions)
     merged: dict[str, Submission] = {}
     trials: list[Trial] = []
@@ -219,7 +219,7 @@ def _named_apart(
         ]
         warnings += faults
     remarks = [
-        f"{name}: stands in {number} folders; they are ranked apart, each with its folder's name"
+        f"{name}: is in {number} folders; they are ranked separately, each with its folder's name"
         for name, number in count.items()
         if number > 1
     ]
@@ -227,7 +227,7 @@ def _named_apart(
 
 
 def _override(ruleset: Ruleset | None, scope: Scope, experiment: Experiment) -> dict[str, Criteria]:
-    """What a ruleset that was asked for says of a tree's workloads; the rest is the tree's own."""
+    """The goals and budgets of a tree's workloads that the chosen ruleset overrides."""
     stated = ruleset.workloads if ruleset else {}
     return {
         name: Criteria(
@@ -245,20 +245,20 @@ def _mixed(
     logs: Sequence[Path],
     scope: Scope,
 ) -> list[str]:
-    """What readers of a leaderboard made from several trees must know."""
+    """Remarks for readers of a leaderboard made from several trees."""
     remarks = []
     if len(experiments) + len(logs) > 1:
         remarks.append(
-            "times from several folders stand side by side: where machines differ, so do their "
-            "seconds"
+            "times from several folders are compared: if they ran on different machines, their "
+            "seconds differ too"
         )
     for name, criteria in scope.workloads.items():
         plans = [{**e.criteria, **overrides[tree]} for tree, e in experiments.items()]
         budgets = {plan.get(name, criteria).budget_seconds for plan in plans}
         if len({criteria.budget_seconds, *budgets}) > 1:
             remarks.append(
-                f"{name}: the folders have different budgets (their baselines were timed apart); "
-                "each trial keeps its own"
+                f"{name}: the folders have different budgets (their baselines were timed "
+                "separately); each trial keeps its own"
             )
     return remarks
 
@@ -266,22 +266,22 @@ def _mixed(
 def _charged_apart(
     submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
 ) -> list[str]:
-    """A line where the step clock charged some trials by steps and others by training work."""
+    """A warning if the step clock charged some trials by steps and others by training work."""
     old = [trial for trial in trials if trial.charged_by_steps]
     if scope.clock == "wall" or not old or all(trial.work is None for trial in trials):
         return []
     trees = sorted({submissions[trial.submission].tree for trial in old})
     return [
-        f"{len(old)} trials in {', '.join(trees)} are from before the step clock charged training "
-        "work: every step cost them the same, also one that does the work of several batches; "
-        "run them again in a new folder to compare them with the others"
+        f"{len(old)} trials in {', '.join(trees)} were run before the step clock charged training "
+        "work: every step cost the same, even one with the work of several batches; run them again "
+        "in a new folder to compare them with the others"
     ]
 
 
 def _missing(
     submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
 ) -> dict[tuple[str, str], dict[int, list[int]]]:
-    """By submission and workload, and by study, the planned trials that were not read."""
+    """The planned trials that were not read: by submission and workload, then by study."""
     read = {(t.submission, t.workload, t.study, t.trial) for t in trials}
     missing: dict[tuple[str, str], dict[int, list[int]]] = {}
     for name in sorted(submissions):

@@ -1,4 +1,4 @@
-"""What scoring works on: the trials of one or more trees, and the rules they are judged by."""
+"""The input of scoring: the trials of one or more trees, and the rules they are judged by."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from scoring.tree import EVALUATIONS_FILE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What a leaderboard is made over.
+    """What a leaderboard is computed over.
 
     Attributes:
-        ruleset: As applied.
+        ruleset: The ruleset, as applied.
         tuning: "external" or "self".
-        clock: "wall", or "steps" where training work was charged and nothing was measured.
-        studies: How many of each submission and workload.
-        trials: How many of each study.
-        workloads: Goals and budgets by name: first those a score is the mean over, then held-out
-            variants.
-        held_out: By held-out variant its workload, which counts only if the variant does.
-        suite: The suite that was asked for, so that other workloads are left out on purpose.
-        relaxed: By workload the fraction that its target was relaxed by.
-        by: What times to target count: "seconds" or "steps".
+        clock: "wall", or "steps" if training work was charged instead of measuring time.
+        studies: Number of studies per submission and workload.
+        trials: Number of trials per study.
+        workloads: Goals and budgets by name: the workloads that a score is the mean over, then
+            held-out variants.
+        held_out: The workload of each held-out variant, which counts only if the variant does.
+        suite: The requested suite; other workloads are then left out on purpose.
+        relaxed: The fraction by which each workload's target was relaxed.
+        by: The unit of times to target: "seconds" or "steps".
     """
 
     ruleset: Ruleset
@@ -45,7 +45,7 @@ class Scope:
 
     @property
     def asked(self) -> str:
-        """How this differs from the benchmark's own board, in words; "" where it does not."""
+        """How this differs from the benchmark's own board, in words; "" if it does not."""
         amounts = sorted(set(self.relaxed.values()))
         if len(amounts) == 1 and self.relaxed.keys() == self.workloads.keys():
             targets = f"targets relaxed by {100 * amounts[0]:g}%"
@@ -61,11 +61,11 @@ class Scope:
 
     @property
     def repeats(self) -> str:
-        """How many studies, in words."""
+        """The number of studies, in words."""
         return "1 study" if self.studies == 1 else f"{self.studies} studies"
 
     def beyond_plan(self, study: int, trial: int) -> str:
-        """What is odd about a trial of these numbers, "" where the plan holds it."""
+        """Why a trial with these numbers is unexpected; "" if it is planned."""
         if study in range(self.studies) and trial in range(1, self.trials + 1):
             return ""
         return (
@@ -86,21 +86,21 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """How a trial ran, as far as its records say.
+    """How a trial ran, as far as it is on record.
 
     Attributes:
-        seed: The sweep's seed; None in logs of other harnesses, like all that follows but steps
-            and attempts.
-        batch_size: As used.
-        steps: Calls of `update_params`.
-        attempts: How many there were.
+        seed: The sweep's seed. In logs of other harnesses only steps and attempts are known; the
+            rest is None.
+        batch_size: The batch size used.
+        steps: Number of calls of `update_params`.
+        attempts: Number of attempts.
         cpu_seconds: CPU time of its processes while the submission clock ran.
-        cpus: How many CPUs its processes were to have together; None for a trial on GPUs.
-        eval_seconds: Spent in evaluations until the last of them.
-        total_seconds: Wall-clock time until then.
+        cpus: Number of CPUs assigned to its processes together; None for a trial on GPUs.
+        eval_seconds: Seconds spent in evaluations, including the last.
+        total_seconds: Wall-clock time until the last evaluation.
         host: The machine of the last attempt.
-        proof: The facts that allowed to prune it: of each deciding trial when it met the target,
-            or until when it had not.
+        proof: The facts for which it was pruned: when each deciding trial met its target, or the
+            time until which it had not.
     """
 
     seed: int | None = None
@@ -117,27 +117,27 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
-    """What scoring keeps of a trial; its evaluations stay in their file.
+    """A trial as scoring uses it; its evaluations remain in their file.
 
     Attributes:
-        submission: Its name on the leaderboard.
-        workload: Its name, without the framework.
-        study: From 0.
-        trial: From 1.
-        folder: Where its records lie.
+        submission: The submission's name on the leaderboard.
+        workload: The workload's name, without the framework.
+        study: The number of the study, from 0.
+        trial: The number of the trial, from 1.
+        folder: The folder of its records.
         criteria: Its goal and budget.
-        status: How it ended; of other harnesses' logs "reached" or "missed".
+        status: How it ended; "reached" or "missed" in logs of other harnesses.
         failure: The class of a failed trial, else "".
         message: What went wrong, else "".
         submission_seconds: The submission clock when it ended, or was last evaluated.
-        evaluations: How many there are.
+        evaluations: Number of evaluations.
         hit: The first evaluation that meets the goal, within the budget or not.
-        extra: More than the plan holds: the written rule leaves it out.
-        findings: What its integrity record and its numbers give a reviewer reason to look at.
+        extra: Whether it is beyond the plan, so that the written rule leaves it out.
+        findings: What a reviewer should look at, by its integrity record and its numbers.
         verified: "confirmed" or "contradicted" by a second evaluation of its weights, else "".
-        work: Its training work; None in other logs and in trees from before it was counted.
+        work: Its training work; None in other logs and in trees of early versions.
         run: How it ran.
-        end: Where it ended in what the board counts, None where that is seconds.
+        end: When it ended in the unit of the board; None if that is seconds.
     """
 
     submission: str
@@ -161,7 +161,7 @@ class Trial:
 
     @property
     def ended(self) -> float:
-        """Where it ended, in seconds on the submission clock or in what else the board counts."""
+        """When it ended, in seconds on the submission clock or in another unit of the board."""
         return self.submission_seconds if self.end is None else self.end
 
     @property
@@ -174,7 +174,7 @@ class Trial:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """What its hparams.json holds; {} where there is none that can be read."""
+        """The content of its hparams.json; {} if there is none that can be read."""
         try:
             point = load_json(self.folder / "hparams.json")
         except (OSError, ValueError):
@@ -189,12 +189,12 @@ class Trial:
 
     @property
     def charged_by_steps(self) -> bool:
-        """Whether its training work was not counted, so that a step clock charged its steps."""
+        """Whether its training work was not counted, so that the step clock charged its steps."""
         return self.work is None and self.evaluations > 0
 
     def read(self) -> Evaluations:
         """Reads the evaluations again."""
-        if not self.evaluations:  # the file may hold one row, without values, in their place
+        if not self.evaluations:  # the file may have a single row without values
             return Evaluations(lines=[], seconds=[], values=[], faults=[], header=[], rows=[])
         return read_evaluations(self.folder / EVALUATIONS_FILE, self.criteria.goal)
 
@@ -205,12 +205,12 @@ class Results:
 
     Attributes:
         scope: What they are scored over.
-        submissions: By name on the leaderboard, in alphabetical order.
-        trials: All that could be read, in order of submission, workload, study and trial.
-        missing: By submission and workload, and by study, the trials that could not be read.
-        warnings: One line for each thing that is damaged or out of place.
-        remarks: One line for each thing that a reader must know, though nothing is wrong.
-        environments: By tree, where and how it was measured.
+        submissions: The submissions by name on the leaderboard, in alphabetical order.
+        trials: All trials that could be read, by submission, workload, study and trial.
+        missing: The trials that could not be read: by submission and workload, then by study.
+        warnings: A line for each thing that is damaged or out of place.
+        remarks: A line for each thing that a reader must know, though nothing is wrong.
+        environments: The machine and software of each tree.
     """
 
     scope: Scope
@@ -223,7 +223,7 @@ class Results:
 
     @property
     def grid(self) -> Grid:
-        """Where each trial of the plan is in arrays (S, W, K, T)."""
+        """The index of each planned trial in arrays (S, W, K, T)."""
         scope = self.scope
         return Grid(self.submissions, scope.workloads, scope.studies, scope.trials, scope.held_out)
 
@@ -231,8 +231,8 @@ class Results:
     def charged(self) -> str:
         """What the clock charges for: "time", "training work", "steps", or the last two together.
 
-        On the step clock every call of `update_params` was charged the same until training work was
-        counted; trials from that time have none on record.
+        In early versions the step clock charged every call of `update_params` the same; their
+        trials have no training work on record.
         """
         if self.scope.clock == "wall":
             return "time"

@@ -1,8 +1,8 @@
-"""What evaluating a trial's weights a second time gave; OUT/.../trial_<n>/verification.json.
+"""The result of evaluating a trial's weights a second time; OUT/.../trial_<n>/verification.json.
 
 `chronograd verify` loads the weights with which a trial reached its goal into a freshly made model,
-in a process that never loads a submission. Nothing that a submission did to the process that
-trained, such as replacing a metric, can change what is found then.
+in a process that never loads a submission. Nothing that a submission did to the training process,
+such as replacing a metric, can change the result.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Verification:
 
     Attributes:
         global_step: The step of the evaluation that reached the goal.
-        recorded: By name, such as "validation/accuracy", what the trial measured.
-        found: By name, what the second evaluation gave.
+        recorded: The trial's own measurements by name, such as "validation/accuracy".
+        found: The measurements of the second evaluation, by name.
     """
 
     global_step: int
@@ -35,7 +35,7 @@ class Verification:
     found: dict[str, float]
 
     def contradictions(self, spec: TrialSpec) -> list[str]:
-        """A phrase for each metric that decided and that the weights do not give."""
+        """A phrase for each deciding metric that the weights do not reproduce."""
         goals = {f"validation/{spec.goal.metric}": spec.goal}
         if spec.until == "test" and spec.test_goal is not None:
             goals[f"test/{spec.test_goal.metric}"] = spec.test_goal
@@ -55,16 +55,16 @@ class Verification:
         return values.get(name, math.nan)
 
     def write(self, folder: Path) -> None:
-        """Writes it into a trial's folder."""
+        """Writes the record into a trial's folder."""
         write_json(folder / FILE, to_plain(self))
 
 
 def read_verification(folder: Path, global_step: int | None) -> Verification | None:
-    """A trial's record; None where there is none, or it is of another evaluation.
+    """Reads a trial's record; None if there is none, or it is for another evaluation.
 
     Args:
-        folder: The trial's.
-        global_step: Of the evaluation that reached the goal.
+        folder: The folder of the trial.
+        global_step: The step of the evaluation that reached the goal.
 
     Raises:
         RecordError: It is damaged.
@@ -85,7 +85,7 @@ def read_verification(folder: Path, global_step: int | None) -> Verification | N
 
 
 def deciding(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that a leaderboard depends on: of each study, the first to reach the goal."""
+    """The trials that a leaderboard depends on: in each study, the first to reach the goal."""
     best: dict[tuple[str, str, int], Trial] = {}
     for trial in trials:
         if trial.within_budget and not trial.extra and trial.status == "reached":
@@ -96,7 +96,7 @@ def deciding(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def remark(trials: Sequence[Trial]) -> list[str]:
-    """How many of the trials that decide were verified; nothing where no trial was."""
+    """A line on how many of the deciding trials were verified; nothing if no trial was."""
     if not any(trial.verified for trial in trials):
         return []
     decide = deciding(trials)

@@ -1,8 +1,8 @@
-"""Rulesets: how many studies and trials, which goals and budgets, and how a score is made.
+"""Rulesets: the numbers of studies and trials, goals and budgets, and how to score.
 
-A ruleset is a TOML file in this folder, or a user's own given by its path. Where it says nothing of
-a workload, the workload's own attributes hold; logs of another harness have none, so that scoring
-those needs a ruleset that says all.
+A ruleset is a TOML file in this folder, or a user's own given by its path. What it does not specify
+for a workload is taken from the workload's attributes; logs of other harnesses have none, so
+scoring them needs a ruleset that specifies everything.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from scoring.files import MOST_DEPTH, check_depth, read_text
 from scoring.names import known_names
 from scoring.records import Goal, UserError
 
-MOST_REPEATS = 1000  # studies, or trials of one: a larger number is a slip, and fills the memory
+MOST_REPEATS = 1000  # studies, or trials per study: more are a typing error, and fill the memory
 
 
 class RulesetError(UserError):
-    """A ruleset is unknown or malformed; the message names the file and the key."""
+    """A ruleset that is unknown or malformed; the message names the file and the key."""
 
 
 class WorkloadRules(BaseModel):
-    """What a ruleset fixes of one workload; what is left out is the workload's own."""
+    """The rules of one workload; what is left out is taken from the workload."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -50,21 +50,22 @@ class Ruleset(BaseModel):
     """The rules of one benchmark.
 
     Attributes:
-        name: Its name, as given to --ruleset.
-        studies: Repetitions; a workload's time is the median over them.
-        trials: Trials a study under external tuning; the fastest counts. Self-tuning has one.
+        name: The name, as given to --ruleset.
+        studies: Number of repetitions; a workload's time is the median over them.
+        trials: Trials per study under external tuning; the fastest counts. Self-tuning has one.
         self_tuning_budget_factor: The budget of a self-tuning trial over that of an external one.
-        r_max: Where the performance profile ends, as a multiple of the fastest time.
+        r_max: The end of the performance profile, as a multiple of the fastest time.
         baseline: The submission whose step is the unit of budgets given in baseline steps.
-        dropout_at_init: The hyperparameters `dropout_rate` and `aux_dropout_rate` are given to
-            the model when it is made, as in AlgoPerf v0.5; else only submissions make use of them.
-        max_budget_seconds: Caps a budget that was given in baseline steps, on any machine.
-        scored: The workloads that a score is the mean over; empty: those that were planned.
-        held_out: By held-out variant its workload, which counts only if the variant does.
+        dropout_at_init: Whether the hyperparameters `dropout_rate` and `aux_dropout_rate` are
+            passed to the model when it is created, as in AlgoPerf v0.5; else only submissions use
+            them.
+        max_budget_seconds: Upper bound of a budget given in baseline steps, on any machine.
+        scored: The workloads that a score is the mean over; if empty, those that were planned.
+        held_out: The workload of each held-out variant, which counts only if the variant does.
         suites: Named sets of workloads that can be scored in place of `scored`.
-        official_speedup_ruleset: Whose budgets stand for a miss in the official form of the
-            speedup; None: this one's.
-        workloads: What differs from the workloads' own attributes.
+        official_speedup_ruleset: The ruleset whose budgets replace misses in the official form of
+            the speedup; None for this one.
+        workloads: The rules that differ from the workloads' attributes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -101,9 +102,9 @@ class Ruleset(BaseModel):
         return self
 
     def suite(self, name: str) -> tuple[str, ...]:
-        """The workloads of a suite; that of the ruleset's family is what it scores.
+        """The workloads of a suite; the suite named like the ruleset's family is what it scores.
 
-        `algoperf` is the suite of algoperf-0.6's family. Empty where there is no such suite.
+        The family of algoperf-0.6 is `algoperf`. Empty if there is no such suite.
         """
         family = self.name.partition("-")[0]
         return self.suites.get(name, self.scored if name == family else ())
@@ -113,14 +114,14 @@ class Ruleset(BaseModel):
         return self.self_tuning_budget_factor if tuning == "self" else 1.0
 
     def goal(self, workload: str) -> Goal | None:
-        """The goal on validation data, None where the ruleset leaves it to the workload."""
+        """The goal on validation data; None if the ruleset leaves it to the workload."""
         rules = self.workloads.get(workload, WorkloadRules())
         if rules.metric is None or rules.direction is None or rules.validation_target is None:
             return None
         return Goal(metric=rules.metric, direction=rules.direction, target=rules.validation_target)
 
     def budget(self, workload: str, tuning: str) -> float | None:
-        """Seconds of a trial under `tuning`, None where the ruleset leaves it to the workload."""
+        """Seconds of a trial under `tuning`; None if the ruleset leaves it to the workload."""
         seconds = self.workloads.get(workload, WorkloadRules()).budget_seconds
         return None if seconds is None else seconds * self.budget_factor(tuning)
 
@@ -155,7 +156,7 @@ def load(name: str) -> Ruleset:
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first thing that pydantic found wrong, in one line: the key, and what about it."""
+    """The first error that pydantic found, in one line: the key and the message."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     key = ".".join(str(part) for part in first["loc"])

@@ -27,7 +27,7 @@ def test_trials_that_shared_their_cpus_are_named_on_the_board():
     found = results([1.0, 0.25, 0.899, 0.901])
     line = (
         "a on w: 2 of 4 trials had less than 90% of their CPUs (the lowest 25%): other work "
-        "slowed them down, so ratios of their times are not to be trusted"
+        "slowed them down, so ratios of their times are unreliable"
     )
     assert contended(found) == [line]
     assert line in make_leaderboard(found, resamples=10).remarks

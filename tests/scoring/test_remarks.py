@@ -110,7 +110,7 @@ def test_one_study_alone_is_remarked():
     assert make_board(single("w", studies=2), trials).remarks == []
 
 
-def test_a_tie_that_moves_a_score_is_named():
+def test_a_tie_that_changes_a_score_is_named():
     (line,) = tie({2: 30.0, 5: 20.0})
     assert line.startswith("tie: a on w, study 0: trial 2 (30.0 s) and trial 5 (20.0 s)")
     assert "trial 5 as on the published boards" in line
@@ -119,7 +119,7 @@ def test_a_tie_that_moves_a_score_is_named():
     assert line.endswith(f"a score by {expected:.6f}")
 
 
-def test_a_tie_that_moves_a_median_but_no_score_says_so():
+def test_a_tie_that_changes_a_median_but_no_score_is_named():
     (line,) = tie({2: 45.0, 5: 47.0})  # both over four times the fastest
     assert line.endswith("the median by 2.0 s and no score")
 
@@ -127,7 +127,7 @@ def test_a_tie_that_moves_a_median_but_no_score_says_so():
 def test_ties_that_move_no_median_are_counted_together():
     (line,) = tie({2: 30.0, 5: 20.0}, others=[5.0, 6.0], studies=3)
     assert line.startswith("1 tie between trials")
-    assert line.endswith("no median moves")
+    assert line.endswith("no median changes")
     (line,) = tie({2: 20.0, 5: 20.0})
     assert line.startswith("1 tie between trials")
     (line,) = tie({2: 30.0, 5: 20.0}, others=[INF, INF], studies=3)
@@ -159,6 +159,6 @@ def test_differences_by_the_exact_area_alone_share_a_line():
     assert lines == [
         f"b: {found['b']}",
         f"d: {found['d']}",
-        "the area is exact, not 100 trapezoids: a, c differ from the official method by this alone",
+        "the area is exact, not 100 trapezoids: a, c differ from the official method only by this",
     ]
     assert difference_lines({}) == []

@@ -97,4 +97,4 @@ def test_the_command_prints_and_writes_what_it_found(chronograd, tmp_path):
         "name", "order", "hours", "saved_percent", "scores_unchanged", "largest_change", "moved",
     }  # fmt: skip
     code, _, err = chronograd("replay", "logs")
-    assert (code, "say what judges them" in err) == (2, True)
+    assert (code, "name their rules" in err) == (2, True)

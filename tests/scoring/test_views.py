@@ -168,7 +168,7 @@ def test_a_sweep_is_a_board_at_every_fraction(tmp_path):
     [
         ("x", "'x' is not a fraction"), ("1", "not a fraction"), ("-0.1", "not a fraction"),
         ("nan", "not a fraction"), ("1_0", "not a fraction"), ("u=0.1", "'u' is not scored"),
-        ("v=0.1,v=0.2", "v is named twice"), ("v=", "--relax v: '' is not a fraction"),
+        ("v=0.1,v=0.2", "v is given twice"), ("v=", "--relax v: '' is not a fraction"),
     ],
 )  # fmt: skip
 def test_fractions_that_are_none_are_refused(text, message):

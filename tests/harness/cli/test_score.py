@@ -132,7 +132,7 @@ def test_several_folders_make_one_leaderboard_and_a_strict_run_is_content(chrono
         line.split()[1] for line in out.splitlines() if line.split()[:1] in (["1"], ["2"], ["3"])
     ]
     assert ranked == ["fast", "ours", "slow"]
-    assert "where machines differ, so do their seconds" in out
+    assert "times from several folders are compared" in out
 
 
 def test_one_name_in_two_folders_is_shown_apart(chronograd, logs, tmp_path):
@@ -141,7 +141,7 @@ def test_one_name_in_two_folders_is_shown_apart(chronograd, logs, tmp_path):
     assert code == 0
     for name in ("fast (logs)", "fast (again)", "slow (logs)", "slow (again)"):
         assert name in out
-    assert "fast: stands in 2 folders" in out
+    assert "fast: is in 2 folders" in out
 
 
 def test_the_official_method_is_asked_for(chronograd, logs):
@@ -263,7 +263,7 @@ def test_two_submissions_are_compared(chronograd, logs):
         (["score", "nowhere"], "nowhere: no such folder"),
         (["score", "toy.toml", *JUDGED], "toy.toml: no such folder"),
         (["score", "."], ".: not a results tree"),
-        (["score", "logs"], "say what judges them: --ruleset algoperf-0.5"),
+        (["score", "logs"], "name their rules: --ruleset algoperf-0.5"),
         (["score", "empty", *JUDGED], "empty: neither a results tree"),
         (
             ["score", "logs", "--ruleset", "toy.toml", "--tuning", "self"],
@@ -285,7 +285,7 @@ def test_two_submissions_are_compared(chronograd, logs):
             ["score", "logs", *JUDGED, "--reference", "toy.toml"],
             "cannot be read as JSON",
         ),
-        (["score", "logs", "logs", *JUDGED], "the same folder stands twice"),
+        (["score", "logs", "logs", *JUDGED], "the same folder is given twice"),
         (["score", "tree", "--tuning", "self"], "differ in their tuning (external, self)"),
         (["score", "logs", *JUDGED, "--json", "logs"], "logs: cannot be written"),
         (
@@ -296,7 +296,7 @@ def test_two_submissions_are_compared(chronograd, logs):
         (["explain", "logs", "medium", *JUDGED], "no submission 'medium'. There are: fast, slow"),
         (["explain", "logs", "fast", "x", *JUDGED], "no workload 'x'"),
         (["compare", "logs", "fast", "medium", *JUDGED], "no submission 'medium'"),
-        (["compare", "logs", "fast", "fast", *JUDGED], "fast: is compared with itself"),
+        (["compare", "logs", "fast", "fast", *JUDGED], "fast is compared with itself"),
     ],
 )
 def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, logs, tree, arguments, message):

@@ -142,7 +142,7 @@ def test_a_folder_in_the_file_s_place_is_an_error_that_names_it(tmp_path):
 
 def test_a_file_of_a_header_alone_is_named(whole, read):
     found = read(whole.splitlines()[0] + "\n")
-    assert found.faults == ["holds no evaluation: the goal is not met"]
+    assert found.faults == ["has no evaluations: the goal is not met"]
     assert found.first_hit(LOSS) is None
 
 
@@ -150,7 +150,7 @@ def test_a_file_of_a_header_alone_is_named(whole, read):
 def test_of_a_column_that_stands_twice_the_first_counts_and_that_is_said(whole, read, name):
     wrong = ["0"] * len(CURVE)
     found = read(from_columns([*columns_of(whole).items(), (name, wrong)]))
-    assert found.faults == [f"column {name} stands twice, the first counts"]
+    assert found.faults == [f"column {name} appears twice, the first counts"]
     assert found.first_hit(LOSS) == read(whole).first_hit(LOSS)
 
 

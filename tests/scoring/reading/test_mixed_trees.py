@@ -56,7 +56,7 @@ def test_a_results_tree_and_official_logs_stand_on_one_leaderboard(folders):
 
 def test_that_machines_may_differ_is_said_and_fails_no_strict_run(folders):
     (remark,) = board_of(folders).remarks
-    assert "times from several folders stand side by side" in remark
+    assert "times from several folders are compared" in remark
     assert board_of(folders[:1]).remarks == []
 
 
@@ -99,7 +99,7 @@ def test_one_name_in_two_folders_is_ranked_twice_and_never_merged(tmp_path, kind
 
 def test_one_folder_given_twice_is_refused(folders):
     tree, _ = folders
-    with pytest.raises(RecordError, match="the same folder stands twice"):
+    with pytest.raises(RecordError, match="the same folder is given twice"):
         read([tree, tree.parent / "logs" / ".." / "tree"], RULES, "external")
 
 

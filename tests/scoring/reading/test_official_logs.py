@@ -184,9 +184,9 @@ def test_a_column_that_stands_twice_is_named(logs):
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("scratch", "scratch: holds no study_<k> folder"),
-        ("external_tuning/scratch", "external_tuning/scratch: holds no study_<k> folder"),
-        ("external_tuning/scratch/deep/deeper", "external_tuning/scratch: holds no study_<k>"),
+        ("scratch", "scratch: contains no study_<k> folder"),
+        ("external_tuning/scratch", "external_tuning/scratch: contains no study_<k> folder"),
+        ("external_tuning/scratch/deep/deeper", "external_tuning/scratch: contains no study_<k>"),
         ("external_tuning/a/old", "external_tuning/a: old: no study_<k> folder"),
         ("external_tuning/a/study_00", "external_tuning/a: study_00: no study_<k> folder"),
         ("external_tuning/a/study_0/trial_1", "a/study_0: trial_1: no <workload>_<framework>"),
@@ -361,8 +361,8 @@ def test_the_tuning_is_what_the_nearest_folder_says(tmp_path, monkeypatch, kind,
     with pytest.raises(RecordError) as error:
         read([root], PLAIN_RULES, other)
     assert str(error.value) == (
-        f"{root}: holds logs of {kind} tuning, by the folder {name}; --tuning {other} contradicts "
-        "that: leave it out, or name other logs"
+        f"{root}: contains logs of {kind} tuning, by the folder {name}; --tuning {other} contradicts "
+        "that: leave it out, or give other logs"
     )
     monkeypatch.chdir(root)
     assert read([Path()], PLAIN_RULES).scope.tuning == kind
@@ -373,10 +373,10 @@ def test_the_tuning_is_what_the_nearest_folder_says(tmp_path, monkeypatch, kind,
 @pytest.mark.parametrize(
     ("folders", "what"),
     [
-        ([None], "no folder external_tuning or self_tuning says how"),
-        (["2026/runs", "external"], "no folder external_tuning or self_tuning says how"),
-        (["external_tuning", "self_tuning"], "holds logs of both kinds of tuning"),
-        (["x/external_tuning", "y/self_tuning"], "holds logs of both kinds of tuning"),
+        ([None], "no folder external_tuning or self_tuning shows how"),
+        (["2026/runs", "external"], "no folder external_tuning or self_tuning shows how"),
+        (["external_tuning", "self_tuning"], "contains logs of both kinds of tuning"),
+        (["x/external_tuning", "y/self_tuning"], "contains logs of both kinds of tuning"),
     ],
 )
 def test_where_folders_do_not_say_one_tuning_the_user_does(tmp_path, folders, what):
@@ -432,7 +432,7 @@ def test_a_file_or_nothing_in_a_folder_s_place_is_named(tmp_path):
 
 def test_a_ruleset_that_says_too_little_names_the_workload(logs):
     rules = make_rules(held_out={}, workloads={"v": {"budget_seconds": 1}})
-    with pytest.raises(RecordError, match="toy: says too little of workload v"):
+    with pytest.raises(RecordError, match="toy: cannot judge logs of workload v"):
         read_logs(logs, rules)
 
 

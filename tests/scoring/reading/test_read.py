@@ -121,7 +121,7 @@ def test_lost_lines_of_measurements_are_named(tree):
     results = read_tree(tree)
     (warning,) = results.warnings
     assert str(file.parent) in warning
-    assert "holds 1 evaluations, trial.json says 2" in warning
+    assert "has 1 evaluations, trial.json has 2" in warning
     assert hits_of(results) == [2.0, None]
 
 
@@ -130,7 +130,7 @@ def test_measurements_of_a_trial_that_says_it_has_none_are_named(tree):
     records = read_json(file)
     change(file, result={**records["result"], "rows": 0})
     results = read_tree(tree)
-    assert "holds 2 evaluations, trial.json says 0" in results.warnings[0]
+    assert "has 2 evaluations, trial.json has 0" in results.warnings[0]
     assert [trial.evaluations for trial in results.trials] == [2, 2]
 
 
@@ -140,7 +140,7 @@ def test_impossible_hours_are_named_and_the_last_evaluation_gives_them(tree, sec
     change(file, result={**read_json(file)["result"], "submission_seconds": seconds})
     board = board_of(tree)
     (warning,) = board.warnings
-    assert warning.startswith(f"{file.parent}: trial.json says that it took")
+    assert warning.startswith(f"{file.parent}: trial.json gives its time as")
     assert board.standings[0].hours == (2.0 + 4.0) / 3600
 
 

@@ -1,4 +1,4 @@
-"""Steps and training work from the file to the board, and trees from before work was counted."""
+"""Steps and training work from the file to the board, and trees that have no training work."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from scoring.times import RULES
 from scoring.tree import EVALUATIONS_FILE, read_trial, write_trial
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment
 
-OLD = "from before the step clock charged training work"
+OLD = "before the step clock charged training work"
 
 
 def make_tree(out, works, clock="steps"):
@@ -86,7 +86,7 @@ def test_every_output_has_steps_and_work_beside_each_other(tmp_path):
     assert "A step is a call of <code>update_params</code>. Training work" in page
     assert "step clock: times count training work and are not measured" in page
     (remark,) = [remark for remark in board.remarks if "charges training work" in remark]
-    assert remark.endswith("does more than one of: lawa (up to 13 per step)")
+    assert remark.endswith("does more than one batch in lawa (up to 13 per step)")
 
 
 def test_a_board_of_ordinary_steps_needs_no_remark(tmp_path):
@@ -116,7 +116,7 @@ def test_old_and_new_trials_on_one_board_are_a_warning(tmp_path, together):
         folders = [make_tree(tmp_path / "old", {"a": None, "b": None}), new]
     board = board_of(*folders)
     (warning,) = [warning for warning in board.warnings if OLD in warning]
-    assert warning.startswith(f"2 trials in {tmp_path / 'old'} are from before")
+    assert warning.startswith(f"2 trials in {tmp_path / 'old'} were run before")
     assert to_json(board)["charged"] == "steps or training work"
     assert compare(read(folders), "a", "c", RULES).names == ("a", "c")
 

@@ -269,9 +269,9 @@ def test_a_submission_that_fails_everywhere_or_on_a_workload_is_named(tmp_path):
         write_trial(tmp_path, spec, make_result([], Status.FAILED, message=message, **broken))
     (line,) = (r for r in make_leaderboard(read([tmp_path])).remarks if "every trial" in r)
     assert line == (
-        "b on v: every trial that began failed (2), 1 of them with submission_error: boom"
+        "b on v: every trial that started failed (2), 1 of them with submission_error: boom"
     )
     spec = make_spec("b", "w", 1, 1)
     write_trial(tmp_path, spec, make_result([], Status.FAILED, message="boom", **broken))
     (line,) = (r for r in make_leaderboard(read([tmp_path])).remarks if "every trial" in r)
-    assert line == ("b: every trial that began failed (4), 3 of them with submission_error: boom")
+    assert line == ("b: every trial that started failed (4), 3 of them with submission_error: boom")
