@@ -361,8 +361,8 @@ def test_the_tuning_is_what_the_nearest_folder_says(tmp_path, monkeypatch, kind,
     with pytest.raises(RecordError) as error:
         read([root], PLAIN_RULES, other)
     assert str(error.value) == (
-        f"{root}: contains logs of {kind} tuning, by the folder {name}; --tuning {other} contradicts "
-        "that: leave it out, or give other logs"
+        f"{root}: contains logs of {kind} tuning, by the folder {name}; --tuning {other} "
+        "contradicts that: leave it out, or give other logs"
     )
     monkeypatch.chdir(root)
     assert read([Path()], PLAIN_RULES).scope.tuning == kind
