@@ -455,6 +455,9 @@ def test_a_command_line_is_accepted(words):
 @pytest.mark.parametrize("words", SWEEPS.values(), ids=SWEEPS)
 def test_a_sweep_of_the_guide_and_of_docker_can_be_made(words, chronograd, monkeypatch):
     monkeypatch.chdir(ROOT)
+    if "--address" in words:  # a dry run contacts the cluster
+        place = words.index("--address")
+        words = [*words[:place], *words[place + 2 :]]
     code, out, err = chronograd(*words[1:], "--dry-run")
     assert (code, err) == (0, "")
     assert "trials" in out

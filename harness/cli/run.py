@@ -87,7 +87,7 @@ def run(
     if options.clock is ClockKind.WALL:
         warn_of_load()
     executor, lines = ThisProcess(workloads.get), PlainProgress(console, rows=True)
-    experiment = draft.complete(out, executor)
+    experiment = draft.complete(out, executor, announce=say)
     with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:
         summary = run_uninterrupted(run_sweep, experiment, out, executor, callback)
     say(f"Records in {shown}")

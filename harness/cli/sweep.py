@@ -134,29 +134,60 @@ def resume(
 def _run(
     draft: Draft, shown: Path, how: SweepOptions, accepted: Sequence[str], dry_run: bool
 ) -> None:
+    if options := as_options(how):
+        say(f"Sweep options: {options}")
+    if dry_run:
+        _preview(draft, shown.absolute(), how, accepted)
+        return
     import workloads
     from harness.commands.history import limits_from
     from harness.executors.cluster import Cluster
     from harness.executors.team import TrialResources
     from harness.sweep.run import run_sweep
 
-    if options := as_options(how):
-        say(f"Sweep options: {options}")
-    if dry_run:
-        say(draft.describe())
-        return
     if how.address is None and draft.options.clock is ClockKind.WALL:
         warn_of_load()
     out, room = shown.absolute(), TrialResources.of(draft.options, how.exclusive_nodes)
     cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent, say)
     with _onlookers(how.track, out) as callback, closing(cluster):
-        experiment = draft.complete(out, cluster, accepted)
+        experiment = draft.complete(out, cluster, accepted, say)
         limits = None
         if how.history:
             limits = limits_from(how.history, experiment, how.risk, how.max_change)
             say(f"Prediction: {limits.calibration}")
         summary = run_uninterrupted(run_sweep, experiment, out, cluster, callback, how, limits)
     conclude(summary, shown)
+
+
+def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]) -> None:
+    """Checks all that a sweep checks, without timing or running anything, and prints its size."""
+    import workloads
+    from harness.commands.history import limits_from
+    from harness.commands.machine import disk
+    from harness.sweep.restore import remaining
+
+    experiment = draft.preview(out, accepted)
+    if how.history:
+        limits = limits_from(how.history, experiment, how.risk, how.max_change)
+        say(f"Prediction: {limits.calibration}")
+    specs = remaining(out, experiment)
+    hours = sum(spec.budget_seconds for spec in specs) / 3600
+    say(draft.describe())
+    say(
+        f"{len(specs)} trials to run: at most {hours:,.3g} hours on the submission clock, by "
+        "budgets; `chronograd estimate` times steps and takes pruning into account"
+    )
+    say(f"Results: {disk('results', out).found}")
+    if how.address is not None:
+        from harness.executors.cluster import Cluster
+        from harness.executors.team import TrialResources
+
+        resources = TrialResources.of(draft.options, how.exclusive_nodes)
+        cluster = Cluster(
+            workloads.get, how.address, resources, max_concurrent=how.max_concurrent, announce=say
+        )
+        with closing(cluster):
+            cluster.connect()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from harness.sweep.plan import PlanError, needs_baseline, plan_submission, plan_
 from harness.sweep.resolve import check_names, default_tuning, places_of
 from harness.sweep.run import Executor
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
-from scoring.records import RunOptions, Tuning, Until
+from scoring.records import ClockKind, RunOptions, Tuning, Until
 from scoring.rulesets import Ruleset
 from scoring.tree import EXPERIMENT_FILE, SEARCH_SPACE_FILE
 
@@ -190,11 +190,23 @@ class Draft:
     options: RunOptions
     only: tuple[int, int] | None
 
-    def complete(self, out: Path, executor: Executor, accepted: Sequence[str] = ()) -> Experiment:
+    def complete(
+        self,
+        out: Path,
+        executor: Executor,
+        accepted: Sequence[str] = (),
+        announce: Callable[[str], object] = lambda line: None,
+    ) -> Experiment:
         """Returns the experiment of `out`: its plan so far, extended by this draft.
 
         If budgets are in baseline steps, the baseline's step is timed first, unless its time is
         already in OUT/experiment.json.
+
+        Args:
+            out: The results tree.
+            executor: Times the baseline.
+            accepted: Files of submissions that may have changed.
+            announce: Receives a line before each timing.
 
         Raises:
             PlanError: The draft does not match the plan of `out`, or the nodes differ too much.
@@ -204,14 +216,34 @@ class Draft:
         if old is not None:  # refuse before timing anything
             self._experiment(known)
             extend(old, self._experiment(known), out, accepted)
+        timed = [name for name in self.workloads if name not in known and self._is_timed(name)]
         planned = {}
         for name, workload in self.workloads.items():
             step_seconds = None
-            if name not in known and needs_baseline(workload, self.ruleset, self.options.clock):
+            if name in timed:
+                announce(f"timing the baseline: {name} ({timed.index(name) + 1} of {len(timed)})")
                 step_seconds = self.baseline_step(workload, executor)
             planned[name] = known.get(name) or self._rules(workload, step_seconds)
         new = self._experiment(planned)
         return new if old is None else extend(old, new, out, accepted)
+
+    def preview(self, out: Path, accepted: Sequence[str] = ()) -> Experiment:
+        """Returns what `complete` does, with nominal step times where it would measure them.
+
+        Raises:
+            PlanError: As `complete`.
+        """
+        old = Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
+        known = {} if old is None else old.workloads
+        planned = {}
+        for name, workload in self.workloads.items():
+            clock = ClockKind.STEPS if self._is_timed(name) else self.options.clock
+            planned[name] = known.get(name) or plan_workload(workload, self.ruleset, clock, None)
+        new = self._experiment(planned)
+        return new if old is None else extend(old, new, out, accepted)
+
+    def _is_timed(self, name: str) -> bool:
+        return needs_baseline(self.workloads[name], self.ruleset, self.options.clock)
 
     def describe(self) -> str:
         """Returns a one-line summary of the trials."""

@@ -11,6 +11,7 @@ from harness.commands.suites import members
 from scoring import rulesets
 from scoring.tree import read_trial
 from tests.fixtures.faults import write_submission
+from tests.fixtures.sweeps import plan_toys
 
 QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--clock", "steps")
 
@@ -129,8 +130,22 @@ def test_dry_run_checks_everything_and_runs_nothing(chronograd, tmp_path):
         "--dry-run",
     )  # fmt: skip
     assert code == 0
-    assert "= 36 trials" in out.replace("\n", " ")
+    text = " ".join(out.split())
+    assert "= 36 trials" in text
+    assert "36 trials to run: at most " in text
+    assert "GiB free" in text
     assert not (tmp_path / "r").exists()
+
+
+def test_dry_run_refuses_what_the_sweep_refuses(chronograd, tmp_path):
+    place = ("sweep", "nadamw", "-w", "diabetes", "--ruleset", "demo", "--out", "r", "--dry-run")
+    plan_toys("nadamw").write(tmp_path / "r")
+    code, _, error = chronograd(*place)
+    assert (code, "was planned with" in error) == (2, True)
+    code, _, error = chronograd(*place[:6], "--out", "q", "--dry-run", "--address", "127.0.0.1:1")
+    assert (code, "no Ray cluster at 127.0.0.1:1" in error) == (2, True)
+    code, _, error = chronograd(*place[:6], "--out", "q", "--dry-run", "--pruning", "predict")
+    assert (code, "--pruning predict and --history DIR must" in error) == (2, True)
 
 
 @pytest.mark.parametrize(
