@@ -1,4 +1,4 @@
-"""The `chronograd` command. Everything heavy is imported inside the commands."""
+"""The `chronograd` command. Heavy modules are imported inside the commands."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def _options(
         typer.Option("--version", is_eager=True, callback=_show_version, help="print the version"),
     ] = False,
 ) -> None:
-    """Nothing to do: `main` looks for --debug itself."""
+    """Does nothing: `main` handles --debug."""
 
 
 def main() -> None:
-    """Runs the command; an error is one line on stderr, with --debug a traceback."""
+    """Runs the command; an error is printed as one line on stderr, with --debug as a traceback."""
     try:
         _run()
     except SystemExit as end:
@@ -109,8 +109,8 @@ def _run() -> None:
                 raise
             package = error.name.partition(".")[0]
             _fail(
-                f"this needs the Python package {package}, which is not installed; "
-                "pip install 'chronograd[run]' installs what trials need",
+                f"this command needs the Python package {package}, which is not installed; "
+                "pip install 'chronograd[run]' installs everything that trials need",
                 2,
             )
         except OSError as error:
@@ -125,7 +125,7 @@ def _run() -> None:
 
 
 def _without_aliases(arguments: list[str]) -> list[str]:
-    """`sweep --resume DIR` as `resume DIR`, `doctor --estimate` as `estimate`."""
+    """Replaces `sweep --resume DIR` by `resume DIR`, and `doctor --estimate` by `estimate`."""
     place = next((n for n, given in enumerate(arguments) if not given.startswith("-")), 0)
     head, command, rest = arguments[:place], arguments[place : place + 1], arguments[place + 1 :]
     if command == ["sweep"] and any(given.partition("=")[0] == "--resume" for given in rest):

@@ -1,4 +1,4 @@
-"""The command calibrate: the targets of a workload."""
+"""The command calibrate, which finds the targets of a workload."""
 
 from __future__ import annotations
 
@@ -56,4 +56,4 @@ def calibrate(
             say("Interrupted. The same command resumes where it stopped.")
             raise typer.Exit(INTERRUPTED) from None
     print_json(found)
-    say(f"Written to {out / f'{workload}.target.json'}; a workload reads the one beside its code.")
+    say(f"Written: {out / f'{workload}.target.json'}. A workload reads the one next to its code.")

@@ -11,11 +11,11 @@ import typer
 from harness.cli.options import JsonOption, print_json, say
 from scoring.records import Tuning
 
-_MARKS = {False: "FAIL", None: "????", True: "ok  "}  # the worst verdict first
+_MARKS = {False: "FAIL", None: "????", True: "ok  "}  # the worst result first
 _VERDICTS = {
-    False: "breaks the contract",
-    None: "cannot be checked here; see what it needs",
-    True: "keeps the contract",
+    False: "violates the contract",
+    None: "cannot be checked here; see above what it needs",
+    True: "meets the contract",
 }
 
 
@@ -32,7 +32,7 @@ def new(
 
     place = write(name, tuning.value)
     path = name if find(str(name)) == place.resolve() else f"./{name}"
-    say(f"Wrote {place}. Does it keep the contract? chronograd check {path}")
+    say(f"Written: {place}. To check it: chronograd check {path}")
 
 
 def check(
@@ -42,7 +42,7 @@ def check(
     ] = None,
     hparams: Annotated[str | None, typer.Option(help="JSON or a JSON file")] = None,
     processes: Annotated[
-        int, typer.Option(min=1, help="for a submission that needs a process group")
+        int, typer.Option(min=1, help="processes that train together, for submissions that need it")
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,8 +69,8 @@ def check(
             )
             more = f": {finding.what}" if finding.what else ""
             say(f"{mark} {finding.check} ({finding.where}){more}")
-            if finding.mend:
-                say(f"     fix: {finding.mend}")
+            if finding.fix:
+                say(f"     fix: {finding.fix}")
     verdicts = {finding.passed for finding in found}
     passed = next(verdict for verdict in _MARKS if verdict in verdicts)
     if as_json:

@@ -1,4 +1,4 @@
-"""Completion in the shell: names of submissions, workloads, suites and rulesets."""
+"""Shell completion of the names of submissions, workloads, suites and rulesets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typer.models import ParameterInfo
 
 
 def completed(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose parameters of the names below complete what they may be."""
+    """Adds completion to the parameters of a command that are in `_COMPLETE`."""
     hints = get_type_hints(command, include_extras=True)
     for name, complete in _COMPLETE.items():
         if get_origin(hints.get(name)) is Annotated:
@@ -23,7 +23,7 @@ def completed(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _submissions(context: typer.Context, incomplete: str) -> Iterator[str]:
-    """Those of the results given as DIR where a command reads results, else the library's."""
+    """Completes submissions: those in DIR if a command reads results, else the library's."""
     directory = context.params.get("directory")
     yield from _starting(incomplete, _ranked(Path(directory)) if directory else _library())
 
@@ -35,7 +35,7 @@ def _library() -> list[str]:
 
 
 def _ranked(directory: Path) -> list[str]:
-    """The submissions of a results tree, or of logs."""
+    """Returns the submissions of a results tree, or of logs."""
     folders = (folder for folder in directory.glob("*/*/") if any(folder.glob("study_*")))
     return sorted({folder.name for folder in folders})
 
@@ -62,7 +62,7 @@ def _starting(incomplete: str, known: list[str]) -> Iterator[str]:
     return (name for name in known if name.startswith(incomplete))
 
 
-_COMPLETE: dict[str, Callable[..., Any]] = {  # by the name of a command's parameter
+_COMPLETE: dict[str, Callable[..., Any]] = {  # by name of the parameter
     **dict.fromkeys(("submission", "submissions", "asked", "first", "second"), _submissions),
     "workload": _workloads,
     "suite": _suites,

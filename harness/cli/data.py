@@ -1,4 +1,4 @@
-"""The commands about datasets: data check, data prepare."""
+"""The commands for datasets: data check, data prepare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WorkloadArgument = Annotated[str, typer.Argument(help="see `chronograd workloads
 @app.command()
 @completed
 def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
-    """Reads a workload's data and says what is missing, damaged or of the wrong size.
+    """Reads a workload's data and prints what is missing, damaged or of the wrong size.
 
     Example: chronograd data check ogbg --data-dir /data/ogbg
     """

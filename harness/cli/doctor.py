@@ -1,4 +1,4 @@
-"""The command doctor: is this machine ready to run trials."""
+"""The command doctor, which checks whether this machine is ready to run trials."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.cli.options import (
 if TYPE_CHECKING:
     from harness.commands.doctor import Check
 
-_PROBED = "digits"  # small, and its data is part of the project
+_PROBED = "digits"  # small, and its data comes with chronograd
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
@@ -68,7 +68,7 @@ def _show(checks: list[Check], as_json: bool) -> None:
             Column("check"),
             Column("state"),
             Column("found", prose=True),
-            Column("what to do", prose=True),
+            Column("advice", prose=True),
         ]
     )
     for check in checks:

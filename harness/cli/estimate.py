@@ -1,4 +1,4 @@
-"""The command estimate: how many hours a sweep takes, or its rest."""
+"""The command estimate, which estimates the hours of a sweep, or of its remaining trials."""
 
 from __future__ import annotations
 
@@ -32,11 +32,14 @@ def estimate(
     context: typer.Context,
     asked: Annotated[
         list[str],
-        typer.Argument(metavar="SUBMISSION...|DIR", help="a sweep, or the rest of the one in DIR"),
+        typer.Argument(
+            metavar="SUBMISSION...|DIR",
+            help="submissions of a new sweep, or the results directory of a sweep to resume",
+        ),
     ],
     plan: PlanOptions,
     slots: Annotated[
-        int | None, typer.Option(min=1, help="trials at once; default: what fits here")
+        int | None, typer.Option(min=1, help="trials at once; default: as many as fit here")
     ] = None,
     records: Annotated[
         list[Path] | None, typer.Option(help="earlier results trees or AlgoPerf's logs")
@@ -47,8 +50,9 @@ def estimate(
 ) -> None:
     """Estimates the hours of a sweep, with pruning and without.
 
-    Examples: chronograd estimate nadamw adamw --suite mini --records results/earlier
-    and: chronograd estimate results/mine
+    Examples:
+      chronograd estimate nadamw adamw --suite mini --records results/earlier
+      chronograd estimate results/mine
     """
     from harness.commands.estimate_inputs import estimate_left, estimate_request
 
@@ -64,11 +68,12 @@ def estimate(
 
 
 def _refuse_beside_tree(context: typer.Context) -> None:
-    """Raises BadParameter for options that the plan of DIR makes meaningless."""
+    """Raises BadParameter for options that are already fixed by the plan of DIR."""
     for name in context.params.keys() - {"asked", "slots", "records", "as_json"}:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"--{name.replace('_', '-')} is of no use with DIR, a sweep")
+            option = f"--{name.replace('_', '-')}"
+            raise typer.BadParameter(f"{option} cannot be used with DIR, which has its own plan")
 
 
 def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
@@ -108,7 +113,7 @@ def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
 
 
 def _shown(hours: float | None) -> str:
-    """About three digits; a question mark for what is not known."""
+    """Formats hours with about three digits; "?" if unknown."""
     from scoring.report.terminal import format_number
 
     return "?" if hours is None else format_number(hours)

@@ -1,4 +1,4 @@
-"""The files that `score` writes and reads."""
+"""The files that commands read and write, such as those of `score`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def write_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file of results, and says so."""
+    """Writes a file of results, and prints its path."""
     from scoring.records import UserError
 
     try:
         write(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error}); name another place") from None
+        raise UserError(f"{path}: cannot be written ({error}); choose another path") from None
     say(f"Written: {path}")
 
 
 def save_parquet(board: Leaderboard, folder: Path) -> None:
-    """--parquet."""
+    """Writes the tables of --parquet."""
     from scoring.report.parquet import write_parquet
 
     write_parquet(board.results, folder)
@@ -36,7 +36,7 @@ def save_parquet(board: Leaderboard, folder: Path) -> None:
 def save_html(
     board: Leaderboard, path: Path, title: str, intro: str, sweep: RelaxationSweep | None
 ) -> None:
-    """--html."""
+    """Writes the page of --html."""
     from scoring.report.page import About, write_html
 
     command = shlex.join(["chronograd", *sys.argv[1:]])
@@ -44,17 +44,17 @@ def save_html(
 
 
 def read_introduction(path: Path | None) -> str:
-    """The text of --intro FILE."""
+    """Returns the text of --intro FILE."""
     from scoring.records import UserError
 
     try:
         return "" if path is None else path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise UserError(f"--intro {path}: cannot be read ({error}); name a Markdown file") from None
+        raise UserError(f"--intro {path}: cannot be read ({error}); pass a Markdown file") from None
 
 
 def save_plots(board: Leaderboard, folder: Path, sweep: RelaxationSweep | None) -> None:
-    """--plots."""
+    """Writes the figures of --plots."""
     from scoring.report import plots
     from scoring.report.efficiency import save_relaxation
 

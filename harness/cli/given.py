@@ -1,4 +1,4 @@
-"""What the user gives, checked."""
+"""Checks of arguments: names of submissions, hyperparameters, devices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scoring.files import load_json, parse_json
 
 
 def say_which(names: Sequence[str], tuning: str | None) -> None:
-    """Says on stderr which submission is taken where a name means more than one."""
+    """Prints on stderr which submission is used if a name refers to more than one."""
     from harness.commands.dotted import looks_dotted
     from harness.submission.loading import candidates, library
 
@@ -24,16 +24,16 @@ def say_which(names: Sequence[str], tuning: str | None) -> None:
         if here is None:
             continue
         if looks_dotted(name):
-            typer.echo(f"{name}: {here} is taken, not an optimizer class", err=True)
+            typer.echo(f"{name}: using {here}, not an optimizer class", err=True)
         elif found[0] != here:
-            note = f"the library's submission is taken; for {here} give ./{name}"
+            note = f"using the library's submission; for {here} pass ./{name}"
             typer.echo(f"{name}: {note}", err=True)
         elif len(found) > 1:
-            typer.echo(f"{name}: {here} is taken, not the library's submission", err=True)
+            typer.echo(f"{name}: using {here}, not the library's submission", err=True)
 
 
 def hyperparameters(given: str | None) -> dict[str, Any] | None:
-    """--hparams: a JSON object, or the path of a file that holds one."""
+    """Reads --hparams: a JSON object, or the path of a file that contains one."""
     if given is None:
         return None
     try:
@@ -48,9 +48,9 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
 
 
 def on_gpu(device: Device) -> bool:
-    """Whether a trial runs on a GPU; raises BadParameter where it should and there is none."""
+    """Returns whether a trial runs on a GPU; raises BadParameter if there is no GPU for it."""
     import torch
 
     if device is Device.CUDA and not torch.cuda.is_available():
-        raise typer.BadParameter("--device cuda: this torch sees no GPU")
+        raise typer.BadParameter("--device cuda: torch sees no GPU")
     return device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())

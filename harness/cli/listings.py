@@ -1,4 +1,4 @@
-"""The commands that say what there is: workloads, submissions."""
+"""The commands that list what is available: workloads, submissions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def workloads(as_json: JsonOption = False) -> None:
 
 
 def submissions(as_json: JsonOption = False) -> None:
-    """Lists the submissions, with the bytes of state that each keeps per parameter."""
+    """Lists the submissions, with bytes of optimizer state per parameter."""
     from harness.submission.files import available, library
     from scoring.report.fitted import Column, FittedTable
 
@@ -64,7 +64,7 @@ def submissions(as_json: JsonOption = False) -> None:
             Column("bytes/parameter", right=True, spare=2),
             Column("paper", spare=3, prose=True),
         ],
-        caption="bytes/parameter: the state that it keeps; --json has all",
+        caption="bytes/parameter: size of the optimizer state; --json prints everything",
     )
     for name, info in found.items():
         state = f"{info['state_bytes_per_parameter']:.2f}"

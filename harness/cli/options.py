@@ -1,4 +1,4 @@
-"""The options that commands share, and where they print."""
+"""The options that commands share, and the console on which they print."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PRUNING, FAILURES = "Pruning", "Failures"
 
 
 class Device(StrEnum):
-    """Where a trial runs."""
+    """The device on which a trial runs."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -48,7 +48,7 @@ def _folder(given: str | None) -> str | None:
 
 
 def _place(given: str | None) -> str | None:
-    """A path from here, or a URI that can be opened."""
+    """Returns a path as absolute, or a URI after checking that it can be opened."""
     if given is None or "://" not in given:
         return _folder(given)
     from harness.checkpoint.storage import storage
@@ -62,7 +62,7 @@ def _absolute(given: list[Path] | None) -> list[Path]:
 
 
 def _installed(names: list[Track] | None) -> list[str]:
-    """Refuses a tracker whose package is missing, before anything runs."""
+    """Raises an error before anything runs if the package of a tracker is missing."""
     if names:
         from harness.progress.track import require
 
@@ -92,12 +92,12 @@ AddressOption = Annotated[
 ]
 TrackOption = Annotated[
     list[Track] | None,
-    typer.Option(callback=_installed, help="write evaluations to this tracker too; repeatable"),
+    typer.Option(callback=_installed, help="also write evaluations to this tracker; repeatable"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 TuningOption = Annotated[
     Tuning | None,
-    _option("AlgoPerf's tuning rules; default: external where there is a search space", PLAN),
+    _option("AlgoPerf's tuning rules; default: external if there is a search space", PLAN),
 ]
 RulesetOption = Annotated[
     str, _option("the rules: demo, mini, another of `scoring/rulesets`, or a TOML file", PLAN)
@@ -117,7 +117,7 @@ SearchSpaceOption = Annotated[
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanOptions:
-    """What a sweep consists of, besides its submissions."""
+    """The plan of a sweep, apart from its submissions."""
 
     suite: str | None = None
     workload: tuple[str, ...] = ()
@@ -158,14 +158,15 @@ OPTIONS: dict[type, dict[str, Any]] = {
             _option("end a trial whose parameters are not finite in two evaluations", SWITCHES),
         ],
         "compile": Annotated[
-            bool, _option("torch.compile on GPUs, where the workload asks for it", SWITCHES)
+            bool, _option("use torch.compile on GPUs, for workloads that ask for it", SWITCHES)
         ],
         "max_steps": Annotated[
             int | None, _number("maximum number of steps of a trial", TRIALS, min=1)
         ],
         "batch_size": Annotated[
             int | None,
-            _number("default: the submission's, else the workload's", TRIALS, min=1),
+            _number("global batch size; default: the submission's, else the workload's",
+                    TRIALS, min=1),
         ],
         "data_dir": Annotated[
             str | None, _option("folder of the datasets, on every machine", TRIALS,
@@ -175,10 +176,10 @@ OPTIONS: dict[type, dict[str, Any]] = {
             int, _number("CPUs, and torch threads, of each process of a trial", TRIALS, min=1)
         ],
         "gpus_per_trial": Annotated[
-            int, _number("GPUs of a trial, a process for each; 0 trains on the CPU", TRIALS, min=0)
+            int, _number("GPUs of a trial, one process per GPU; 0: the CPU", TRIALS, min=0)
         ],
         "processes_per_trial": Annotated[
-            int, _number("processes that train a trial together without GPUs", TRIALS, min=1)
+            int, _number("processes that train a trial together on CPUs", TRIALS, min=1)
         ],
     },
     OptimizerOptions: {
@@ -210,7 +211,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         ],
         "checkpoint_dir": CheckpointsOption,
         "max_attempts": Annotated[
-            int, _number("attempts of a trial whose process or machine is lost", FAILURES, min=1)
+            int, _number("maximum number of attempts of a trial whose process or machine is lost",
+                         FAILURES, min=1),
         ],
         "hang_timeout": Annotated[
             float, _number("seconds without a step after which a trial is ended", FAILURES, min=1)
@@ -237,8 +239,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         ],
         "order": Annotated[
             Order,
-            _option("cost: likely winners first, fewest hours; latency: longest first, ends "
-                    "soonest", PRUNING),
+            _option("cost: likely winners first, for the fewest hours; latency: longest first, "
+                    "for the earliest end", PRUNING),
         ],
         "track": TrackOption,
     },
@@ -252,7 +254,7 @@ MACHINE: Offered = {RunOptions: {"seed", "data_dir", "cpus_per_trial", "gpus_per
 
 @contextmanager
 def preparing() -> Iterator[Callable[[int, int, str], None]]:
-    """Shows what a workload reports while it makes its data ready; nothing where nothing is."""
+    """Shows a progress bar while a workload prepares its data, if there is any to prepare."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("preparing {task.description}"), BarColumn(), MofNCompleteColumn())
@@ -266,7 +268,7 @@ def preparing() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def say(text: str, style: str = "") -> None:
-    """Prints text as it is: no colours, no markup, no escape sequences of names in it."""
+    """Prints text literally: without highlighting, markup or escape sequences."""
     console.print(printable(text), style=style, highlight=False, markup=False)
 
 

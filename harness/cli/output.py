@@ -1,4 +1,4 @@
-"""stdout and stderr that no text, closed pipe or full disk can make fail."""
+"""stdout and stderr that do not fail on unencodable text, closed pipes or full disks."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _SPELLINGS = str.maketrans(
 
 
 def make_console() -> Console:
-    """The console of the commands: a log keeps its lines complete, and uncoloured.
+    """Creates the console of the commands; in a log, lines are neither wrapped nor coloured.
 
-    COLUMNS is the width of tables; without it a log is wide, and a terminal as wide as it is.
+    Tables in a log are as wide as COLUMNS, by default 240 columns.
     """
     if sys.stdout is not None and sys.stdout.isatty():
         return Console()
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and int(columns) else 240
-    return Console(width=width, soft_wrap=True, force_terminal=False)  # whatever FORCE_COLOR says
+    return Console(width=width, soft_wrap=True, force_terminal=False)  # ignores FORCE_COLOR
 
 
 @contextmanager
 def unfailing(console: Console) -> Iterator[None]:
-    """Output of this process cannot fail meanwhile.
+    """Context in which output of this process cannot fail.
 
-    The console has a stream to itself, so that it can still print once a submission, which runs in
+    The console has its own stream, so that it can still print after a submission, which runs in
     this process under `chronograd run`, has closed sys.stdout.
     """
     stdout, stderr = sys.stdout, sys.stderr
@@ -48,17 +48,18 @@ def unfailing(console: Console) -> Iterator[None]:
         sys.stdout.flush()
         sys.stderr.flush()
         sys.stdout, sys.stderr = stdout, stderr
-        console.file = None  # type: ignore[assignment]  # sys.stdout, whatever it is then
+        console.file = None  # type: ignore[assignment]  # the current sys.stdout
 
 
 class Unfailing(io.TextIOBase):
-    """A text stream that accepts everything.
+    """A text stream whose writes never fail.
 
-    What the file beneath cannot encode is spelled out: "inf" for the infinity sign. When it cannot
-    be written any more, one line on stderr says so, and the rest is dropped.
+    Characters that the underlying stream cannot encode are spelled out, for example the infinity
+    sign as "inf". If it can no longer be written, one line on stderr says so, and all further
+    output is dropped.
 
     Args:
-        stream: The file beneath; None where the process was started without it.
+        stream: The underlying stream; None if the process was started without it.
         name: "stdout" or "stderr".
     """
 
@@ -68,30 +69,30 @@ class Unfailing(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """That of the file beneath."""
+        """Returns the encoding of the underlying stream."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called; the file beneath stays open."""
+        """Returns whether `close` was called; the underlying stream stays open."""
         return self._closed
 
     def close(self) -> None:
-        """Later writes raise ValueError, as those to any closed file."""
+        """Closes this stream: later writes raise ValueError, as for any closed file."""
         self._closed = True
 
     def isatty(self) -> bool:
-        """Whether the file beneath is a terminal."""
+        """Returns whether the underlying stream is a terminal."""
         with suppress(ValueError, OSError):
             return self._stream is not None and self._stream.isatty()
         return False
 
     def writable(self) -> bool:
-        """It is."""
+        """Returns True."""
         return True
 
     def write(self, text: str) -> int:
-        """Writes what the file takes."""
+        """Writes text, spelling out what cannot be encoded."""
         if self._closed:
             raise ValueError("I/O operation on closed file")
         if self._stream is not None:
@@ -101,19 +102,19 @@ class Unfailing(io.TextIOBase):
                 except UnicodeError:
                     self._stream.write(spelled(text, self.encoding))
             except (OSError, ValueError) as error:
-                self._lose(error)
+                self._drop_output(error)
         return len(text)
 
     def flush(self) -> None:
-        """Hands on what is buffered."""
+        """Flushes the underlying stream."""
         if self._stream is not None:
             try:
                 self._stream.flush()
             except (OSError, ValueError) as error:
-                self._lose(error)
+                self._drop_output(error)
 
-    def _lose(self, error: Exception) -> None:
-        """Says so, and lets what is still buffered go nowhere."""
+    def _drop_output(self, error: Exception) -> None:
+        """Reports on stderr that the stream is lost, and discards what is still buffered."""
         lost, self._stream = self._stream, None
         with suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -131,7 +132,7 @@ class Unfailing(io.TextIOBase):
 
 
 def spelled(text: str, encoding: str) -> str:
-    """`text` with what `encoding` lacks spelled out."""
+    """Returns `text` with the characters that `encoding` lacks spelled out."""
     return text.encode(encoding, "chronograd.spelled").decode(encoding)
 
 

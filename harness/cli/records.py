@@ -1,4 +1,4 @@
-"""Commands that take records: each field of a record is an option of the command."""
+"""Commands that take records: each field of a record becomes an option of the command."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import typer
 
 from harness.sweep.options import SweepOptions
 
-Help = Mapping[type[Any], Mapping[str, Any]]  # by record and field, the annotation of the option
+Help = Mapping[type[Any], Mapping[str, Any]]  # annotations of options, by record and field
 
 
 def takes_records(
     options: Help, only: Mapping[type[Any], Container[str]] | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Turns each parameter of a command that is a record into one option per field.
+    """Decorates a command: each parameter that is a record becomes one option per field.
 
     Args:
-        options: The options of all fields, by record. A new field is added there and in its
-            record, nowhere else.
-        only: The fields that this command offers, by record; the others keep their defaults.
-            A record that is not named is offered complete.
+        options: The options of all fields, by record. A new field is added only there and in its
+            record.
+        only: The fields that this command offers, by record; the others keep their defaults. All
+            fields are offered of a record that is not listed.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -69,7 +69,7 @@ def takes_records(
 
 
 def override(context: typer.Context, recorded: SweepOptions, given: SweepOptions) -> SweepOptions:
-    """`recorded` with the fields that the command line names, from `given`."""
+    """Returns `recorded` with those fields of `given` that are on the command line."""
     named = [
         field.name
         for field in fields(recorded)
@@ -79,7 +79,7 @@ def override(context: typer.Context, recorded: SweepOptions, given: SweepOptions
 
 
 def as_options(record: SweepOptions) -> str:
-    """What differs from the defaults, as options of the command line; "" where nothing does."""
+    """Returns what differs from the defaults, as command-line options; "" if nothing does."""
     defaults = type(record)()
     given = []
     for field in fields(record):
@@ -97,5 +97,5 @@ def _default(field: Field[Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Lists of values as tuples: records are immutable."""
+    """Converts lists to tuples, because records are immutable."""
     return tuple(value) if isinstance(value, list) else value

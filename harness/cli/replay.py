@@ -1,4 +1,4 @@
-"""The command replay: what pruning would have saved on finished results."""
+"""The command replay, which computes what pruning would have saved on finished results."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def replay(
 ) -> None:
     """Computes what exact pruning would have saved on finished results, and that no score changes.
 
-    Then what prediction would have saved, what it would have done to the scores, and how far it
-    moves a score on results that it was not fitted to.
+    Also shows what prediction would have saved, how it would have changed the
+    scores, and how much it changes scores on results that it was not fitted to.
 
     Example: chronograd replay LOGS --ruleset algoperf-0.5
     """
@@ -85,7 +85,7 @@ def replay(
 
 
 def _calibrations(boards: dict[str, Results], max_change: float) -> dict[str, list[Calibration]]:
-    """By board, prediction judged by its other submissions, and by the other board."""
+    """Returns, by board, the errors of predictions from its other submissions and other boards."""
     from scoring.calibration import Board, leaving_out_boards, leaving_out_submissions
     from scoring.replay import RISKS
 

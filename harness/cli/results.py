@@ -1,4 +1,4 @@
-"""The commands that read results: score, explain, compare."""
+"""The commands that read results: score, explain and compare."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Method(StrEnum):
 
 
 class Resample(StrEnum):
-    """What the bootstrap draws."""
+    """What the bootstrap resamples."""
 
     STUDIES = "studies"
     WORKLOADS = "workloads"
@@ -73,7 +73,7 @@ ResampleOption = Annotated[
 BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="seed of the resamples")]
 StrictOption = Annotated[
     bool,
-    typer.Option(help="exit with 1 if anything is missing; rank nothing with integrity findings"),
+    typer.Option(help="exit with 1 if results are incomplete or have integrity findings"),
 ]
 VerifyOption = Annotated[
     bool, typer.Option(help="evaluate the weights of the deciding trials again")
@@ -85,23 +85,25 @@ ReferenceOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="also score against these best times")
 ]
 SaveReferenceOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="write the best times here")
+    Path | None, typer.Option(metavar="FILE", help="save the best times, for --reference")
 ]
 JsonFileOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="write everything here")
+    Path | None, typer.Option("--json", metavar="FILE", help="write all results as JSON")
 ]
-CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="write a table here")]
+CsvOption = Annotated[
+    Path | None, typer.Option("--csv", metavar="FILE", help="write the leaderboard as CSV")
+]
 MarkdownOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="write a table for a README here")
+    Path | None, typer.Option(metavar="FILE", help="write the leaderboard as Markdown")
 ]
 ParquetOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="write all trials and evaluations here")
+    Path | None, typer.Option(metavar="DIR", help="write all trials and evaluations as Parquet")
 ]
 HtmlOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="write a self-contained page here")
+    Path | None, typer.Option(metavar="FILE", help="write a self-contained HTML page")
 ]
 PlotsOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="write the figures here, PNG and PDF")
+    Path | None, typer.Option(metavar="DIR", help="write the figures as PNG and PDF")
 ]
 TitleOption = Annotated[str, typer.Option(help="title of the page; default: Leaderboard: RULESET")]
 IntroOption = Annotated[
@@ -136,10 +138,11 @@ def score(
     title: TitleOption = "",
     intro: IntroOption = None,
 ) -> None:
-    """Scores results: time to target, performance profiles, leaderboard with its uncertainty.
+    """Scores results: times to target, performance profiles, and a leaderboard with uncertainty.
 
-    Examples: chronograd score results/demo --html results/demo/leaderboard.html
-    and: chronograd score LOGS --ruleset algoperf-0.5 --method official
+    Examples:
+      chronograd score results/demo --html results/demo/leaderboard.html
+      chronograd score LOGS --ruleset algoperf-0.5 --method official
     """
     from scoring import reference as references
     from scoring.efficiency import efficiency
@@ -178,7 +181,7 @@ def score(
         (plots, lambda path: save_plots(board, path, sweep)),
     ]
     unwritten: list[UserError] = []
-    for path, write in writers:  # before the tables: whatever the terminal cannot show
+    for path, write in writers:  # before the tables, which the terminal may fail to show
         try:
             if path is not None:
                 write_file(path, write)
@@ -229,7 +232,7 @@ def explain(
 def compare(
     directory: DirectoryArgument,
     first: Annotated[str, typer.Argument(metavar="A", help="a submission")],
-    second: Annotated[str, typer.Argument(metavar="B", help="another")],
+    second: Annotated[str, typer.Argument(metavar="B", help="another submission")],
     ruleset: RulesOption = None,
     tuning: TreeTuningOption = None,
     suite: SuiteOption = None,
@@ -259,7 +262,7 @@ def compare(
 def read_results(
     directories: list[Path], ruleset: str | None, tuning: Tuning | None, suite: str | None
 ) -> Results:
-    """What the options of a command ask for."""
+    """Reads the results that the options of a command select."""
     from scoring import rulesets
     from scoring.reading.read import read
 
@@ -268,13 +271,13 @@ def read_results(
 
 
 def _say_findings(results: Results) -> None:
-    """What integrity records give reason to look at."""
+    """Prints the integrity findings."""
     for finding in results.findings:
         say(f"integrity: {finding}", style="red")
 
 
 def _say_remarks(board: Leaderboard) -> None:
-    """What the tables do not show."""
+    """Prints findings, warnings and remarks, which the tables do not show."""
     from scoring.remarks import difference_lines
 
     _say_findings(board.results)

@@ -1,4 +1,4 @@
-"""The command run: one trial in this process."""
+"""The command run, which runs one trial in this process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from harness.sweep.options import OptimizerOptions
 from scoring.records import ClockKind, RunOptions
 from scoring.tree import OPTIMIZERS
 
-TRACKER_PATIENCE = 60.0  # seconds per evaluation; the trial's clock is paused meanwhile
+TRACKER_PATIENCE = 60.0  # seconds per evaluation, during which the trial's clock is paused
 
 
 @takes_records(OPTIONS, only=ONE_PROCESS)

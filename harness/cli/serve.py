@@ -1,4 +1,4 @@
-"""The command serve: the leaderboard's page, while its sweep runs."""
+"""The command serve, which serves the leaderboard's page while its sweep runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ def serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="a results tree")],
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0 chooses a free one")] = 8000,
     host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-    title: Annotated[str, typer.Option(help="default: Leaderboard: RULESET")] = "",
+    title: Annotated[
+        str, typer.Option(help="title of the page; default: Leaderboard: RULESET")
+    ] = "",
 ) -> None:
-    """Serves the page of a results tree on this machine; it follows the sweep as it runs.
+    """Serves the page of a results tree on this machine, updated while the sweep runs.
 
     Example: chronograd serve results/demo
     """

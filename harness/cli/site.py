@@ -1,4 +1,4 @@
-"""The command site: leaderboards as a static site."""
+"""The command site, which builds a static site of leaderboards."""
 
 from __future__ import annotations
 

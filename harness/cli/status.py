@@ -1,4 +1,4 @@
-"""The command status: how a sweep stands, from another shell."""
+"""The command status, which shows the state of a sweep, from any shell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFRESH_SECONDS = 2.0
 
 
 def status(
-    directory: Annotated[Path, typer.Argument(metavar="DIR")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="the sweep's results directory")],
     watch: Annotated[
         bool, typer.Option("--watch", help="repeat until the sweep's driver has ended")
     ] = False,
@@ -32,7 +32,7 @@ def status(
     from harness.progress.status import read_status
 
     if watch and as_json:
-        raise typer.BadParameter("--watch draws a table; --json is written once")
+        raise typer.BadParameter("--watch and --json cannot be combined")
     state = read_status(directory)
     if as_json:
         print_json(state.to_plain())
@@ -51,7 +51,7 @@ def status(
 
 
 def _follow(state: SweepStatus) -> None:
-    """Draws it anew until its driver is gone; where there is no terminal, once, at the end."""
+    """Draws the state repeatedly until the driver has ended; without a terminal, at the end."""
     from rich.live import Live
 
     from harness.progress.board import draw

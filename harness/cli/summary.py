@@ -1,4 +1,4 @@
-"""How commands that run trials end: what they say, and their exit codes."""
+"""The end of commands that run trials: their summary and their exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def warn_of_load() -> None:
 
 
 def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
-    """The summary of a sweep at its end, or when it was interrupted."""
+    """Runs a sweep; returns its summary at its end or interruption."""
     from harness.sweep.interruption import InterruptedSweepError
 
     try:
@@ -34,7 +34,7 @@ def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary
 
 
 def conclude(summary: Summary, out: Path) -> None:
-    """Prints how a sweep ended, and exits by it."""
+    """Prints how a sweep ended, and exits with the corresponding code."""
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     if counts:
         say(f"This run: {counts}.")
@@ -47,7 +47,7 @@ def conclude(summary: Summary, out: Path) -> None:
 
 
 def exit_by(summary: Summary) -> None:
-    """Exit code: 0 done, 1 something failed, 130 interrupted."""
+    """Exits with code 1 if a trial failed, 130 if the sweep was interrupted."""
     if summary.left:
         raise typer.Exit(INTERRUPTED)
     if summary.failed:

@@ -58,7 +58,8 @@ def sweep(
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; trials that are done are kept.
 
-    Example: chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
+    Example:
+      chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
     """
     import workloads
     from harness.commands import dotted
@@ -80,7 +81,7 @@ def requested(
     options: RunOptions,
     search_space: Path | None = None,
 ) -> Request:
-    """What the command line asks for."""
+    """Returns the request that the command line describes."""
     from harness.commands.suites import members
     from harness.sweep.request import Request
     from scoring import rulesets
@@ -149,7 +150,7 @@ def _run(
         warn_of_load()
     out, room = shown.absolute(), TrialResources.of(draft.options, how.exclusive_nodes)
     cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent, say)
-    with _onlookers(how.track, out) as callback, closing(cluster):
+    with _callbacks(how.track, out) as callback, closing(cluster):
         experiment = draft.complete(out, cluster, accepted, say)
         limits = None
         if how.history:
@@ -160,7 +161,7 @@ def _run(
 
 
 def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]) -> None:
-    """Checks all that a sweep checks, without timing or running anything, and prints its size."""
+    """Makes all checks of a sweep, without timing or running anything, and prints its size."""
     import workloads
     from harness.commands.history import limits_from
     from harness.commands.machine import disk
@@ -191,10 +192,10 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
 
 
 @contextmanager
-def _onlookers(track: Sequence[str], out: Path) -> Iterator[SweepCallback]:
-    """Progress on the console, and the trackers."""
+def _callbacks(track: Sequence[str], out: Path) -> Iterator[SweepCallback]:
+    """Yields the callback of the console's progress display and of the trackers."""
     from harness.progress.live import watch
     from harness.progress.track import tracking
 
-    with watch(console) as board, tracking(board, track, out, say) as everybody:
-        yield everybody
+    with watch(console) as board, tracking(board, track, out, say) as callback:
+        yield callback

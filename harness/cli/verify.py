@@ -1,4 +1,4 @@
-"""The command verify: are the evaluations of a results tree what its weights give?"""
+"""The command verify, which checks recorded evaluations by evaluating the weights again."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ def verify(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Evaluates the weights of trials that reached their goals again, in a clean process.
+    """Evaluates again the weights of trials that reached their goals, in a clean process.
 
-    That process never loads a submission. Exit code 1 if weights do not give what was recorded.
+    That process never loads a submission. Exit code 1 if a result differs from
+    the recorded one.
 
     Example: chronograd verify results/demo
     """
@@ -52,7 +53,7 @@ def verify(
 
 
 def evaluate_deciding(results: Results) -> None:
-    """Evaluates the trials that decide a leaderboard and were not verified yet, tree by tree."""
+    """Evaluates the trials that decide a leaderboard and are not verified yet, per results tree."""
     from scoring.reading.verification import deciding
     from scoring.tree import EXPERIMENT_FILE
 
@@ -76,7 +77,7 @@ def evaluate(
     *,
     quiet: bool,
 ) -> list[dict[str, Any]]:
-    """Evaluates trials of a results tree, records what was found, and says it."""
+    """Evaluates trials of a results tree; records, prints and returns the outcomes."""
     import workloads
     from harness.commands.verify import evaluate_again
     from scoring.reading.verification import Verification

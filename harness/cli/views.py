@@ -1,4 +1,4 @@
-"""Options of `score` that show results otherwise: relaxed targets, steps in place of seconds."""
+"""Options of `score` that change what is scored: relaxed targets, steps instead of seconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ StepTimesOption = Annotated[
 def view(
     results: Results, relax: str | None, relax_sweep: str | None, by: By, method: times.Method
 ) -> tuple[Results, RelaxationSweep | None]:
-    """The results as options ask to see them, and ranks over relaxed targets if asked for."""
+    """Returns the results as --relax and --by select them, and the ranks of --relax-sweep."""
     from scoring.views import Relaxed, by_steps, read_amounts, read_range, relaxation_sweep
 
     sweep = None
@@ -54,11 +54,11 @@ def view(
 def refuse_beside_view(
     relax: str | None, by: By, official: bool, beside: tuple[object, ...]
 ) -> None:
-    """Raises BadParameter for what only a board of seconds to the targets themselves has."""
+    """Raises BadParameter for options that need times in seconds to unchanged targets."""
     other = "--by steps" if by is By.STEPS else "--relax" if relax is not None else ""
     if other and any(option is not None for option in beside):
         raise typer.BadParameter(
-            f"{other} does not go with --speedup, --reference and --save-reference"
+            f"{other} cannot be combined with --speedup, --reference or --save-reference"
         )
     if by is By.STEPS and official:
-        raise typer.BadParameter("--by steps goes with --method rules: the script has seconds only")
+        raise typer.BadParameter("--by steps needs --method rules: AlgoPerf's script uses seconds")

@@ -1,1 +1,1 @@
-"""What each command does, without its options. Imports every room but `cli`."""
+"""The implementation of each command, without its options. Imports every room except `cli`."""

@@ -1,9 +1,9 @@
 """The target-setting procedure (Dahl et al. 2023, section 4.3), at the size of a laptop.
 
-Tunes every submission that brings `target_setting_search_space.json` with quasi-random search, each
-trial for 75% of the step budget to its end; reruns the best point with 20 seeds; the target is the
-median of the best validation values, so that most seeds meet it before the budget ends. On the step
-clock, so that the outcome does not depend on the machine's speed.
+Every submission with a `target_setting_search_space.json` is tuned by quasi-random search; each
+trial runs for 75% of the step budget. The best point is run again with 20 seeds. The target is the
+median of the best validation values, so that most seeds reach it before the budget ends. Trials run
+on the step clock, so that the result does not depend on the machine's speed.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Calibration:
     """Finds the targets of one workload.
 
     Attributes:
-        load_workload: Gives the workload of a name, data directory and device.
-        name: The workload.
-        trials: Of the search, for each submission.
-        out: Receives two results trees, `search` and `seeds`, and NAME.target.json; what is
-            there already is not run again.
-        executor: Where trials run.
-        callback: Who looks on.
-        options: How trials are run; the clock, the end and the number of steps are fixed here.
+        load_workload: Loads a workload, given its name, the data directory and the device.
+        name: Name of the workload.
+        trials: Number of trials per submission in the search.
+        out: Folder for two results trees, `search` and `seeds`, and NAME.target.json; trials that
+            are already there are not run again.
+        executor: Runs the trials.
+        callback: Is notified of the progress.
+        options: How trials run; the clock, `until` and `max_steps` are replaced.
     """
 
     load_workload: LoadWorkload
@@ -58,7 +58,7 @@ class Calibration:
     options: RunOptions
 
     def run(self) -> dict[str, Any]:
-        """Writes OUT/NAME.target.json and returns it: the targets, and how they came about."""
+        """Writes OUT/NAME.target.json and returns it: the targets, and how they were found."""
         workload = self.load_workload(self.name, self.options.data_dir, "cpu")
         optimum = workload.optimum()
         if optimum is None:
@@ -81,7 +81,7 @@ class Calibration:
         return targets
 
     def _tune(self, workload: Workload) -> dict[str, Any]:
-        """The search, the reruns of its best point, and what came of them."""
+        """Runs the search and the reruns of its best point; returns the targets with details."""
         search = self._search(workload)
         run_sweep(search, self.out / "search", self.executor, self.callback)
         best = _best_trials(workload, search, self.out / "search")
@@ -121,10 +121,10 @@ class Calibration:
         }
 
     def _search(self, workload: Workload) -> Experiment:
-        """The plan of the search: one study of many trials of each target setter."""
+        """Returns the plan of the search: one study of many trials per submission."""
         steps = workload.budget_steps or workload.step_hint
         request = Request(
-            submissions=[folder.name for folder in _target_setters()],
+            submissions=[folder.name for folder in _target_setting_submissions()],
             workloads=[workload.name],
             ruleset=rulesets.load("mini"),
             tuning="external",
@@ -141,8 +141,8 @@ class Calibration:
         return check(request, self.load_workload).complete(self.out / "search", self.executor)
 
 
-def _target_setters() -> list[Path]:
-    """The submissions that bring a search space for target setting."""
+def _target_setting_submissions() -> list[Path]:
+    """Returns the submissions that have a search space for target setting."""
     return sorted(
         file.parent for file in loading.library().glob(f"external_tuning/*/{SEARCH_SPACE_FILE}")
     )
@@ -151,7 +151,7 @@ def _target_setters() -> list[Path]:
 def _best_trials(
     workload: Workload, experiment: Experiment, out: Path
 ) -> dict[str, tuple[TrialSpec, EvalRow]]:
-    """Of each submission the trial with the best validation value at any evaluation."""
+    """Returns, by submission, the trial with the best validation value at any evaluation."""
     best: dict[str, tuple[TrialSpec, EvalRow]] = {}
     for spec, result in _trials(experiment, out):
         if result.rows:
@@ -173,7 +173,7 @@ def _best_row(workload: Workload, result: TrialResult) -> EvalRow:
 
 
 def _rank(workload: Workload, row: EvalRow) -> float:
-    """Larger is better; NaN is worst."""
+    """Returns a sort key: larger is better, NaN is worst."""
     value = row.metrics[f"validation/{workload.target_metric_name}"]
     if math.isnan(value):
         return -math.inf

@@ -1,7 +1,7 @@
-"""Does a submission keep the contract? What `chronograd check` does, and anybody's tests may.
+"""Checks a submission against the contract: for `chronograd check` and for tests.
 
-Each check trains workloads for a few steps, on the step clock and in this process. `findings` gives
-the outcome: passed, or what broke, where, and how to fix it.
+Each check trains workloads for a few steps, on the step clock and in this process. `findings`
+yields the results: passed, or what is wrong, where, and how to fix it.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from harness.trial.clock import Clock, LapClock
 from harness.trial.process_group import ProcessGroup
 from scoring.records import Status, TrialResult, UserError
 
-STEPS, PERIOD = 24, 4  # of a trial, and between its evaluations
-LONG = 160  # steps of a longer trial, in which memory must stop growing
-SLOW = 10.0  # times the step of SGD
+STEPS, PERIOD = 24, 4  # steps of a trial, and between its evaluations
+LONG = 160  # steps of the longer trial, in which memory must stop growing
+SLOW = 10.0  # times the seconds per step of SGD, from which a step is reported as slow
 ALONE = ProcessGroup()
 
 MakeWorkloads = Callable[[], Sequence[Workload]]
@@ -57,14 +57,14 @@ def findings(
     point: Mapping[str, Any] | None = None,
     group: ProcessGroup = ALONE,
 ) -> Iterator[Finding]:
-    """Checks a submission, one rule after another; stops where nothing further can be checked.
+    """Checks a submission, one rule after another; stops if nothing more can be checked.
 
     Args:
-        place: As `loading.find` gives it.
-        make_workloads: Makes small workloads, the same each time.
-        names: Of workloads that a submission may know; its training must not depend on them.
-        point: Its hyperparameters; None: the first point of its search space, if it has one.
-        group: Of the processes that check it together, this one.
+        place: The submission, as returned by `loading.find`.
+        make_workloads: Creates small workloads, the same ones at every call.
+        names: Names of workloads that a submission may know; training must not depend on them.
+        point: Hyperparameters; None for the first point of the submission's search space, if any.
+        group: The processes that check the submission together.
     """
     checker = _Checker(place, make_workloads, names, group)
     try:
@@ -74,7 +74,7 @@ def findings(
         cause = error.__cause__ or error
         text = "".join(traceback.format_exception(cause))
         yield unmet_need("signatures", str(place), text, group.size) or Finding(
-            "signatures", str(place), False, str(error), "fix the file that it names"
+            "signatures", str(place), False, str(error), "fix the file named in the message"
         )
         return
     yield Finding("signatures", str(place), True)
@@ -101,7 +101,7 @@ Trajectory = tuple[list[dict[str, float]], list[torch.Tensor]]  # metrics, and t
 
 
 class _Checker:
-    """One submission under check."""
+    """Checks one submission."""
 
     def __init__(
         self, place: Path, make_workloads: MakeWorkloads, names: Sequence[str], group: ProcessGroup
@@ -111,10 +111,10 @@ class _Checker:
         self._point: dict[str, Any] | None = None
         self.reference: dict[int, Trajectory] = {}
         self._batch_sizes: dict[int, int | None] = {}
-        self._sizes: list[tuple[int, int]] = []  # of the first workload's longer trial
+        self._sizes: list[tuple[int, int]] = []  # memory in the first workload's longer trial
 
     def set_point(self, point: Mapping[str, Any] | None) -> None:
-        """Takes the hyperparameters; raises UserError where the search space is malformed."""
+        """Sets the hyperparameters; raises UserError if the search space is malformed."""
         file = loading.search_space_of(self._place)
         if point is not None:
             self._point = dict(point)
@@ -122,7 +122,7 @@ class _Checker:
             self._point = load_search_space(file).points(0, 1, 1)[0][0]
 
     def imports(self) -> Finding:
-        """Whether the files import nothing of this project but the contract."""
+        """Checks that the files import nothing of this project except the contract."""
         folder = loading.file_of(self._place).parent
         for file, line, name in off_limits(folder):
             what = f"{file}:{line} imports {name}"
@@ -130,7 +130,7 @@ class _Checker:
         return Finding("off limits", str(folder), True)
 
     def trains(self, number: int, where: str) -> Finding:
-        """Whether a trial trains to its end. That it diverges is legal, and worth knowing."""
+        """Checks that a trial trains to its end. Divergence is allowed, but is noted."""
         result, recorder, parameters = self._train(number)
         if result.status is Status.FAILED:
             return self._failure("trains", where, result)
@@ -146,7 +146,7 @@ class _Checker:
         return Finding("trains", where, True, what)
 
     def trains_on(self, number: int, where: str) -> Finding:
-        """Whether a longer trial trains to its end, too; on the first workload, with its memory."""
+        """Checks that a longer trial trains to its end; on the first workload, measures memory."""
         with TensorCount() if number == min(self.reference) else nullcontext() as tensors:
             recorder = Recorder(tensors=tensors)
             result, _, _ = self._train(number, control=recorder, steps=LONG, period=LONG // 8)
@@ -156,82 +156,82 @@ class _Checker:
         return Finding(f"trains for {LONG} steps", where, True)
 
     def _failure(self, check: str, where: str, result: TrialResult) -> Finding:
-        """What a failed trial says of the submission, or of this machine."""
+        """Returns the finding for a failed trial: a violation, or what this machine lacks."""
         need = unmet_need(check, where, result.traceback, self._group.size)
         if need is not None:
             return need
         if "off limits" in result.message or "read-only" in result.message:
-            mend = "use what the message offers"
-            return Finding("off limits", where, False, result.message, mend)
+            fix = "use only what the message lists"
+            return Finding("off limits", where, False, result.message, fix)
         end = " | ".join(result.traceback.split("\n")[-4:-1])
         what = f"step {result.global_step}: {result.message}"
         return Finding(check, where, False, what, f"look at the traceback's end: {end}")
 
     def repeats(self, number: int, where: str) -> Finding:
-        """Whether the submission, loaded again, trains the same."""
-        mend = (
+        """Checks that the submission, loaded again, gives the same training."""
+        fix = (
             "draw random numbers from the global generators of torch, numpy or random, or seed "
-            "your own by `rng`; let nothing depend on time, hash() of strings, the order of sets"
+            "yours with `rng`; do not depend on the time, hash() of strings or the order of sets"
         )
-        return self._compare("one seed repeats", number, where, self._train(number), mend)
+        return self._compare("one seed repeats", number, where, self._train(number), fix)
 
     def leaks_nothing(self, number: int, where: str) -> Finding:
-        """Whether a trial, after others in the same process, is as it is alone."""
+        """Checks that a trial that follows others in the same process gives the same training."""
         loaded = loading.load(self._place)
         others = [n for n in range(len(self._make_workloads())) if n != number] or [number]
         self._train(others[0], loaded, seed=1)
-        mend = "keep state in optimizer_state, none in globals, classes or default arguments"
-        return self._compare("no state leaks", number, where, self._train(number, loaded), mend)
+        fix = "keep state in optimizer_state, not in globals, classes or default arguments"
+        return self._compare("no state leaks", number, where, self._train(number, loaded), fix)
 
     def resumes(self, number: int, where: str) -> Finding:
-        """Whether a trial cut off goes on from its checkpoint as if nothing had happened."""
+        """Checks that an interrupted trial resumes from its checkpoint bit for bit."""
         recorder = Recorder(cut_at=1 + 3 * PERIOD)
         with suppress(CutOffError):
             self._train(number, control=recorder)
-        mend = "keep in optimizer_state what training depends on: tensors, numbers, lists, dicts, "
-        mend += "optimizers, schedules and objects of your own"
+        fix = "keep in optimizer_state what training depends on: tensors, numbers, lists, dicts, "
+        fix += "optimizers, schedules and your own objects"
         if recorder.unsaved:
-            return Finding("resumes exactly", where, False, recorder.unsaved, mend)
+            return Finding("resumes exactly", where, False, recorder.unsaved, fix)
         if recorder.state is None:  # it ended before a checkpoint
             return Finding("resumes exactly", where, True)
         trained = self._train(number, control=Recorder(resume=recorder.state))
         metrics, parameters = self.reference[number]
         known = [row.metrics for row in trained[0].rows]
         if not equal(known, metrics) or not same(parameters, trained[2]):
-            what = trained[0].message or "the resumed trial differs from the one not cut off"
-            return Finding("resumes exactly", where, False, what, mend)
+            what = trained[0].message or "the resumed trial differs from the uninterrupted one"
+            return Finding("resumes exactly", where, False, what, fix)
         return Finding("resumes exactly", where, True)
 
     def ignores_names(self, number: int) -> Finding:
-        """Whether training is the same whatever name get_batch_size was told."""
+        """Checks that training does not depend on the name that get_batch_size is called with."""
         where = self._make_workloads()[number].name
-        mend = "choose nothing by the workload's name but the batch size"
+        fix = "choose only the batch size by the workload's name"
         for name in self._names:
             loaded = loading.load(self._place)
-            told = replace(loaded, get_batch_size=_held(loaded, name, self._batch_sizes[number]))
+            named = replace(loaded, get_batch_size=_fixed(loaded, name, self._batch_sizes[number]))
             found = self._compare("one path for every workload", number, where,
-                                  self._train(number, told), mend)  # fmt: skip
+                                  self._train(number, named), fix)  # fmt: skip
             if not found.passed:
-                return replace(found, what=f"told {name!r}, it trains otherwise")
+                return replace(found, what=f"trains differently after get_batch_size({name!r})")
         return Finding("one path for every workload", where, True)
 
     def memory(self, number: int) -> Finding:
-        """Whether memory stopped growing in the longer trial on the first workload."""
+        """Checks that memory stops growing in the longer trial on the first workload."""
         where = self._make_workloads()[number].name
         if not grows(self._sizes[-5:]):
             return Finding("bounded memory", where, True)
-        mend = "keep no list that grows at every step; .detach() what is kept of a loss"
-        return Finding("bounded memory", where, False, f"memory still grows at step {LONG}", mend)
+        fix = "keep no list that grows at every step; .detach() a loss before you keep it"
+        return Finding("bounded memory", where, False, f"memory still grows at step {LONG}", fix)
 
     def speed(self, number: int) -> Finding:
-        """How long a step is, against one of plain SGD; never a fault."""
+        """Compares the seconds per step with those of plain SGD; always passes."""
         own = self._step_seconds(number, loading.load(self._place))
         plain = self._step_seconds(number, plain_sgd())
-        what = f"a step takes {own / plain:.1f} times that of SGD" if own > SLOW * plain else ""
+        what = f"a step takes {own / plain:.1f} times as long as with SGD" * (own > SLOW * plain)
         return Finding("speed", self._make_workloads()[number].name, True, what)
 
     def for_reviewers(self, number: int) -> Iterator[Finding]:
-        """What is legal, and worth a look; a whole run of official proportions shows some of it."""
+        """Yields remarks on what is allowed but should be reviewed, from a complete short run."""
         watch = review.Watch(loading.load(self._place), self._point)
         control = Recorder(saves=False)
         self._train(number, watch.submission, control=control, steps=PERIODS, period=1)
@@ -244,16 +244,16 @@ class _Checker:
             yield Finding("for reviewers", str(self._place), True, remark)
 
     def _step_seconds(self, number: int, loaded: Submission) -> float:
-        """The median of the steps there were, the first quarter of them left out."""
+        """Returns the median seconds per step, without the first quarter of the steps."""
         clock = LapClock()
         self._train(number, loaded, clock=clock, steps=LONG, period=LONG)
         return statistics.median(clock.laps[len(clock.laps) // 4 :] or [0.0])
 
     def _compare(
         self, check: str, number: int, where: str,
-        trained: Trained, mend: str,
+        trained: Trained, fix: str,
     ) -> Finding:  # fmt: skip
-        """Whether a trial equals the first one of its workload."""
+        """Checks that a trial equals the first one of its workload."""
         result, recorder, parameters = trained
         metrics, expected = self.reference[number]
         for ours, theirs, row in zip(
@@ -261,10 +261,10 @@ class _Checker:
         ):
             if not equal([ours], [theirs]):
                 what = f"losses differ at step {row.global_step}"
-                return Finding(check, where, False, what, mend)
+                return Finding(check, where, False, what, fix)
         if len(recorder.rows) != len(metrics) or not same(parameters, expected):
             what = result.message or f"parameters differ after {STEPS} steps"
-            return Finding(check, where, False, what, mend)
+            return Finding(check, where, False, what, fix)
         return Finding(check, where, True)
 
     def _train(
@@ -278,7 +278,7 @@ class _Checker:
         steps: int = STEPS,
         period: int = PERIOD,
     ) -> Trained:
-        """One trial: its result, what it reported, and the parameters as last evaluated."""
+        """Runs a trial; returns its result, what it reported, and the last evaluated parameters."""
         workload, recorder = self._make_workloads()[number], control or Recorder()
         spec = make_spec(self._place, workload, self._point, seed, steps, period)
         loaded = loaded or loading.load(self._place)
@@ -287,8 +287,8 @@ class _Checker:
         return result, recorder, parameters
 
 
-def _held(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:
-    """A get_batch_size that tells the submission `name` and gives `size`, whatever it says."""
+def _fixed(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:
+    """Returns a get_batch_size that passes `name` to the submission's and returns `size`."""
 
     def get_batch_size(_: str) -> int:
         with suppress(ValueError, KeyError):

@@ -15,7 +15,7 @@ from harness.commands.finding import Finding
 from harness.system import timers
 from harness.trial.process_group import Rendezvous, join
 
-GRACE = 5.0  # seconds that the others have to say what they found, once a process has ended early
+GRACE = 5.0  # seconds that the other processes have to report, once one has ended early
 
 
 def findings_of(
@@ -25,10 +25,17 @@ def findings_of(
     names: Sequence[str],
     point: Mapping[str, Any] | None = None,
 ) -> Iterator[Finding]:
-    """What `commands.check.findings` gives in `processes` processes, by gloo on this machine.
+    """Yields the findings of `commands.check.findings` in several processes on this machine.
 
-    Each finding is the worst of those of all processes. A process whose trial fails leaves the
-    others waiting for it, so that the check ends there.
+    The processes use gloo. Each finding is the worst of all processes. If the trial of one process
+    fails, the others would wait for it forever, so the check ends there.
+
+    Args:
+        processes: Number of processes.
+        place: The submission, as returned by `loading.find`.
+        make_workloads: Creates small workloads, the same ones at every call.
+        names: Names of workloads that a submission may know.
+        point: The submission's hyperparameters; None for the first point of its search space.
     """
     context = torch.multiprocessing.get_context("spawn")
     channel = context.Queue()
@@ -76,7 +83,7 @@ def findings_of(
 
 
 def _worst(same: Sequence[Finding]) -> Finding:
-    """The most important of several findings of one check: a breach, a need, a remark."""
+    """Returns the worst of several findings of one check: a violation, a need, or a remark."""
     order = {False: 0, None: 1, True: 2}
     return min(same, key=lambda finding: (order[finding.passed], not finding.what))
 
@@ -90,7 +97,7 @@ def _check(
     names: Sequence[str],
     point: Mapping[str, Any] | None,
 ) -> None:
-    """The body of a process."""
+    """Runs in each process: sends its findings, and None at the end."""
     group = join(rank, rendezvous, "cpu")
     for finding in findings(place, make_workloads, names, point, group):
         channel.put((rank, finding))

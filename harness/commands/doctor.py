@@ -1,6 +1,6 @@
-"""Whether trials will run, and run well, here: versions, data, the cluster, the time of a step.
+"""Checks whether trials will run, and run well, here: versions, data, cluster, seconds per step.
 
-`harness.commands.machine` looks at the hardware.
+`harness.commands.machine` checks the hardware.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from harness.spec import DataError, LoadWorkload
 from harness.sweep.request import MAX_NODE_RATIO
 
 GIB = 2.0**30
-ANSWER_SECONDS = 60.0  # of what is asked from outside
+ANSWER_SECONDS = 60.0  # timeout of Ray and of nvidia-smi
 _SHOWN = ("chronograd", "torch", "ray", "numpy")
 _ASK_RAY = (
     "import json, sys; from harness.executors.nodes import resources; "
@@ -31,7 +31,7 @@ _ASK_RAY = (
 
 
 class State(StrEnum):
-    """How a check came out; a problem keeps trials from running, a warning does not."""
+    """The result of a check; with a problem trials cannot run, with a warning they can."""
 
     OK = "ok"
     WARNING = "warning"
@@ -40,13 +40,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at.
+    """One check and its result.
 
     Attributes:
-        name: What.
-        state: How it is.
-        found: What is there.
-        advice: What to do about it; "" where all is well.
+        name: What was checked.
+        state: The result.
+        found: What was found.
+        advice: What to do about it; "" if nothing.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Check:
 
 
 def versions() -> list[Check]:
-    """Python and the packages that matter, and what of chronograd's requirements is not met."""
+    """Returns the versions of Python and of packages, and the requirements that are not met."""
     import torch
 
     shown = [f"python {platform.python_version()}"]
@@ -66,13 +66,13 @@ def versions() -> list[Check]:
     try:
         needed = requires("chronograd") or []
     except PackageNotFoundError:
-        advice = "pip install it, so that its requirements can be checked"
+        advice = "install it with pip, so that its requirements can be checked"
         return [*found, Check("chronograd", State.WARNING, "runs without being installed", advice)]
     return found + unmet(map(Requirement, needed))
 
 
 def unmet(needed: Iterable[Requirement]) -> list[Check]:
-    """A problem for each requirement of training that is missing or of another version."""
+    """Returns a problem for each requirement of training that is missing or has a wrong version."""
     checks = []
     for requirement in needed:
         if requirement.marker is None or requirement.marker.evaluate({"extra": "run"}):
@@ -91,52 +91,52 @@ def unmet(needed: Iterable[Requirement]) -> list[Check]:
 def datasets(
     load_workload: LoadWorkload, names: Sequence[str], data_dir: Path | None, *, needed: bool
 ) -> list[Check]:
-    """Whether workloads' data is there; `chronograd data check` reads all of it.
+    """Checks whether the data of workloads exists; `chronograd data check` reads all of it.
 
     Args:
-        load_workload: Gives the workload of a name, data directory and device.
-        names: Of the workloads.
-        data_dir: Where their files lie.
-        needed: Whether missing data is a problem: the workloads were asked for by name.
+        load_workload: Loads a workload, given its name, the data directory and the device.
+        names: Names of the workloads.
+        data_dir: Folder of their files.
+        needed: Whether missing data is a problem, because the workloads were asked for by name.
     """
-    made: list[str] = []
-    not_looked_for: list[str] = []
+    generated: list[str] = []
+    unchecked: list[str] = []
     checks = []
     for name in names:
-        if _lacks(load_workload, name, None) is None:
-            made.append(name)
+        if _data_problem(load_workload, name, None) is None:
+            generated.append(name)
         elif data_dir is None and not needed:
-            not_looked_for.append(name)
-        elif (missing := _lacks(load_workload, name, data_dir)) is None:
+            unchecked.append(name)
+        elif (missing := _data_problem(load_workload, name, data_dir)) is None:
             checks.append(Check(f"data: {name}", State.OK, f"found in {data_dir}"))
         else:
             state = State.PROBLEM if needed else State.WARNING
-            advice = f"`chronograd data check {name}` says where to get it; pass --data-dir"
+            advice = f"`chronograd data check {name}` prints where to get it; pass --data-dir"
             checks.append(Check(f"data: {name}", state, missing, advice))
-    if made:
-        found = f"{', '.join(made)}: need no files; what is not there is made when needed"
+    if generated:
+        found = f"{', '.join(generated)}: need no files; missing data is generated when needed"
         checks.insert(0, Check("data", State.OK, found))
-    if not_looked_for:
-        found = f"{', '.join(not_looked_for)}: read files, not looked for without --data-dir"
+    if unchecked:
+        found = f"{', '.join(unchecked)}: need files, which are not checked without --data-dir"
         checks.append(Check("data", State.OK, found))
     return checks
 
 
-def _lacks(load_workload: LoadWorkload, name: str, data_dir: Path | None) -> str | None:
-    """What is wrong with a workload's data, None where it is there."""
+def _data_problem(load_workload: LoadWorkload, name: str, data_dir: Path | None) -> str | None:
+    """Returns what is wrong with a workload's data; None if nothing is."""
     try:
         load_workload(name, None if data_dir is None else str(data_dir), "cpu").check_data()
     except DataError as error:
         return f"missing: {error}"
-    except Exception as error:  # noqa: BLE001 - a workload's import may raise anything
+    except Exception as error:  # noqa: BLE001 - importing a workload may raise anything
         return f"cannot be checked: {type(error).__name__}: {error}"
     return None
 
 
 def cluster(address: str) -> list[Check]:
-    """The nodes of the Ray cluster at `address`; asked in a process that cannot hang this one."""
+    """Checks the Ray cluster at `address`, from another process, so that this one cannot hang."""
     command = [sys.executable, "-c", _ASK_RAY, address]
-    advice = "see `ray status` there, and --address"
+    advice = "run `ray status` there, and check --address"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
@@ -151,11 +151,11 @@ def cluster(address: str) -> list[Check]:
 def nodes(
     living: Sequence[tuple[str, Mapping[str, float]]], free: Mapping[str, float]
 ) -> list[Check]:
-    """What a cluster has.
+    """Checks the nodes of a cluster.
 
     Args:
-        living: Its nodes: name and resources.
-        free: What nobody uses of them all.
+        living: Name and resources of every live node.
+        free: The resources of the cluster that are not in use.
     """
     checks: list[Check] = []
     models: set[str] = set()
@@ -169,31 +169,31 @@ def nodes(
         total = sum(has.get(key, 0.0) for _, has in living)
         if (taken := total - free.get(key, 0.0)) > 0:
             found = f"{taken:g} of {total:g} {key}s are in use"
-            advice = "other work disturbs step times: wait for it"
+            advice = "other work distorts step times: wait until it has ended"
             checks.append(Check("Ray", State.WARNING, found, advice))
     if len(models) > 1:
         found = f"GPUs differ: {', '.join(sorted(models))}"
-        advice = "sweep on nodes of one type, or step times do not compare"
+        advice = "sweep on nodes of one type, or step times are not comparable"
         checks.append(Check("Ray", State.WARNING, found, advice))
     return checks
 
 
 def steps(what: str, seconds: Sequence[float]) -> Check:
-    """Whether a step takes the same time in every process.
+    """Checks whether a step takes the same time in every process.
 
     Args:
-        what: Whose step.
-        seconds: The median step of each of several processes, one after the other.
+        what: The submission, workload and device that were timed.
+        seconds: Median seconds per step of several processes that ran one after the other.
     """
     times = " and ".join(f"{1000 * second:.3g} ms" for second in seconds)
-    found = f"{what}: {times} a step"
+    found = f"{what}: {times} per step"
     if max(seconds) > MAX_NODE_RATIO * min(seconds):
-        advice = "the machine is not quiet: end other work before you measure"
+        advice = "other work runs on this machine: end it before you measure"
         return Check("step time", State.WARNING, found, advice)
     return Check("step time", State.OK, found)
 
 
 def last_line(text: str) -> str:
-    """The last line that says something."""
+    """Returns the last line that is not empty."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "no reason given"

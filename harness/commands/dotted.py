@@ -1,7 +1,7 @@
-"""Optimizers given by their dotted names: each is written as the folder of a submission.
+"""Optimizer classes given by their dotted names: each is written as the folder of a submission.
 
-So it is a submission as any other: it has a content hash, which covers the class's name, the
-version of its package and the options; it is there when a sweep is resumed; it can be read.
+The folder is a submission like any other: it has a content hash, which covers the class's name, the
+version of its package and the options; it exists when a sweep is resumed; it can be read.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ get_batch_size, init_optimizer_state, data_selection, update_params, prepare_for
 
 
 def is_dotted(name: str) -> bool:
-    """Whether it is the dotted name of a class, rather than a submission's name or path."""
+    """Returns whether `name` is the dotted name of a class, not a submission's name or path."""
     return looks_dotted(name) and not candidates(name)
 
 
 def looks_dotted(name: str) -> bool:
-    """Whether it can be the dotted name of a class."""
+    """Returns whether `name` has the form of a class's dotted name."""
     return _DOTTED.fullmatch(name) is not None and not name.endswith(".py")
 
 
 def write(names: Sequence[str], folder: Path, options: OptimizerOptions) -> list[str]:
-    """Writes those of `names` that are dotted into `folder`; returns all, those as paths.
+    """Writes a submission for each optimizer class in `names`; returns `names` with their paths.
 
     Args:
-        names: Names of submissions.
-        folder: Receives one folder per class.
-        options: How classes become submissions.
+        names: Names of submissions and optimizer classes.
+        folder: Folder in which one folder per class is written.
+        options: How the optimizers are used.
 
     Raises:
         SubmissionError: A class cannot be used, or the folder holds one with other options.
@@ -56,7 +56,7 @@ def write(names: Sequence[str], folder: Path, options: OptimizerOptions) -> list
     if not any(map(is_dotted, names)):
         if options != OptimizerOptions():
             raise SubmissionError(
-                "--schedule, --warmup and --grad-clip are for optimizers given by dotted names"
+                "--schedule, --warmup and --grad-clip apply only to optimizer classes"
             )
         return [*names]
     return [_written(name, folder, options) if is_dotted(name) else name for name in names]
@@ -81,7 +81,7 @@ def _written(name: str, folder: Path, options: OptimizerOptions) -> str:
     file = folder / name / FILE
     if file.is_file() and file.read_text(encoding="utf-8") != text:
         raise SubmissionError(
-            f"{file}: was made with other options, or of another version; choose another --out"
+            f"{file}: was written with other options or for another version; choose another --out"
         )
     write_text(file, text)
     return str(file.parent)

@@ -1,7 +1,7 @@
-"""How many hours a sweep takes: from trials on record, or else from its budgets.
+"""Estimates the hours of a sweep: from recorded trials, or else from budgets.
 
-A trial's seconds are its submission clock. Where records tell how long evaluation took, hours
-include it; the start of a trial's process is in none.
+A trial's seconds are those of its submission clock. Hours include evaluation if records show how
+long it took. The start of a trial's process is never included.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from harness.spec import LoadWorkload, Progress
 from scoring.experiment import Experiment
 from scoring.records import Goal, Status, TrialSpec, UserError
 
-_CUT_OFF = (Status.FAILED, Status.INTERRUPTED, Status.STEP_LIMIT)  # say nothing of a whole trial
-_WHOLE_BUDGET = (Status.OUT_OF_TIME, Status.PRUNED)  # would have used any budget, if not pruned
+_CUT_OFF = (Status.FAILED, Status.INTERRUPTED, Status.STEP_LIMIT)  # ended before a complete trial
+_FULL_BUDGET = (Status.OUT_OF_TIME, Status.PRUNED)  # would have used any budget, if not pruned
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """A trial that ended.
+    """A recorded trial.
 
     Attributes:
-        submission: Its name.
-        workload: Likewise.
-        goal: What it had to reach.
-        status: How it ended; of other harnesses' logs "missed" too.
-        seconds: Until it reached the goal, or ended; of the submission clock.
-        evaluated_seconds: The submission clock at its last evaluation.
-        total_seconds: Everything included, at that time; NaN where it is not known.
-        step_seconds: The baseline's step where it ran; None where budgets are official seconds.
+        submission: Name of the submission.
+        workload: Name of the workload.
+        goal: The goal of the trial.
+        status: How it ended; in logs of other harnesses also "missed".
+        seconds: Submission time until it reached the goal, or ended.
+        evaluated_seconds: Submission time at its last evaluation.
+        total_seconds: Total time at its last evaluation; NaN if unknown.
+        step_seconds: The baseline's seconds per step on its machine; None if budgets are in
+            official seconds.
     """
 
     submission: str
@@ -51,12 +52,12 @@ class Cell:
     """The trials of one submission on one workload.
 
     Attributes:
-        workload: Its name.
-        submission: Likewise.
-        trials: How many there are to run.
-        hours: That they take.
-        pruned_hours: With pruning; None where that is not known.
-        source: Where the hours come from.
+        workload: Name of the workload.
+        submission: Name of the submission.
+        trials: Number of trials to run.
+        hours: Hours that they take.
+        pruned_hours: Hours that they take with pruning; None if unknown.
+        source: What the hours are based on.
     """
 
     workload: str
@@ -69,11 +70,11 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hours:
-    """What a sweep takes in all.
+    """Total hours of a sweep.
 
     Attributes:
-        trials: Hours of all trials, one after the other.
-        wall: Hours on the wall, trials side by side in every slot.
+        trials: Sum of the hours of all trials.
+        wall: Wall-clock hours, with one trial at a time in every slot.
         gpus: GPU hours.
     """
 
@@ -87,11 +88,11 @@ class Estimate:
     """The hours of a sweep.
 
     Attributes:
-        cells: By workload and submission.
-        hours: In all.
-        pruned: With pruning; None where that is not known.
-        slots: How many trials run side by side.
-        without_evaluation: Workloads whose hours are of the submission clock alone.
+        cells: The hours by workload and submission.
+        hours: Total hours.
+        pruned: Total hours with pruning; None if unknown.
+        slots: Number of trials that run at once.
+        without_evaluation: Workloads whose hours do not include evaluation.
     """
 
     cells: list[Cell]
@@ -108,37 +109,39 @@ def estimate(
     slots: int,
     pruned: Callable[[TrialSpec, float], float] | None = None,
 ) -> Estimate:
-    """The hours of trials of an experiment.
+    """Estimates the hours of trials of an experiment.
 
-    A trial takes the mean of its submission's trials on record on that workload, else of any
-    submission's, else its whole budget, which is the most it can take.
+    A trial takes the mean of the recorded trials of its submission on its workload; if there are
+    none, of all submissions; if there are none either, its complete budget, which is an upper
+    bound.
 
     Args:
         experiment: The plan.
-        left: The trials of it that are still to run, in their order.
-        records: What is known; only trials with the plan's goals count.
-        slots: How many trials run side by side.
-        pruned: How many seconds of a trial, of so many, are run with pruning; None: not known.
+        left: The trials of the plan that are still to run, in their order.
+        records: Recorded trials; only those with the plan's goals are used.
+        slots: Number of trials that run at once.
+        pruned: Returns the seconds of a trial with pruning, given the trial and its seconds
+            without; None if unknown.
     """
     shares = {name: evaluation(records, name) for name in experiment.workloads}
     groups: dict[tuple[str, str], list[TrialSpec]] = defaultdict(list)
     for spec in left:
         groups[spec.workload, spec.submission].append(spec)
     cells: list[Cell] = []
-    whole: dict[str, float] = {}
+    full: dict[str, float] = {}
     cut: dict[str, float] = {}
     for (workload, submission), specs in groups.items():
         step = experiment.workloads[workload].baseline_step_seconds
         seconds, source = expected(specs[0], records, step)
         share = shares[workload] or 1.0
-        whole |= {spec.key: share * seconds for spec in specs}
+        full |= {spec.key: share * seconds for spec in specs}
         if pruned is not None:
             cut |= {spec.key: share * pruned(spec, seconds) for spec in specs}
         cell = Cell(
             workload=workload,
             submission=submission,
             trials=len(specs),
-            hours=_hours(whole, specs),
+            hours=_hours(full, specs),
             pruned_hours=None if pruned is None else _hours(cut, specs),
             source=source,
         )
@@ -146,8 +149,8 @@ def estimate(
     gpus = experiment.options.gpus_per_trial
     return Estimate(
         cells=cells,
-        hours=_in_all([whole[spec.key] for spec in left], slots, gpus),
-        pruned=None if pruned is None else _in_all([cut[s.key] for s in left], slots, gpus),
+        hours=_total([full[spec.key] for spec in left], slots, gpus),
+        pruned=None if pruned is None else _total([cut[s.key] for s in left], slots, gpus),
         slots=slots,
         without_evaluation=[n for n in experiment.workloads if shares[n] is None],
     )
@@ -156,13 +159,13 @@ def estimate(
 def expected(
     spec: TrialSpec, records: Sequence[Record], step_seconds: float | None
 ) -> tuple[float, str]:
-    """The seconds of a trial, and where they come from.
+    """Returns the estimated seconds of a trial, and what they are based on.
 
     Args:
         spec: The trial.
-        records: What is known.
-        step_seconds: The baseline's step where the trial will run. Where a record has one too, its
-            seconds are scaled by the ratio of both: machines differ.
+        records: Recorded trials.
+        step_seconds: The baseline's seconds per step on the machine that will run the trial. The
+            seconds of a record with such a value are scaled by the ratio of the two.
     """
     fitting = [
         record
@@ -180,9 +183,9 @@ def expected(
 
 
 def evaluation(records: Sequence[Record], workload: str) -> float | None:
-    """All the seconds of a workload's trials over those of their submission clock; None: unknown.
+    """Returns the ratio of total time to submission time on a workload; None if unknown.
 
-    Of all submissions alike, since evaluations come at a fixed period of that clock.
+    It is the same for all submissions, because evaluations have a fixed period of submission time.
     """
     timed = [r for r in records if r.workload == workload and r.total_seconds > 0]
     clock = sum(record.evaluated_seconds for record in timed)
@@ -190,7 +193,7 @@ def evaluation(records: Sequence[Record], workload: str) -> float | None:
 
 
 def makespan(seconds: Sequence[float], slots: int) -> float:
-    """Seconds until all trials are done, begun in order, each in the slot that is free first."""
+    """Returns the seconds until all trials are done, each started in the first free slot."""
     free = [0.0] * slots
     for length in seconds:
         heapq.heapreplace(free, free[0] + length)
@@ -198,8 +201,8 @@ def makespan(seconds: Sequence[float], slots: int) -> float:
 
 
 def _in_budget(record: Record, budget_seconds: float, step_seconds: float | None) -> float:
-    """How long a trial on record would run on the budget, and the machine, of the plan."""
-    if record.status in _WHOLE_BUDGET:
+    """Returns how long a recorded trial would run with the budget and machine of the plan."""
+    if record.status in _FULL_BUDGET:
         return budget_seconds
     scale = step_seconds / record.step_seconds if step_seconds and record.step_seconds else 1.0
     return min(scale * record.seconds, budget_seconds)
@@ -209,22 +212,22 @@ def _hours(seconds: Mapping[str, float], specs: Sequence[TrialSpec]) -> float:
     return sum(seconds[spec.key] for spec in specs) / 3600
 
 
-def _in_all(seconds: Sequence[float], slots: int, gpus_per_trial: int) -> Hours:
+def _total(seconds: Sequence[float], slots: int, gpus_per_trial: int) -> Hours:
     trials = sum(seconds) / 3600
     wall = makespan(seconds, slots) / 3600
     return Hours(trials=trials, wall=wall, gpus=trials * gpus_per_trial)
 
 
 class RecordedSteps(ThisProcess):
-    """Gives the baseline's step as it is on record, and times it here where it is not.
+    """Takes the baseline's seconds per step from records, or else measures them here.
 
     Args:
-        load_workload: Gives the workload of a name, data directory and device.
-        recorded: The steps on record: seconds by workload.
-        progress: Hears of data that is made ready.
+        load_workload: Loads a workload, given its name, the data directory and the device.
+        recorded: Recorded seconds per step, by workload.
+        progress: Called while data is prepared.
 
     Attributes:
-        timed: The workloads whose step was timed here.
+        timed: The workloads on which steps were timed here.
     """
 
     def __init__(
@@ -235,10 +238,10 @@ class RecordedSteps(ThisProcess):
         self.timed: list[str] = []
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
-        """Seconds of a step of `spec`; by node type, where "" stands for records.
+        """Returns the seconds per step of `spec` by node type, which is "" for records.
 
         Raises:
-            UserError: It cannot be timed here.
+            UserError: The step cannot be timed here.
         """
         if spec.workload in self._recorded:
             return {"": self._recorded[spec.workload]}
@@ -246,10 +249,10 @@ class RecordedSteps(ThisProcess):
 
         no_gpu = spec.device == "cuda" and not torch.cuda.is_available()
         if no_gpu or spec.processes > 1:
-            lacks = "there is no GPU here" if no_gpu else "several processes need a cluster"
+            why = "there is no GPU here" if no_gpu else "several processes need a cluster"
             raise UserError(
-                f"{spec.workload}: its budget is in baseline steps, and {lacks} to time one; give "
-                "--records of a sweep on such hardware"
+                f"{spec.workload}: its budget is in baseline steps, and {why} to time one; pass "
+                "--records of a sweep on the same hardware"
             )
         workload = self._load(spec.workload, spec.data_dir, spec.device)
         workload.check_data()

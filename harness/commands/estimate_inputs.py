@@ -1,4 +1,4 @@
-"""What an estimate is made from: a request or a results tree, and earlier records."""
+"""Reads what an estimate is based on: a request or a results tree, and earlier records."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from scoring.rulesets import Ruleset
 
 _UNKNOWN = (
-    "What pruning saves cannot be known without records (--records). To give an idea: on the logs "
-    "of AlgoPerf's v0.5 competition it is 38% of the hours (`chronograd replay`)."
+    "What pruning saves cannot be estimated without records (--records). For comparison: on the "
+    "logs of AlgoPerf's v0.5 competition it is 38% of the hours (`chronograd replay`)."
 )
 
 
 def estimate_request(
     request: Request, trees: Sequence[Path], slots: int | None, progress: Progress
 ) -> tuple[Estimate, list[str]]:
-    """The hours of a sweep that has not started, and what to know of them.
+    """Estimates the hours of a sweep that has not started; returns notes for the user as well.
 
     Args:
         request: The sweep.
-        trees: Results trees, or official logs, to learn from.
-        slots: How many trials run at once; None for what fits on this machine.
-        progress: Is called while data is prepared.
+        trees: Results trees or official logs with recorded trials.
+        slots: Number of trials that run at once; None for as many as fit on this machine.
+        progress: Called while data is prepared.
     """
     import workloads
     from harness.commands.estimate import RecordedSteps, estimate
@@ -56,8 +56,8 @@ def estimate_request(
         notes.append(_UNKNOWN)
     else:
         notes.append(
-            f"Pruning would have saved {1 - share:.1%} of the records' hours, replayed with likely "
-            "winners first; that share is taken off everywhere, though slow submissions save most."
+            f"Pruning would have saved {1 - share:.1%} of the recorded hours, replayed with likely "
+            "winners first. The same share is assumed for all trials; slow submissions save more."
         )
         pruned = partial(_times, share)
     left = list(experiment.specs())
@@ -69,7 +69,7 @@ def estimate_request(
 def estimate_left(
     out: Path, trees: Sequence[Path], slots: int | None
 ) -> tuple[Estimate, list[str]]:
-    """The hours of what is left of the sweep in `out`, and what to know of them."""
+    """Estimates the hours of the remaining trials of the sweep in `out`; returns notes as well."""
     from harness.commands.estimate import estimate
     from harness.sweep.pruner import Pruner
     from harness.sweep.restore import remaining
@@ -85,8 +85,8 @@ def estimate_left(
         begins = {spec.key for spec in experiment.specs() if not pruner.is_done(spec)}
         pruned = partial(_until_deadline, pruner.deadline, begins)
         notes.append(
-            "With pruning: at most, by the deadlines that follow from the trials that have ended; "
-            "they come nearer as more end."
+            "With pruning: an upper bound, from deadlines that follow from the trials that have "
+            "ended; it falls as more trials end."
         )
     slots = slots or _slots_here(experiment)
     found = estimate(experiment, remaining(out, experiment), known.records, slots, pruned)
@@ -95,32 +95,32 @@ def estimate_left(
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What results trees, and official logs, tell."""
+    """The recorded trials of results trees and official logs."""
 
     records: list[Record]
-    steps: Mapping[str, float]  # the baseline's, by workload
+    steps: Mapping[str, float]  # the baseline's seconds per step, by workload
     results: list[Results]
 
     def share_run(self) -> float | None:
-        """The share of the recorded hours that pruning would have left; None without any."""
+        """Returns the share of the recorded hours that pruning would have run; None if unknown."""
         import numpy as np
 
         from scoring.replay import replay
 
-        whole = run = 0.0
+        logged = run = 0.0
         for results in self.results:
             trials = [_unpruned(trial) for trial in results.trials]
             logs, policies = replay(replace(results, trials=trials))
-            whole += float(np.minimum(logs.logged, logs.met).sum()) / 3600
+            logged += float(np.minimum(logs.logged, logs.met).sum()) / 3600
             run += next(policy.hours for policy in policies if policy.order == "cost")
-        return run / whole if whole else None
+        return run / logged if logged else None
 
 
 def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -> _Known:
-    """Reads records; official logs are judged by `ruleset`.
+    """Reads records; `ruleset` applies to official logs.
 
     Raises:
-        UserError: A tree was measured on other hardware, or not measured at all.
+        UserError: A tree was measured on other hardware, or ran on the step clock.
     """
     from scoring.experiment import Experiment
     from scoring.reading.read import read
@@ -138,7 +138,7 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
                 theirs = "the step clock, which measures no seconds"
             if theirs != hardware:
                 raise UserError(
-                    f"{tree}: ran on {theirs}; an estimate for {hardware} needs records of that"
+                    f"{tree}: ran on {theirs}; an estimate for {hardware} needs records from there"
                 )
             planned = {
                 name: rules.baseline_step_seconds
@@ -173,7 +173,7 @@ def _record(trial: Trial, steps: Mapping[str, float]) -> Record:
 
 
 def _unpruned(trial: Trial) -> Trial:
-    """A trial as it would have run at most."""
+    """Returns a trial with its complete budget if it was pruned."""
     if trial.status != "pruned":
         return trial
     return replace(trial, submission_seconds=trial.criteria.budget_seconds)
@@ -186,12 +186,12 @@ def _times(share: float, spec: TrialSpec, seconds: float) -> float:
 def _until_deadline(
     deadline: Callable[[TrialSpec], float], begins: set[str], spec: TrialSpec, seconds: float
 ) -> float:
-    """The seconds of a trial that may still matter."""
+    """Returns the seconds of a trial until its deadline; 0 if it is not started."""
     return min(seconds, deadline(spec)) if spec.key in begins else 0.0
 
 
 def _hardware(options: RunOptions) -> str:
-    """What a trial runs on."""
+    """Describes the hardware of a trial."""
     if gpus := options.gpus_per_trial:
         return f"{gpus} GPU{'s' * (gpus > 1)} per trial"
     count = options.processes
@@ -199,7 +199,7 @@ def _hardware(options: RunOptions) -> str:
 
 
 def _slots_here(experiment: Experiment) -> int:
-    """How many trials this machine runs at once."""
+    """Returns how many trials fit on this machine at once."""
     import torch
 
     from harness.commands.machine import usable_cores
@@ -212,8 +212,8 @@ def _slots_here(experiment: Experiment) -> int:
 def _notes(found: Estimate) -> list[str]:
     notes = []
     if any(cell.source == "complete budgets" for cell in found.cells):
-        notes.append("Complete budgets are the most that trials can take.")
+        notes.append("Complete budgets are upper bounds: trials end when they reach their goals.")
     if found.without_evaluation:
         names = ", ".join(found.without_evaluation)
-        notes.append(f"Evaluation is not in the hours of {names}: no record tells how long it is.")
+        notes.append(f"The hours of {names} do not include evaluation: no record has its time.")
     return notes

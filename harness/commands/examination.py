@@ -1,4 +1,4 @@
-"""Everything that `chronograd doctor` looks at, in one list."""
+"""All checks of `chronograd doctor`, in order."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ def examine(
     *,
     probed: str,
 ) -> list[Check]:
-    """Checks everything.
+    """Runs all checks.
 
     Args:
-        names: Workloads whose data is needed; none: that of all workloads is looked for.
-        data_dir: Where datasets are.
-        checkpoint_dir: Where checkpoints will be kept.
-        address: Address of a Ray cluster; None where none is used.
-        probed: The workload on which a step is timed.
+        names: Workloads whose data is needed; if empty, missing data of any workload is a warning.
+        data_dir: Folder of the datasets.
+        checkpoint_dir: Folder in which checkpoints will be kept.
+        address: Address of a Ray cluster; None if none is used.
+        probed: The workload on which steps are timed.
     """
     temporary = Path(tempfile.gettempdir())
     checks = [*doctor.versions(), machine.processor(), machine.memory(), *machine.gpus()]
     if data_dir is not None:
-        checks.append(machine.disk("data", data_dir, made=False))
+        checks.append(machine.disk("data", data_dir, must_exist=True))
     try:
-        checks.append(machine.disk("data that is made", cache_folder()))
+        checks.append(machine.disk("generated data", cache_folder()))
     except DataError as error:
         found, _, advice = str(error).partition("; ")
-        checks.append(Check("disk: data that is made", State.PROBLEM, found, advice))
+        checks.append(Check("disk: generated data", State.PROBLEM, found, advice))
     checks.append(machine.disk("temporary files, checkpoints", temporary))
     if checkpoint_dir is not None:
         checks.append(machine.disk("checkpoints", checkpoint_dir))
@@ -55,7 +55,7 @@ def examine(
 
 
 def _step_time(workload: str) -> Check:
-    """Times the baseline's step twice, each time in a fresh process, on the GPU if there is one."""
+    """Times the baseline's steps twice, in two new processes, on the GPU if there is one."""
     import torch
 
     ruleset = rulesets.load("demo")
@@ -69,7 +69,7 @@ def _step_time(workload: str) -> Check:
         draft = check(request, workloads.get)
         executor, probed = ThisProcess(workloads.get), draft.workloads[workload]
         return doctor.steps(what, [draft.baseline_step(probed, executor) for _ in range(2)])
-    except Exception as error:  # noqa: BLE001 - whatever breaks here breaks every trial
+    except Exception as error:  # noqa: BLE001 - any error here would be one of every trial
         advice = f"see `chronograd --debug run {ruleset.baseline} --workload {workload}`"
         found = f"{what}: {type(error).__name__}: {error}"
         return Check("step time", State.PROBLEM, found, advice)

@@ -1,4 +1,4 @@
-"""What a check of a submission found: kept, broken, or undecided on this machine."""
+"""The result of a check of a submission: passed, failed, or undecided on this machine."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ _GROUP = re.compile(r"process group|init_process_group|\b(LOCAL_)?RANK\b|WORLD_S
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found.
+    """The result of one check.
 
     Attributes:
-        check: Its name.
+        check: Name of the check.
         where: The workload, or the file.
-        passed: Whether the contract is kept; None where this machine or call cannot tell.
-        what: What broke, or is worth knowing; "" if nothing.
-        mend: How to fix it; "" if there is nothing to fix.
+        passed: Whether the contract is kept; None if it cannot be decided on this machine or with
+            these options.
+        what: What is wrong, or a note; "" if nothing.
+        fix: How to fix it; "" if there is nothing to fix.
     """
 
     check: str
     where: str
     passed: bool | None
     what: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 def unmet_need(check: str, where: str, text: str, processes: int) -> Finding | None:
-    """A finding where an error came of what this machine or call lacks; else None.
+    """Returns an undecided finding if an error is due to missing CUDA or processes; else None.
 
     Args:
-        check: As in Finding, and so is `where`.
+        check: Name of the check.
         where: The workload, or the file.
-        text: The traceback; its end, with the line that failed, decides.
-        processes: How many train together.
+        text: The traceback of the error; only its end is searched.
+        processes: Number of processes that train together.
     """
     end = "\n".join(text.strip().split("\n")[-4:])
     if not torch.cuda.is_available() and _CUDA.search(end):

@@ -1,4 +1,4 @@
-"""What earlier results say of the trials of a sweep: where to give them up."""
+"""Limits for `--pruning predict`, computed from earlier results."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 def limits_from(
     history: Sequence[Path], experiment: Experiment, risk: float, max_change: float = 1.0
 ) -> Limits:
-    """The limits of a sweep's trials, each submission judged by the others in `history` alone.
+    """Returns the limits of a sweep's trials, for each submission from the others in `history`.
+
+    Args:
+        history: Results trees or official logs of earlier submissions.
+        experiment: The plan of the sweep.
+        risk: Maximum probability that prediction changes a score by more than 0.01.
+        max_change: Largest change of any score that prediction may have caused in `history`.
 
     Raises:
-        UserError: So few submissions allow of no prediction at this risk.
+        UserError: There are too few submissions for predictions at this risk.
     """
     import numpy as np
 
@@ -40,8 +46,8 @@ def limits_from(
                 gaps[name, workload] = limit_wf[columns.index(workload)].tolist()
     if not np.isfinite([limit for limits_f in gaps.values() for limit in limits_f]).any():
         raise UserError(
-            f"--history {' '.join(map(str, history))}: {len(earlier)} submissions allow of no "
-            f"prediction at a risk of {risk:g}; give more of them, or a greater --risk"
+            f"--history {' '.join(map(str, history))}: {len(earlier)} submissions are too few for "
+            f"predictions at a risk of {risk:g}; add more results, or pass a greater --risk"
             + (" or --max-change" if max_change < 1 else "")
         )
     found = leaving_out_submissions(board, risk, max_change)

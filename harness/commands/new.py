@@ -1,4 +1,4 @@
-"""A submission's folder to start from: `chronograd new`."""
+"""Writes a submission to start from: `chronograd new`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from harness.submission.loading import FILE, SubmissionError
 from scoring.tree import SEARCH_SPACE_FILE
 from scoring.writing import write_text
 
-_SUBMISSION = '''"""{name}: say here what your training algorithm does, and cite its paper.
+_SUBMISSION = '''"""{name}: describe your training algorithm here, and cite its paper.
 
-These functions are all that a submission is. They are called with AlgoPerf's arguments; seconds
-spent in data_selection, update_params and prepare_for_eval are on the clock, all others are not.
+A submission consists of these functions. They are called with AlgoPerf's arguments. The time spent
+in data_selection, update_params and prepare_for_eval counts; all other time does not.
 """
 
 import torch
@@ -21,12 +21,12 @@ from harness import spec
 {point}
 
 def get_batch_size(workload_name):
-    """The batch size for a workload; ValueError leaves it to the workload."""
-    raise ValueError(f"no batch size of its own for {{workload_name}}")
+    """Returns the batch size for a workload; with ValueError, the workload's own is used."""
+    raise ValueError(f"no batch size for {{workload_name}}")
 
 
 def init_optimizer_state(workload, model_params, model_state, hyperparameters, rng):
-    """Called once, before training: a dict of whatever update_params needs from step to step."""
+    """Called once, before training; returns a dict of what update_params keeps between steps."""
     {chosen}
     optimizer = torch.optim.SGD(
         model_params.parameters(),
@@ -34,7 +34,7 @@ def init_optimizer_state(workload, model_params, model_state, hyperparameters, r
         momentum=1 - hyperparameters.one_minus_beta1,
         nesterov=True,
     )
-    # workload.step_hint is the number of steps that schedules are laid out by.
+    # workload.step_hint is the number of steps to use as the length of schedules.
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=workload.step_hint)
     return {{"optimizer": optimizer, "schedule": schedule}}
 
@@ -43,7 +43,7 @@ def data_selection(
     workload, input_queue, optimizer_state, current_param_container, model_state, hyperparameters,
     global_step, rng,
 ):
-    """A step's batch: a dict of "inputs", "targets" and, where some are masked, "weights"."""
+    """Returns a batch: a dict of "inputs", "targets" and, if examples are masked, "weights"."""
     return next(input_queue)
 
 
@@ -51,7 +51,7 @@ def update_params(
     workload, current_param_container, current_params_types, model_state, hyperparameters, batch,
     loss_type, optimizer_state, eval_results, global_step, rng,
 ):
-    """One step. Raise spec.TrainingCompleteError to end the training."""
+    """Makes one step. Raise spec.TrainingCompleteError to end the training."""
     model, optimizer = current_param_container, optimizer_state["optimizer"]
     optimizer.zero_grad()
     logits, model_state = workload.model_fn(
@@ -76,13 +76,13 @@ def prepare_for_eval(
     workload, current_param_container, current_params_types, model_state, hyperparameters,
     loss_type, optimizer_state, eval_results, global_step, rng,
 ):
-    """Called before every evaluation; the model that it returns is evaluated. May be left out."""
+    """Optional. Called before every evaluation; the model that it returns is evaluated."""
     return optimizer_state, current_param_container, model_state
 '''
 
-_EXTERNAL = "hyperparameters are one of tuning_search_space.json's points, by name"
+_EXTERNAL = "hyperparameters is a namedtuple: a point of tuning_search_space.json"
 _FIXED = """
-# Self-tuning: one trial, on every workload the same. These are no hyperparameters to be tuned.
+# Self-tuning: one trial with the same settings on every workload; these values are not tuned.
 LEARNING_RATE = 1e-2
 ONE_MINUS_BETA1 = 0.1
 """
@@ -93,17 +93,17 @@ _SPACE = {
 
 
 def write(place: Path, tuning: str) -> Path:
-    """Writes a folder that `chronograd check` passes; returns it.
+    """Writes a submission that passes `chronograd check`; returns its folder.
 
     Args:
-        place: The folder, which must not be there yet.
+        place: The folder, which must not exist yet.
         tuning: "external" or "self".
 
     Raises:
-        SubmissionError: There is something at `place` already.
+        SubmissionError: `place` already exists.
     """
     if place.exists():
-        raise SubmissionError(f"{place}: is there already; choose another name")
+        raise SubmissionError(f"{place}: already exists; choose another name")
     text = _SUBMISSION.format(name=place.name, point="", chosen=f"# {_EXTERNAL}.")
     if tuning == "self":
         text = _SUBMISSION.format(

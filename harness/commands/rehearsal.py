@@ -1,4 +1,4 @@
-"""Short trials in this process, whose every detail is kept: what checks of a submission compare."""
+"""Short trials in this process, recorded in full so that checks can compare them."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ from harness.trial.loop import run_trial
 from harness.trial.process_group import ProcessGroup
 from scoring.records import EvalRow, TrialResult, TrialSpec, Tuning, Until
 
-PERIODS = 100  # evaluations in a budget
-STEP_HINT = 75  # of them are before the step hint
+PERIODS = 100  # evaluation periods per budget
+STEP_HINT = 75  # of these periods are before the step hint
 
 
 class CallClock(StepClock):
-    """Charges calls of `update_params`, whatever their work: evaluations follow the same calls."""
+    """Charges one second per call of `update_params`, so that evaluations follow fixed calls."""
 
     def add_work(self, work: float) -> None:
-        """Adds training work, at no charge."""
+        """Adds training work without charging it."""
         self.work += work
 
     def step(self, limit: float, work: float = 1.0) -> float:
-        """Charges one second for a call."""
+        """Charges one second."""
         self.work += work
         self.seconds += 1.0
         return self.seconds
 
 
 class CutOffError(BaseException):
-    """Ends a trial as the loss of its process would."""
+    """Ends a trial, to simulate the loss of its process."""
 
 
 class TensorCount:
-    """Counts the tensors of this process while it is entered.
+    """Context manager that counts the tensors of this process.
 
-    Looking through all objects takes up to a second: those that are there at the beginning are
-    looked through once.
+    Searching all objects takes up to a second, so the objects that exist on entry are searched only
+    once.
     """
 
     def __enter__(self) -> TensorCount:
         gc.collect()
         self._before = [weakref.ref(tensor) for tensor in _tensors()]
-        gc.freeze()  # the collector no longer sees what is there
+        gc.freeze()  # excludes the existing objects from later searches
         return self
 
     def __exit__(self, *_: object) -> None:
         gc.unfreeze()
 
     def __call__(self) -> int:
-        """How many there are now."""
+        """Returns the current number of tensors."""
         gc.collect()
         return len(_tensors()) + sum(tensor() is not None for tensor in self._before)
 
@@ -72,13 +72,13 @@ def _tensors() -> list[torch.Tensor]:
 
 
 class Recorder(Attempt):
-    """Keeps rows, checkpoints and sizes; cuts a trial off where it is told to.
+    """Records evaluations, checkpoints and memory; can end a trial at a given step.
 
     Args:
-        cut_at: The step whose evaluation ends the trial, as the loss of its process would.
+        cut_at: Step after whose evaluation the trial ends, to simulate the loss of its process.
         resume: The checkpoint to resume from.
-        saves: Whether to make checkpoints.
-        tensors: Counts tensors at every evaluation, where memory is to be measured.
+        saves: Whether to save checkpoints.
+        tensors: Counts tensors, at every evaluation; None if memory is not measured.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Recorder(Attempt):
         self.sizes: list[tuple[int, int]] = []  # bytes of a checkpoint, number of tensors
 
     def report(self, row: EvalRow) -> None:
-        """Keeps an evaluation."""
+        """Records an evaluation."""
         self.rows.append(row)
         if self._tensors is not None:
             self.sizes.append((self._size, self._tensors()))
@@ -106,16 +106,16 @@ class Recorder(Attempt):
             raise CutOffError
 
     def save(self, step: int, snapshot: Snapshot) -> None:
-        """Keeps a checkpoint and its size; reads it back where the trial is to be cut off."""
+        """Records a checkpoint and its size; reads it back if a trial will resume from it."""
         if not self._saves:
             return
         file = io.BytesIO()
         try:
             snapshot.write(file)
-            if self._cut_at is not None:  # it is what the trial resumes from
+            if self._cut_at is not None:
                 file.seek(0)
                 snapshot.compare(file)
-            if self._tensors is not None:  # without what grows with the trial's records
+            if self._tensors is not None:  # without the evaluations, which grow in every trial
                 own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
                 dump(own, submission_part := io.BytesIO(), snapshot.known)
                 self._size = len(submission_part.getvalue())
@@ -124,7 +124,7 @@ class Recorder(Attempt):
         self.state = file.getvalue()
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
-        """The checkpoint to resume from."""
+        """Returns the checkpoint to resume from."""
         if self._resume is None:
             return None
         self.rows = []
@@ -139,7 +139,7 @@ def train(
     recorder: Recorder,
     group: ProcessGroup,
 ) -> tuple[TrialResult, list[torch.Tensor]]:
-    """One trial: its result, and the parameters as they were evaluated last."""
+    """Runs one trial; returns its result and the parameters that were evaluated last."""
     last: list[torch.Tensor] = []
     evaluate = workload.eval_model
 
@@ -160,10 +160,10 @@ def make_spec(
     steps: int,
     period: int,
 ) -> TrialSpec:
-    """A trial of `steps` steps with an evaluation every `period`, a second each.
+    """Returns a trial of `steps` steps, of one second each, with an evaluation every `period`.
 
     It is the beginning of a training run with the proportions of the official workloads: the budget
-    is PERIODS evaluation periods, and the step hint what fits into STEP_HINT of them.
+    is PERIODS evaluation periods, and the step hint is the number of steps in STEP_HINT of them.
     """
     budget = PERIODS * period
     return TrialSpec(
@@ -188,7 +188,7 @@ def make_spec(
 
 
 def grows(sizes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether one of several sizes grew at each of five evaluations."""
+    """Returns whether one of several sizes grew at each of five evaluations."""
     return len(sizes) == 5 and any(
         all(earlier < later for earlier, later in itertools.pairwise(one))
         for one in zip(*sizes, strict=True)
@@ -196,12 +196,12 @@ def grows(sizes: Sequence[tuple[int, ...]]) -> bool:
 
 
 def equal(ours: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> bool:
-    """Whether rows of metrics are equal; NaN equals NaN."""
+    """Returns whether rows of metrics are equal; NaN equals NaN."""
     return repr(ours) == repr(theirs)
 
 
 def same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
-    """Whether tensors are equal; NaN equals NaN."""
+    """Returns whether tensors are equal; NaN equals NaN."""
     return len(ours) == len(theirs) and all(
         a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
         for a, b in zip(ours, theirs, strict=True)
@@ -209,7 +209,7 @@ def same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
 
 
 def plain_sgd() -> Submission:
-    """The submission that others' steps are compared with."""
+    """Returns plain SGD, with whose seconds per step those of a submission are compared."""
 
     def init_optimizer_state(workload: Any, params: Any, *_: Any) -> dict[str, Any]:
         return {"optimizer": torch.optim.SGD(params.parameters(), lr=1e-3)}

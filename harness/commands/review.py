@@ -1,7 +1,7 @@
-"""Remarks for people who review a submission: what is legal, and worth a look.
+"""Remarks for reviewers of a submission: what is allowed but should be looked at.
 
-`chronograd check` shows them. None is a breach: plain AdamW under its own name is a fair baseline,
-and a submission may have reasons to import `gc`.
+`chronograd check` shows them. They are not violations: plain AdamW under its own name is a fair
+baseline, and a submission may have a reason to import `gc`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Losses = Sequence[Mapping[str, float]]
 
 
 def of_sources(folder: Path) -> Iterator[str]:
-    """Modules and calls that reach beyond training, and files under /tmp, with their lines."""
+    """Yields uses of modules and calls that training does not need, and of files under /tmp."""
     for file, line, name in imports(folder):
         if name.split(".")[0] in MODULES:
             yield f"{file.name}:{line} imports {name}"
@@ -43,10 +43,10 @@ def of_sources(folder: Path) -> Iterator[str]:
 
 
 def of_losses(losses: Sequence[Losses]) -> Iterator[str]:
-    """Gradient ascent: the training loss fell on no workload.
+    """Yields a remark if the training loss fell on none of several workloads.
 
     Args:
-        losses: Per workload, the metrics of its evaluations; of one workload alone nothing follows.
+        losses: The metrics of the evaluations, per workload; a single workload is not judged.
     """
     fell = [rows[-1]["train/loss"] <= rows[0]["train/loss"] for rows in losses]  # not if NaN
     if len(fell) > 1 and not any(fell):
@@ -54,10 +54,10 @@ def of_losses(losses: Sequence[Losses]) -> Iterator[str]:
 
 
 class Watch:
-    """A submission whose updates are recorded while it trains.
+    """Records the updates of a submission while it trains.
 
     Attributes:
-        submission: The one to train with.
+        submission: The submission to train with.
     """
 
     def __init__(self, submission: Submission, hyperparameters: Mapping[str, Any] | None) -> None:
@@ -72,7 +72,7 @@ class Watch:
         self._changed = False
 
     def _update_params(self, **given: Any) -> Any:
-        """Calls the submission's function and compares what it changes with known rules."""
+        """Calls the submission's function and compares its updates with known rules."""
         model = given["current_param_container"]
         parameters = list(model.parameters())
         before = [p.detach().clone() for p in parameters]
@@ -106,10 +106,10 @@ class Watch:
         return returned
 
     def remarks(self, step_hint: int) -> Iterator[str]:
-        """What a whole training run showed.
+        """Yields the remarks of a complete training run.
 
         Args:
-            step_hint: That the workload gave; the run went beyond it.
+            step_hint: The workload's step hint; the run was longer.
         """
         if self._rates and not self._changed:
             yield "the parameters never change"
@@ -131,13 +131,13 @@ class Watch:
 
 
 class _Rule:
-    """A known update rule: its direction is followed with the submission's own gradients.
+    """A known update rule, whose direction is computed from the submission's own gradients.
 
-    Updates equal it where, for every parameter and step, they are a multiple of its direction plus
-    a multiple of the parameter (decoupled weight decay), to TOLERANCE.
+    Updates equal those of the rule if, for every parameter and step, they are a multiple of its
+    direction plus a multiple of the parameter (decoupled weight decay), up to TOLERANCE.
     """
 
-    names: re.Pattern[str]  # of submissions that say so
+    names: re.Pattern[str]  # of submissions that are known to use the rule
     text: str
 
     def __init__(self) -> None:
@@ -146,11 +146,11 @@ class _Rule:
 
     @property
     def equal(self) -> bool:
-        """Whether enough steps were compared, and none differed."""
+        """Returns whether enough steps were compared, and none differed."""
         return not self._differs and max(self._steps.values(), default=0) >= COMPARED
 
     def compare(self, at: int, old: Tensor, gradient: Tensor, change: Tensor) -> None:
-        """Compares one parameter's change, given its value and gradient before."""
+        """Compares one parameter's change, given its previous value and its gradient."""
         if self._differs:
             return
         direction = self.direction(at, old, gradient)
@@ -168,7 +168,7 @@ class _Rule:
         self._steps[at] = self._steps.get(at, 0) + 1
 
     def direction(self, at: int, old: Tensor, gradient: Tensor) -> Tensor:
-        """The rule's direction; called once per step and parameter."""
+        """Returns the rule's direction; called once per step and parameter."""
         raise NotImplementedError
 
 
@@ -219,7 +219,7 @@ class _Adam(_Rule):
 def _known_rules(
     groups: Sequence[Mapping[str, Any]], hyperparameters: Mapping[str, Any]
 ) -> list[_Rule]:
-    """SGD and AdamW with usual constants, and with those of the submission."""
+    """Returns SGD and AdamW with the usual constants, and with those of the submission."""
     given = {k: v for k, v in hyperparameters.items() if isinstance(v, float | int)}
     pairs = {(0.9, 0.999), (0.9, 0.95), (0.9, 0.99)}
     pairs |= {tuple(g["betas"][:2]) for g in groups if len(g.get("betas", ())) >= 2}
@@ -242,7 +242,7 @@ def _known_rules(
 
 
 def _optimizers(state: Any) -> list[Any]:
-    """The optimizers that a submission keeps, as far as its state shows them."""
+    """Returns the optimizers in a submission's state."""
     if isinstance(state, Mapping):
         return [found for value in state.values() for found in _optimizers(value)]
     if isinstance(state, list | tuple):

@@ -1,4 +1,4 @@
-"""Schedules of a submission that no workload is long enough for, as far as its state shows them."""
+"""Finds schedules in a submission's state that are longer than every workload."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COUNTERS = ("step", "k")  # of steps, in groups of the packages that submission
 
 @cache
 def longest_step_hint() -> int:
-    """The largest step hint of any workload."""
+    """Returns the largest step hint of any workload."""
     hints = [
         rules.step_hint
         for name in rulesets.names()
@@ -30,10 +30,10 @@ def longest_step_hint() -> int:
 
 
 def too_long(state: Any, groups: Sequence[Mapping[str, Any]]) -> list[tuple[str, float]]:
-    """What is called a length in steps and is longer than every step hint, with its value.
+    """Returns the lengths in steps that exceed every step hint: name and value.
 
     Args:
-        state: A submission's optimizer state, in which schedulers are looked for.
+        state: A submission's optimizer state, which is searched for schedulers.
         groups: The parameter groups of its optimizers.
     """
     found = dict.fromkeys(
@@ -46,7 +46,7 @@ def too_long(state: Any, groups: Sequence[Mapping[str, Any]]) -> list[tuple[str,
 
 
 def values(optimizers: Sequence[Any]) -> dict[str, tuple[float, ...]]:
-    """The numbers that optimizers were made with, as they are now, by name; no learning rates."""
+    """Returns the values of the optimizers' numeric options, by name, without learning rates."""
     found: dict[str, tuple[float, ...]] = {}
     for optimizer in optimizers:
         made_with = getattr(optimizer, "defaults", {})
@@ -58,7 +58,7 @@ def values(optimizers: Sequence[Any]) -> dict[str, tuple[float, ...]]:
 
 
 def still_changing(seen: Sequence[Mapping[str, tuple[float, ...]]]) -> list[str]:
-    """The names of numbers that differ from step to step."""
+    """Returns the names of options whose values differ between steps."""
     names = dict.fromkeys(name for step in seen for name in step)
     return [name for name in names if len({step.get(name) for step in seen}) > 1]
 
@@ -72,7 +72,7 @@ def _numbers(holder: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _schedulers(state: Any) -> Iterator[Any]:
-    """Objects with an optimizer and a step, and those that they hold."""
+    """Yields the schedulers in an object: those with `optimizer` and `step`, and nested ones."""
     held = state.values() if isinstance(state, Mapping) else state
     if not isinstance(held, (list, tuple, type({}.values()))):
         held = [state]

@@ -25,14 +25,14 @@ STATUS = "/status.json"
 
 
 class LivePage:
-    """The page of a results tree as it is now.
+    """The current page of a results tree.
 
-    The board is scored and drawn again when a trial has ended since; what runs is read from the
-    ledger at every call of `status`.
+    The page is scored and rendered again after a trial has ended. The running trials are read from
+    the ledger at every call of `status`.
 
     Args:
         out: The results tree.
-        title: Of the page; "" for the usual one.
+        title: Title of the page; "" for the default.
     """
 
     def __init__(self, out: Path, title: str = "") -> None:
@@ -42,13 +42,13 @@ class LivePage:
         self._drawn: tuple[int, str] | None = None
 
     def status(self) -> dict[str, Any]:
-        """How the sweep stands: `version` changes when the board does."""
+        """Returns the sweep's status; its `version` changes when the page does."""
         with self._lock:
             self._sweep.refresh()
             return self._status()
 
     def page(self) -> str:
-        """The page, or one that says why there is none."""
+        """Returns the page, or one that explains why there is no leaderboard yet."""
         with self._lock:
             self._sweep.refresh()
             version = self._version()
@@ -66,12 +66,12 @@ class LivePage:
         }
 
     def _version(self) -> int:
-        """How many trials have ended."""
+        """Returns the number of trials that have ended."""
         waiting = (NOT_STARTED, UNDER_WAY)
         return sum(trial.state not in waiting for trial in self._sweep.trials.values())
 
     def _running(self, name: str) -> dict[str, str]:
-        """A trial that runs: its name, and its latest evaluation in words."""
+        """Describes a running trial: its name and its latest evaluation."""
         trial = self._sweep.trials[name]
         if trial.row is None:
             return {"trial": one_line(name), "latest": "starting"}
@@ -97,13 +97,13 @@ class LivePage:
 
 
 def make_server(page: LivePage, host: str, port: int) -> ThreadingHTTPServer:
-    """A server of the page; `serve_forever` runs it.
+    """Returns a server of the page; `serve_forever` runs it.
 
     Args:
-        page: What it serves at "/", and its status beside it.
-        host: The address to listen on. On a loopback address only requests to it by such a name
-            are answered, so that no other site's page can read this one through a browser.
-        port: 0 takes a free one.
+        page: The page, which is served at "/", and its status at STATUS.
+        host: The address to listen on. On a loopback address, only requests to a loopback name are
+            answered, so that pages of other sites cannot read this one through the browser.
+        port: The port; 0 for any free port.
 
     Raises:
         UserError: The address cannot be used.
@@ -117,7 +117,7 @@ def make_server(page: LivePage, host: str, port: int) -> ThreadingHTTPServer:
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if _is_loopback(host) and not _is_loopback(_name_of(self.headers.get("Host", ""))):
-                self.send_error(HTTPStatus.FORBIDDEN, "ask for localhost")
+                self.send_error(HTTPStatus.FORBIDDEN, "use the name localhost")
             elif path not in answers:
                 self.send_error(HTTPStatus.NOT_FOUND)
             else:
@@ -131,17 +131,17 @@ def make_server(page: LivePage, host: str, port: int) -> ThreadingHTTPServer:
                 self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Requests are not printed."""
+            """Does not print requests."""
 
     try:
         return ThreadingHTTPServer((host, port), Handler)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"{host}:{port}: cannot be served ({why}); give another --port") from None
+        raise UserError(f"{host}:{port}: cannot listen ({why}); choose another --port") from None
 
 
 def _name_of(host: str) -> str:
-    """The name in a Host header, without the port."""
+    """Returns the name in a Host header, without the port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] or host

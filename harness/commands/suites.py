@@ -1,4 +1,4 @@
-"""Which workloads a suite has under a ruleset."""
+"""The workloads of a suite under a ruleset."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from scoring.rulesets import Ruleset
 
 
 def members(suite: str, rules: Ruleset) -> list[str]:
-    """The workloads of a suite: those that the ruleset lists, or that say so themselves.
+    """Returns the workloads of a suite.
 
-    Of the latter only those that the ruleset scores, if it scores any of them.
+    They are those that the ruleset lists for the suite; if it lists none, those that declare the
+    suite themselves and that the ruleset scores; if there are none, all that declare it.
 
     Raises:
         WorkloadNotFoundError: There is no such suite.

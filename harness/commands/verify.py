@@ -21,7 +21,7 @@ from scoring.tree import read_trial
 if TYPE_CHECKING:
     from harness.spec import LoadWorkload, Workload
 
-_SPLITS = {"validation": ("validation",), "test": ("validation", "test")}  # that `until` needs
+_SPLITS = {"validation": ("validation",), "test": ("validation", "test")}  # by `until`
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Evaluated:
 
     Attributes:
         spec: The trial.
-        folder: The trial's.
-        global_step: Of its last evaluation, which reached the goal.
-        recorded: The metrics of that evaluation.
-        found: What its weights give; None where they cannot be evaluated.
-        reason: Why not, else "".
+        folder: Folder of the trial.
+        global_step: Step of its last evaluation, which reached the goal.
+        recorded: The recorded metrics of that evaluation.
+        found: The metrics of its weights; None if they cannot be evaluated.
+        reason: Why the weights cannot be evaluated; else "".
     """
 
     spec: TrialSpec
@@ -56,11 +56,11 @@ def evaluate_again(
 
     Args:
         out: The results tree.
-        folders: Of the trials.
-        load_workload: Gives the workload of a name, data directory and device; is sent to another
-            process.
-        checkpoints: The path or URI where trials kept checkpoints; None: this machine's own folder.
-        data_dir: Where datasets are; None: where they were.
+        folders: Folders of the trials.
+        load_workload: Loads a workload, given its name, the data directory and the device; it is
+            sent to another process.
+        checkpoints: Path or URI of the checkpoints; None for this machine's default folder.
+        data_dir: Folder of the datasets; None for the recorded one.
     """
     key = read_key(out)
     events = (entry.event for entry in Reader(out).new_events(kinds=(DriverStarted,)))
@@ -88,13 +88,13 @@ def evaluate_again(
             yield Evaluated(spec, folder, row.global_step, dict(row.metrics), found, reason)
 
 
-_loaded: dict[tuple[str, str | None, str], Workload] = {}  # of the evaluating process
+_loaded: dict[tuple[str, str | None, str], Workload] = {}  # used in the evaluating process only
 
 
 def _evaluate(
     load_workload: LoadWorkload, spec: TrialSpec, places: Sequence[Place], data_dir: str | None
 ) -> dict[str, float]:
-    """The metrics of a trial's weights; raises UserError where they cannot be evaluated."""
+    """Returns the metrics of a trial's weights; raises UserError if they cannot be evaluated."""
     prepare_process(spec)
     import torch
 
@@ -105,7 +105,7 @@ def _evaluate(
     weights = next((w for place in places if (w := read_weights(place, device=device))), None)
     if weights is None:
         raise UserError(
-            "no weights of it are here: trials keep them in --checkpoint-dir, or on the machine "
+            "its weights are not here: trials keep them in --checkpoint-dir, or on the machine "
             "that trained them"
         )
     asked = (spec.workload, data_dir or spec.data_dir, device)
@@ -117,7 +117,7 @@ def _evaluate(
     try:
         weights.put_into(model)
     except ValueError as error:
-        raise UserError(f"its weights are not of this workload: {error}") from None
+        raise UserError(f"its weights do not fit this workload: {error}") from None
     model.eval()
     splits = _SPLITS.get(spec.until, ("validation",))
     with torch.no_grad():

@@ -17,7 +17,7 @@ class SubmissionContract:
         """As `chronograd check`: what breaks it, where, and how to fix it."""
         place = loading.find(str(submission))
         broken = [
-            f"{finding.check} ({finding.where}): {finding.what}; fix: {finding.mend}"
+            f"{finding.check} ({finding.where}): {finding.what}; fix: {finding.fix}"
             for finding in findings(place, tiny.workloads, workloads.names())
             if not finding.passed
         ]

@@ -1,4 +1,4 @@
-"""The command line as a user meets it, in this process."""
+"""The command line as a user sees it, in this process."""
 
 import json
 import tomllib
@@ -58,7 +58,7 @@ def test_run_takes_a_point_and_a_step_limit(chronograd, tmp_path):
 
 
 @pytest.mark.parametrize("call", [("run",), ("sweep", "--dry-run"), ("check",)])
-def test_a_path_is_a_path_and_a_name_that_is_both_says_which(chronograd, tmp_path, call):
+def test_a_path_is_a_path_and_an_ambiguous_name_prints_which_is_used(chronograd, tmp_path, call):
     (tmp_path / "nadamw").mkdir()
     (tmp_path / "nadamw" / "submission.py").write_text("raise RuntimeError('this is my own')")
     (tmp_path / "wd.opt").mkdir()
@@ -68,10 +68,10 @@ def test_a_path_is_a_path_and_a_name_that_is_both_says_which(chronograd, tmp_pat
         code, out, error = chronograd(call[0], given, *options)
         assert "this is my own" in out + error
         assert code == (1 if call[0] == "check" else 2)
-    assert f"wd.opt: {tmp_path / 'wd.opt'} is taken, not an optimizer class" in error
+    assert f"wd.opt: using {tmp_path / 'wd.opt'}, not an optimizer class" in error
     if call[0] == "sweep":
         code, _, error = chronograd(call[0], "nadamw", *options)
-        note = f"the library's submission is taken; for {tmp_path / 'nadamw'} give ./nadamw"
+        note = f"using the library's submission; for {tmp_path / 'nadamw'} pass ./nadamw"
         assert (code, error) == (0, f"nadamw: {note}\n")
 
 

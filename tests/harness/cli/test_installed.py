@@ -1,4 +1,4 @@
-"""The installed code runs, whatever the working directory has by the same names."""
+"""The installed code runs, even if the working directory has packages of the same names."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def installed(tmp_path_factory):
 
 
 def in_a_clone(installed, folder, packages, *command):
-    """Runs Python where folders have the names of our packages, and nothing in them is ours."""
+    """Runs Python in a folder with other packages that have the names of ours."""
     for package in packages:
         (folder / package).mkdir()
         text = f"raise AssertionError('{package} of the working directory was imported')\n"

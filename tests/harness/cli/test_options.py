@@ -1,4 +1,4 @@
-"""Options of the command line: records become options, and resuming takes them over."""
+"""Options of the command line: records become options, and `resume` reuses them."""
 
 import inspect
 import re
@@ -24,7 +24,7 @@ def commands():
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
-def test_every_option_says_what_it_does(name):
+def test_every_option_has_a_help_text(name):
     for parameter in commands()[name].params:
         assert parameter.help or parameter.param_type_name == "argument", parameter.name
 
@@ -48,7 +48,7 @@ def test_help_is_grouped_and_fits_80_columns(chronograd, monkeypatch):
     assert not re.search(r"--[\w-]+…", out)  # no name is cut
 
 
-def test_what_a_sweep_was_run_with_comes_back(tmp_path):
+def test_the_options_of_a_sweep_are_recorded(tmp_path):
     used = SweepOptions(
         pruning=Pruning.PREDICT, history=(tmp_path / "a", tmp_path / "b"), order=Order.LATENCY,
         address="auto", max_concurrent=3, hang_timeout=7.5, exclusive_nodes=True,
@@ -61,7 +61,7 @@ def test_what_a_sweep_was_run_with_comes_back(tmp_path):
     assert last_options(tmp_path / "out") == used
 
 
-def test_resume_takes_over_how_a_sweep_was_run_and_options_replace_it(chronograd, tmp_path):
+def test_resume_reuses_the_options_of_a_sweep_and_given_ones_replace_them(chronograd, tmp_path):
     folder = write_submission(tmp_path, "well_behaved")
     place = ("-w", "diabetes", "--ruleset", "quick.toml", "--clock", "steps", "--out", "out")
     assert chronograd("run", folder, *place)[0] == 0

@@ -46,7 +46,7 @@ def chronograd(folder, *arguments, stdout=subprocess.PIPE, **environment):
 QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--clock", "steps", "--out", "out")
 
 
-def test_no_onlooker_can_harm_a_sweep_or_keep_another_from_seeing_it(tmp_path, capsys):
+def test_a_failing_callback_affects_neither_the_sweep_nor_other_callbacks(tmp_path, capsys):
     summary = run_sweep(plan_toys("a", "b"), tmp_path, Script(finish, finish), Broken())
     assert summary.by_status == {Status.REACHED: 2}
     said = capsys.readouterr().err
@@ -54,7 +54,7 @@ def test_no_onlooker_can_harm_a_sweep_or_keep_another_from_seeing_it(tmp_path, c
     assert said.count("\n") == 1
 
 
-def test_a_board_that_cannot_be_drawn_harms_no_sweep(tmp_path, monkeypatch):
+def test_a_board_that_cannot_be_drawn_does_not_affect_the_sweep(tmp_path, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
@@ -75,7 +75,7 @@ def hostile(tmp_path_factory):
     return folder / "out", experiment
 
 
-def test_a_message_that_cannot_be_printed_costs_no_other_trial(hostile):
+def test_a_message_that_cannot_be_printed_affects_no_other_trial(hostile):
     out, experiment = hostile
     first, second = (read_trial(trial_folder(out, spec))[1] for spec in experiment.specs())
     assert (first.failure, second.status) == (Failure.SUBMISSION_ERROR, Status.OUT_OF_TIME)
@@ -86,7 +86,7 @@ RAW = "ValueError: \udcff \x1b[2J\0 \u202e [/x] <b> =1+1"
 
 
 def as_before(out, spec):
-    """Puts the message back as it was before messages were cleaned, as old trees have it."""
+    """Restores the message as it is in old trees, in which messages were not cleaned."""
     path = trial_folder(out, spec) / "trial.json"
     trial = json.loads(path.read_text())
     trial["result"]["message"] = trial["result"]["traceback"] = RAW
@@ -119,7 +119,7 @@ def test_every_command_reads_a_tree_with_such_a_message(hostile, tmp_path, chron
 
 
 @pytest.mark.parametrize("console", ["full", "ascii", "closed"])
-def test_a_console_that_cannot_be_written_costs_no_record(tmp_path, console):
+def test_a_console_that_cannot_be_written_loses_no_record(tmp_path, console):
     write_submission(tmp_path, "well_behaved", "bé")
     stdout, options = {
         "full": (Path("/dev/full").open("w"), {}),  # noqa: SIM115
@@ -155,7 +155,7 @@ def test_files_are_written_before_a_table_that_the_stream_can_print(hostile, tmp
     assert "inf missed" in done.stdout.decode("latin-1")
 
 
-def test_what_an_encoding_lacks_is_spelled(capsys):
+def test_characters_that_an_encoding_lacks_are_spelled_out(capsys):
     for encoding, shown in [
         ("ascii", r"inf beta x\xe9 >= \udcff"),
         ("latin-1", "inf beta xé >= \\udcff"),
@@ -192,12 +192,12 @@ def test_colours_in_a_log_are_not_forced(monkeypatch):
 
 
 @pytest.mark.parametrize(("columns", "width"), [("80", 80), ("", 240), ("no", 240), ("0", 240)])
-def test_a_log_is_as_wide_as_columns_says(monkeypatch, columns, width):
+def test_the_width_of_a_log_is_columns(monkeypatch, columns, width):
     monkeypatch.setenv("COLUMNS", columns)
     assert make_console().width == width
 
 
-def test_a_piped_listing_keeps_to_columns(tmp_path):
+def test_a_piped_listing_is_as_wide_as_columns(tmp_path):
     done = chronograd(tmp_path, "submissions", COLUMNS="80")
     lines = done.stdout.decode().splitlines()
     assert max(map(len, lines)) <= 80

@@ -1,4 +1,4 @@
-"""score, explain and compare as a user calls them."""
+"""The commands score, explain and compare."""
 
 import json
 import shutil
@@ -69,7 +69,7 @@ def test_a_results_tree_needs_nothing_but_its_folder(chronograd, tree):
     assert "warning" not in out
 
 
-def test_logs_are_judged_by_a_ruleset_given_by_its_path(chronograd, logs, tmp_path):
+def test_logs_are_scored_by_a_ruleset_given_by_its_path(chronograd, logs, tmp_path):
     code, out, _ = chronograd("score", "logs", *JUDGED, "--json", "s.json")
     assert code == 0
     assert "toy, external tuning, method rules" in out
@@ -96,7 +96,7 @@ def test_a_missed_workload_is_null(chronograd, logs, tmp_path):
     assert slow["score"] == pytest.approx(1 / 3)
 
 
-def test_what_is_incomplete_is_said_and_only_a_strict_run_fails(chronograd, logs, tmp_path):
+def test_incomplete_results_are_reported_and_only_a_strict_run_fails(chronograd, logs, tmp_path):
     assert chronograd("score", "logs", *JUDGED, "--strict")[0] == 0
     path = lose(logs)
     shutil.rmtree(log_folder(logs, "fast", "v", 2, 1).parent)
@@ -119,13 +119,13 @@ def test_what_is_incomplete_is_said_and_only_a_strict_run_fails(chronograd, logs
     assert len(json.loads((tmp_path / "s.json").read_text())["warnings"]) == len(said)
 
 
-def test_a_strict_run_fails_for_a_study_that_is_simply_not_there(chronograd, logs):
+def test_a_strict_run_fails_for_a_missing_study(chronograd, logs):
     shutil.rmtree(logs / "external_tuning/slow/study_2")
     assert chronograd("score", "logs", *JUDGED)[0] == 0
     assert chronograd("score", "logs", *JUDGED, "--strict")[0] == 1
 
 
-def test_several_folders_make_one_leaderboard_and_a_strict_run_is_content(chronograd, logs, tree):
+def test_several_folders_make_one_leaderboard_and_a_strict_run_passes(chronograd, logs, tree):
     code, out, _ = chronograd("score", "tree", "logs", *JUDGED, "--strict")
     assert code == 0
     ranked = [
@@ -135,7 +135,7 @@ def test_several_folders_make_one_leaderboard_and_a_strict_run_is_content(chrono
     assert "times from several folders are compared" in out
 
 
-def test_one_name_in_two_folders_is_shown_apart(chronograd, logs, tmp_path):
+def test_one_name_in_two_folders_is_two_submissions(chronograd, logs, tmp_path):
     shutil.copytree(logs, tmp_path / "again")
     code, out, _ = chronograd("score", "logs", "again", *JUDGED)
     assert code == 0
@@ -144,7 +144,7 @@ def test_one_name_in_two_folders_is_shown_apart(chronograd, logs, tmp_path):
     assert "fast: is in 2 folders" in out
 
 
-def test_the_official_method_is_asked_for(chronograd, logs):
+def test_the_official_method_can_be_chosen(chronograd, logs):
     lose(logs, trial=1)
     lose(logs, trial=2)
     _, rules, _ = chronograd("score", "logs", *JUDGED)
@@ -237,7 +237,7 @@ def test_an_explanation_as_json_holds_the_numbers(chronograd, logs):
     assert [row["seconds"] for row in rows] == [20.0, 22.0, 24.0]
 
 
-def test_what_was_lost_stands_in_the_explanation(chronograd, logs):
+def test_lost_results_are_in_the_explanation(chronograd, logs):
     lose(logs, trial=1)
     lose(logs, trial=2)
     _, out, _ = chronograd("explain", "logs", "slow", "w", *JUDGED)

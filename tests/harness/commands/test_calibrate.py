@@ -1,4 +1,4 @@
-"""The target-setting procedure, on a workload cut down to a few dozen steps."""
+"""The target-setting procedure, on a workload reduced to a few dozen steps."""
 
 import io
 import statistics
@@ -68,7 +68,7 @@ def test_the_target_is_the_median_over_seeds_of_the_best_point(diabetes):
     assert dict(point) == expected
 
 
-def test_its_settings_are_written_beside_the_targets(diabetes):
+def test_its_settings_are_written_next_to_the_targets(diabetes):
     found, out = diabetes
     written = read_json(out / "diabetes.target.json")
     assert written["validation_target"] == found["validation_target"]
@@ -95,7 +95,7 @@ def test_an_exact_optimum_needs_no_search(tmp_path):
 
 
 @pytest.mark.parametrize("name", workloads.suite("mini"))
-def test_committed_targets_say_where_they_came_from(name):
+def test_committed_targets_record_how_they_were_found(name):
     (file,) = Path(workloads.__file__).parent.glob(f"*/{name}.target.json")
     targets = read_json(file)
     assert targets["workload"] == name

@@ -1,4 +1,4 @@
-"""`chronograd check` finds what breaks the contract, and `chronograd new` writes what keeps it."""
+"""`chronograd check` finds violations of the contract, and `chronograd new` writes none."""
 
 import json
 
@@ -28,7 +28,7 @@ def broken(place, make_workloads=some_workloads, point=None):
         "resumes exactly", "trains for 160 steps", "one path for every workload",
         "bounded memory", "speed", "for reviewers",
     }  # fmt: skip
-    assert all(finding.mend for finding in found if not finding.passed)
+    assert all(finding.fix for finding in found if not finding.passed)
     return {finding.check: finding.what for finding in found if not finding.passed}
 
 
@@ -38,13 +38,13 @@ def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning)
     assert (code, "chronograd check mine" in out) == (0, True)
     code, out, _ = chronograd("check", "mine")
     assert code == 0, out
-    assert "mine keeps the contract." in out
+    assert "mine meets the contract." in out
     assert all(workload.name in out for workload in tiny.workloads())
     code, _, error = chronograd("new", "mine")
-    assert (code, "is there already" in error) == (2, True)
+    assert (code, "already exists" in error) == (2, True)
 
 
-# What is put into a good submission, where, and the check that must notice.
+# What is put into a good submission, where, and the check that must fail.
 BREACHES = {
     "signatures": ("global_step, rng,\n):\n    \"\"\"A step's", "rng,\n):\n    \"\"\"A step's"),
     "off limits": ("model, optimizer = current", "workload.eval_model; model, optimizer = current"),
@@ -78,7 +78,7 @@ BREACHES = {
 
 
 @pytest.mark.parametrize("breach", BREACHES)
-def test_every_breach_is_noticed(chronograd, tmp_path, breach):
+def test_every_violation_is_found(chronograd, tmp_path, breach):
     chronograd("new", "mine")
     file = tmp_path / "mine/submission.py"
     text = file.read_text()
@@ -91,7 +91,7 @@ def test_every_breach_is_noticed(chronograd, tmp_path, breach):
     assert breach in broken(tmp_path / "mine")
 
 
-def test_json_says_it_all(chronograd, tmp_path):
+def test_json_has_all_findings(chronograd, tmp_path):
     chronograd("new", "mine")
     file = tmp_path / "mine/submission.py"
     file.write_text(file.read_text().replace("def update_params(", "def update("))
@@ -108,7 +108,7 @@ def test_imports_of_the_harness_are_off_limits(chronograd, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["self_tuning/nadamw", "external_tuning/schedule_free_adamw"])
-def test_submissions_of_ours_keep_the_contract(name):
+def test_submissions_of_the_library_meet_the_contract(name):
     assert broken(loading.find(name), tiny.workloads) == {}
 
 
@@ -121,7 +121,7 @@ def test_submissions_of_ours_keep_the_contract(name):
         ("submissions/self_tuning/lion_here", None),
     ],
 )
-def test_submissions_written_for_algoperf_keep_it(tmp_path, name, point):
+def test_submissions_written_for_algoperf_meet_it(tmp_path, name, point):
     assert broken(write(tmp_path, name), point=point) == {}
 
 
@@ -135,7 +135,7 @@ def mine(chronograd, tmp_path, old, new):
     return tmp_path / "mine"
 
 
-def test_a_point_that_diverges_is_worth_knowing_and_no_breach(chronograd, tmp_path):
+def test_a_point_that_diverges_is_noted_and_not_a_violation(chronograd, tmp_path):
     old = "    optimizer.step()"
     place = mine(chronograd, tmp_path, old, "    model.hidden.bias.data += float('inf')")
     found = list(findings(place, some_workloads, NAMES))
@@ -188,7 +188,7 @@ NEEDS = {
 
 @pytest.mark.parametrize("need", NEEDS)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_what_a_machine_lacks_is_neither_pass_nor_breach(chronograd, tmp_path, need):
+def test_what_a_machine_lacks_is_neither_pass_nor_failure(chronograd, tmp_path, need):
     old, new, what = NEEDS[need]
     mine(chronograd, tmp_path, old, new)
     code, out, _ = chronograd("check", "mine")
@@ -200,7 +200,7 @@ def test_what_a_machine_lacks_is_neither_pass_nor_breach(chronograd, tmp_path, n
     assert (code, json.loads(out)["passed"]) == (2, None)
 
 
-def test_files_that_python_3_cannot_read_are_passed_over(chronograd, tmp_path):
+def test_files_that_python_3_cannot_read_are_skipped(chronograd, tmp_path):
     place = mine(chronograd, tmp_path, "import torch\n", "import torch\n")
     (place / "old.py").write_text("print 'Python 2'")
     (place / "._submission.py").write_bytes(b"\x00\x05\x16\x07\xff")
@@ -285,7 +285,7 @@ def test_reviewers_get_a_remark(chronograd, tmp_path, trick):
     assert any(remark in found for found in reviewed(mine(chronograd, tmp_path, old, new)))
 
 
-def test_remarks_for_reviewers_are_no_breach(chronograd, tmp_path):
+def test_remarks_for_reviewers_are_not_violations(chronograd, tmp_path):
     old = "    optimizer.step()"
     new = "    [p.grad.neg_() for p in model.parameters()]; optimizer.step(); import gc"
     mine(chronograd, tmp_path, old, new)
@@ -299,7 +299,7 @@ def test_remarks_for_reviewers_are_no_breach(chronograd, tmp_path):
 @pytest.mark.parametrize(
     "name", ["adamw", "lion", "muon", "heavy_ball", "adopt", "mars", "ademamix", "prodigy"]
 )
-def test_other_methods_are_not_taken_for_known_ones(name):
+def test_other_methods_are_not_mistaken_for_known_ones(name):
     assert reviewed(loading.find(f"external_tuning/{name}")) == []
 
 
@@ -317,7 +317,7 @@ def test_a_submission_that_needs_a_group_is_checked_in_several_processes(chronog
     code, out, _ = chronograd("check", "mine", "--processes", "2")
     assert code == 0, out
     assert out.count("resumes exactly") == len(tiny.workloads())
-    assert "mine keeps the contract." in out
+    assert "mine meets the contract." in out
 
 
 def test_a_failure_of_one_process_ends_the_check_of_all(chronograd, tmp_path):
@@ -326,4 +326,4 @@ def test_a_failure_of_one_process_ends_the_check_of_all(chronograd, tmp_path):
     code, out, _ = chronograd("check", "mine", "--processes", "2")
     assert code == 1
     assert "FAIL trains (tiny_softmax)" in out
-    assert "mine breaks the contract." in out
+    assert "mine violates the contract." in out

@@ -1,4 +1,4 @@
-"""What `chronograd doctor` says of machines in every state."""
+"""`chronograd doctor` on machines in every state."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def test_a_load_of_half_the_cores_is_too_much(monkeypatch, load, state):
 
 
 @pytest.mark.parametrize(("free", "state"), [(5, OK), (3, WARNING)])
-def test_memory_is_what_the_system_says(tmp_path, free, state):
+def test_memory_is_read_from_the_system(tmp_path, free, state):
     info = tmp_path / "meminfo"
     sizes = {"MemTotal": 16, "MemFree": 1, "MemAvailable": free}
     lines = [f"{name}: {gib * 2**20} kB" for name, gib in sizes.items()]
@@ -64,7 +64,7 @@ def test_memory_is_what_the_system_says(tmp_path, free, state):
 
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
-    """Puts a command of that name first on the path: it prints lines and ends with a code."""
+    """Puts a command `nvidia-smi` first on the path, which prints lines and exits with a code."""
 
     def put(lines, code=0, seen=0):
         command = tmp_path / "bin" / "nvidia-smi"
@@ -86,7 +86,7 @@ def test_gpus_with_their_driver_and_memory(nvidia_smi):
     assert states(checks) == [OK, WARNING, OK, OK]
     model = "NVIDIA H100 80GB HBM3, driver 570.1, 80.0 GiB"
     assert checks[1].found == f"{model}, 40.0 GiB free"
-    assert checks[2].found == "NVIDIA GB10, driver 580.9, memory not known"
+    assert checks[2].found == "NVIDIA GB10, driver 580.9, memory unknown"
     assert "sees 3 of 3" in checks[3].found
 
 
@@ -112,7 +112,7 @@ Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.mark.parametrize(("gib", "state"), [(10.5, OK), (9.5, WARNING), (0.9, PROBLEM)])
-def test_little_room_on_a_disk(monkeypatch, tmp_path, gib, state):
+def test_little_free_space_on_a_disk(monkeypatch, tmp_path, gib, state):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(0, 0, gib * GIB))
     check = machine.disk("data", tmp_path / "made" / "later")
     assert (check.state, f"{gib:.1f} GiB free" in check.found) == (state, True)
@@ -121,7 +121,7 @@ def test_little_room_on_a_disk(monkeypatch, tmp_path, gib, state):
 
 def test_folders_that_are_missing_or_cannot_be_written(monkeypatch, tmp_path):
     absent = tmp_path / "absent"
-    assert machine.disk("data", absent, made=False).state is PROBLEM
+    assert machine.disk("data", absent, must_exist=True).state is PROBLEM
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     check = machine.disk("checkpoints", absent)
     assert (check.state, "not writable" in check.found) == (PROBLEM, True)
@@ -135,7 +135,7 @@ def test_data_by_workload(tmp_path):
         return checks[1]
 
     unsought = look(None, needed=False)
-    assert (unsought.state, unsought.found.startswith("mnist: read files")) == (OK, True)
+    assert (unsought.state, unsought.found.startswith("mnist: need files")) == (OK, True)
     assert look(None, needed=True).state is PROBLEM
     missing = look(tmp_path, needed=False)
     assert (missing.name, missing.state) == ("data: mnist", WARNING)
@@ -144,7 +144,7 @@ def test_data_by_workload(tmp_path):
     assert look(tmp_path, needed=True) == Check("data: mnist", OK, f"found in {tmp_path}")
 
 
-def test_a_workload_that_cannot_be_loaded_is_told_of():
+def test_a_workload_that_cannot_be_loaded_is_a_problem():
     def load(name, data_dir, device):
         raise ImportError("no module named chess")
 
@@ -167,13 +167,13 @@ def test_nodes_of_a_cluster():
     assert mixed[3].found == "GPUs differ: H100, L4"
 
 
-def test_where_no_cluster_is():
+def test_an_address_without_a_cluster():
     (check,) = doctor.cluster("127.0.0.1:1")
     assert check.state is PROBLEM
     assert check.found.startswith("no Ray cluster at 127.0.0.1:1: ")
 
 
-def test_what_listens_and_never_answers_hangs_nobody(monkeypatch):
+def test_a_server_that_never_answers_does_not_hang_the_command(monkeypatch):
     monkeypatch.setattr(doctor, "ANSWER_SECONDS", 3.0)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -197,7 +197,7 @@ def test_steps_that_differ_from_process_to_process(second, state):
     assert check.found.startswith("adam on toy: 1 ms and ")
 
 
-def test_the_command_looks_at_everything_and_exits_1_for_a_problem(chronograd):
+def test_the_command_checks_everything_and_exits_1_for_a_problem(chronograd):
     code, out, _ = chronograd("doctor", "-w", "digits", "-w", "mnist", "--json")
     checks = {check["name"]: check for check in json.loads(out)["checks"]}
     assert code == 1
@@ -206,7 +206,7 @@ def test_the_command_looks_at_everything_and_exits_1_for_a_problem(chronograd):
     ]
     assert checks.keys() >= {"versions", "CPU", "memory", "data", "step time"}
     assert "nadamw on digits" in checks["step time"]["found"]
-    assert "ms a step" in checks["step time"]["found"]
+    assert "ms per step" in checks["step time"]["found"]
     assert all(check["state"] == "ok" or check["advice"] for check in checks.values())
 
 

@@ -59,13 +59,13 @@ def test_it_equals_the_library_on_the_same_point(run):
         ("torch.optim.Adam_W", (), 2, "torch.optim.Adam_W is no subclass of torch.optim.Optimi"),
         ("torch.optim.Optimizer", (), 2, "is no subclass of torch.optim.Optimizer"),
         ("no_such_package.Adam", (), 2, "cannot be imported (No module named 'no_such_package')"),
-        ("nadamw", ("--warmup", 0.1), 2, "are for optimizers given by dotted names"),
+        ("nadamw", ("--warmup", 0.1), 2, "apply only to optimizer classes"),
         ("torch.optim.AdamW", ("--hparams", '{"x": 1}'), 1, "takes no 'x'; it takes lr, betas"),
         ("torch.optim.SparseAdam", (), 1, "does not support dense gradients"),
         ("pytorch_optimizer.AdaHessian", (), 1, "AdaHessian differentiates the gradient"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_name(run, name, options, code, message):
+def test_classes_that_cannot_be_used_are_refused_by_name(run, name, options, code, message):
     got, text, _ = run(name, *options)
     assert got == code
     assert message in text
@@ -128,7 +128,7 @@ def test_class_version_and_options_are_in_the_hash_and_other_options_refused(run
     assert again == 0
     code, text, _ = run("torch.optim.SGD", "--schedule", "cosine", "--max-steps", 2)
     assert code == 2
-    assert "was made with other options" in text
+    assert "was written with other options" in text
     _, _, (other, _) = run("torch.optim.SGD", "--schedule", "cosine", "--max-steps", 2, out="b")
     assert other.submission_hash != spec.submission_hash
     file = tmp_path / "out/optimizers/torch.optim.SGD/submission.py"

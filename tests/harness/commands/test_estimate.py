@@ -1,4 +1,4 @@
-"""Hours of sweeps, counted by hand."""
+"""Hours of sweeps, computed by hand."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def test_a_trial_takes_the_mean_of_its_own_submission_else_of_the_others():
     assert times == pytest.approx({"a": 10.0, "b": 40.0})
 
 
-def test_what_was_cut_off_or_had_another_goal_tells_nothing():
+def test_interrupted_trials_and_those_with_other_goals_are_ignored():
     useless = [
         record(status="failed"), record(status="interrupted"), record(status="step_limit"),
         record(workload="other"), record(goal=replace(GOAL, target=2.0)),
@@ -67,7 +67,7 @@ def test_what_was_cut_off_or_had_another_goal_tells_nothing():
 @pytest.mark.parametrize(
     ("status", "seconds", "expected"),
     [
-        ("out_of_time", 30.0, BUDGET),  # of a smaller budget: it would have gone on
+        ("out_of_time", 30.0, BUDGET),  # of a smaller budget: it would have continued
         ("pruned", 30.0, BUDGET),
         ("diverged", 30.0, 30.0),
         ("training_complete", 30.0, 30.0),
@@ -86,7 +86,7 @@ def test_records_of_a_slower_machine_are_scaled_by_the_baselines_step():
     assert seconds_of([record()], plan)["a"] == pytest.approx(30.0)
 
 
-def test_evaluation_is_in_the_hours_where_a_record_tells():
+def test_hours_include_evaluation_if_records_have_its_time():
     records = [record(seconds=10.0, total=25.0), record("z", 30.0, total=35.0), record("z", 99.0)]
     assert seconds_of(records)["a"] == pytest.approx(10.0 * (25 + 35) / (10 + 30))
     experiment = plan_toys("a")
@@ -121,7 +121,7 @@ def no_workload(name, data_dir, device):
     raise AssertionError("a workload was loaded")
 
 
-def test_a_step_on_record_is_not_timed_and_none_can_be_where_no_gpu_is(monkeypatch):
+def test_a_recorded_step_is_not_timed_and_none_can_be_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     executor = RecordedSteps(no_workload, {"toy": 0.25}, lambda *_: None)
     (spec,) = plan_toys("a", gpus_per_trial=1).specs()
@@ -152,7 +152,7 @@ def reach(seconds):
 
 
 def reach_and_go_on(seconds, until):
-    """A trial that meets its target and goes on, as --until budget has it."""
+    """A trial that reaches its target and continues, as with --until budget."""
 
     def act(driver, spec):
         metrics = {spec.goal_column: spec.goal.target}
@@ -265,7 +265,7 @@ def test_a_variant_of_a_missed_workload_takes_nothing(chronograd, tmp_path):
     assert cell["pruned_hours"] == 0
 
 
-def test_pruning_of_a_sweep_until_the_test_target_is_not_known(chronograd, tmp_path):
+def test_pruning_of_a_sweep_until_the_test_target_is_unknown(chronograd, tmp_path):
     experiment = plan_toys("a", studies=2, clock="wall", until="test")
     run_sweep(experiment, tmp_path / "mine", Part(a0=reach(10)), Quiet())
     found = estimated(chronograd, "mine")
@@ -293,9 +293,9 @@ def test_records_of_another_clock_or_hardware_are_refused(chronograd, tmp_path, 
         (["doctor", "nadamw"], "unexpected extra argument"),
         (["doctor", "--slots", "2"], "No such option"),
         (["estimate", "nadamw"], "needs either --suite or --workload"),
-        (["estimate", "mine", "--trials", "2"], "--trials is of no use with DIR"),
+        (["estimate", "mine", "--trials", "2"], "--trials cannot be used with DIR"),
         (["estimate", "nadamw", "--address", "x"], "No such option"),
-        (["doctor", "--estimate", "mine", "--suite", "mini"], "--suite is of no use with DIR"),
+        (["doctor", "--estimate", "mine", "--suite", "mini"], "--suite cannot be used with DIR"),
     ],
 )
 def test_options_that_would_be_ignored_are_refused(chronograd, tmp_path, arguments, message):

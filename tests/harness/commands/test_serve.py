@@ -99,14 +99,14 @@ def test_what_runs_is_read_from_the_ledger_and_the_board_follows(tmp_path):
     assert live.status()["running"] == []
 
 
-def test_a_port_that_is_taken_and_a_folder_without_results_are_one_line(chronograd, tree):
+def test_a_used_port_and_a_folder_without_results_are_one_line(chronograd, tree):
     with served(tree) as port:
         code, _, err = chronograd("serve", tree, "--port", port)
         assert (code, err.count("\n")) == (2, 1)
-        assert "give another --port" in err
+        assert "choose another --port" in err
     code, _, err = chronograd("serve", tree / "nothing")
     assert (code, err.count("\n")) == (2, 1)
-    with pytest.raises(UserError, match="cannot be served"):
+    with pytest.raises(UserError, match="cannot listen"):
         make_server(LivePage(tree), "300.1.1.1", 0)
 
 

@@ -56,7 +56,7 @@ def test_score_can_verify(chronograd, own_tmp, tmp_path):
     assert code == 0
     assert "confirmed: out/submissions/nadamw" in out
     assert any("1 of 1" in line for line in json.loads(Path("board.json").read_text())["remarks"])
-    _, out, _ = chronograd("score", "out", "--verify")  # it is on record
+    _, out, _ = chronograd("score", "out", "--verify")  # it is recorded
     assert "confirmed: out" not in out
 
 
@@ -94,7 +94,7 @@ def weights_in(folder):
 
 
 @pytest.mark.parametrize("fault", ["deleted", "changed", "no key"])
-def test_weights_that_are_gone_or_not_its_own_are_not_verified(
+def test_weights_that_are_missing_or_of_another_trial_are_not_verified(
     chronograd, own_tmp, tmp_path, fault
 ):
     trained(chronograd, "out")
@@ -138,7 +138,7 @@ def test_weights_in_a_checkpoint_directory(chronograd, own_tmp, tmp_path):
     assert (code, "1 confirmed" in out) == (0, True), out
 
 
-def test_a_tree_where_nothing_was_reached_says_so(chronograd, own_tmp, tmp_path):
+def test_a_tree_in_which_no_goal_was_reached_is_an_error(chronograd, own_tmp, tmp_path):
     trained(chronograd, "out", **{"max-steps": 2})
     code, _, error = chronograd("verify", "out")
     assert code == 2

@@ -105,7 +105,7 @@ def test_trials_that_were_given_up_are_recorded_and_the_leaderboard_warns_of_the
 def test_too_few_submissions_allow_no_prediction(tmp_path):
     root, rules = history(tmp_path, submissions=3)
     experiment = plan_toys("newcomer", ruleset=rules, tuning="external")
-    with pytest.raises(UserError, match=r"3 submissions allow of no prediction at a risk of 0\.1"):
+    with pytest.raises(UserError, match=r"3 submissions are too few .* at a risk of 0\.1"):
         limits_from([root], experiment, 0.1)
 
 
