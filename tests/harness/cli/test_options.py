@@ -84,4 +84,4 @@ def test_a_busy_machine_is_mentioned_before_a_measured_trial(
     code, out, _ = chronograd("run", folder, *place, "--clock", clock, "--out", f"out-{clock}")
     assert code == 0
     text = " ".join(out.split())
-    assert ("load 99.0: other work disturbs step times" in text) is warns
+    assert ("load 99.0: other work distorts step times" in text) is warns

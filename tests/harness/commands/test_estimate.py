@@ -182,7 +182,7 @@ def test_a_sweep_without_records(chronograd):
         {"trials": 4 * 60 / 3600, "wall": 2 * 60 / 3600, "gpus": 0}
     )
     assert found["pruned"] is None
-    assert any("cannot be known" in note and "38%" in note for note in found["notes"])
+    assert any("cannot be estimated" in note and "38%" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_sweep_with_records_and_what_their_replay_saves(
     assert found["pruned"]["trials"] * 3600 == pytest.approx(whole * (1 - saved))
     assert found["without_evaluation"] == []
     text = chronograd("estimate", "nadamw", *MNIST, "--records", "earlier")[1]
-    assert f"{saved:.1%} of the records' hours" in text
+    assert f"{saved:.1%} of the recorded hours" in text
 
 
 class Part:
