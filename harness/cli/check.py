@@ -40,16 +40,18 @@ def check(
     tuning: Annotated[
         Tuning | None, typer.Option(help="needed where a name has two meanings")
     ] = None,
-    hparams: Annotated[str | None, typer.Option(help="JSON or a JSON file")] = None,
+    hparams: Annotated[
+        str | None, typer.Option(help="hyperparameters: JSON, or a JSON file")
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=1, help="processes that train together, for submissions that need it")
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Checks a submission against the contract: trains tiny workloads, says what fails and where.
+    """Checks a submission: trains tiny workloads and prints what violates the contract, and where.
 
-    The exit code is 0 if it keeps the contract, 1 if not, and 2 if this machine or call cannot
-    decide: the submission needs CUDA, or several processes (--processes).
+    Exit code: 0 passed, 1 failed, 2 undecided, because the submission needs
+    CUDA or several processes (--processes).
     """
     from harness.cli.given import hyperparameters, say_which
     from harness.commands.check import findings

@@ -40,7 +40,7 @@ def replay(
     max_change: MaxChangeOption = 1.0,
     json_file: JsonFileOption = None,
 ) -> None:
-    """Computes what exact pruning would have saved on finished results, and that no score changes.
+    """Shows what exact pruning would have saved, and proves that no score changes.
 
     Also shows what prediction would have saved, how it would have changed the
     scores, and how much it changes scores on results that it was not fitted to.
