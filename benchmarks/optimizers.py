@@ -156,10 +156,11 @@ def train(name: str, width: int, steps: int, device: str) -> tuple[float, float]
 
 
 def now(device: str) -> float:
-    """The time, the device's work done."""
+    """The time, the device's work done; on a CPU its own, which other work does not add to."""
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def state_bytes(state: Any, model: nn.Module, queue: object) -> int:
@@ -217,6 +218,8 @@ def main() -> None:
     if arguments.write_memory:
         write_memory()
         return
+    if arguments.device == "cpu":
+        torch.set_num_threads(1)
     names = [*BASES]
     for name in map(_full_name, arguments.submissions or loading.available()):
         names += [name, *([REFERENCE + name] if reference(name) else [])]

@@ -57,7 +57,11 @@ REFERENCES: dict[str, tuple[str, Make]] = {  # by submission the package, and th
 REFERENCES |= {
     f"external_tuning/{name}": ("pytorch_optimizer", _made(kind, **{"lr": 1e-3, **options}))
     for name, kind, options in (
-        ("ademamix", pytorch_optimizer.AdEMAMix, {"t_alpha_beta3": 40}),
+        (
+            "ademamix",
+            pytorch_optimizer.AdEMAMix,
+            {"t_alpha_beta3": 40, "weight_decay": 0.01, "weight_decouple": True},
+        ),
         ("adopt", pytorch_optimizer.ADOPT, {}),
         ("amos", pytorch_optimizer.Amos, {}),
         ("generalized_adam", pytorch_optimizer.QHAdam, {}),
