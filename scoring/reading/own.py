@@ -169,7 +169,9 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and 0 <= value < MOST else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < MOST else None
 
 
 def _seconds(value: float) -> float | None:

@@ -46,7 +46,8 @@ def make_row(seconds: float, value: float, step: int | None = None, metric="loss
 def make_result(rows: list[EvalRow], status=None, **changes) -> TrialResult:
     status = status or (Status.REACHED if rows else Status.OUT_OF_TIME)
     seconds = rows[-1].submission_seconds if rows else 0.0
-    return replace(TrialResult(status=status, rows=rows, submission_seconds=seconds), **changes)
+    result = TrialResult(status=status, rows=rows, submission_seconds=seconds, cpu_seconds=seconds)
+    return replace(result, **changes)
 
 
 def write_experiment(

@@ -94,7 +94,7 @@ def test_one_name_in_two_folders_is_ranked_twice_and_never_merged(tmp_path, kind
     assert all(standing.trials["missing"] == 0 for standing in board.standings)
     assert board.warnings == []
     (remark,) = [line for line in board.remarks if line.startswith("adamw: ")]
-    assert "2 folders; they are ranked apart" in remark
+    assert "2 folders; they are ranked separately" in remark
 
 
 def test_one_folder_given_twice_is_refused(folders):

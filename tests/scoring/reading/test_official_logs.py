@@ -170,14 +170,14 @@ def test_a_truncated_file_is_named_and_its_whole_lines_count(logs):
     assert board.results.missing == {}
 
 
-def test_a_column_that_stands_twice_is_named(logs):
+def test_a_duplicate_column_is_named(logs):
     path = log_folder(logs, "a", "w", 1, 1) / EVALUATIONS_FILE
     lines = path.read_text().splitlines()
     path.write_text(
         "\n".join([lines[0] + ",score,validation/loss"] + [s + ",0,0" for s in lines[1:]]) + "\n"
     )
     results = read_logs(logs)
-    assert the_warning(results.warnings, path, "validation/loss stands twice", "the first counts")
+    assert the_warning(results.warnings, path, "validation/loss appears twice", "the first counts")
     assert [t.hit.line for t in results.trials] == [3] * len(results.trials)
 
 

@@ -377,6 +377,15 @@ def everything(out, tmp_path):
     return results
 
 
+def test_a_boolean_is_not_a_number_of_attempts(tree, tmp_path):
+    path = folder_of(tree, "a", "w", 0, 1) / "trial.json"
+    records = read_json(path)
+    records["result"]["attempts"] = True
+    write_json(path, records)
+    (trial,) = [t for t in everything(tree, tmp_path).trials if (t.submission, t.study) == ("a", 0)]
+    assert trial.run.attempts is None
+
+
 @OVERWRITES
 @given(part=st.sampled_from(["spec", "result"]), data=st.data())
 def test_any_value_in_any_field_of_a_trial_is_survived(tree, tmp_path, part, data):
