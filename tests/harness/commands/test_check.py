@@ -46,7 +46,7 @@ def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning)
 
 # What is put into a good submission, where, and the check that must fail.
 BREACHES = {
-    "signatures": ("global_step, rng,\n):\n    \"\"\"A step's", "rng,\n):\n    \"\"\"A step's"),
+    "signatures": ("global_step, rng,\n):\n    \"\"\"Makes", "rng,\n):\n    \"\"\"Makes"),
     "off limits": ("model, optimizer = current", "workload.eval_model; model, optimizer = current"),
     "trains": ("    optimizer.step()", "    raise RuntimeError('broken')"),
     "trains for 160 steps": (
