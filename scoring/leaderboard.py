@@ -283,7 +283,7 @@ def _reason(
     if present == 0:
         return "no trial read"
     if math.isinf(stages.median[s, w]) and math.isfinite(least):
-        return "pruned: it could not count any more"
+        return "pruned: it could no longer count"
     if math.isinf(stages.median[s, w]):
         return "target missed"
     if math.isinf(stages.entered[s, w]):

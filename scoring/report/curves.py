@@ -1,4 +1,4 @@
-"""Learning curves of a workload: the metric on validation data over the submission clock."""
+"""Plots the learning curves of a workload: the validation metric over the submission clock."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from scoring.reading.results import Trial
 from scoring.records import Goal
 from scoring.report.styles import MUTED, group, line_styles, tidy
 
-OTHERS = "-others"  # ends the group of trials that a reader has to ask for
+OTHERS = "-others"  # suffix of the group of trials that are hidden at first
 _CLOCKS = {"wall": "submission time (s)", "steps": "time on the step clock (s)"}
 _TARGET: dict[str, Any] = {"color": MUTED, "linestyle": "dotted"}
-_DECADES = 1.5  # a loss that spans more of them is drawn on a log scale
-_MAY_LEAVE = 0.2  # the part of all values that may lie outside the frame
+_DECADES = 1.5  # a loss that spans more decades is drawn on a log scale
+_MAY_LEAVE = 0.2  # the share of all values that may be outside the frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class _Curve:
 def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
     """Draws the goal's metric on validation data over the submission clock, a line per trial.
 
-    Trials that count (those that a study's time comes from) are bold and end in a dot at their
-    first hit; the dotted line is the target. In the SVG trials that neither count nor are the
-    closest of a study that missed are a group apart, which the page hides at first.
+    Trials that count (those that determine a study's time) are bold, with a dot at their first
+    hit; the dotted line is the target. In the SVG, trials that neither count nor are the closest of
+    a study that missed form a separate group, which the page hides at first.
     """
     scope = board.results.scope
     goal = scope.workloads[workload].goal
@@ -69,7 +69,7 @@ def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
 
 
 def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
-    """The learning curves of one workload, without what was not evaluated."""
+    """The learning curves of one workload, without missing values."""
     curves = []
     for trial in board.results.trials:
         if trial.workload == workload:
@@ -82,7 +82,7 @@ def _curves(board: Leaderboard, workload: str) -> list[_Curve]:
 
 
 def _closest(curves: Sequence[_Curve], met: set[int], goal: Goal) -> set[int]:
-    """The trials, by id, that came closest to the target in studies where none counts."""
+    """The ids of the trials that came closest to the target in studies where none counts."""
     best: dict[int, tuple[float, int]] = {}
     for curve in curves:
         study = curve.trial.study
@@ -105,10 +105,10 @@ def _draw(ax: Axes, curves: Sequence[_Curve], **style: Any) -> list[Line2D]:
 
 
 def _scale_values(ax: Axes, curves: Sequence[_Curve], direction: str, target: float) -> None:
-    """Limits that show what happens near the target; a log scale where a loss spans decades.
+    """Sets limits that show the region near the target, and a log scale if a loss spans decades.
 
-    The worst fifth of all values, such as the first fall of every curve, may leave the frame, and
-    so does a loss that rises far above its start.
+    The worst fifth of all values, such as the initial drop of every curve, may be outside the
+    frame, and so is a loss that rises far above its start.
     """
     curves = [curve for curve in curves if curve.values.size]
     if not curves:

@@ -1,4 +1,4 @@
-"""The files that a page offers: the board as CSV and JSON, and its trials, made public."""
+"""The downloads of a page: the board as CSV and JSON, and its trials, without private names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scoring.report.tables import to_csv, to_json
 
 
 def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
-    """By name the text of each file."""
+    """The text of each file, by name."""
     spent = efficiency_to_plain(efficiency(board.results), None)
     data = {"schema": SCHEMA, **public.plain(to_plain(to_json(board) | spent))}
     return {
@@ -27,7 +27,7 @@ def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
 
 
 def _public(text: str, public: Public) -> str:
-    """A CSV without folders and names of machines."""
+    """Removes folders and names of machines from a CSV."""
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     hosts = {n for n, name in enumerate(header) if name == "host" or name.endswith("/host")}
     written = io.StringIO()

@@ -20,7 +20,7 @@ from scoring.views import RelaxationSweep
 
 
 def step_times_table(board: Leaderboard, spent: Efficiency) -> FittedTable:
-    """Seconds per step and their ratio to the framework's median, a column per workload."""
+    """Seconds per step and their ratio to the framework's median, one column per workload."""
     workloads = board.results.scope.scored
     frameworks = {found.framework for found in spent.step_times.values()}
     table = FittedTable(
@@ -46,7 +46,7 @@ def step_times_table(board: Leaderboard, spent: Efficiency) -> FittedTable:
 
 
 def relaxation_table(board: Leaderboard, sweep: RelaxationSweep) -> FittedTable:
-    """Ranks at a few fractions, a row per submission in the order of the board."""
+    """Ranks at a few fractions, one row per submission in the order of the board."""
     shown = sorted({round(n * (len(sweep.amounts) - 1) / 5) for n in range(6)})
     table = FittedTable(
         [
@@ -54,7 +54,7 @@ def relaxation_table(board: Leaderboard, sweep: RelaxationSweep) -> FittedTable:
             *(Column(f"{100 * sweep.amounts[n]:g}%", right=True) for n in shown),
         ],
         title="rank, with all targets relaxed by a fraction",
-        caption="? a trial was pruned that could matter there" if sweep.refused else "",
+        caption="? a pruned trial could matter there" if sweep.refused else "",
     )
     for standing in board.standings:
         s = sweep.submissions.index(standing.name)
@@ -64,7 +64,7 @@ def relaxation_table(board: Leaderboard, sweep: RelaxationSweep) -> FittedTable:
 
 
 def to_plain(spent: Efficiency, sweep: RelaxationSweep | None) -> dict[str, Any]:
-    """Both as plain data for the board's JSON; null where there is nothing."""
+    """Both as plain data for the board's JSON; null if there is none."""
     times: dict[str, dict[str, Any]] = {}
     for (name, workload), found in sorted(spent.step_times.items()):
         times.setdefault(name, {})[workload] = {
@@ -110,7 +110,7 @@ def ranks_over_relaxation(board: Leaderboard, sweep: RelaxationSweep, ax: Axes) 
 
 
 def relaxation_svg(board: Leaderboard, sweep: RelaxationSweep) -> str:
-    """That figure for the page."""
+    """The figure of ranks over relaxed targets, as SVG for the page."""
     drawn = figure(rows=len(sweep.submissions))
     ranks_over_relaxation(board, sweep, drawn.add_subplot())
     return svg(drawn, "relaxation")

@@ -1,4 +1,4 @@
-"""From a score down to the evaluations that it came from."""
+"""Explains a score, down to the evaluations that it is computed from."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from scoring.reading.results import Trial
 from scoring.records import Goal, RecordError, Status
 from scoring.tree import EVALUATIONS_FILE
 
-_MOST_FACTS = 5  # of a proof that are shown in words; --json has all
+_MOST_FACTS = 5  # of a proof that are shown; --json has all
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One step of an explanation: a sentence, the numbers in it, and what it follows from."""
+    """One step of an explanation: a sentence, its numbers, and the reasons for it."""
 
     text: str
     facts: dict[str, Any]
     because: list[Reason] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
-        """For --json."""
+        """The reason as plain data, for --json."""
         because = [reason.to_plain() for reason in self.because]
         return {"text": self.text, **to_plain(self.facts), "because": because}
 
 
 def explain(board: Leaderboard, submission: str, workload: str | None = None) -> Reason:
-    """Why a submission has its score: workloads, medians, studies, trials, evaluation rows.
+    """Explains a submission's score: workloads, medians, studies, trials, evaluation rows.
 
     Args:
         board: The leaderboard.
-        submission: One of it.
-        workload: Explain this workload alone, scored or held out.
+        submission: The name of a submission on it.
+        workload: The only workload to explain, scored or held out; None for all.
 
     Raises:
         RecordError: There is no such submission or workload on the leaderboard.
@@ -74,7 +74,7 @@ def explain(board: Leaderboard, submission: str, workload: str | None = None) ->
 
 
 def _credit(board: Leaderboard, cell: Cell) -> float:
-    """What a workload adds to the sum that the score is the mean of."""
+    """The credit of a workload; the score is the mean of these."""
     r_max = board.results.scope.ruleset.r_max
     return float(credit(np.array(cell.ratio), r_max, board.method.exact_area))
 
@@ -132,7 +132,7 @@ def _median(board: Leaderboard, standing: Standing, workload: str) -> Reason:
 def _study(
     board: Leaderboard, study: int, trials: list[Trial], counted: Trial | None, goal: Goal
 ) -> Reason:
-    """The trial that counts, or for a miss the evaluation that came closest."""
+    """The trial that counts, or the closest evaluation of a study that missed."""
     facts: dict[str, Any] = {"study": study, "trials": len(trials)}
     if not trials:
         infinite = board.method.missing_is_infinite
@@ -153,20 +153,20 @@ def _study(
 
 
 def _endings(trials: list[Trial]) -> list[Reason]:
-    """How each trial of a study ended and ran; logs of other harnesses do not say so."""
+    """How each trial of a study ended and ran; unknown for logs of other harnesses."""
     return [_ending(trial) for trial in trials if trial.run.seed is not None]
 
 
 def _ending(trial: Trial) -> Reason:
-    """How a trial ended and ran, and of a pruned one what decided that it could not count."""
+    """How a trial ended and ran, and why it was pruned, if it was."""
     facts = {"trial": trial.trial, "status": trial.status, "failure": trial.failure}
     facts |= {"message": trial.message, "hyperparameters": _hyperparameters(trial)}
     facts |= {**to_plain(trial.run), "cpu_share": trial.cpu_share}
     if trial.status == Status.PRUNED:
         how = (
-            f"stopped after {_seconds(trial.submission_seconds)}, when it could not count any more"
+            f"stopped after {_seconds(trial.submission_seconds)}, when it could no longer count"
             if trial.submission_seconds
-            else "never began, since it could not count any more"
+            else "never started, since it could no longer count"
         )
     else:
         failure = f" ({trial.failure})" if trial.failure else ""
@@ -176,7 +176,7 @@ def _ending(trial: Trial) -> Reason:
 
 
 def _details(trial: Trial) -> list[Reason]:
-    """Hyperparameters, and what a trial ran with."""
+    """The hyperparameters of a trial, and how it ran."""
     run, point = trial.run, trial.hyperparameters
     lines = [f"hyperparameters: {point_in_words(point)}"] if point else []
     if trial.submission_seconds:
@@ -201,7 +201,7 @@ def point_in_words(point: Mapping[str, Any]) -> str:
 
 
 def _proof(trial: Trial) -> list[Reason]:
-    """The facts that decided that a pruned trial could not count any more."""
+    """The facts for which a pruned trial could no longer count."""
     lines = []
     for fact in trial.run.proof:
         name = f"{fact.get('submission')} on {fact.get('workload')}, study {fact.get('study')}"
@@ -216,11 +216,11 @@ def _proof(trial: Trial) -> list[Reason]:
         lines.append(f"{where}, trial {fact.get('trial')} {known}")
     more = [f"and {len(lines) - _MOST_FACTS} more"] if len(lines) > _MOST_FACTS else []
     shown = [*lines[:_MOST_FACTS], *more]
-    return [Reason(f"it could not count any more, since {'; '.join(shown)}", {})] if shown else []
+    return [Reason(f"it could no longer count, since {'; '.join(shown)}", {})] if shown else []
 
 
 def _found(trials: list[Trial]) -> list[Reason]:
-    """What the trials give a reviewer reason to look at."""
+    """The findings of the trials that a reviewer should look at."""
     return [
         Reason(f"trial {trial.trial}, for reviewers: {finding}", {"finding": finding})
         for trial in trials
@@ -229,7 +229,7 @@ def _found(trials: list[Trial]) -> list[Reason]:
 
 
 def _closest(trials: list[Trial], goal: Goal) -> list[Reason]:
-    """The best evaluation of trials that all missed; one that met the goal was too late."""
+    """The best evaluation of trials that all missed, or one that met the goal too late."""
     best: tuple[float, Trial, int, float] | None = None
     for trial in trials:
         if trial.hit is not None:
@@ -246,7 +246,7 @@ def _closest(trials: list[Trial], goal: Goal) -> list[Reason]:
 
 
 def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> Reason:
-    """One evaluation and where it stands."""
+    """One evaluation, with its file and line."""
     met = "meets" if goal.met_by(value) else "does not meet"
     budget = trial.criteria.budget_seconds
     late = f", after the budget of {_seconds(budget)}" if seconds > budget else ""
@@ -261,7 +261,7 @@ def _row(trial: Trial, line: int, seconds: float, value: float, goal: Goal) -> R
 
 
 def _hyperparameters(trial: Trial) -> Any:
-    """What hparams.json holds, None where there is none that can be read."""
+    """The content of hparams.json; None if there is none that can be read."""
     return trial.hyperparameters or None
 
 

@@ -16,13 +16,13 @@ _POINTS = 72  # an SVG's unit, per inch
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """SVG elements.
+    """The figures of a page, as SVG elements.
 
     Attributes:
         profiles: The performance profiles.
-        geometry: Where their axis begins and ends, in the units of the SVG.
-        curves: Learning curves by workload.
-        slices: Slice plots by workload, of those where a hyperparameter varies.
+        geometry: The ends of their horizontal axis, in the units of the SVG.
+        curves: Learning curves, by workload.
+        slices: Slice plots, by workload; only where a hyperparameter varies.
     """
 
     profiles: str

@@ -1,4 +1,4 @@
-"""A table that keeps every name in one piece, however narrow the terminal is."""
+"""A table that never breaks a name, however narrow the terminal is."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: Its heading.
-        right: Whether it holds numbers.
-        spare: From 1, the least important last: such columns are left out of narrow terminals,
-            those of the largest number first. 0 is always shown.
-        prose: Whether lines may be broken between words.
+        name: The heading.
+        right: Whether it contains numbers, aligned to the right.
+        spare: Columns with the largest number are left out first if the terminal is narrow; those
+            with 0 are always shown.
+        prose: Whether its text may be wrapped between words.
     """
 
     name: str
@@ -37,18 +37,18 @@ class Column:
 
 @dataclass(slots=True)
 class FittedTable:
-    """A table of which no name is cut or broken; the first column says what a row is about.
+    """A table that never cuts or breaks a name; the first column names the rows.
 
-    Where it is too wide for the terminal, prose is broken into lines, then the least important
-    columns are left out, and a line says which. If that is still too wide, rows become columns
-    where that fits, or else the table is split into several, one below the other.
+    If the table is too wide for the terminal, prose is wrapped, then the least important columns
+    are left out, and a line names them. If it is still too wide, it is transposed where that fits,
+    or else split into several tables, one below the other.
 
     Attributes:
-        columns: From left to right.
-        rows: A cell for each column.
-        title: Above it.
-        caption: Below it.
-        turnable: Whether rows and columns may change places.
+        columns: The columns from left to right.
+        rows: The rows, with one cell per column.
+        title: The line above the table.
+        caption: The line below it.
+        turnable: Whether the table may be transposed.
     """
 
     columns: list[Column]
@@ -58,7 +58,7 @@ class FittedTable:
     turnable: bool = False
 
     def add_row(self, *cells: str | Text, style: str = "") -> None:
-        """Adds a row of plain or styled text; escape sequences in it are shown, not obeyed."""
+        """Adds a row of plain or styled text; escape sequences in it are escaped."""
         texts = [cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in cells]
         for text in texts:
             text.stylize(style)
@@ -67,7 +67,7 @@ class FittedTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        """Draws what fits into the console's width."""
+        """Draws the table in the console's width."""
         yield from self._drawn(console, options.max_width)
 
     def _drawn(self, console: Console, width: int) -> Iterator[RenderableType]:
@@ -87,18 +87,18 @@ class FittedTable:
             yield from self._split(console, shown, width)
         missing = [column.name for place, column in enumerate(self.columns) if place not in shown]
         if missing:
-            note = f"left out, as the terminal is narrow: {', '.join(missing)}"
+            note = f"left out because the terminal is narrow: {', '.join(missing)}"
             yield Text(one_line(note), style="dim")
         if self.caption:
             yield Text(one_line(self.caption), style="dim")
 
     def _width(self, console: Console, shown: Sequence[int] | None = None) -> int:
-        """The characters that some columns need."""
+        """The width that some columns need, in characters."""
         unbounded = console.options.update(max_width=10**6)
         return Measurement.get(console, unbounded, self._table(shown)).minimum
 
     def _table(self, shown: Sequence[int] | None = None) -> Table:
-        """Some columns, or all, as a table."""
+        """A table of some or all columns."""
         table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         shown = range(len(self.columns)) if shown is None else shown
         for place in shown:
@@ -118,7 +118,7 @@ class FittedTable:
         return table
 
     def _turned(self) -> FittedTable:
-        """Rows for columns."""
+        """The transposed table."""
         head, *others = self.columns
         names = [Column(row[0].plain, right=True) for row in self.rows]
         rows = [
@@ -128,7 +128,7 @@ class FittedTable:
         return FittedTable([Column(head.name), *names], rows)
 
     def _split(self, console: Console, shown: list[int], width: int) -> Iterator[RenderableType]:
-        """Several tables, each of the first column and as many others as fit."""
+        """Several tables, each with the first column and as many others as fit."""
         first, *others = shown
         if any(self._width(console, [first, place]) > width for place in others or [first]):
             yield from self._listed(shown)

@@ -1,4 +1,4 @@
-"""What two boards are the same by: hashes of their rules and of their measurements."""
+"""Hashes of the rules and of the measurements of a board, to compare boards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoring.tree import EVALUATIONS_FILE
 
 
 def measurements_hash(results: Results) -> str:
-    """SHA-256 over the place and the bytes of every eval_measurements.csv that was read."""
+    """SHA-256 of the names, numbers and bytes of every eval_measurements.csv that was read."""
     digest = hashlib.sha256()
     for trial in results.trials:
         key = [trial.submission, trial.workload, trial.study, trial.trial]

@@ -1,4 +1,4 @@
-"""The leaderboard as one self-contained page: no file beside it, no request to any network."""
+"""Writes the leaderboard as one self-contained page that makes no network requests."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ _ICON = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class About:
-    """What a publisher says of a page.
+    """What a publisher adds to a page.
 
     Attributes:
-        title: Its heading; "" for "Leaderboard: RULESET".
-        intro: Markdown, shown below the heading; HTML and pictures in it are not.
-        command: What made the page, as readers could call it.
-        stylesheet: The address of a stylesheet in place of the one inside the page.
-        links: Addresses of pages that this one belongs to, by their names.
-        submissions: The address of each submission's own page, by its name.
-        status: The address that says how a sweep stands, of a page that follows it.
-        version: Of the board; the page reloads itself when the status has another.
+        title: The heading; "" for "Leaderboard: RULESET".
+        intro: Markdown to show below the heading, without HTML and pictures.
+        command: The command that made the page, as readers could call it.
+        stylesheet: The address of a stylesheet to use in place of the one inside the page.
+        links: Addresses of related pages, by name.
+        submissions: The address of each submission's own page, by name.
+        status: The address of the status of a sweep that the page follows; "" for none.
+        version: The version of the board; the page reloads when the status has another.
     """
 
     title: str = ""
@@ -75,22 +75,22 @@ def write_html(
     about: About | None = None,
     sweep: RelaxationSweep | None = None,
 ) -> None:
-    """Writes the leaderboard's page: aside, then renamed over `path`.
+    """Writes the leaderboard's page under another name, then renames it to `path`.
 
     Names and messages of logs are escaped wherever they are; folders and machines of the publisher
     are not shown.
 
     Args:
-        board: What the page is about.
-        path: Of the page.
-        about: What the publisher says.
-        sweep: Ranks over relaxed targets, if they were asked for.
+        board: The leaderboard.
+        path: The file to write.
+        about: What the publisher adds.
+        sweep: Ranks over relaxed targets, if requested.
     """
     write_text(path, render(board, about or About(), sweep))
 
 
 def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = None) -> str:
-    """The page as text."""
+    """Renders the page."""
     results, scope = board.results, board.results.scope
     public = Public(results)
     names = sorted(results.submissions)
@@ -142,7 +142,7 @@ def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = Non
 
 
 def render_small(board: Leaderboard) -> str:
-    """The board as one HTML table, for a notebook."""
+    """Renders the board as one HTML table, for a notebook."""
     scope = board.results.scope
     fastest = dict(zip(scope.workloads, board.stages.best.tolist(), strict=True))
     return _environment(Public(board.results)).get_template("small.html.j2").render(
@@ -155,7 +155,7 @@ def render_small(board: Leaderboard) -> str:
 
 
 def _unit(scope: Scope, fastest: float) -> Unit:
-    """What a workload's times are given in."""
+    """The unit in which a workload's times are shown."""
     return (1.0, "steps") if scope.by == "steps" else time_unit(fastest, scope.clock)
 
 
@@ -165,7 +165,7 @@ def stylesheet_parts() -> dict[str, Any]:
 
 
 def environment() -> jinja2.Environment:
-    """The templates; names and messages are escaped wherever they are."""
+    """The environment of the templates; it escapes all names and messages."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -187,21 +187,21 @@ def _environment(public: Public) -> jinja2.Environment:
 
 
 def markdown(text: str) -> str:
-    """Markdown as HTML; HTML in it stays text, pictures, which would be requests, are left out."""
+    """Converts Markdown to HTML; HTML in it is escaped, and pictures are left out."""
     return str(
         MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text)
     )
 
 
 def made() -> str:
-    """Today's date (UTC), or that of SOURCE_DATE_EPOCH, so that builds can be repeated."""
+    """Today's date (UTC), or that of SOURCE_DATE_EPOCH for reproducible builds."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdecimal() else datetime.now(UTC)
     return now.date().isoformat()
 
 
 def chronograd_version() -> str:
-    """The version of this package, "" where it is not installed."""
+    """The version of this package; "" if it is not installed."""
     try:
         return version("chronograd")
     except PackageNotFoundError:
@@ -209,7 +209,7 @@ def chronograd_version() -> str:
 
 
 def _dashes(place: int) -> str:
-    """A submission's dashes in its swatch, in units of a line 3 units thick."""
+    """The dash pattern of a submission's swatch, whose line is 3 units thick."""
     return " ".join(f"{3 * length:g}" for length in DASHES[place % len(DASHES)]) or "none"
 
 

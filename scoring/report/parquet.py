@@ -1,4 +1,4 @@
-"""The results as tidy Arrow tables, a row per trial and a row per evaluation; Parquet and CSV."""
+"""Results as tidy Arrow tables with a row per trial or evaluation, in Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from scoring.reading.evaluations import STEP
 from scoring.reading.results import Results, Trial
 from scoring.tree import EVALUATIONS_FILE, WORK
 
-HYPERPARAMETER = "hparams."  # what the column of a hyperparameter begins with
+HYPERPARAMETER = "hparams."  # prefix of a hyperparameter's column
 
 
 def write_parquet(results: Results, folder: Path) -> list[Path]:
     """Writes trials.parquet (a row per trial) and evaluations.parquet (a row per evaluation).
 
-    Evaluations are read again, and written a submission and workload at a time, so that memory
-    stays bounded.
+    Evaluations are read again, and written per submission and workload, so that memory remains
+    bounded.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / "trials.parquet", folder / "evaluations.parquet"]
@@ -38,8 +38,8 @@ def write_parquet(results: Results, folder: Path) -> list[Path]:
 def trials_table(results: Results) -> pyarrow.Table:
     """A row per trial: how it ended and ran, what it is judged by, and its hyperparameters.
 
-    Hyperparameters are columns `hparams.NAME`: numbers where all trials have numbers, else JSON;
-    null where a trial has none of that name.
+    Hyperparameters are columns `hparams.NAME`: numbers if all trials have numbers, else JSON; null
+    if a trial has none of that name.
     """
     points = [trial.hyperparameters for trial in results.trials]
     names = sorted({name for point in points for name in point})
@@ -60,7 +60,7 @@ def evaluations_table(results: Results) -> pyarrow.Table:
 
 
 def as_csv(table: pyarrow.Table) -> bytes:
-    """A table as CSV; a text that a spreadsheet would compute begins with an apostrophe."""
+    """A table as CSV; an apostrophe precedes text that a spreadsheet would take as a formula."""
     for place, column in enumerate(table.schema):
         if column.type == pyarrow.string():
             texts = [t and spreadsheet_cell(t) for t in table.column(place).to_pylist()]
@@ -106,7 +106,7 @@ def _schema(columns: dict[str, str]) -> pyarrow.Schema:
 
 
 def _column(values: list[Any]) -> pyarrow.Array:
-    """The values of a hyperparameter: whole numbers, numbers, or else text."""
+    """The values of a hyperparameter as integers, floats or else text."""
     known = {type(value) for value in values if value is not None}
     if known <= {int} and all(abs(value) < 2**53 for value in values if value is not None):
         return pyarrow.array(values, pyarrow.int64())
@@ -122,7 +122,7 @@ def _text(value: Any) -> str:
 
 
 def _trial(trial: Trial) -> dict[str, Any]:
-    """A row of the trials' table; null where the target was not met within the budget."""
+    """A row of the trials' table; null if the target was not met within the budget."""
     hit = trial.hit if trial.within_budget else None
     goal = trial.criteria.goal
     return {
@@ -139,7 +139,7 @@ def _trial(trial: Trial) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Text that Parquet can hold; a name on a disk need not be UTF-8."""
+    """Text that Parquet can store; a file name may not be UTF-8."""
     return printable(value) if isinstance(value, str) else value
 
 
@@ -152,7 +152,7 @@ def _evaluation_tables(results: Results) -> Iterator[pyarrow.Table]:
 
 
 def _evaluations(trial: Trial) -> Iterator[dict[str, Any]]:
-    """The rows of the evaluations' table that a trial gives."""
+    """A trial's rows in the evaluations' table."""
     read, metric = trial.read(), trial.criteria.goal.metric
     columns: dict[str, Sequence[float]] = {
         "line": read.lines,

@@ -1,4 +1,4 @@
-"""Figures of a leaderboard. No pyplot, no global matplotlib state."""
+"""Draws the figures of a leaderboard, without pyplot or global matplotlib state."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from scoring.report.styles import COLORS as COLORS
 from scoring.report.styles import TEXT, group, tidy
 from scoring.report.styles import line_styles as line_styles
 
-_INCHES = (5.0, 3.4)  # so small that labels stay readable on a phone
+_INCHES = (5.0, 3.4)  # small, so that labels are readable on a phone
 
 
 def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
     """Draws each submission's profile: the share of workloads it solves within tau of the fastest.
 
-    Lines get thinner from the best to the worst, so that one under another still shows. Each has
+    Lines get thinner from the best to the worst, so that overlapping ones remain visible. Each has
     its name at its end.
     """
     scope = board.results.scope
@@ -55,9 +55,9 @@ def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
 def _apart(
     heights: Mapping[str, float], lowest: float = 0.0, highest: float = 1.02
 ) -> dict[str, float]:
-    """Heights of labels, in the order of `heights`' values, so far apart that none covers another.
+    """Moves labels apart so that none covers another, in the order of their heights.
 
-    Of equal values the first comes first; they are spread around where they belong.
+    Equal heights keep their order; labels stay close to where they belong.
     """
     order = sorted(heights, key=lambda name: -heights[name])
     gap = min(0.062, (highest - lowest) / max(1, len(order) - 1))
@@ -65,14 +65,14 @@ def _apart(
     for name in order:
         placed.append(min(heights[name], placed[-1] - gap if placed else highest))
     low = lowest
-    for place in reversed(range(len(placed))):  # back up where the lowest left the frame
+    for place in reversed(range(len(placed))):  # move up again if the lowest is below the frame
         placed[place] = max(placed[place], low)
         low = placed[place] + gap
     return dict(zip(order, placed, strict=True))
 
 
 def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
-    """Draws each score, the best on top, with its 95% interval where studies were repeated."""
+    """Draws each score, the best on top, with its 95% interval if studies were repeated."""
     styles = line_styles(board.studies.submissions)
     for row, standing in enumerate(board.standings):
         color = styles[standing.name]["color"]
@@ -84,7 +84,7 @@ def score_intervals(board: Leaderboard, ax: Axes) -> Axes:
 
 
 def hours(board: Leaderboard, ax: Axes) -> Axes:
-    """Draws the hours on the submission clock that each submission's trials took."""
+    """Draws the hours on the submission clock of each submission's trials."""
     styles = line_styles(board.studies.submissions)
     for row, standing in enumerate(board.standings):
         ax.barh(row, standing.hours, color=styles[standing.name]["color"])
@@ -94,7 +94,7 @@ def hours(board: Leaderboard, ax: Axes) -> Axes:
 
 
 def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
-    """Draws the ratio to the fastest as a heat map with the seconds in it; grey does not count."""
+    """Draws the ratio to the fastest as a heat map with times in it; grey cells do not count."""
     scope = board.results.scope
     names = [standing.name for standing in board.standings]
     rows = [[standing.cells[w] for w in scope.scored] for standing in board.standings]
@@ -110,7 +110,7 @@ def time_to_target(board: Leaderboard, ax: Axes) -> Axes:
 
 
 def rank_probabilities(board: Leaderboard, ax: Axes) -> Axes:
-    """Draws the probability of every rank as a heat map in per cent."""
+    """Draws the probability of every rank as a heat map, in percent."""
     names = [standing.name for standing in board.standings]
     shares = [standing.ranks for standing in board.standings]
     texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
@@ -132,7 +132,7 @@ def _in_cell(cell: Cell) -> str:
 def _heat(
     ax: Axes, rows: list[list[float]], texts: list[list[str]], low: float, high: float
 ) -> None:
-    """A heat map, darkest at `low`; what is infinite is grey."""
+    """Draws a heat map, darkest at `low`; infinite values are grey."""
     values = np.where(np.isfinite(rows), rows, np.nan)
     shades = colormaps["Blues_r"].with_extremes(bad="#eeeeee")
     ax.imshow(values, cmap=shades, vmin=low - 0.3 * (high - low), vmax=high, aspect="auto")
@@ -157,14 +157,14 @@ def _name_columns(ax: Axes, names: Sequence[str]) -> None:
 
 
 def figure(rows: int = 0, columns: int = 0) -> Figure:
-    """An empty figure; with so many rows and columns of names and numbers where it has them."""
+    """An empty figure, large enough for this many rows and columns of names and numbers."""
     width = max(_INCHES[0], 1.8 + 0.62 * columns)
     height = max(_INCHES[1] if not rows else 0, 1.2 + 0.3 * rows)
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def with_legend(drawn: Figure, board: Leaderboard) -> Figure:
-    """Adds a legend below, where it covers nothing; names are shown as they are."""
+    """Adds a legend below the figure, with names shown literally."""
     styles = line_styles([standing.name for standing in board.standings])
     names = [standing.name for standing in board.standings]
     columns = 3 if max(map(len, names)) < 12 else 2
@@ -206,7 +206,7 @@ def save_plots(board: Leaderboard, folder: Path) -> list[Path]:
     return paths
 
 
-_METADATA: dict[str, dict[str, Any]] = {  # without a date, so that equal figures are equal files
+_METADATA: dict[str, dict[str, Any]] = {  # without a date, so that equal figures give equal files
     ".png": {},
     ".pdf": {"CreationDate": None},
 }

@@ -1,4 +1,4 @@
-"""What of results can be published: names, but no folders and no machines of the publisher."""
+"""Removes the publisher's folders and machines from results before publication."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scoring.reading.results import Results
 
 _ABSOLUTE = re.compile(r"(?<![\w.~:/<…])/(?:[^\s/:,;\"'<>()\[\]{}]+/)+([^\s/:,;\"'<>()\[\]{}]*)")
 _MACHINE = ("host", "pid")  # keys of an environment that name a machine
-_SHORT = 3  # characters from which a host's name is looked for in texts
+_SHORT = 3  # characters: shorter host names are not searched for in texts
 
 
 class Public:
-    """Takes the publisher's folders and machines out of texts and data.
+    """Removes the publisher's folders and machines from texts and data.
 
-    A folder of results is shown by the last parts of its path that tell it from the others, any
-    other absolute path by its last part, a machine by a number.
+    A folder of results is shown by the last parts of its path that distinguish it from the others,
+    any other absolute path by its last part, and a machine by a number.
     """
 
     def __init__(self, results: Results) -> None:
@@ -40,22 +40,22 @@ class Public:
         return text
 
     def folders(self, text: str) -> str:
-        """A text, or a page, with the folders of results called by their labels."""
+        """Replaces the folders of results in a text or page by their labels."""
         for folder, label in self._folders.items():
             pattern = rf"(?<![\w.<]){re.escape(folder)}(?![\w])"
             text = re.sub(pattern, lambda _, label=label: label, text)  # type: ignore[misc]
         return text
 
     def host(self, name: str) -> str:
-        """A number for a machine."""
+        """The public name of a machine, such as "host-1"."""
         return self._hosts.get(name, "")
 
     def environment(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Where a tree was measured, without what names a machine."""
+        """The environment of a tree without names of machines."""
         return {key: self.plain(value) for key, value in facts.items() if key not in _MACHINE}
 
     def plain(self, data: Any) -> Any:
-        """Plain data with all its texts, and a `host` in it, made public."""
+        """Plain data with every text and `host` made public."""
         if isinstance(data, str):
             return self.text(data)
         if isinstance(data, Mapping):
@@ -71,7 +71,7 @@ class Public:
 
 
 def _labels(trees: set[str]) -> dict[str, str]:
-    """By folder, as given and resolved, what it is called; the longest first."""
+    """The label of each folder, both as given and resolved; the longest path first."""
     paths = {tree: Path(tree).resolve() for tree in sorted(trees)}
     labels: dict[str, str] = {}
     for tree, path in paths.items():

@@ -1,4 +1,4 @@
-"""Slice plots: time to target, or the metric, over each hyperparameter of a workload's trials."""
+"""Draws slice plots: time to target, or the metric, over each hyperparameter of a workload."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from scoring.records import Status
 from scoring.report.styles import MUTED, TEXT, group, line_styles, tidy
 
 _COLUMNS = 3
-_MOST = 12  # hyperparameters of a figure, those of most trials first
-_LOG_SPAN = 20  # the highest over the lowest value from which an axis is logarithmic
+_MOST = 12  # hyperparameters per figure, those of most trials first
+_LOG_SPAN = 20  # ratio of the highest to the lowest value at which an axis becomes logarithmic
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,16 @@ class _Point:
 
 
 def slices(board: Leaderboard, workload: str, won: Winners) -> Figure | None:
-    """Draws a plot for each hyperparameter that took several values; None where there is none.
+    """Draws a plot for each hyperparameter that took several values; None if there is none.
 
-    A dot is a trial; the height its time to target, or the best value of the metric where no trial
-    met it. Crosses at the top missed, triangles were stopped early, and a ring is around each
-    submission's fastest trial.
+    Each dot is a trial; its height is the time to target, or the best value of the metric if no
+    trial met it. Crosses at the top are misses, triangles were stopped early, and each submission's
+    fastest trial has a ring.
 
     Args:
         board: The leaderboard.
-        workload: One of it.
-        won: Of `scoring.hyperparameters.winners`.
+        workload: The name of a workload on it.
+        won: From `scoring.hyperparameters.winners`.
     """
     fastest = {id(winner.trial) for (_, name), winner in won.items() if name == workload}
     trials = [trial for trial in board.results.trials if trial.workload == workload]
@@ -68,7 +68,7 @@ def slices(board: Leaderboard, workload: str, won: Winners) -> Figure | None:
 
 
 def _height(trial: Trial, met: bool) -> float:
-    """Seconds to target, or where nothing met it the best value; infinite for a miss."""
+    """Seconds to target, or the best value if no trial met it; infinite for a miss."""
     if not met:
         values = [value for value in trial.read().values if math.isfinite(value)]
         best = min if trial.criteria.goal.direction == "min" else max
@@ -91,7 +91,7 @@ def _varied(points: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _draw(board: Leaderboard, ax: Axes, name: str, points: Sequence[_Point]) -> None:
-    """One hyperparameter."""
+    """Draws the plot of one hyperparameter."""
     values = [point.hyperparameters[name] for point in points]
     numbers = [as_number(value) for value in values]
     if all(number is not None for number in numbers):

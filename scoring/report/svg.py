@@ -1,4 +1,4 @@
-"""A figure as an inline SVG element of the page."""
+"""Converts a figure to an inline SVG element of the page."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scoring.report.styles import COLORS, GRID, MUTED, TEXT
 
 
 def svg(drawn: Figure, salt: str) -> str:
-    """A figure as an inline SVG element: text stays text, equal figures give equal bytes.
+    """Converts a figure to an inline SVG element: text remains text, equal figures equal bytes.
 
-    Colours become the page's, for dark mode; what belongs to a submission gets its class; points
-    are rounded to a tenth, and those that change nothing one can see are left out. The XML
-    prologue, metadata and the ids that matplotlib counts up from 1 in each figure go (those it
-    refers to are hashes, kept apart by `salt`).
+    Colours become the page's, for dark mode; elements of a submission get its class; points are
+    rounded to a tenth, and those that make no visible difference are left out. The XML prologue,
+    the metadata and the ids that matplotlib numbers from 1 in each figure are removed (the ids that
+    are referred to are hashes, made distinct by `salt`).
     """
     buffer = io.StringIO()
     with matplotlib.rc_context(
@@ -40,6 +40,6 @@ def svg(drawn: Figure, salt: str) -> str:
 
 
 def _rounded(path: str) -> str:
-    """The data of an SVG path with one digit after the point and no needless blanks."""
+    """The data of an SVG path with one decimal and no redundant blanks."""
     path = re.sub(r"-?\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), path)
     return re.sub(r"\s+", " ", re.sub(r"\s*([A-Za-z])\s*", r"\1", path)).strip()

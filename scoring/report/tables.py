@@ -17,7 +17,7 @@ from scoring.speedup import Speedup
 
 
 def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> dict[str, Any]:
-    """The leaderboard as plain data; null is a miss. `records.write_json` adds the schema."""
+    """The leaderboard as plain data; null is a miss. `plain.write_json` adds the schema."""
     won = winners(board)
     scope, uncertainty, reference = board.results.scope, board.uncertainty, board.reference
     return {
@@ -51,7 +51,7 @@ def _standing(
     speedups: dict[str, Speedup] | None,
     won: dict[tuple[str, str], Winner],
 ) -> dict[str, Any]:
-    """One submission. Times and ratios are of the scored workloads, `after_rule` of all."""
+    """One submission. Times and ratios are for the scored workloads, `after_rule` for all."""
     scope, stages = board.results.scope, board.stages
     s = board.studies.submissions.index(standing.name)
     scored = {name: standing.cells[name] for name in scope.scored}
@@ -119,8 +119,8 @@ def _finite(value: float) -> float | None:
 def table(board: Leaderboard) -> tuple[list[str], list[list[Any]]]:
     """A row per submission, with several columns per workload; inf is a miss.
 
-    Of a pruned time `seconds` is inf, and `at_least` what it is more than. From `trial` on, the
-    columns of a workload are about the submission's fastest trial there.
+    For a pruned time `seconds` is inf and `at_least` its lower bound. A workload's columns from
+    `trial` on describe the submission's fastest trial there.
 
     Returns:
         The names of the columns, and the rows.
@@ -158,7 +158,7 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[Any]]]:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """The `table` as text; what a spreadsheet would compute, such as =A1, gets an apostrophe."""
+    """The `table` as CSV; an apostrophe precedes text that is a formula to spreadsheets (=A1)."""
     header, rows = table(board)
     text = io.StringIO()
     csv.writer(text).writerows(
@@ -169,7 +169,7 @@ def to_csv(board: Leaderboard) -> str:
 
 
 def _facts(cell: Cell, winner: Winner | None) -> dict[str, Any]:
-    """What the CSV has of a submission on a workload, by column."""
+    """A submission's values on a workload, by column of the CSV."""
     names = ("seconds", "at_least", "steps", "work", "ratio", "reason")
     facts = {name: getattr(cell, name) for name in names}
     ran = ("seed", "batch_size", "attempts", "cpu_seconds", "host")

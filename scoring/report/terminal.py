@@ -1,4 +1,4 @@
-"""The leaderboard, a comparison and an explanation in the terminal."""
+"""The leaderboard, a comparison and an explanation as shown in the terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def format_number(value: float) -> str:
 
 
 def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> FittedTable:
-    """Ranks and scores, with intervals where studies were repeated, and the hours they took.
+    """Ranks and scores, with intervals if studies were repeated, and hours.
 
     P(rank) is the probability of the rank shown; the time ratios are those of `speedups`.
     """
@@ -72,7 +72,7 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
 
 
 def format_odds(standing: Standing, rank: int) -> str:
-    """The probability of a rank, as a range where pruned trials leave it open."""
+    """The probability of a rank; a range if pruned trials leave it open."""
     low, high = standing.ranks_low[rank - 1], standing.ranks_high[rank - 1]
     if _percent(low) == _percent(high):
         return _percent(standing.ranks[rank - 1])
@@ -80,7 +80,7 @@ def format_odds(standing: Standing, rank: int) -> str:
 
 
 def format_seconds(cell: Cell) -> str:
-    """A time to target; of a pruned one what it is more than."""
+    """A time to target, or the lower bound of a pruned one."""
     return f"> {format_number(cell.at_least)}" if cell.pruned else format_number(cell.seconds)
 
 
@@ -99,7 +99,7 @@ def times_table(board: Leaderboard) -> FittedTable:
     if scope.clock == "steps" and scope.by == "seconds":
         unit = f"seconds on the step clock, which charges {board.results.charged}"
     pruned = any(s.cells[w].pruned for s in board.standings for w in scope.scored)
-    stopped = "> stopped early, since it could not count any more; " if pruned else ""
+    stopped = "> stopped early, since it could no longer count; " if pruned else ""
     table = FittedTable(
         [Column("submission"), *(Column(workload, right=True) for workload in scope.scored)],
         turnable=True,
@@ -115,14 +115,14 @@ def times_table(board: Leaderboard) -> FittedTable:
 
 
 def _time(cell: Cell) -> Text:
-    """Time, mark of the fastest or of one that does not count, studies if not all reached."""
+    """The time, a mark if fastest or not counting, and the studies unless all reached."""
     mark = "*" if cell.ratio == 1 else "†" if cell.reason and math.isfinite(cell.seconds) else ""
     reached = "" if cell.reached == cell.studies else f" {cell.reached}/{cell.studies}"
     return Text(format_seconds(cell) + mark + reached, style="bold" if mark == "*" else "")
 
 
 def comparison_table(comparison: Comparison) -> FittedTable:
-    """Two submissions, workload by workload."""
+    """A comparison of two submissions, workload by workload."""
     first, second = comparison.names
     columns = [Column("workload"), Column(first, right=True), Column(second, right=True)]
     for name, spare in (("difference", 1), ("95% interval", 2), ("P(faster)", 1)):

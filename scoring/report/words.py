@@ -1,4 +1,4 @@
-"""Times, names and values as the page shows them."""
+"""Formats times, names and values for the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoring.leaderboard import Cell
 from scoring.report.terminal import format_number
 
 Unit = tuple[float, str]
-_UNITS: list[tuple[float, Unit]] = [  # from so many seconds on
+_UNITS: list[tuple[float, Unit]] = [  # the smallest number of seconds for each
     (2 * 3600, (3600.0, "h")),
     (120, (60.0, "min")),
     (0, (1.0, "s")),
@@ -20,11 +20,11 @@ _UNITS: list[tuple[float, Unit]] = [  # from so many seconds on
 
 
 def time_unit(fastest: float, clock: str) -> Unit:
-    """Seconds per unit, and the unit, in which a workload's times are short; one for all of them.
+    """Seconds per unit, and the unit, that suits all of a workload's times.
 
     Args:
-        fastest: Seconds; infinite where nobody reached the target.
-        clock: "wall" or "steps"; on the step clock seconds are no times, and stay as they are.
+        fastest: The fastest time in seconds; infinite if no submission reached the target.
+        clock: "wall" or "steps"; on the step clock seconds are not converted.
     """
     if clock == "steps" or not math.isfinite(fastest):
         return 1.0, "s"
@@ -32,7 +32,7 @@ def time_unit(fastest: float, clock: str) -> Unit:
 
 
 def short_seconds(cell: Cell, unit: Unit) -> str:
-    """A cell's time as "19.5 h"; of a pruned one what it is more than, of a miss "∞"."""
+    """A cell's time as "19.5 h"; "> 3 h" if it was pruned, "∞" for a miss."""
     divisor, name = unit
     if cell.pruned:
         return f"> {format_number(cell.at_least / divisor)} {name}"
@@ -48,7 +48,7 @@ def letters(number: int) -> str:
 
 
 def slugs(names: Mapping[str, str]) -> dict[str, str]:
-    """By key, what a name is called in an address; all different.
+    """Makes a distinct part of an address from each name, by key.
 
     Args:
         names: The names by key.
@@ -65,5 +65,5 @@ def slugs(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def plain(value: Any) -> str:
-    """A value of experiment.json for reading: text as it is, anything else as JSON."""
+    """A value of experiment.json for readers: text unchanged, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

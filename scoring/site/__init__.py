@@ -1,1 +1,1 @@
-"""A static site of leaderboards, from one TOML file. Imports `scoring` and its rooms."""
+"""A static site of leaderboards, from one TOML file. Imports `scoring` and its parts."""

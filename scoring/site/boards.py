@@ -1,4 +1,4 @@
-"""boards.toml: which leaderboards a site has, and what each is made from."""
+"""Reads boards.toml: the leaderboards of a site, and the results of each."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class BoardPlan(BaseModel):
     """One board of a site; paths are relative to the file.
 
     Attributes:
-        name: Its address: boards/NAME/, for ever.
-        title: Its heading; "": its name.
-        results: Results trees, and logs in AlgoPerf's layout.
+        name: The permanent name in its address: boards/NAME/.
+        title: The heading; "" for its name.
+        results: Results trees and logs in AlgoPerf's layout.
         ruleset: As for `chronograd score`; a path ends in .toml.
         tuning: As for `chronograd score`.
         suite: As for `chronograd score`.
         method: As for `chronograd score`.
-        intro: A Markdown file to begin with.
-        optional: Leave the board out where its results are missing.
+        intro: A Markdown file with an introduction.
+        optional: Whether to leave the board out if its results are missing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +48,7 @@ class BoardPlan(BaseModel):
     @classmethod
     def _is_an_address(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} must be small letters, digits, dots, dashes, underscores")
+            raise ValueError(f"{name!r} must be lower-case letters, digits and any of . - _")
         return name
 
 
@@ -56,9 +56,9 @@ class SitePlan(BaseModel):
     """A site.
 
     Attributes:
-        title: Of its first page.
-        intro: A Markdown file for it.
-        boards: In the order of the first page.
+        title: The title of the first page.
+        intro: A Markdown file with an introduction for the first page.
+        boards: The boards in the order of the first page.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,7 +78,7 @@ class SitePlan(BaseModel):
 
 
 def read_plan(file: Path) -> SitePlan:
-    """Reads boards.toml; paths in it become relative to where it is read from.
+    """Reads boards.toml; paths in it are relative to its folder.
 
     Raises:
         UserError: It cannot be read, or a key is unknown, missing or of the wrong kind.
@@ -110,12 +110,12 @@ def _placed(board: BoardPlan, here: Path) -> BoardPlan:
 
 
 def rules_of(board: BoardPlan) -> rulesets.Ruleset | None:
-    """The ruleset that is named, None for the one that was applied."""
+    """The ruleset of a board; None for the one that its results trees applied."""
     return None if board.ruleset is None else rulesets.load(board.ruleset)
 
 
 def text_of(file: Path | None) -> str:
-    """The text of a Markdown file, "" without one.
+    """The text of a Markdown file; "" if there is none.
 
     Raises:
         UserError: It cannot be read.
@@ -123,4 +123,4 @@ def text_of(file: Path | None) -> str:
     try:
         return "" if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); name a Markdown file") from None
+        raise UserError(f"{file}: cannot be read ({error}); give a Markdown file") from None

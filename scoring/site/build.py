@@ -32,7 +32,7 @@ from scoring.times import METHODS
 from scoring.writing import write_text
 
 STYLESHEET = "style.css"
-REFERENCE_FILE = "reference.json"  # the first version's best times, frozen
+REFERENCE_FILE = "reference.json"  # the best times of the first version
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Built:
     plan: BoardPlan
     board: Leaderboard
     versions: list[dict[str, Any]]
-    unfrozen: str  # why there is no score against a frozen reference, "" where there is one
+    unfrozen: str  # why there is no score against a frozen reference; "" if there is one
     won: dict[tuple[str, str], Winner]
 
     @property
@@ -64,12 +64,12 @@ class _Entry:
 
 
 def build(plan: SitePlan, out: Path, say: Callable[[str], None]) -> None:
-    """Writes the site into `out`, where histories of an earlier build are continued.
+    """Writes the site into `out`, continuing the histories of earlier builds.
 
     Args:
         plan: From `scoring.site.boards.read_plan`.
-        out: The folder; what is there of other names stays.
-        say: Takes a line for each board that is built or left out.
+        out: The folder; other files in it are kept.
+        say: Called with a line for each board that is built or left out.
 
     Raises:
         UserError: A board cannot be scored, or none can be built.
@@ -105,7 +105,7 @@ def build(plan: SitePlan, out: Path, say: Callable[[str], None]) -> None:
 
 
 def _scored(plan: BoardPlan, folder: Path) -> _Built:
-    """Scores a board, against its first version where pruned trials allow that."""
+    """Scores a board, also against its first version if pruned trials allow that."""
     results = read(plan.results, rules_of(plan), plan.tuning, plan.suite)
     method = METHODS[plan.method]
     frozen, unfrozen = _reference(folder), ""
@@ -133,7 +133,7 @@ def _reference(folder: Path) -> Reference | None:
 
 
 def _entries(built: list[_Built]) -> dict[str, list[_Entry]]:
-    """By public name every submission's places, in alphabetical order."""
+    """Every submission's entries by public name, in alphabetical order."""
     entries: dict[str, list[_Entry]] = {}
     for one in built:
         public = Public(one.board.results)
@@ -144,7 +144,7 @@ def _entries(built: list[_Built]) -> dict[str, list[_Entry]]:
 
 
 def _write_board(one: _Built, out: Path, address: dict[str, str]) -> None:
-    """A board's page, its history and its data."""
+    """Writes a board's page, its history and its data."""
     folder, public = out / "boards" / one.plan.name, Public(one.board.results)
     about = About(
         title=one.title,
@@ -168,7 +168,7 @@ def _write_board(one: _Built, out: Path, address: dict[str, str]) -> None:
 
 
 def _page(template: str, depth: int = 0, **content: Any) -> str:
-    """A page of the site that is not a board."""
+    """Renders a page of the site that is not a board."""
     found = environment()
     found.filters.update(point=point_in_words)
     return found.get_template(f"site/{template}.html.j2").render(

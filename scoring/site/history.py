@@ -1,4 +1,4 @@
-"""A board's history: each of its versions, who moved between them, and why."""
+"""A board's history: its versions, and what changed between them and why."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ Version = dict[str, Any]
 
 
 def read_history(file: Path) -> list[Version]:
-    """The versions that a site already has, the oldest first; none where there is no file.
+    """The versions that a site already has, the oldest first; none if there is no file.
 
     Raises:
-        RecordError: The file is damaged: it is not written over.
+        RecordError: The file is damaged; it is not overwritten.
     """
     if not file.exists():
         return []
     versions = read_json(file).get("versions")
     if not isinstance(versions, list) or not all(isinstance(v, dict) for v in versions):
-        raise RecordError(f"{file}: damaged; restore it, or remove it to begin a new history")
+        raise RecordError(f"{file}: damaged; restore it, or remove it to start a new history")
     return versions
 
 
 def extend(file: Path, board: Leaderboard, made: str) -> list[Version]:
-    """Adds a board to its history where measurements or rules are other than before.
+    """Adds a board to its history if measurements or rules have changed.
 
     Args:
-        file: The history, which is only ever added to.
-        board: As it is now.
-        made: The day.
+        file: The history, which is only appended to.
+        board: The board as it is now.
+        made: The date.
 
     Returns:
         All versions, the oldest first.
@@ -51,7 +51,7 @@ def extend(file: Path, board: Leaderboard, made: str) -> list[Version]:
 
 
 def version_of(board: Leaderboard, made: str) -> Version:
-    """What a history keeps of a board."""
+    """The record of a board in its history."""
     results, public = board.results, Public(board.results)
     scored = results.scope.scored
     version: Version = to_plain(
@@ -77,12 +77,12 @@ def version_of(board: Leaderboard, made: str) -> Version:
 
 
 def moves(before: Version, after: Version) -> list[str]:
-    """Who came, left or moved between two versions, and why, a line each."""
+    """A line for each submission that is new, left or moved between two versions, and why."""
     old = {entry["name"]: entry for entry in before["standings"]}
     new = {entry["name"]: entry for entry in after["standings"]}
     rules = []
     if before["ruleset"] != after["ruleset"] or before["method"] != after["method"]:
-        rules = ["the rules changed: scores of before and after cannot be compared"]
+        rules = ["the rules changed: earlier and later scores cannot be compared"]
     lines = [f"{name} is new, at rank {new[name]['rank']}" for name in new if name not in old]
     lines += [f"{name} left" for name in old if name not in new]
     faster = _faster(old, new)
@@ -94,7 +94,7 @@ def moves(before: Version, after: Version) -> list[str]:
 def _move(
     name: str, old: Mapping[str, Any], new: Mapping[str, Any], faster: Mapping[str, str]
 ) -> list[str]:
-    """The line of a submission on both boards; none where nothing of it changed."""
+    """The line of a submission on both boards; none if it did not change."""
     own = [w for w in new["times"] if new["times"][w] != old["times"].get(w)]
     if new["rank"] == old["rank"] and abs(new["score"] - old["score"]) < 5e-7 and not own:
         return []
@@ -108,12 +108,12 @@ def _move(
         reasons.insert(0, "its code changed")
     moved = f"rank {old['rank']} to {new['rank']}, " if old["rank"] != new["rank"] else ""
     change = new["score"] - old["score"]
-    why = "; ".join(reasons) or "others came or left"
+    why = "; ".join(reasons) or "other submissions were added or left"
     return [f"{name}: {moved}score {new['score']:.4f} ({change:+.4f}): {why}"]
 
 
 def _faster(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """By workload who holds its fastest time, where that time is another than before."""
+    """The submission with the fastest time, by workload, if that time has changed."""
     found = {}
     workloads = next(iter(new.values()))["times"] if new else {}
     for workload in workloads:

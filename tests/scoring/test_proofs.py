@@ -283,7 +283,7 @@ def test_a_comparison_on_a_pruned_board_holds_that_on_the_full_one(drawn, seed):
 
 
 def test_a_pruned_time_is_a_bound_wherever_it_is_shown(tmp_path):
-    """b's trials on v were stopped at 41 s, where they could not count any more."""
+    """b's trials on v were stopped at 41 s, where they could no longer count."""
     made = make_leaderboard(board({("b", "v", k, t): 41.0 for k in range(3) for t in (1, 2)}))
     cell = made.standings[1].cells["v"]
     assert (cell.seconds, cell.at_least, cell.pruned) == (INF, 41.0, True)
@@ -338,7 +338,7 @@ def test_a_submission_whose_trials_all_failed_is_surely_last():
 def test_what_a_pruned_board_says_of_a_time_that_it_does_not_know():
     results = board({("b", "v", k, t): 40.0 for k in range(3) for t in (1, 2)})
     cell = make_leaderboard(results).standings[1].cells["v"]
-    assert cell.reason == "pruned: it could not count any more"
+    assert cell.reason == "pruned: it could no longer count"
     difference = compare(results, "a", "b", METHOD).workloads[0]
     assert np.isnan(difference.seconds[1])
     assert (difference.low, difference.high) == (-INF, -30.0)

@@ -3,17 +3,17 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const state = new URLSearchParams(location.search);
 
-// What a reader chose is in the address, so that a link shows the same.
+// The reader's choices are in the address, so that a link shows the same.
 function remember(name, value) {
   if (value) state.set(name, value);
   else state.delete(name);
   const query = state.toString();
   try {
     history.replaceState(null, "", (query ? `?${query}` : location.pathname) + location.hash);
-  } catch { /* a page inside another has no address of its own */ }
+  } catch { /* an embedded page cannot change the address */ }
 }
 
-// Sorting: the first click on a heading puts the best on top, the next turns it round.
+// Sorting: the first click on a heading puts the best on top, the next reverses the order.
 for (const button of document.querySelectorAll("table.sortable thead button")) {
   button.addEventListener("click", () => {
     const heading = button.closest("th");
@@ -34,7 +34,7 @@ for (const button of document.querySelectorAll("table.sortable thead button")) {
   });
 }
 
-// Filtering: only rows of submissions whose name holds the text stay, in every table.
+// Filtering: every table shows only rows of submissions whose name contains the text.
 const filter = document.getElementById("filter");
 function applyFilter() {
   const text = filter.value.trim().toLowerCase();
@@ -49,7 +49,7 @@ filter.addEventListener("input", () => {
   remember("filter", filter.value.trim());
 });
 
-// Switching submissions off and on, in every figure.
+// Switching submissions on and off in every figure.
 const boxes = [...document.querySelectorAll("input[data-group]")];
 const off = new Set((state.get("off") ?? "").split(","));
 function applySwitch(box) {
@@ -75,7 +75,7 @@ function switchAll(on) {
   }
 }
 
-// Curves of all trials, or of those that decide.
+// Curves of all trials, or of those that count.
 const others = document.getElementById("others");
 function applyOthers() {
   document.body.classList.toggle("all-trials", others.checked);
@@ -87,7 +87,7 @@ others.addEventListener("change", () => {
   remember("trials", others.checked ? "all" : "");
 });
 
-// Highlighting: what the pointer is on, in a figure or in the list, in every figure.
+// Highlighting the submission under the pointer in every figure.
 function focusOn(group) {
   for (const plot of document.querySelectorAll(".plot")) {
     plot.classList.toggle("focus", Boolean(group));
@@ -156,7 +156,7 @@ function showShares() {
 if (state.get("tau")) slider.value = state.get("tau");
 showShares();
 
-// Tables that are wider than the page say so.
+// Tables that are wider than the page show a hint.
 function markWide() {
   for (const box of document.querySelectorAll(".scroll")) {
     const left = box.scrollWidth - box.clientWidth - box.scrollLeft;
@@ -168,17 +168,17 @@ for (const box of document.querySelectorAll(".scroll")) box.addEventListener("sc
 addEventListener("resize", markWide);
 markWide();
 
-// The list of submissions is folded where it would cover the figures.
+// The list of submissions is folded if it would cover the figures.
 if (matchMedia("(max-width: 64rem)").matches) document.querySelector("details.legend").open = false;
 
-// Files that the page carries.
+// Files embedded in the page.
 for (const link of document.querySelectorAll("a[download]")) {
   const kind = link.download.endsWith(".json") ? "application/json" : "text/csv";
   link.href = URL.createObjectURL(new Blob([data.files[link.download]], { type: kind }));
   link.hidden = false;
 }
 
-// A page that follows a sweep: it shows what runs, and reloads itself when a trial has ended.
+// A page that follows a sweep shows what runs, and reloads when a trial has ended.
 const underWay = document.getElementById("under-way");
 async function follow() {
   try {
@@ -190,7 +190,7 @@ async function follow() {
       item.textContent = line;
       return item;
     }));
-  } catch { /* the server is gone, or busy: the page stays as it is */ }
+  } catch { /* the server is gone or busy: leave the page unchanged */ }
   setTimeout(follow, 3000);
 }
 if (underWay) follow();

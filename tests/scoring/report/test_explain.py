@@ -254,8 +254,8 @@ def test_a_miss_says_how_its_trials_ended(tmp_path):
     said = [reason.text for reason in study.because]
     assert said[1:] == [
         "trial 1: failed (submission_error) after 0.000 s: boom: lr < 0",
-        "trial 2: stopped after 5.000 s, when it could not count any more",
-        "trial 3: never began, since it could not count any more",
+        "trial 2: stopped after 5.000 s, when it could no longer count",
+        "trial 3: never started, since it could no longer count",
         "trial 4: out_of_time after 5.000 s",
     ]
 
