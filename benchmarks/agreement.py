@@ -1,11 +1,11 @@
-"""Whether small workloads rank submissions as the official benchmark does.
+"""Measures whether small workloads rank submissions as the official benchmark does.
 
 For each workload of a results tree: Kendall's tau between the order of the submissions by median
 time to target there (a miss is last) and their order on AlgoPerf's v0.5 leaderboard, over the
 submissions that both have; beside it tau against their times on the official workload that the
-small one stands for. 1 is the same order, -1 the reverse, 0 none. Intervals are 95% percentiles
-over studies drawn with replacement on both sides; a resample without any order on one side, where
-tau is not defined, does not count, and how many did is said.
+small one represents. 1 is the same order, -1 the reverse, 0 unrelated. Intervals are 95%
+percentiles over studies drawn with replacement on both sides; a resample without any order on one
+side, where tau is not defined, does not count; the number of those that do is printed.
 
     python -m benchmarks.agreement RESULTS --logs LOGS
 """
@@ -24,7 +24,7 @@ from scoring.reading.read import read
 from scoring.times import RULES, medians
 from scoring.uncertainty import resampled_medians, resampled_scores, study_draws
 
-OFFICIAL_NAMES = {  # of v0.5's logs, where they are not ours; its baseline is NadamW
+OFFICIAL_NAMES = {  # names in v0.5's logs that differ from ours; its baseline is NadamW
     "nadamw": "baseline", "caspr": "caspr_adaptive", "shampoo": "shampoo_submission",
 }  # fmt: skip
 RESAMPLES, SEED = 1000, 0
@@ -48,14 +48,14 @@ class Board:
 
 
 def tau(better: np.ndarray, also_better: np.ndarray) -> float:
-    """Kendall's tau-b of two orders, larger being better; NaN where one has none."""
+    """Kendall's tau-b of two sets of scores, larger being better; NaN if one has no order."""
     return float(stats.kendalltau(stats.rankdata(better), stats.rankdata(also_better)).statistic)
 
 
 def line(
     name: str, ours: np.ndarray, theirs: np.ndarray, ours_rs: np.ndarray, theirs_rs: np.ndarray
 ) -> str:
-    """Tau, its interval, and how many resamples it comes from."""
+    """A line with tau, its interval and the number of resamples it is computed from."""
     resampled = np.array([tau(a, b) for a, b in zip(ours_rs, theirs_rs, strict=True)])
     defined = resampled[~np.isnan(resampled)]
     if not len(defined):

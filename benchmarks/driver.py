@@ -1,10 +1,10 @@
-"""What the driver of a large sweep costs: each operation, resuming, and `chronograd status`.
+"""Measures the cost of a large sweep's driver: each operation, resuming, `chronograd status`.
 
     python -m benchmarks.driver [--trials 1000 5000 20000] [--concurrent 1000] [--rows 10]
 
-It runs whole sweeps with exact pruning, in simulated time: trials are played from a list of their
-times, everything else is the real driver, with its ledger synced to the disk. Plans are those of
-AlgoPerf's v0.5 competition (14 workloads, 5 studies of 5 trials) with more submissions.
+It runs complete sweeps with exact pruning, in simulated time: trials are played from a list of
+their times, everything else is the real driver, with its ledger synced to the disk. Plans are those
+of AlgoPerf's v0.5 competition (14 workloads, 5 studies of 5 trials) with more submissions.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ STUDIES, TRIALS = 5, 5
 
 
 def plan(trials: int) -> Experiment:
-    """An experiment of about so many trials: more submissions on the workloads of algoperf-0.5."""
+    """An experiment of about `trials` trials: many submissions on algoperf-0.5's workloads."""
     rules = PlannedWorkload(
         goal=Goal(metric="loss", direction="min", target=1.0), test_goal=None,
         budget_seconds=BUDGET, eval_period_seconds=0.5, step_hint=100, baseline_step_seconds=None,
@@ -75,7 +75,7 @@ def plan(trials: int) -> Experiment:
 
 
 def times_of(experiment: Experiment) -> dict[str, float]:
-    """Every trial's time to target, infinite where it misses: strong and weak submissions."""
+    """Every trial's time to target, infinite for a miss, of strong and weak submissions."""
     rng = np.random.default_rng(0)
     strengths = {
         key: rng.choice([1.0, 1.5, 2.0, 3.0, 5.0, 9.0]) * rng.uniform(1, 1.3)
@@ -89,7 +89,7 @@ def times_of(experiment: Experiment) -> dict[str, float]:
 
 
 class Played:
-    """An executor that plays so many trials at once, in the order of their simulated times."""
+    """An executor that plays several trials at once, in the order of their simulated times."""
 
     def __init__(self, times: dict[str, float], concurrent: int, rows: int) -> None:
         self._times, self._concurrent, self._rows = times, concurrent, rows
@@ -99,7 +99,7 @@ class Played:
         self._collected: dict[str, list[EvalRow]] = {}
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
-        """Nothing is timed: the step clock charges what the plan says."""
+        """Nothing is timed: the step clock charges as planned."""
         return {}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
@@ -124,7 +124,7 @@ class Played:
 
     def _happens(self, spec: TrialSpec, second: float, driver: Driver) -> None:
         """An evaluation; perhaps the last one."""
-        if spec.key not in self._running:  # it was pruned meanwhile
+        if spec.key not in self._running:  # it was pruned in the meantime
             return
         deadline = driver.deadline(spec)
         if second > deadline:
@@ -161,7 +161,7 @@ class Played:
 
 
 class Stopwatch:
-    """CPU time of the calls of methods; what other timed methods take inside is not theirs."""
+    """CPU time of calls of methods, excluding other timed methods that they call."""
 
     def __init__(self, *methods: tuple[type, str]) -> None:
         self.seconds: defaultdict[str, list[float]] = defaultdict(list)
@@ -221,7 +221,7 @@ def resident(field: str) -> float:
 
 
 def resume(out: Path) -> None:
-    """Prints seconds and memory of what `resume` and `status` read."""
+    """Prints the seconds and memory that `resume` and `status` need for reading."""
     experiment = plan(int(os.environ["CHRONOGRAD_BENCHMARK_TRIALS"]))
 
     def driver() -> None:

@@ -1,9 +1,9 @@
-"""What a step of every submission costs beside AdamW, and what its state takes in memory.
+"""Measures the time of every submission's step relative to AdamW, and the memory of its state.
 
-Every submission trains one set of parameters, a transformer's, on a linear loss whose gradients
-cost next to nothing; what a submission that leaves the parameters alone takes is subtracted. A
-round measures each of them once, one after another, so that all see the same machine; times are
-means over a round's steps, medians over the rounds, and ratios to torch's own foreach AdamW and,
+Every submission trains the parameters of a transformer on a linear loss whose gradients cost almost
+nothing; the time of a submission that leaves the parameters unchanged is subtracted. A round
+measures each of them once, one after another, so that all run on the same machine; times are means
+over a round's steps, medians over the rounds, and ratios to torch's own foreach AdamW and,
 where a package has the method (`benchmarks.references`), to that, trained in the same way.
 
     python -m benchmarks.optimizers [SUBMISSION ...] [--rounds 5] [--steps 20] [--width 256]
@@ -40,10 +40,10 @@ ADAMW: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.01}
 
 
 class Idle(torch.optim.Optimizer):
-    """Asks for the gradients and leaves the parameters alone."""
+    """Computes the gradients and leaves the parameters unchanged."""
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """What the closure gives."""
+        """Returns the result of the closure."""
         return closure() if closure else None
 
 
@@ -74,7 +74,7 @@ def transformer(width: int, device: str) -> nn.Module:
 
 
 def workload(model: nn.Module, steps: int) -> Any:
-    """What a submission sees: a loss that is linear in the parameters, its gradients fixed."""
+    """The workload as submissions see it: a loss linear in the parameters, with fixed gradients."""
     fixed = [torch.randn_like(p) / p.numel() ** 0.5 for p in model.parameters()]
 
     def loss_fn(label_batch: Any, logits_batch: Any, **_: Any) -> dict[str, torch.Tensor]:
@@ -106,7 +106,7 @@ def workload(model: nn.Module, steps: int) -> Any:
 
 
 def functions_of(name: str) -> tuple[Any, Any]:
-    """A submission's functions and its first point; or those of one of the bases."""
+    """The functions and the first point of a submission or of one of the bases."""
     if name.startswith(REFERENCE):
         found = reference(name.removeprefix(REFERENCE))
         assert found is not None
@@ -127,7 +127,7 @@ def functions_of(name: str) -> tuple[Any, Any]:
 
 
 def train(name: str, width: int, steps: int, device: str) -> tuple[float, float]:
-    """Seconds a step of `update_params` and the state's bytes a parameter, after as many steps."""
+    """Seconds per step of `update_params`, and the state's bytes per parameter."""
     functions, point = functions_of(name)
     model = transformer(width, device)
     view = workload(model, steps)
@@ -135,7 +135,7 @@ def train(name: str, width: int, steps: int, device: str) -> tuple[float, float]
     state = functions.init_optimizer_state(view, model, None, point, (0, 0))
     began = 0.0
     for step in range(2 * steps):
-        if step == steps:  # the first half warms up
+        if step == steps:  # the first half is warm-up
             began = now(device)
         batch = functions.data_selection(view, queue, state, model, None, point, step, (0, 0))
         state, model, _ = functions.update_params(
@@ -156,7 +156,7 @@ def train(name: str, width: int, steps: int, device: str) -> tuple[float, float]
 
 
 def now(device: str) -> float:
-    """The time, the device's work done; on a CPU its own, which other work does not add to."""
+    """The time once the device is idle; on a CPU the process's own, unaffected by other work."""
     if device == "cuda":
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -174,7 +174,7 @@ def state_bytes(state: Any, model: nn.Module, queue: object) -> int:
 
 
 def tensors(thing: Any, seen: set[int]) -> Iterator[torch.Tensor]:
-    """Every tensor that is reachable from an object, once."""
+    """Every tensor reachable from an object, once."""
     if id(thing) in seen or isinstance(thing, type):
         return
     seen.add(id(thing))
@@ -192,7 +192,7 @@ def tensors(thing: Any, seen: set[int]) -> Iterator[torch.Tensor]:
 
 
 def measured_memory(name: str) -> float:
-    """The figure in submission_info.json: bytes a parameter at a small width."""
+    """The value in submission_info.json: bytes per parameter at a small width."""
     return round(train(name, width=32, steps=20, device="cpu")[1], 2)
 
 
@@ -202,7 +202,7 @@ def write_memory() -> None:
         file = loading.library() / name / "submission_info.json"
         info = json.loads(file.read_text(encoding="utf-8")) | {MEMORY: measured_memory(name)}
         file.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"{name:45} {info[MEMORY]:8.2f} bytes a parameter", flush=True)
+        print(f"{name:45} {info[MEMORY]:8.2f} bytes per parameter", flush=True)
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""How much exact pruning saves in the order `cost` and in others, on boards drawn from logs.
+"""Measures how much exact pruning saves in the order `cost` and others, on boards from logs.
 
     python -m benchmarks.orders --logs LOGS [--boards 50]
 
 A board is a random choice of the submissions, studies and trials of AlgoPerf's published logs, in
-a random order of names. No order without foresight is best on every board: `sequential` may begin
-with the fastest submission by the luck of its name. What is counted is how often that happens.
+a random order of names. No order is best on every board without knowing the results: `sequential`
+may start with the fastest submission by chance. The benchmark counts how often that happens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ORDERS = ("sequential", "side by side", "cost", "oracle")
 
 
 def draw(found: Logs, rng: np.random.Generator, trials: int, *, variants: bool) -> Logs:
-    """A board of 2 submissions or more and 3 studies, with held-out variants or without."""
+    """A board of at least 2 submissions and 3 studies, with or without held-out variants."""
     submissions, workloads, studies, most = found.met.shape
     names = list(found.scope.workloads)
     columns = [w for w in range(workloads) if variants or names[w] not in found.scope.held_out]

@@ -1,9 +1,9 @@
-"""What the harness costs: time per step under `chronograd run` over that of a bare PyTorch loop.
+"""Measures the harness's overhead: time per step over that of a bare PyTorch loop.
 
 Both train mnist's MLP at batch 16 with the same initialisation, NadamW, schedule and in-memory
-batches, in this process, one thread, nothing compiled. Runs alternate, and who goes first
-alternates too; what counts is the median ratio over the pairs. At most 1.05 is the aim. Where other
-work disturbs the clock, the ratio of CPU times is the steadier one.
+batches, in this process, one thread, nothing compiled. Runs alternate, and so does
+which of the two is first; the result is the median ratio over the pairs. The aim is at most 1.05.
+If other work disturbs the clock, the ratio of CPU times is more stable.
 
     python -m benchmarks.overhead [--pairs 31] [--steps 700] [--device cpu]
 """
@@ -70,7 +70,7 @@ def make_spec(workload: Workload, steps: int) -> TrialSpec:
     )
 
 
-Seconds = tuple[float, float]  # by the clock, and of CPU time
+Seconds = tuple[float, float]  # on the clock, and of CPU time
 
 
 def harness_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) -> Seconds:
@@ -85,7 +85,7 @@ def harness_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) ->
 
 
 def bare_seconds(workload: Workload, spec: TrialSpec, losses: list[float]) -> Seconds:
-    """Seconds of the same steps as one would write them by hand."""
+    """Seconds of the same steps in a hand-written loop."""
     assert spec.max_steps is not None
     streams = Streams.of(spec)
     model, _ = workload.init_model_fn(streams.model)
@@ -141,13 +141,13 @@ def main() -> None:
             for name, run in order if pair % 2 else reversed(order):
                 seconds[name] = run(workload, spec, losses[name])
             if abs(losses["harness"][-1] - losses["bare"][-1]) > 1e-3:
-                raise SystemExit(f"the two did not train alike: {losses}")
+                raise SystemExit(f"the two did not train in the same way: {losses}")
             for which, found in enumerate((ratios, cpu_ratios)):
                 found.append(seconds["harness"][which] / seconds["bare"][which])
             per_step = {name: value[0] / arguments.steps * 1e6 for name, value in seconds.items()}
             print(
                 f"pair {pair + 1}: harness {per_step['harness']:.1f} us, "
-                f"bare {per_step['bare']:.1f} us a step, ratio {ratios[-1]:.3f}",
+                f"bare {per_step['bare']:.1f} us per step, ratio {ratios[-1]:.3f}",
                 flush=True,
             )
     print(

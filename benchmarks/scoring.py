@@ -1,10 +1,10 @@
-"""What scoring costs: `chronograd score` as a whole process, cold, imports included, no cache.
+"""Measures the cost of `chronograd score` as a complete process, imports included, no cache.
 
-First the real v0.5 logs, beside a process that only reads the same files with pandas, which is how
-AlgoPerf's scoring script reads them: runs alternate, medians count. (That script itself took 12.4
-to 19.9 s of wall time, 10.9 to 15.8 s of CPU and 235 to 264 MB on a machine with two cores.) Then
+First it scores the v0.5 logs, next to a process that only reads the same files with pandas, as
+AlgoPerf's scoring script does: runs alternate, medians count. (That script itself took 12.4 to
+19.9 s of wall time, 10.9 to 15.8 s of CPU and 235 to 264 MB on a machine with two cores.) Then
 boards of 100 and 1,000 submissions x 14 workloads x 5 studies x 5 trials: seconds and memory per
-row. Their files are links to a few hundred real-looking ones, so that the disk stays small.
+row. Their files are links to a few hundred realistic ones, to save disk space.
 
     python -m benchmarks.scoring [--logs DIR] [--runs 5] [--submissions 100 1000]
 """
@@ -36,7 +36,7 @@ for path in pathlib.Path(sys.argv[1]).rglob("eval_measurements.csv"):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a process took."""
+    """The time and memory of a process."""
 
     wall: float  # seconds
     cpu: float  # seconds
@@ -47,7 +47,7 @@ class Cost:
 
 
 def cost(command: list[str]) -> Cost:
-    """Runs a command to its end."""
+    """Runs a command and measures it."""
     began = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
     _, status, usage = os.wait4(child.pid, 0)
@@ -58,7 +58,7 @@ def cost(command: list[str]) -> Cost:
 
 
 def median(costs: list[Cost]) -> Cost:
-    """The medians of each number."""
+    """The median of each number."""
     columns = zip(*((c.wall, c.cpu, c.megabytes) for c in costs), strict=True)
     return Cost(*map(statistics.median, columns))
 
@@ -70,7 +70,7 @@ def score(logs: Path) -> list[str]:
 
 
 def real_logs(logs: Path, runs: int) -> None:
-    """Scoring beside reading with pandas."""
+    """Compares scoring with reading by pandas."""
     files = sum(1 for _ in logs.rglob("eval_measurements.csv"))
     ours, pandas = [], []
     for _ in range(runs):
@@ -84,7 +84,7 @@ def real_logs(logs: Path, runs: int) -> None:
 
 
 def write_board(root: Path, submissions: int) -> int:
-    """Writes logs of so many submissions; returns how many evaluations they hold."""
+    """Writes logs of many submissions; returns the number of their evaluations."""
     rules = tomllib.loads(RULES.read_text())
     rng = random.Random(submissions)
     evaluations = 0
@@ -104,7 +104,7 @@ def write_board(root: Path, submissions: int) -> int:
 
 
 def template(root: Path, name: str, goal: dict[str, Any], rng: random.Random) -> tuple[Path, int]:
-    """One trial's file, outside the logs, and its number of evaluations."""
+    """Writes one trial's file outside the logs; returns it and its number of evaluations."""
     rows = rng.randint(20, 80)
     hit = rng.randint(rows // 4, 2 * rows)  # beyond the last row: a miss
     lines = [f"accumulated_submission_time,global_step,validation/{goal['metric']}"]
@@ -120,7 +120,7 @@ def template(root: Path, name: str, goal: dict[str, Any], rng: random.Random) ->
 
 
 def scaling(sizes: list[int]) -> None:
-    """Whether time grows with the rows and memory stays bounded."""
+    """Measures whether time grows with the rows and memory remains bounded."""
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder) / "logs"
@@ -132,7 +132,7 @@ def scaling(sizes: list[int]) -> None:
 
 
 def main() -> None:
-    """Prints what is measured."""
+    """Prints the measurements."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--logs", type=Path, help="the unpacked v0.5 external-tuning logs")
     parser.add_argument("--runs", type=int, default=5)

@@ -1,7 +1,7 @@
-"""ogbg's first layers applied part by part, against AlgoPerf's form that concatenates the parts.
+"""Compares ogbg's split first layers with AlgoPerf's form, which concatenates their inputs.
 
-Forward and backward of the official model on batches of ogbg_mini's molecules, in this process. The
-two alternate, and who goes first alternates too; what counts is the ratio of their medians.
+It runs forward and backward passes of the official model on batches of ogbg_mini's molecules, in
+this process. The two alternate, and so does which is first; the result is the ratio of medians.
 
     python -m benchmarks.split_layers [--batch 64] [--repeats 21] [--device cpu] [--threads 1]
 """
@@ -44,7 +44,7 @@ def seconds(model: GraphNetworkModel, graphs: GraphsTuple, device: str) -> tuple
 
 
 def main() -> None:
-    """Prints both medians, their ratio, and how far the logits are apart."""
+    """Prints both medians, their ratio, and the largest difference of the logits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=21)
@@ -68,7 +68,7 @@ def main() -> None:
     for repeat in range(arguments.repeats + 2):
         for name, model in list(models.items())[:: 1 if repeat % 2 else -1]:
             lap, logits[name] = seconds(model, graphs, arguments.device)
-            if repeat >= 2:  # the first two warm up
+            if repeat >= 2:  # the first two are warm-up
                 laps[name].append(lap)
     split, concatenated = (statistics.median(laps[name]) for name in models)
     apart = (logits["split"] - logits["concatenated"]).abs().max().item()

@@ -1,8 +1,8 @@
-"""How many trials one driver listens to: streams of Ray that say what trials say, and nothing else.
+"""Measures how many trials one driver can follow: Ray streams that only send messages.
 
     python -m benchmarks.streams [--trials 2000] [--seconds 100]
 
-Each sends a sign of life every 5 s and a row per minute. Printed is what came in the second half.
+Each stream sends a heartbeat every 5 s and a row per minute; the second half is measured.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PROCESSES = 4
 
 
 class Talkers:
-    """Many trials in one process."""
+    """Many simulated trials in one process."""
 
     async def run(self, number: int) -> AsyncIterator[Message]:
         """What one of them says; the total time of a row is when it was sent."""
@@ -68,21 +68,21 @@ class Talkers:
 
 
 class Late:
-    """A callback that notes how long rows were under way."""
+    """A callback that records the delay of rows."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
 
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A row was recorded."""
+        """Records the delay of a row."""
         self.delays.append(time.time() - row.total_seconds)
 
     def on_trial_start(self, spec: TrialSpec) -> None:
-        """Nothing to note."""
+        """Does nothing."""
 
 
 def main() -> None:
-    """Prints rows per second, their delay, and the driver's share of a core."""
+    """Prints the rows per second, their delay, and the driver's share of a core."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=100.0)

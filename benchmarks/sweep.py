@@ -1,10 +1,10 @@
-"""What a sweep costs per trial beside Ray Tune, which runs the same function in the same run.
+"""Measures the cost of a sweep per trial, next to Ray Tune with the same function.
 
     python -m benchmarks.sweep [--trials 100] [--runs 3] [--torch]
 
 The function does nothing, or imports torch, in a fresh process for every trial, two at a time. Runs
-alternate between the two, and the ratio is that of the medians. What differs is all else: how
-trials are started, watched and recorded. Here every event is on the disk before the next.
+alternate between the two, and the ratio is that of the medians. Everything else differs: how trials
+are started, watched and recorded. Here every event is on disk before the next.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ def nothing() -> None:
 
 
 class Nothing(TrialProcess):
-    """The process of a trial that calls the function, in place of training."""
+    """The process of a trial that calls the function instead of training."""
 
     def run(self, *_: Any) -> Iterator[Message]:
-        """Streams the beginning and the end."""
+        """Streams the start and the end."""
         yield Started({"node": self._node_id(), "pid": os.getpid()})
         nothing()
         yield Ended(TrialResult(status=Status.STEP_LIMIT))
 
 
 def plan(trials: int) -> Experiment:
-    """An experiment of so many trials."""
+    """An experiment with a number of trials."""
     rules = PlannedWorkload(
         goal=Goal(metric="loss", direction="min", target=1.0), test_goal=None, budget_seconds=100.0,
         eval_period_seconds=10.0, step_hint=100, baseline_step_seconds=None,
@@ -73,7 +73,7 @@ def plan(trials: int) -> Experiment:
 
 
 def by_chronograd(trials: int) -> float:
-    """Seconds that a sweep takes."""
+    """Seconds of a sweep."""
     cluster.TrialProcess = Nothing  # type: ignore[attr-defined]
     executor = cluster.Cluster(workloads.get)
     executor._connected = True  # the cluster of this benchmark
@@ -87,7 +87,7 @@ def by_chronograd(trials: int) -> float:
 
 
 def by_tune(trials: int) -> float:
-    """Seconds that Ray Tune takes."""
+    """Seconds of Ray Tune."""
     from ray import tune
 
     def train(config: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ def by_tune(trials: int) -> float:
 
 
 def main() -> None:
-    """Prints seconds per trial of both, and their ratio."""
+    """Prints the seconds per trial of both, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--runs", type=int, default=3)

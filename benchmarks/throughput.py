@@ -1,8 +1,8 @@
-"""How fast a workload trains: the whole step, its input pipeline alone, and an evaluation.
+"""Measures how fast a workload trains: the complete step, its input pipeline, an evaluation.
 
 The step is forward, backward and NAdam at the workload's own batch size, through `model_fn` and
 `loss_fn` as a submission calls them; the pipeline is `next` on the input queue. Medians over the
-steps. Where the pipeline is not several times as fast as the step, it is the bottleneck.
+steps. If the pipeline is not several times as fast as the step, it is the bottleneck.
 
     python -m benchmarks.throughput WORKLOAD [--data-dir DIR] [--device cpu] [--steps 50]
 """
@@ -21,7 +21,7 @@ from harness.spec import ForwardPassMode, Workload
 
 
 def seconds(call: Callable[[], object], times: int, device: str) -> float:
-    """Median seconds of a call, the device's work included."""
+    """Median seconds of a call, including the device's work."""
     laps = []
     for _ in range(times):
         began = time.perf_counter()
@@ -33,7 +33,7 @@ def seconds(call: Callable[[], object], times: int, device: str) -> float:
 
 
 def train_step(workload: Workload) -> Callable[[], None]:
-    """One step after the other on one model."""
+    """Returns a function that trains a model by one step per call."""
     model, _ = workload.init_model_fn(0)
     optimizer = torch.optim.NAdam(model.parameters(), lr=1e-3)
     queue = workload.build_input_queue(0, "train", workload.train_batch_size)
@@ -59,7 +59,7 @@ def train_step(workload: Workload) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Prints what is measured."""
+    """Prints the measurements."""
     parser = argparse.ArgumentParser()
     parser.add_argument("workload")
     parser.add_argument("--data-dir")

@@ -1,9 +1,9 @@
-"""Where gradient descent falls behind Adam on heavy-tailed labels: loss by token frequency.
+"""Compares gradient descent with Adam on heavy-tailed labels: loss by token frequency.
 
-After Kunstner et al. 2024, figure 1: tokens are sorted by how often they are in the training text
-and fall into ten groups that make up a tenth of the text each; the loss of each group at the end of
-training, for AdamW and for gradient descent with Nesterov momentum, each with the best of the
-learning rates given. On the step clock: the same everywhere.
+After Kunstner et al. 2024, figure 1: tokens are sorted by their frequency in the training text and
+divided into ten groups that each make up a tenth of the text. The result is the loss of each group
+at the end of training, for AdamW and for gradient descent with Nesterov momentum, each with the
+best of the given learning rates. It runs on the step clock, so it is the same on every machine.
 
     python -m benchmarks.token_frequency [--png FILE]
 """
@@ -30,7 +30,7 @@ POINTS: dict[str, list[dict[str, Any]]] = {
 
 
 def losses(name: str, point: dict[str, Any]) -> list[float]:
-    """The loss after three quarters of the budget, then that of each group."""
+    """The loss after three quarters of the budget, and the final loss of each group."""
     workload = workloads.get(WORKLOAD)
     assert workload.budget_steps is not None
     assert workload.eval_period_steps is not None
@@ -49,7 +49,7 @@ def losses(name: str, point: dict[str, Any]) -> list[float]:
 
 
 def draw(best: dict[str, list[float]], path: Path) -> None:
-    """Writes the picture."""
+    """Writes the figure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.6), layout="constrained")
@@ -67,9 +67,9 @@ def draw(best: dict[str, list[float]], path: Path) -> None:
 
 
 def main() -> None:
-    """Trains all points, prints the best of each submission."""
+    """Trains all points and prints the best of each submission."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--png", type=Path, help="write the picture here")
+    parser.add_argument("--png", type=Path, help="write the figure here")
     arguments = parser.parse_args()
     best = {}
     for name, points in POINTS.items():
