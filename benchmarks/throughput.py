@@ -73,7 +73,7 @@ def main() -> None:
     size = workload.train_batch_size
     step = train_step(workload)
     seconds(step, 5, args.device)  # warm-up
-    whole = seconds(step, args.steps, args.device)
+    step_seconds = seconds(step, args.steps, args.device)
     queue = workload.build_input_queue(1, "train", size)
     pipeline = seconds(lambda: next(queue), args.steps, args.device)
     model, _ = workload.init_model_fn(0)
@@ -81,9 +81,9 @@ def main() -> None:
     workload.eval_model(model, None, "validation")
     evaluation = time.perf_counter() - began
     print(f"{args.workload}, batch {size}, {args.device}, {args.threads} threads")
-    print(f"  step:       {1e3 * whole:9.2f} ms, {size / whole:,.0f} examples/s")
+    print(f"  step:       {1e3 * step_seconds:9.2f} ms, {size / step_seconds:,.0f} examples/s")
     print(f"  pipeline:   {1e3 * pipeline:9.2f} ms, {size / pipeline:,.0f} examples/s")
-    print(f"  pipeline over step: {whole / pipeline:.1f} times as fast")
+    print(f"  pipeline over step: {step_seconds / pipeline:.1f} times as fast")
     print(f"  evaluation: {evaluation:9.2f} s of the validation split, with an untrained model")
 
 

@@ -1,4 +1,4 @@
-"""Logs in AlgoPerf's layout, as its runner leaves them, and a small ruleset that judges them."""
+"""Logs in AlgoPerf's layout, as its runner writes them, and a small ruleset for them."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Prediction judged on what it was not fitted to: by hand on small boards, and its bound."""
+"""Prediction on results it was not fitted to: by hand on small boards, and its bound."""
 
 import numpy as np
 import pytest

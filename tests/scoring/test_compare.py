@@ -119,7 +119,7 @@ def test_the_other_way_round_every_sign_turns(method, board, seed):
 
 
 def test_an_interval_leaves_one_in_forty_resamples_out_on_either_side():
-    """So many studies that hardly two of the 10,000 differences are equal."""
+    """Enough studies that the 10,000 differences are almost all distinct."""
     rng = np.random.default_rng(2)
     times = {(s, "w"): rng.uniform(10, 90, 51).tolist() for s in "ab"}
     results = make_results(single("w", studies=51), one_trial(times))

@@ -1,4 +1,4 @@
-"""Trials without their CPUs are named; what cannot be known, or does not matter, is not."""
+"""Trials without their CPUs are reported, but not where this is unknown or irrelevant."""
 
 import dataclasses
 
@@ -43,5 +43,5 @@ def test_trials_that_shared_their_cpus_are_named_on_the_board():
         results([None, None]),  # not recorded
     ],
 )
-def test_nothing_is_said_where_nothing_is_wrong_or_known(quiet):
+def test_there_is_no_line_if_nothing_is_wrong_or_known(quiet):
     assert contended(quiet) == []

@@ -1,4 +1,4 @@
-"""Winning points, and which of them say that a search space is too narrow."""
+"""Winning points, and those that suggest that a search space is too narrow."""
 
 import csv
 import io

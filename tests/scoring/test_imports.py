@@ -1,4 +1,4 @@
-"""Scoring works where there is neither torch nor ray nor pandas, and loads what is heavy late."""
+"""Scoring works without torch, ray and pandas, and imports heavy packages late."""
 
 import pkgutil
 import subprocess

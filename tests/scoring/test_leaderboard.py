@@ -1,4 +1,4 @@
-"""Scores, ranks and what they are made of, against a slow and obvious reference."""
+"""Scores, ranks and their parts, against a slow and obvious reference."""
 
 import math
 import os
@@ -132,7 +132,7 @@ def test_a_submission_that_reaches_nothing_moves_no_score(board):
     assert by_name(other, "score") == expected
 
 
-def test_ties_share_a_rank_and_stand_in_order_of_name():
+def test_ties_share_a_rank_and_are_in_order_of_name():
     board = make_board(single("w"), one_trial({("c", "w"): 2.0, ("b", "w"): 1.0, ("a", "w"): 2.0}))
     assert by_name(board, "rank") == {"b": 1, "a": 2, "c": 2}
     assert [standing.name for standing in board.standings] == ["b", "a", "c"]
@@ -150,7 +150,7 @@ def test_equal_credit_in_another_order_is_a_tie():
     assert by_name(make_board(single("vwx"), trials), "rank") == {"c": 1, "a": 2, "b": 2}
 
 
-def test_a_workload_that_nobody_solves_credits_nobody_but_counts():
+def test_a_workload_that_no_submission_solves_gives_no_credit_but_counts():
     times = {("a", "v"): 1.0, ("a", "w"): INF, ("b", "v"): 2.0, ("b", "w"): INF}
     board = make_board(single(), one_trial(times))
     assert by_name(board, "score") == close({"a": 1 / 2, "b": 1 / 3})
@@ -175,7 +175,7 @@ def test_a_variant_four_times_slower_than_the_fastest_loses_its_workload():
     times = {("a", "w"): 1.0, ("a", "h"): 41.0, ("b", "w"): 3.0, ("b", "h"): 10.0}
     board = make_board(single("w", {"h": "w"}), one_trial(times))
     assert by_name(board, "score") == {"a": 0.0, "b": 1.0}
-    assert cell(board, "a", "w").seconds == 1.0  # the time stands, the ratio does not
+    assert cell(board, "a", "w").seconds == 1.0  # the time remains, the ratio does not
     assert cell(board, "a", "w").ratio == INF
     assert "h" in cell(board, "a", "w").reason
     assert cell(board, "a", "h").reason in cell(board, "a", "w").reason
@@ -199,7 +199,7 @@ def test_a_reason_names_the_variant_that_was_missed():
     assert "other" in cell(board, "a", "v").reason
 
 
-def test_reasons_tell_the_ways_to_lose_a_workload_apart():
+def test_reasons_distinguish_the_ways_to_lose_a_workload():
     times = {("a", "w"): 1.0, ("b", "w"): 5.0, ("c", "w"): INF}
     board = make_board(single("w"), one_trial(times), submissions="abcd")
     reasons = [cell(board, name, "w").reason for name in "abcd"]
@@ -209,7 +209,7 @@ def test_reasons_tell_the_ways_to_lose_a_workload_apart():
     assert "read" in reasons[3]
 
 
-def test_steps_stand_beside_seconds():
+def test_steps_are_shown_beside_seconds():
     trials = {("a", "w", k, 1): [(10.0 - k, 0.5, 100 * k)] for k in range(3)}
     assert cell(make_board(single("w", studies=3), trials), "a", "w").steps == 100
     assert cell(make_board(single("w", studies=7), trials), "a", "w").steps == INF
@@ -238,7 +238,7 @@ def test_a_board_without_a_single_trial_scores_nothing():
     assert by_name(board, "hours") == {"a": 0.0, "b": 0.0}
 
 
-def test_a_board_is_scored_by_the_rules_unless_told_otherwise():
+def test_a_board_is_scored_by_the_rules_by_default():
     board = make_leaderboard(make_results(single("w"), {("a", "w", 0, 1): 1.0}))
     assert board.method is RULES
     assert board.uncertainty.resamples == 10_000

@@ -1,4 +1,4 @@
-"""A mistyped name is answered with the names that are near it, not with all there are."""
+"""A mistyped name is answered with the nearest known names, not with all of them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Predictive pruning: what it looks at, what it may not look at, and that its risk holds."""
+"""Predictive pruning: what it uses, what it must not use, and that its risk holds."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_no_submission_is_judged_by_its_own_trials():
     gaps[0] *= 100  # as if those of submission 0 that met the target had been far away
     changed = stops(Curves(found.seconds, gaps, found.met), 0.5, mean_credit)
     before = stops(found, 0.5, mean_credit)
-    assert (changed[0] < INF).sum() > (before[0] < INF).sum()  # nothing of its own spares it
+    assert (changed[0] < INF).sum() > (before[0] < INF).sum()  # its own trials do not protect it
     assert not np.array_equal(changed[1:], before[1:])
 
 
@@ -80,7 +80,7 @@ def test_a_larger_risk_never_stops_less():
 
 
 @pytest.mark.parametrize("risk", [0.2, 0.4])
-def test_scores_move_no_more_often_than_the_risk_says(risk):
+def test_scores_move_no_more_often_than_the_risk_allows(risk):
     moved, boards = 0, 60
     for seed in range(boards):
         found = some_curves(np.random.default_rng(seed), spread=0.6)

@@ -33,7 +33,7 @@ def stages_of(times, held_out=None, r_max=4.0, **frozen):
         ([2, 4, 8, 8.01], [1, 2, 4, INF]),  # four times the fastest still counts
         ([3, 3, INF], [1, 1, INF]),
         ([3, NAN, 6], [1, INF, 2]),  # not there is a miss
-        ([INF, INF], [INF, INF]),  # nobody reached it: nobody is credited
+        ([INF, INF], [INF, INF]),  # no submission reached it: no credit
         ([NAN, NAN], [INF, INF]),
         ([5], [1]),
         ([0, 0, 1], [1, 1, INF]),
@@ -80,7 +80,7 @@ def test_any_of_two_variants_loses_the_workload():
 
 def test_scores_worked_by_hand():
     times = [[1, 1, INF], [2, 2.5, INF], [4, INF, INF]]
-    expected = [2 / 3, (2 / 3 + 1 / 2) / 3, 0.0]  # the workload that nobody solves counts below
+    expected = [2 / 3, (2 / 3 + 1 / 2) / 3, 0.0]  # the unsolved workload counts in the denominator
     assert scores(stages_of(times), 4.0, exact=True).tolist() == pytest.approx(expected, abs=1e-15)
 
 
@@ -195,7 +195,7 @@ def test_many_resamples_at_once_are_each_alone():
     assert at_once.tolist() == np.array(alone).tolist()
 
 
-def test_against_frozen_times_nobody_is_better_than_the_fastest():
+def test_against_frozen_times_no_ratio_is_below_one():
     frozen = {"best": np.array([10.0]), "fastest": np.array([10.0])}
     stages = stages_of([[5.0], [10.0], [20.0], [40.0], [41.0], [INF]], **frozen)
     assert stages.ratios[:, 0].tolist() == [1.0, 1.0, 2.0, 4.0, INF, INF]

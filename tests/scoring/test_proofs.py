@@ -1,4 +1,4 @@
-"""Pruned trials: proofs that hold are short and accepted, false ones are refused by name."""
+"""Pruned trials: valid proofs are short and accepted, false ones are refused by name."""
 
 import csv
 import io
@@ -335,7 +335,7 @@ def test_a_submission_whose_trials_all_failed_is_surely_last():
     assert found.ranks_low[2].tolist() == found.ranks_high[2].tolist() == [0, 0, 1]
 
 
-def test_what_a_pruned_board_says_of_a_time_that_it_does_not_know():
+def test_a_pruned_board_shows_lower_bounds_of_unknown_times():
     results = board({("b", "v", k, t): 40.0 for k in range(3) for t in (1, 2)})
     cell = make_leaderboard(results).standings[1].cells["v"]
     assert cell.reason == "pruned: it could no longer count"

@@ -1,4 +1,4 @@
-"""Exact pruning: whatever is stopped at its deadline, no score moves.
+"""Exact pruning: no score changes, whichever trials stop at their deadlines.
 
 Boards are random, and so is the order of events; scores come from the plain loops of the oracle.
 """
@@ -104,13 +104,13 @@ class Sweep:
             self.step(trial, min(found.park[trial], found.stop[trial]), found.stop[trial])
 
     def step(self, trial, park, stop):
-        """A trial goes on for a while, or fails, or loses its machine, or waits where it parks."""
+        """A trial continues for a while, fails, loses its machine, or waits while parked."""
         time = self.board.times[trial]
         chance = self.rng.random()
         if chance < 0.02 and time == INF:  # failed: that is a miss
             self.end(trial, INF)
             return
-        if chance < 0.05:  # goes on from its last checkpoint; nothing of it was said to be known
+        if chance < 0.05:  # resumes from its last checkpoint; nothing of it was known
             self.clock[trial] *= self.rng.choice([0, 0.5]) if self.low[trial] == 0 else 1
             return
         limit = park if self.clock[trial] < park else stop

@@ -1,4 +1,4 @@
-"""What a trial leaves behind: written, read back, and read by others."""
+"""The records of a trial: written, read back, and read by other programs."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Scores against frozen best times: nobody moves them, and nobody forges them."""
+"""Scores against frozen best times, which new entries do not change and edits invalidate."""
 
 import copy
 import dataclasses
@@ -194,7 +194,7 @@ def test_every_change_of_a_saved_reference_is_seen(saved):
     assert load_reference(saved).best["v"] == 10.0
 
 
-def test_what_does_not_change_the_content_is_no_change(saved):
+def test_formatting_a_reference_does_not_change_it(saved):
     before = load_reference(saved)
     data = json.loads(saved.read_text())
     shuffled = {key: data[key] for key in reversed(data)}
@@ -203,7 +203,7 @@ def test_what_does_not_change_the_content_is_no_change(saved):
 
 
 @pytest.mark.parametrize("content", [{}, {"hash": "0"}, {"submissions": []}])
-def test_another_file_is_no_reference(tmp_path, content):
+def test_another_file_is_not_a_reference(tmp_path, content):
     write_json(tmp_path / "other.json", content)
     with pytest.raises(RecordError, match=r"other\.json: "):
         load_reference(tmp_path / "other.json")

@@ -1,4 +1,4 @@
-"""What a reader is told: what is missing, what hangs on the method or on a file system."""
+"""Remarks on a board: what is missing, what depends on the method or on the file system."""
 
 import dataclasses
 import re
@@ -43,7 +43,7 @@ def test_officially_a_missing_study_is_left_out():
     assert line == "a on w: no study 0: a missing study is left out of the median"
 
 
-def test_a_submission_that_both_methods_score_alike_is_not_remarked():
+def test_a_submission_with_equal_scores_by_both_methods_has_no_remark():
     assert differences(make_results(single("w"), {("a", "w", 0, 1): 5.0})) == {}
 
 

@@ -34,7 +34,7 @@ def test_hours_are_those_counted_by_hand():
     assert spent == pytest.approx(expected)
 
 
-def test_where_the_fastest_would_stop_nobody_early_first_studies_come_first():
+def test_first_studies_come_first_if_the_fastest_would_stop_no_other_early():
     trials = {("a", "v", study, 1): 30.0 for study in range(3)}  # 4 x 30 is over the budget of 100
     trials |= {("b", "v", study, 1): 6.0 for study in range(3)}
     _, spent = seconds_by_order(trials)
@@ -73,7 +73,7 @@ def test_no_order_moves_a_score(drawn):
         assert policy.hours <= found.hours + 1e-12
 
 
-def test_a_result_that_pruning_would_change_is_told():
+def test_a_result_that_pruning_would_change_is_reported():
     results = make_results(RULES, {("a", "v", 0, 1): 10.0})
     _, (policy, *_) = replay(results)
     assert not replace(policy, largest_change=0.01).scores_unchanged

@@ -151,7 +151,7 @@ def test_the_suite_of_a_ruleset_s_family_is_what_it_scores():
     assert rulesets.load("mini").suite("mini") == ()  # it leaves that to the workloads
 
 
-def test_a_score_is_a_mean_over_nine_also_where_nobody_reaches_a_workload(tmp_path):
+def test_a_score_is_a_mean_over_nine_even_if_a_workload_is_never_solved(tmp_path):
     rules = rulesets.load("algoperf-0.6-a100")
     curves = {("a", "criteo1tb", study, 1): [(100.0, 0.1)] for study in range(3)}
     write_logs(tmp_path, curves, tuning_folder="self_tuning")

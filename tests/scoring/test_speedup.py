@@ -1,4 +1,4 @@
-"""Mean time ratios to one submission, by the rules and as AlgoPerf's script has them."""
+"""Mean time ratios to one submission, by the rules and as AlgoPerf's script computes them."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The bootstrap: against plain loops over the same draws, all resamples counted out, coverage."""
+"""The bootstrap: against plain loops over the same draws, all resamples, and coverage."""
 
 import itertools
 import random
@@ -65,7 +65,7 @@ def test_resampled_scores_are_those_of_plain_loops_over_the_same_draws(method, b
     )
 
 
-def test_draws_are_of_all_studies_alike_and_depend_on_seed_and_name_alone():
+def test_draws_are_uniform_over_studies_and_depend_only_on_seed_and_name():
     draws = study_draws(["v", "w"], 5, seed=1, resamples=20_000)
     assert draws.shape == (20_000, 2, 5)
     share = np.bincount(draws.ravel(), minlength=5) / draws.size

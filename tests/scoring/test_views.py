@@ -1,4 +1,4 @@
-"""Relaxed targets and steps to target, against logs that say the same in the first place."""
+"""Relaxed targets and steps to target, against logs written with these values."""
 
 from dataclasses import replace
 
@@ -214,6 +214,6 @@ def test_step_times_are_relative_to_the_framework_s_median_submission(tmp_path):
     assert line in make_leaderboard(results, resamples=2).remarks
 
 
-def test_one_framework_is_no_remark(tmp_path):
+def test_one_framework_gives_no_remark(tmp_path):
     results = read([write_logs(tmp_path, slow_and_fast())], make_rules(trials=1), "external")
     assert mixed_frameworks(results) == []

@@ -1,4 +1,4 @@
-"""eval_measurements.csv, whole and damaged: what is read, what counts, what is named."""
+"""eval_measurements.csv, complete and damaged: what is read, counts and is reported."""
 
 import math
 
@@ -85,7 +85,7 @@ def test_a_goal_met_exactly_is_met(read, tmp_path):
 
 @pytest.mark.parametrize("goal", [LOSS, ACCURACY])
 @pytest.mark.parametrize("cell", ["nan", "NaN", "", "-", "None"])
-def test_a_value_that_is_no_number_never_meets_a_goal(read, goal, cell):
+def test_a_value_that_is_not_a_number_never_meets_a_goal(read, goal, cell):
     assert read(f"{SECONDS},{STEP},{JUDGED}\n1,1,{cell}\n").first_hit(goal) is None
 
 
@@ -140,14 +140,16 @@ def test_a_folder_in_the_file_s_place_is_an_error_that_names_it(tmp_path):
         read_evaluations(tmp_path / EVALUATIONS_FILE, LOSS)
 
 
-def test_a_file_of_a_header_alone_is_named(whole, read):
+def test_a_file_with_only_a_header_is_reported(whole, read):
     found = read(whole.splitlines()[0] + "\n")
     assert found.faults == ["has no evaluations: the goal is not met"]
     assert found.first_hit(LOSS) is None
 
 
 @pytest.mark.parametrize("name", [SECONDS, STEP, JUDGED])
-def test_of_a_column_that_stands_twice_the_first_counts_and_that_is_said(whole, read, name):
+def test_the_first_of_two_columns_with_the_same_name_counts_and_a_fault_reports_it(
+    whole, read, name
+):
     wrong = ["0"] * len(CURVE)
     found = read(from_columns([*columns_of(whole).items(), (name, wrong)]))
     assert found.faults == [f"column {name} appears twice, the first counts"]
@@ -210,7 +212,7 @@ def test_a_metric_that_is_not_a_number_is_named_with_its_line_and_meets_nothing(
 
 
 @pytest.mark.parametrize("cell", [*sorted(STR_NA_VALUES), " ", "-", "none", "Nan", "-nan(ind)"])
-def test_what_says_that_nothing_was_measured_is_not_a_fault(read, cell):
+def test_a_cell_for_not_measured_is_not_a_fault(read, cell):
     found = read(f"{SECONDS},{STEP},{JUDGED}\n1,1,{cell}\n2,2,0.3\n")
     assert found.faults == []
     assert math.isnan(found.values[0])
@@ -251,7 +253,7 @@ def test_a_cut_at_any_byte_is_named_and_never_gives_a_better_result(whole, read,
             continue
         assert found.first_hit(LOSS) in (None, complete)
         assert found.rows == read(text).rows[: len(found.rows)]
-        if found.rows and part.endswith(b"\n"):  # nobody can see that lines are missing
+        if found.rows and part.endswith(b"\n"):  # missing lines cannot be detected
             line_ends += 1
         else:
             assert found.faults, part

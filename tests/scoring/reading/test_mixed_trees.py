@@ -1,4 +1,4 @@
-"""Several folders, ours and AlgoPerf's, in one leaderboard: what is refused, what is said."""
+"""Several folders, ours and AlgoPerf's, in one leaderboard: errors, warnings and remarks."""
 
 import itertools
 from dataclasses import replace
@@ -44,7 +44,7 @@ def times_of(board):
     return {standing.name: standing.cells["w"].seconds for standing in board.standings}
 
 
-def test_a_results_tree_and_official_logs_stand_on_one_leaderboard(folders):
+def test_a_results_tree_and_official_logs_share_one_leaderboard(folders):
     board = board_of(folders)
     assert times_of(board) == {"ours": 11.0, "official": 22.0}
     assert [standing.score for standing in board.standings] == [1.0, pytest.approx(2 / 3)]
@@ -54,7 +54,7 @@ def test_a_results_tree_and_official_logs_stand_on_one_leaderboard(folders):
     assert list(board.results.environments) == [tree]
 
 
-def test_that_machines_may_differ_is_said_and_fails_no_strict_run(folders):
+def test_a_remark_that_machines_may_differ_does_not_fail_a_strict_run(folders):
     (remark,) = board_of(folders).remarks
     assert "times from several folders are compared" in remark
     assert board_of(folders[:1]).remarks == []

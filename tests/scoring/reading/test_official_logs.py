@@ -1,4 +1,4 @@
-"""Logs in AlgoPerf's layout: what is read, and what is named and does what to the score."""
+"""Logs in AlgoPerf's layout: what is read, what is reported, and the effect on scores."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def the_warning(warnings, *parts):
     return found
 
 
-def test_every_trial_is_read_at_its_place_and_nothing_is_said(logs):
+def test_every_trial_is_read_in_its_place_without_warnings(logs):
     results = read_logs(logs)
     assert keys_of(results) == sorted(complete())
     trial = results.trials[0]
@@ -110,7 +110,7 @@ def test_self_tuning_has_one_trial_a_study_and_a_longer_budget(tmp_path):
     write_logs(tmp_path, late, tuning_folder="self_tuning")
     write_logs(tmp_path, complete("b"))
     results = read_logs(tmp_path, tuning="self")
-    assert keys_of(results) == sorted(late)  # what lies in external_tuning is scored apart
+    assert keys_of(results) == sorted(late)  # external_tuning is scored separately
     assert (results.warnings, results.missing) == ([], {})
     assert results.trials[0].within_budget
     assert make_leaderboard(results, resamples=5).standings[0].score == 1.0
@@ -131,7 +131,7 @@ def test_a_missing_trial_is_named_as_a_miss(logs):
 
 
 @pytest.mark.parametrize(("method", "seconds"), [("rules", 12.0), ("official", 11.0)])
-def test_a_missing_study_is_infinite_or_left_out_and_that_is_said(logs, method, seconds):
+def test_a_missing_study_is_infinite_or_left_out_and_reported(logs, method, seconds):
     shutil.rmtree(log_folder(logs, "a", "w", 1, 1).parents[1])
     board = board_of(logs, METHODS[method])
     effect = {"rules": "infinite", "official": "left out of the median"}[method]
@@ -161,7 +161,7 @@ def test_an_unreadable_file_is_named_and_its_trial_missing(logs, damage):
     assert ("a", "w", 1, 2) not in keys_of(board.results)
 
 
-def test_a_truncated_file_is_named_and_its_whole_lines_count(logs):
+def test_a_truncated_file_is_reported_and_its_complete_lines_count(logs):
     path = log_folder(logs, "a", "w", 1, 1) / EVALUATIONS_FILE
     path.write_bytes(path.read_bytes()[:-4])
     board = board_of(logs)
@@ -295,7 +295,7 @@ def test_studies_may_count_from_1(logs, tmp_path):
     assert (other.warnings, other.missing) == ([], {})
 
 
-def test_two_submissions_of_one_name_both_stand(tmp_path):
+def test_two_submissions_of_the_same_name_are_both_kept(tmp_path):
     for group, seconds in (("x", 10.0), ("y", 20.0)):
         trials = {("a", "w", study, 1): reached(seconds) for study in range(3)}
         write_logs(tmp_path, trials, tuning_folder=group)
@@ -346,7 +346,7 @@ ONE_EACH = {(name, "w", study, 1): reached(140.0) for name in "ab" for study in 
         ("logs/{}/prior/v05", "logs/{}/prior"), ("{}/prior", "{}/prior/a"), ("a/b/{}", "a"),
     ],
 )  # fmt: skip
-def test_the_tuning_is_what_the_nearest_folder_says(tmp_path, monkeypatch, kind, folder, given):
+def test_the_tuning_is_that_of_the_nearest_folder(tmp_path, monkeypatch, kind, folder, given):
     name = f"{kind}_tuning"
     write_logs(tmp_path, ONE_EACH, tuning_folder=folder.format(name))
     root = tmp_path / given.format(name)
@@ -395,7 +395,7 @@ def test_where_folders_do_not_say_one_tuning_the_user_does(tmp_path, folders, wh
         assert found == expected
 
 
-def test_a_folder_far_above_or_of_another_name_says_nothing(tmp_path):
+def test_a_folder_far_above_or_with_another_name_is_ignored(tmp_path):
     write_logs(tmp_path, ONE_EACH, tuning_folder="self_tuning/1/2/3/4")
     root = tmp_path / "self_tuning/1/2/3/4"
     assert read([root], PLAIN_RULES, "external").scope.tuning == "external"
@@ -411,7 +411,7 @@ def test_logs_of_two_tunings_are_not_ranked_together(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["nothing", "only strays", "too deep"])
-def test_a_folder_without_submissions_says_what_to_give(tmp_path, content):
+def test_a_folder_without_submissions_is_an_error_that_says_what_to_give(tmp_path, content):
     if content == "only strays":
         (tmp_path / "a/trial_1").mkdir(parents=True)
     if content == "too deep":
@@ -430,7 +430,7 @@ def test_a_file_or_nothing_in_a_folder_s_place_is_named(tmp_path):
             read_logs(tmp_path / name)
 
 
-def test_a_ruleset_that_says_too_little_names_the_workload(logs):
+def test_an_incomplete_ruleset_is_an_error_that_names_the_workload(logs):
     rules = make_rules(held_out={}, workloads={"v": {"budget_seconds": 1}})
     with pytest.raises(RecordError, match="toy: cannot judge logs of workload v"):
         read_logs(logs, rules)
@@ -508,7 +508,7 @@ def _named(key, missing, results):
 
 @settings(max_examples=60)
 @given(st.binary(max_size=300))
-def test_any_bytes_in_a_file_are_survived_and_named(content):
+def test_any_bytes_in_a_file_are_tolerated_and_reported(content):
     with tempfile.TemporaryDirectory() as folder:
         root = write_logs(Path(folder), complete("ab", "w", 3, 1))
         path = log_folder(root, "a", "w", 1, 1) / EVALUATIONS_FILE
@@ -521,7 +521,7 @@ def test_any_bytes_in_a_file_are_survived_and_named(content):
 
 @settings(max_examples=60)
 @given(data=st.data())
-def test_any_damage_to_a_file_still_gives_a_whole_leaderboard(data):
+def test_any_damage_to_a_file_still_gives_a_complete_leaderboard(data):
     """Bytes overwritten, cut out or put in: the board is made, and the damaged trial is on it."""
     with tempfile.TemporaryDirectory() as folder:
         root = write_logs(Path(folder), complete("ab", "w", 3, 1))

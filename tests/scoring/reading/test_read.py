@@ -1,4 +1,4 @@
-"""Our own results trees: what is damaged or out of place is named, never fatal."""
+"""Our own results trees: damage and misplaced files are reported, never fatal."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_missing_trials_are_named_with_what_that_does(tree):
     assert warning == "a on w: no study 1: a missing study is infinite"
 
 
-def test_a_planned_submission_of_which_nothing_is_there_stands_last(tmp_path):
+def test_a_planned_submission_without_trials_is_last(tmp_path):
     write_tree(tmp_path, {**TRIALS, ("b", "w", 0, 1): 3.0, ("b", "w", 1, 1): 3.0})
     shutil.rmtree(tmp_path / "submissions/b")
     board = board_of(tmp_path)
@@ -125,7 +125,7 @@ def test_lost_lines_of_measurements_are_named(tree):
     assert hits_of(results) == [2.0, None]
 
 
-def test_measurements_of_a_trial_that_says_it_has_none_are_named(tree):
+def test_measurements_of_a_trial_recorded_without_any_are_reported(tree):
     file = folder_of(tree, "a", "w", 1, 1) / "trial.json"
     records = read_json(file)
     change(file, result={**records["result"], "rows": 0})
@@ -228,7 +228,7 @@ def test_a_ruleset_that_is_named_judges_in_place_of_the_one_applied(tmp_path):
     assert "ran for loss <= 0.5 within 100 s, is judged by loss <= 0.25 within 3 s" in warning
 
 
-def test_a_ruleset_that_says_nothing_of_a_workload_leaves_its_rules(tree):
+def test_a_ruleset_without_a_workload_leaves_its_rules(tree):
     results = read_tree(
         tree, make_rules(held_out={}, scored=(), suites={}, workloads={}, studies=2)
     )
@@ -388,7 +388,7 @@ def test_a_boolean_is_not_a_number_of_attempts(tree, tmp_path):
 
 @OVERWRITES
 @given(part=st.sampled_from(["spec", "result"]), data=st.data())
-def test_any_value_in_any_field_of_a_trial_is_survived(tree, tmp_path, part, data):
+def test_any_value_in_any_field_of_a_trial_is_tolerated(tree, tmp_path, part, data):
     path = folder_of(tree, "a", "w", 1, 1) / "trial.json"
     records = read_json(folder_of(tree, "a", "w", 0, 1) / "trial.json")
     records["spec"]["study"] = 1
@@ -472,7 +472,7 @@ def test_only_regular_files_of_a_sensible_size_are_read(tree, kind, file):
     assert [str(path) in warning for warning in results.warnings] == [True]
 
 
-def test_a_plan_that_nobody_can_have_meant_is_refused(tree):
+def test_an_absurdly_large_plan_is_refused(tree):
     names = {name: {"path": name, "hash": "0" * 64} for name in "abc"}
     change(tree / "experiment.json", studies=1000, trials=1000, submissions=names)
     with pytest.raises(RecordError, match=r"plans 3,000,000 trials, at most 1,000,000"):

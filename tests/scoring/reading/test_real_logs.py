@@ -239,7 +239,7 @@ def test_every_explanation_leads_to_the_lines_of_the_logs(boards, plain, logs):
 
 
 @BOTH
-def test_without_its_winner_the_frozen_board_stands(tmp_path, boards, results, method):
+def test_without_its_winner_the_frozen_board_is_unchanged(tmp_path, boards, results, method):
     board = boards[method]
     save_reference(tmp_path / "reference.json", board.stages, results.scope, method)
     reference = load_reference(tmp_path / "reference.json")
@@ -295,7 +295,7 @@ def test_likely_winners_first_saves_no_less_than_trials_by_name_where_studies_ha
     assert saved["cost"] >= saved["sequential"] - 0.005
 
 
-def test_prediction_moves_no_more_scores_than_its_risk_says(results):
+def test_prediction_moves_no_more_scores_than_its_risk_allows(results):
     predicted = {policy.name: policy for policy in replay_predictions(results, logs_of(results))}
     for risk in RISKS:
         policy = predicted[f"predict, risk {risk:g}"]

@@ -94,7 +94,7 @@ def test_a_board_of_ordinary_steps_needs_no_remark(tmp_path):
     assert not any("training work" in line for line in [*board.remarks, *board.warnings])
 
 
-def test_an_old_tree_scores_as_before_and_says_what_was_charged(tmp_path):
+def test_an_old_tree_scores_as_before_and_reports_what_was_charged(tmp_path):
     board = board_of(make_tree(tmp_path / "old", {"adamw": None, "lawa": None}))
     assert [standing.score for standing in board.standings] == [1.0, 1.0]
     assert not any(OLD in warning for warning in board.warnings)
@@ -134,7 +134,7 @@ def test_a_trial_that_never_trained_is_neither_old_nor_new(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["", "nan", "-1", "lots", "inf"])
-def test_a_cell_that_is_no_amount_of_work_is_not_known(tmp_path, cell):
+def test_a_cell_that_is_not_an_amount_of_work_is_unknown(tmp_path, cell):
     out = make_tree(tmp_path, {"a": 2.0})
     (file,) = out.glob(f"submissions/a/*/*/*/{EVALUATIONS_FILE}")
     table = pd.read_csv(file, dtype=str)

@@ -1,4 +1,4 @@
-"""From a score down to the evaluations: every number recomputes, every line holds what is said."""
+"""Explanations of scores: every number can be recomputed, every line of a file is right."""
 
 import csv
 import json
@@ -180,7 +180,7 @@ def test_a_study_of_which_only_more_than_planned_was_read_was_not_read(tmp_path)
     assert "no trial was read: infinite" in study["text"]
 
 
-def test_a_missing_study_says_what_it_does_to_the_median(tmp_path):
+def test_a_missing_study_is_shown_with_its_effect_on_the_median(tmp_path):
     trials = {("a", "w", 0, 1): 3.0}
     for method, effect in [("rules", "infinite"), ("official", "left out of the median")]:
         plain = explained(tmp_path, single("w", studies=2), trials, method=METHODS[method])
@@ -212,7 +212,7 @@ def test_a_trial_is_shown_with_its_hyperparameters(tmp_path, content, shown):
     assert row["hyperparameters"] == shown
 
 
-def test_one_workload_alone_is_what_stands_in_the_whole(tmp_path):
+def test_the_explanation_of_one_workload_is_part_of_the_complete_one(tmp_path):
     rules = single("vw", {"h": "w"})
     board = board_of(tmp_path, rules, one_trial({("a", w): 3.0 for w in "vwh"}))
     whole = explain(board, "a").to_plain()
@@ -233,7 +233,7 @@ def test_what_is_not_on_the_board_is_refused(tmp_path, names, told):
         explain(board, *names)
 
 
-def test_a_miss_says_how_its_trials_ended(tmp_path):
+def test_a_miss_is_explained_by_the_ends_of_its_trials(tmp_path):
     """Study 0: one trial crashed, one was stopped, one never began, one ran out of time."""
     rows = [make_row(5.0, 1.0)]
     write_tree(tmp_path, {("a", "w", 0, n): rows for n in (1, 2, 3, 4)} | {("b", "w", 0, 1): 9.0})

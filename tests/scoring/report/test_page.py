@@ -252,7 +252,7 @@ def test_values_can_be_read_off_the_profiles(page):
     assert shares(page) == ["100.0%", "0.0%", "0.0%"]
 
 
-def test_the_ruler_stands_where_the_axis_says(page):
+def test_the_ruler_is_at_its_value_on_the_axis(page):
     page.get_by_role("slider").fill("4")
     page.locator("#profiles-plot").scroll_into_view_if_needed()
     ruler = page.locator("#profiles-plot .ruler").bounding_box()

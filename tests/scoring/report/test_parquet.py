@@ -1,4 +1,4 @@
-"""The tidy tables, read back with pyarrow and held against the files they came from."""
+"""The tidy tables, read back with pyarrow and compared with the original files."""
 
 import csv
 import io

@@ -152,7 +152,7 @@ DEUTERANOPIA = np.array(  # Machado, Oliveira and Fernandes 2009, severity 1, of
 
 @pytest.mark.parametrize("palette", [COLORS, DARK_COLORS], ids=["light", "dark"])
 @pytest.mark.parametrize("sees", [np.eye(3), DEUTERANOPIA], ids=["all colours", "no green"])
-def test_any_two_colours_can_be_told_apart(palette, sees):
+def test_any_two_colours_are_distinguishable(palette, sees):
     """CIEDE2000 between any two, neighbours or not, as one in twelve men sees them."""
     seen = np.clip([sees @ channels(color) for color in palette], 0, 1)
     srgb = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
@@ -183,7 +183,7 @@ def test_a_profile_has_its_name_at_its_end_and_no_name_covers_another(tmp_path, 
     assert all(text.get_window_extent().x1 <= drawn.bbox.x1 for text in ax.texts)
 
 
-def test_curves_of_trials_that_do_not_decide_are_a_group_apart(tmp_path, ax):
+def test_curves_of_trials_that_do_not_count_are_a_separate_group(tmp_path, ax):
     missed = {("c", "w", 0, 1): [make_row(1.0, 0.9)], ("c", "w", 0, 2): [make_row(1.0, 0.7)]}
     learning_curves(board_of(tmp_path, TRIALS | missed), "w", ax)
     groups = {}

@@ -1,4 +1,4 @@
-"""The page: its text, and that it is safe and complete. test_page.py looks at it in a browser."""
+"""The page: its text, safety and completeness. test_page.py tests it in a browser."""
 
 import json
 import re
@@ -67,7 +67,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_loads_nothing(tmp_path):
+def test_the_page_is_complete_and_loads_nothing(tmp_path):
     page = page_of(write_tree(tmp_path / "tree", TRIALS), tmp_path / "page.html")
     tags = Tags(page)
     assert tags.open == []
@@ -104,7 +104,7 @@ def test_names_and_messages_stay_text(tmp_path):
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
-def test_the_page_tells_the_whole_story(tmp_path):
+def test_the_page_has_every_part_of_the_results(tmp_path):
     tree = write_tree(tmp_path / "tree", TRIALS, clock="wall")
     failed = make_result([], Status.FAILED, failure=Failure.OOM, message="no memory left")
     write_trial(tree, make_spec("b", "w", 0, 1), failed)
@@ -231,7 +231,7 @@ def test_the_page_says_how_it_was_scored(tmp_path):
     assert "without missing ones" in official
 
 
-def test_a_reference_stands_beside_the_score(tmp_path):
+def test_the_frozen_score_is_beside_the_score(tmp_path):
     tree = write_tree(tmp_path / "tree", TRIALS)
     board = make_leaderboard(read([tree]), resamples=10)
     save_reference(tmp_path / "ref.json", board.stages, board.results.scope, board.method)

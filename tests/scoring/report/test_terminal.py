@@ -1,4 +1,4 @@
-"""What scoring shows in a terminal: numbers, tables, explanations, and names as they are."""
+"""The output of scoring in a terminal: numbers, tables, explanations and literal names."""
 
 import pytest
 from rich.console import Console

@@ -138,7 +138,7 @@ def test_the_same_results_add_no_version_and_give_the_same_bytes(root):
     assert len(read_history(site / "boards" / "first" / "history.json")) == 1
 
 
-def test_a_history_says_who_came_and_who_moved_and_why(root):
+def test_a_history_lists_new_and_moved_submissions_and_why(root):
     site = built(root)
     grow(root, adamw=2.0, sgd=3.0, lion=1.0)
     built(root)
@@ -161,7 +161,7 @@ def test_a_history_says_who_came_and_who_moved_and_why(root):
     assert any(
         line.startswith("sgd: rank 3 to 2") and "its own time on v" in line for line in moved
     )
-    # against the frozen times of the first version nobody's number moved but sgd's own
+    # against the frozen times of the first version only sgd's own score changed
     frozen = [{e["name"]: e["reference_score"] for e in v["standings"]} for v in versions]
     assert [scores["adamw"] for scores in frozen] == [1.0, 1.0, 1.0]
     assert frozen[0]["sgd"] == frozen[1]["sgd"] < frozen[2]["sgd"]
@@ -191,7 +191,7 @@ def test_a_damaged_history_is_not_written_over(root):
         ("[[", "cannot be read as TOML"),
     ],
 )
-def test_what_is_wrong_in_boards_toml_is_said_with_its_key(tmp_path, text, told):
+def test_an_error_in_boards_toml_names_its_key(tmp_path, text, told):
     (tmp_path / "boards.toml").write_text(text)
     with pytest.raises(UserError, match=re.escape(told)) as caught:
         read_plan(tmp_path / "boards.toml")
@@ -211,7 +211,7 @@ def test_a_board_without_results_is_an_error_unless_it_is_optional(chronograd, r
     assert not (root / "site").exists()
 
 
-def test_the_command_says_what_it_wrote(chronograd, root):
+def test_the_command_prints_what_it_wrote(chronograd, root):
     code, out, err = chronograd("site", "boards.toml", "--out", "site")
     assert (code, err) == (0, "")
     assert "first: 2 submissions" in out
