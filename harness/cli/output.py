@@ -100,7 +100,7 @@ class Unfailing(io.TextIOBase):
                 try:
                     self._stream.write(text)
                 except UnicodeError:
-                    self._stream.write(spelled(text, self.encoding))
+                    self._stream.write(spell_out(text, self.encoding))
             except (OSError, ValueError) as error:
                 self._drop_output(error)
         return len(text)
@@ -131,7 +131,7 @@ class Unfailing(io.TextIOBase):
         return getattr(self._stream, name)
 
 
-def spelled(text: str, encoding: str) -> str:
+def spell_out(text: str, encoding: str) -> str:
     """Returns `text` with the characters that `encoding` lacks spelled out."""
     return text.encode(encoding, "chronograd.spelled").decode(encoding)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def warn_of_load() -> None:
-    """Says what other work this machine has, as it slows trials down."""
+    """Warns if this machine has other work, which slows trials down."""
     from harness.commands.machine import processor
 
     check = processor()

@@ -236,8 +236,8 @@ class _Checker:
         control = Recorder(saves=False)
         self._train(number, watch.submission, control=control, steps=PERIODS, period=1)
         remarks = [
-            *review.of_sources(loading.file_of(self._place).parent),
-            *review.of_losses([metrics for metrics, _ in self.reference.values()]),
+            *review.source_remarks(loading.file_of(self._place).parent),
+            *review.loss_remarks([metrics for metrics, _ in self.reference.values()]),
             *watch.remarks(STEP_HINT),
         ]
         for remark in remarks or [""]:

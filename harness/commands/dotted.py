@@ -59,10 +59,10 @@ def write(names: Sequence[str], folder: Path, options: OptimizerOptions) -> list
                 "--schedule, --warmup and --grad-clip apply only to optimizer classes"
             )
         return [*names]
-    return [_written(name, folder, options) if is_dotted(name) else name for name in names]
+    return [_write_one(name, folder, options) if is_dotted(name) else name for name in names]
 
 
-def _written(name: str, folder: Path, options: OptimizerOptions) -> str:
+def _write_one(name: str, folder: Path, options: OptimizerOptions) -> str:
     from submissions import dotted
 
     try:

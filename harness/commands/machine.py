@@ -21,7 +21,7 @@ def processor() -> Check:
     cores, load = usable_cores(), os.getloadavg()[0]
     found = f"{cpu_model()}, {cores} cores, load {load:.1f}"
     if load > BUSY * cores:
-        advice = "other work distorts step times: wait until it has ended, or end it"
+        advice = "other work distorts step times: end it, or wait until it is done"
         return Check("CPU", State.WARNING, found, advice)
     return Check("CPU", State.OK, found)
 

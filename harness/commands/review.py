@@ -29,7 +29,7 @@ COMPARED = 10  # steps that must have been compared
 Losses = Sequence[Mapping[str, float]]
 
 
-def of_sources(folder: Path) -> Iterator[str]:
+def source_remarks(folder: Path) -> Iterator[str]:
     """Yields uses of modules and calls that training does not need, and of files under /tmp."""
     for file, line, name in imports(folder):
         if name.split(".")[0] in MODULES:
@@ -42,7 +42,7 @@ def of_sources(folder: Path) -> Iterator[str]:
             yield f"{file.name}:{line} names {node.value!r}"
 
 
-def of_losses(losses: Sequence[Losses]) -> Iterator[str]:
+def loss_remarks(losses: Sequence[Losses]) -> Iterator[str]:
     """Yields a remark if the training loss fell on none of several workloads.
 
     Args:

@@ -179,11 +179,11 @@ class Cluster:
 
     def _packed(self, spec: TrialSpec) -> Any:
         """The submission's code, handed to the cluster once."""
-        from harness.submission.shipping import packed
+        from harness.submission.shipping import pack
 
         folder = spec.submission_path
         if folder not in self._code:
-            self._code[folder] = ray.put(packed(Path(folder)))
+            self._code[folder] = ray.put(pack(Path(folder)))
         return self._code[folder]
 
     def _listen(

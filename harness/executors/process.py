@@ -71,7 +71,7 @@ class TrialProcess:
         given up is listened to no more, so it stops at its next event and saves no checkpoint.
         """
         prepare_process(spec, rendezvous)
-        from harness.submission.shipping import delivered
+        from harness.submission.shipping import unpack
 
         messages: queue.Queue[Message] = queue.Queue()
 
@@ -84,7 +84,7 @@ class TrialProcess:
 
         def train() -> None:
             try:
-                here = delivered(spec, code)
+                here = unpack(spec, code)
                 result = run_attempt(load_workload, here, control, self._rank, rendezvous)
                 messages.put(Ended(result))
             except BaseException:  # noqa: BLE001 - a thread's exception would vanish
@@ -117,10 +117,10 @@ class TrialProcess:
     ) -> TrialResult:
         """Trains beside rank 0, which reports for all, and keeps its own checkpoints."""
         prepare_process(spec, rendezvous)
-        from harness.submission.shipping import delivered
+        from harness.submission.shipping import unpack
 
         control = Attempt(checkpoints=checkpoints.of_rank(self._rank))
-        here = delivered(spec, code)
+        here = unpack(spec, code)
         return run_attempt(load_workload, here, control, self._rank, rendezvous)
 
     def set_deadline(self, deadline: float) -> None:

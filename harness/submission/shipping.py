@@ -19,7 +19,7 @@ from scoring.files import private_folder
 from scoring.records import TrialSpec, UserError
 
 
-def packed(place: Path) -> bytes:
+def pack(place: Path) -> bytes:
     """Returns the files of a submission's folder, as a compressed archive."""
     content, folder = io.BytesIO(), file_of(place).parent
     with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
@@ -28,12 +28,12 @@ def packed(place: Path) -> bytes:
     return gzip.compress(content.getvalue(), mtime=0)
 
 
-def delivered(spec: TrialSpec, code: bytes) -> TrialSpec:
+def unpack(spec: TrialSpec, code: bytes) -> TrialSpec:
     """Returns the spec with the submission's folder on this machine, unpacked there if needed.
 
     Args:
         spec: The trial, with the submission's folder on the driver's machine.
-        code: The folder, as `packed` returned it.
+        code: The folder, as returned by `pack`.
 
     Raises:
         UserError: Other users can write to this machine's temporary folder.

@@ -49,7 +49,7 @@ class SubmissionCalls:
         self._loop_words = streams.loop.tolist()
         self.work = TrainingWork(workload, spec, group)
         self._view = WorkloadView(workload, spec, self.work.model_fn)
-        self._hyperparameters = _named(spec.hyperparameters)
+        self._hyperparameters = _as_namedtuple(spec.hyperparameters)
         self.step = 0
         self.eval_results: list[tuple[int, dict[str, float]]] = []
         self.train_state: dict[str, Any] = {}
@@ -155,7 +155,7 @@ class SubmissionCalls:
             returned = self._submission.update_params(batch=batch, **keywords)
         except TrainingCompleteError:
             return True
-        self._adopt("update_params", returned)
+        self._store("update_params", returned)
         return False
 
     def prepare_for_eval(self) -> None:
@@ -165,7 +165,7 @@ class SubmissionCalls:
             return
         rng = (self._loop_words[1], self.step)
         returned = self._submission.prepare_for_eval(**self._keywords(self.step, rng))
-        self._adopt("prepare_for_eval", returned)
+        self._store("prepare_for_eval", returned)
 
     def close(self) -> None:
         """Closes the input queue, if there is one."""
@@ -216,7 +216,7 @@ class SubmissionCalls:
             "rng": rng,
         }
 
-    def _adopt(self, function: str, returned: Any) -> None:
+    def _store(self, function: str, returned: Any) -> None:
         """Stores what a submission returned; cheap, because it is called at every step."""
         if not isinstance(returned, tuple) or len(returned) != 3:
             raise _violation(function, "a tuple (optimizer_state, params, model_state)", returned)
@@ -238,7 +238,7 @@ def _algoperf_row(row: EvalRow) -> dict[str, float]:
     }
 
 
-def _named(hyperparameters: dict[str, Any] | None) -> Any:
+def _as_namedtuple(hyperparameters: dict[str, Any] | None) -> Any:
     """Returns a hyperparameter point in AlgoPerf's form: a namedtuple; None for self-tuning."""
     if hyperparameters is None:
         return None

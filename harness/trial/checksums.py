@@ -21,17 +21,17 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def of_model(model: nn.Module) -> dict[str, int]:
+def model_checksums(model: nn.Module) -> dict[str, int]:
     """Returns a checksum of each parameter and buffer, by name."""
     return {name: _checksum(tensor.detach()) for name, tensor in named_tensors(model).items()}
 
 
-def combined(checksums: Mapping[str, int]) -> str:
+def combine(checksums: Mapping[str, int]) -> str:
     """Combines several checksums into one of eight hexadecimal digits."""
     return f"{zlib.crc32(repr(sorted(checksums.items())).encode()):08x}"
 
 
-def of_data(value: Any) -> str:
+def data_checksum(value: Any) -> str:
     """Returns a checksum of all arrays and tensors in an object; large ones are sampled.
 
     Args:

@@ -100,8 +100,8 @@ class Recorder(NullRecorder):
     def initialised(self, model: nn.Module) -> None:
         """Records the initial parameters, after the submission had access to them."""
         with self._recording():
-            self._facts["initial_parameters"]["after_init"] = checksums.combined(
-                checksums.of_model(model)
+            self._facts["initial_parameters"]["after_init"] = checksums.combine(
+                checksums.model_checksums(model)
             )
 
     def resuming(self, model: nn.Module, clock: Clock) -> None:
@@ -125,7 +125,7 @@ class Recorder(NullRecorder):
         self._model = model
         with self._recording():
             self._check_unchanged(model)
-            self._before = checksums.of_model(model)
+            self._before = checksums.model_checksums(model)
 
     @contextmanager
     def evaluation(self, step: int) -> Iterator[None]:
@@ -165,13 +165,13 @@ class Recorder(NullRecorder):
         streams.seed_generators(rank)
         model, _ = self._workload.init_model_fn(streams.model, **spec.dropout)
         self._classes = {name: type(module) for name, module in model.named_modules()}
-        checksum = checksums.combined(checksums.of_model(model))
+        checksum = checksums.combine(checksums.model_checksums(model))
         self._facts["initial_parameters"] = {"before_import": checksum}
 
     def _check_data(self, when: str) -> None:
         with self._recording():
             data = [self._workload.eval_arrays(split) for split in self._workload.splits[1:]]
-            self._facts.setdefault("evaluation_data", {})[when] = checksums.of_data(data)
+            self._facts.setdefault("evaluation_data", {})[when] = checksums.data_checksum(data)
 
     def _check_unchanged(self, model: nn.Module) -> None:
         """Records everything that has changed since before the submission was imported."""
@@ -200,7 +200,7 @@ class Recorder(NullRecorder):
     def _compare(self, model: nn.Module) -> None:
         """Records which parameters and tensors an untimed section has changed."""
         if self._before:
-            now = checksums.of_model(model)
+            now = checksums.model_checksums(model)
             self._changed["parameters"] |= {
                 name for name, value in self._before.items() if now.get(name) != value
             }

@@ -123,7 +123,7 @@ class _Trial:
         while True:
             complete = calls.train_step()
             deadline = self.control.beat()
-            seconds = clock.step(min(budget, deadline), calls.work.of_step())
+            seconds = clock.step(min(budget, deadline), calls.work.step_units())
             seconds, deadline, ended = self.group.broadcast(seconds, deadline, complete)
             complete = bool(ended)
             if calls.wants_train_state:
@@ -137,7 +137,7 @@ class _Trial:
                 continue
             if seconds < budget:
                 calls.prepare_for_eval()
-                clock.add_work(calls.work.of_preparation())
+                clock.add_work(calls.work.preparation_units())
             clock.pause()
             self.record.paused(unwrap(calls.params), clock)
             clock.seconds, clock.cpu_seconds = self.group.all_reduce_max(

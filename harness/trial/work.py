@@ -48,11 +48,11 @@ class TrainingWork:
         """Starts a timed call of the submission; work between timed calls is not counted."""
         self._examples = 0
 
-    def of_step(self) -> float:
+    def step_units(self) -> float:
         """Returns the units of work of `data_selection` and `update_params`, at least one."""
         return self._mean(max(1.0, self._units()))
 
-    def of_preparation(self) -> float:
+    def preparation_units(self) -> float:
         """Returns the units of work of `prepare_for_eval`, which may be zero."""
         return self._mean(self._units())
 

@@ -45,7 +45,7 @@ def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning)
 
 
 # What is put into a good submission, where, and the check that must fail.
-BREACHES = {
+VIOLATIONS = {
     "signatures": ("global_step, rng,\n):\n    \"\"\"Makes", "rng,\n):\n    \"\"\"Makes"),
     "off limits": ("model, optimizer = current", "workload.eval_model; model, optimizer = current"),
     "trains": ("    optimizer.step()", "    raise RuntimeError('broken')"),
@@ -77,18 +77,18 @@ BREACHES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("breach", BREACHES)
-def test_every_violation_is_found(chronograd, tmp_path, breach):
+@pytest.mark.parametrize("violation", VIOLATIONS)
+def test_every_violation_is_found(chronograd, tmp_path, violation):
     chronograd("new", "mine")
     file = tmp_path / "mine/submission.py"
     text = file.read_text()
-    old, new = BREACHES[breach]
+    old, new = VIOLATIONS[violation]
     assert old in text
     text = text.replace(old, new).replace("import torch\n", "import torch\nSEEN = []\n", 1)
-    if breach.startswith("one path"):
+    if violation.startswith("one path"):
         text = text.replace("    optimizer.step()", "    if 'ogbg' in SEEN: optimizer.step()")
     file.write_text(text)
-    assert breach in broken(tmp_path / "mine")
+    assert violation in broken(tmp_path / "mine")
 
 
 def test_json_has_all_findings(chronograd, tmp_path):
@@ -276,7 +276,7 @@ def reviewed(place):
     clock, recorder = StepClock(1.0), rehearsal.Recorder()
     result, _ = rehearsal.train(watch.submission, workload, spec, clock, recorder, ALONE)
     assert result.status is not Status.FAILED, result.traceback
-    return [*review.of_sources(place), *watch.remarks(rehearsal.STEP_HINT)]
+    return [*review.source_remarks(place), *watch.remarks(rehearsal.STEP_HINT)]
 
 
 @pytest.mark.parametrize("trick", SEEN_BY_REVIEWERS)

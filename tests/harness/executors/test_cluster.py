@@ -327,7 +327,7 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
         return "the result"
 
     monkeypatch.setattr(process, "run_attempt", attempt)
-    monkeypatch.setattr(shipping, "delivered", lambda spec, code: spec)
+    monkeypatch.setattr(shipping, "unpack", lambda spec, code: spec)
     stream = process.TrialProcess(0, lambda: "n").run(None, make_spec(), b"", None, float("inf"))
     assert isinstance(next(stream), Started)
     assert next(stream) == Measured(row)

@@ -182,14 +182,14 @@ def test_a_node_without_the_submissions_folder_is_sent_it(tmp_path):
     code = f"""
 import pickle, sys
 from pathlib import Path
-from harness.submission.shipping import delivered, packed
+from harness.submission.shipping import pack, unpack
 spec = pickle.loads({pickle.dumps(spec)!r})
-code = packed(Path(spec.submission_path))
+code = pack(Path(spec.submission_path))
 Path(spec.submission_path).rename({str(tmp_path / "gone")!r})
 import workloads
 from harness.trial.attempt import run_attempt
 for _ in range(2):
-    here = delivered(spec, code)
+    here = unpack(spec, code)
     assert here.submission_path != spec.submission_path
     print(run_attempt(workloads.get, here).status)
 """

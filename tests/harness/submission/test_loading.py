@@ -166,15 +166,15 @@ def linked(folder):
 def test_links_are_followed_hashed_and_shipped(tmp_path):
     folder = linked(tmp_path / "mine")
     before = loading.content_hash(folder)
-    code, spec = shipping.packed(folder), make_spec(submission_path=str(folder))
-    assert code == shipping.packed(folder)
+    code, spec = shipping.pack(folder), make_spec(submission_path=str(folder))
+    assert code == shipping.pack(folder)
     for file in ("real.py", "elsewhere/part.py"):
         (tmp_path / file).write_text("VALUE = 7")
         changed = loading.content_hash(folder)
         assert changed != before
         before = changed
     folder.rename(tmp_path / "away")
-    here = shipping.delivered(spec, code)
+    here = shipping.unpack(spec, code)
     loaded = loading.load(Path(here.submission_path))
     assert loaded.update_params.__globals__["VALUE"] == 1
     assert not any(path.is_symlink() for path in Path(here.submission_path).rglob("*"))

@@ -69,13 +69,13 @@ def test_existing_code_must_be_the_code_that_was_sent(tmp_path, monkeypatch, pla
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
     folder = write(tmp_path / "mine")
-    code, spec = shipping.packed(folder), make_spec(submission_path=str(folder))
+    code, spec = shipping.pack(folder), make_spec(submission_path=str(folder))
     expected = loading.content_hash(folder)
     names = sorted(path.name for path in folder.iterdir())
     folder.rename(tmp_path / "away")
-    place = Path(shipping.delivered(spec, code).submission_path)
+    place = Path(shipping.unpack(spec, code).submission_path)
     first = place.stat().st_ino
-    assert Path(shipping.delivered(spec, code).submission_path).stat().st_ino == first
+    assert Path(shipping.unpack(spec, code).submission_path).stat().st_ino == first
     if planted == "changed":
         (place / "submission.py").write_text("raise SystemExit")
     elif planted == "more":
@@ -85,7 +85,7 @@ def test_existing_code_must_be_the_code_that_was_sent(tmp_path, monkeypatch, pla
     else:
         shutil.rmtree(place)
         place.touch()
-    again = Path(shipping.delivered(spec, code).submission_path)
+    again = Path(shipping.unpack(spec, code).submission_path)
     assert again == place
     assert loading.content_hash(place) == expected
     assert sorted(path.name for path in place.iterdir()) == names
