@@ -33,7 +33,7 @@ import ray
 import workloads
 from benchmarks.driver import plan
 from harness.executors.cluster import Cluster
-from harness.executors.running import Running
+from harness.executors.remote_attempt import RemoteAttempt
 from harness.sweep.callback import CallbackList
 from harness.sweep.driver import Driver
 from harness.sweep.ledger import Ledger
@@ -100,7 +100,7 @@ def main() -> None:
         driver = Driver(book, Path(folder), schedule, recorder, EVERY_TRIAL)
         cluster = Cluster(workloads.get)
         running = {
-            actors[number % PROCESSES].run.options(**stream).remote(number): Running(
+            actors[number % PROCESSES].run.options(**stream).remote(number): RemoteAttempt(
                 team, spec, float("inf")
             )
             for number, spec in enumerate(specs)
@@ -109,7 +109,7 @@ def main() -> None:
             late.delays.clear()
             began, used = time.monotonic(), time.process_time()
             while time.monotonic() - began < options.seconds / 2:
-                cluster._listen([], running, driver)
+                cluster._handle_events([], running, driver)
         seconds, cpu = time.monotonic() - began, time.process_time() - used
         rows = np.array(late.delays or [np.nan])
         print(

@@ -29,7 +29,7 @@ from harness.cli import (
 from harness.cli.completion import completed
 from harness.cli.options import INTERRUPTED, console, say
 from harness.cli.output import unfailing
-from harness.executors.head import leave
+from harness.executors.head import exit_now
 from harness.sweep.interruption import HeadLostError
 from harness.system.exits import exit_soon
 from harness.system.signals import sigterm_as_interrupt
@@ -103,7 +103,7 @@ def _run() -> None:
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
         except HeadLostError as error:
-            leave(str(error))
+            exit_now(str(error))
         except ModuleNotFoundError as error:
             if debug or error.name is None:
                 raise

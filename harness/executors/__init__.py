@@ -1,1 +1,1 @@
-"""Where trials run: in this process, or on Ray. Imports `sweep`, `trial` and what they import."""
+"""Runs trials in this process or on Ray. Imports `sweep`, `trial` and what they import."""

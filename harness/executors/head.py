@@ -1,6 +1,6 @@
-"""Whether Ray's head is still there. Ray ends a driver that has lost it, without a useful word.
+"""Detects the loss of Ray's head, as Ray itself would end the driver without a useful message.
 
-Imports no ray, so that the command line can tell this end from others.
+Does not import ray, so that the command line can handle HeadLostError without it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from types import TracebackType
 from harness.sweep.interruption import HeadLostError
 from harness.system import timers
 
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command, later, continues
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: run the same command later to continue
 POLL_SECONDS = 2.0
 LOST_SECONDS = 40.0  # without an answer; Ray ends the process after 60
-GRACE_SECONDS = 10.0  # for the driver, before the process is ended without it
+GRACE_SECONDS = 10.0  # for the driver to end before the process exits
 
 
 class Head:
-    """Watches Ray's head from another thread while a sweep runs.
+    """Monitors Ray's head from another thread while a sweep runs.
 
     Args:
-        address: Of the head: host and port.
-        left: How many trials of the sweep are left.
+        address: Host and port of the head.
+        left: Returns the number of trials of the sweep that are left.
     """
 
     def __init__(self, address: str, left: Callable[[], int]) -> None:
@@ -36,7 +36,7 @@ class Head:
         self._is_lost, self._over = threading.Event(), threading.Event()
 
     def answers(self) -> bool:
-        """Whether something listens at the head's address; without it, calls to Ray may block."""
+        """Whether the head accepts connections; otherwise, calls to Ray may block."""
         host, _, port = self._address.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=POLL_SECONDS).close()
@@ -45,13 +45,13 @@ class Head:
         return True
 
     def raise_if_lost(self) -> None:
-        """Raises HeadLostError where the head has not answered for too long."""
+        """Raises HeadLostError if the head has not answered for LOST_SECONDS."""
         if self._is_lost.is_set():
             raise HeadLostError(self._message())
 
     @property
     def is_lost(self) -> bool:
-        """Whether it has not answered for too long."""
+        """Whether the head has not answered for LOST_SECONDS."""
         return self._is_lost.is_set()
 
     def __enter__(self) -> Head:
@@ -74,18 +74,20 @@ class Head:
             elif timers.monotonic() - answered > LOST_SECONDS:
                 self._is_lost.set()
                 if not self._over.wait(GRACE_SECONDS):
-                    leave(self._message())  # the driver waits for Ray; the ledger has it all
+                    exit_now(
+                        self._message()
+                    )  # the driver is blocked in Ray; the ledger is complete
 
     def _message(self) -> str:
         command = shlex.join(["chronograd", *sys.argv[1:]])
         return (
-            f"Ray's head at {self._address} is gone. {self._left()} trials are left, and all that "
-            f"was measured is recorded. When a cluster runs again, resume with: {command}"
+            f"Ray's head at {self._address} is gone. {self._left()} trials are left, and all "
+            f"measurements are recorded. When a cluster is running again, resume with: {command}"
         )
 
 
-def leave(message: str) -> None:
-    """Ends the process at once: at a regular end Ray would wait for its head, and then abort."""
+def exit_now(message: str) -> None:
+    """Exits at once, as Ray would wait for its head at a regular exit, and then abort."""
     with suppress(Exception):
         sys.stdout.flush()
     with suppress(Exception):

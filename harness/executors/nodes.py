@@ -1,4 +1,4 @@
-"""The Ray cluster: how it is joined or started, and which nodes it has."""
+"""Joins or starts a Ray cluster, and lists its nodes."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from scoring.escaping import first_line
 from scoring.files import private_folder
 from scoring.records import UserError
 
-MOST_BYTES_OF_A_FOLDER = 40  # the path of a socket has 107, of which Ray's own names need 67
+MAX_FOLDER_BYTES = 40  # a socket's path has at most 107, of which Ray's own names need 67
 
 
 class ClusterError(UserError):
-    """The cluster cannot be used; the message says why and what to do."""
+    """The cluster cannot be used; the message says why and what to do about it."""
 
 
 class _Installed(JobConfig):
-    """Workers import what is installed on their nodes.
+    """Makes workers import the packages installed on their nodes.
 
-    Ray would put the driver's working directory first on their import path, and the folder of its
-    script, unless the job brings a working directory.
+    Ray would put the driver's working directory and the folder of its script first on their import
+    path, unless the job has a working directory.
     """
 
     def _runtime_env_has_working_dir(self) -> bool:
@@ -43,10 +43,10 @@ class _Installed(JobConfig):
 
 
 def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[str, float]]:
-    """What each living node of the cluster at `address` has, by name; what is free in all.
+    """Returns name and resources of each living node of a cluster, and all free resources.
 
     Raises:
-        ClusterError: There is no cluster.
+        ClusterError: There is no cluster at `address`.
     """
     connect(address)
     living = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
@@ -55,13 +55,13 @@ def resources(address: str) -> tuple[list[tuple[str, dict[str, float]]], dict[st
 
 
 def connect(address: str | None) -> None:
-    """Joins the cluster at `address`, or starts one; SIGTERM, which Ray takes over, stays ours.
+    """Joins the cluster at `address`, or starts one; keeps the handler of SIGTERM.
 
-    A cluster that starts here listens on the loopback interface only: whoever reaches Ray can run
-    code on it.
+    A cluster started here listens on the loopback interface only, as anybody who can connect to Ray
+    can run code on it.
 
-    Trials of a cluster that starts here run at the priority of this process: Ray's default is 15
-    steps lower, where other work on the machine displaces them, on the clock.
+    Trials on a cluster started here run at the priority of this process. By default, Ray lowers it
+    by 15 steps, so that other processes could slow trials down while their clock runs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -73,7 +73,7 @@ def connect(address: str | None) -> None:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     clusters = ray_constants.ENABLE_RAY_CLUSTER
     try:
-        if port.isdigit():  # Ray waits for minutes where nobody listens
+        if port.isdigit():  # Ray would wait for minutes if nothing listens there
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
         ray_constants.ENABLE_RAY_CLUSTER = clusters and bool(
             address
@@ -88,7 +88,7 @@ def connect(address: str | None) -> None:
         )
     except ClusterError:
         raise
-    except Exception as error:  # noqa: BLE001 - Ray raises that class itself
+    except Exception as error:  # noqa: BLE001 - Ray raises Exception itself
         where = f"no Ray cluster at {address}" if address else "Ray cannot be started here"
         raise ClusterError(f"{where}: {' '.join(str(error).split())}") from None
     finally:
@@ -98,42 +98,42 @@ def connect(address: str | None) -> None:
 
 
 def _short_folder() -> str | None:
-    """Where a cluster that starts here keeps its files; None for Ray's own choice.
+    """Returns the folder for the files of a cluster started here; None for Ray's default.
 
     Raises:
-        ClusterError: There is no home directory, which Ray needs, or no folder whose name is short
+        ClusterError: There is no home directory, which Ray needs, or no folder with a path short
             enough for its sockets.
     """
     try:
         home = Path.home()
     except RuntimeError:
-        raise ClusterError("Ray needs a home directory; set HOME to a folder of yours") from None
+        raise ClusterError("Ray needs a home directory; set HOME to a folder you own") from None
     if not (os.access(home, os.W_OK) or os.access(home / ".ray", os.W_OK)):
-        raise ClusterError(f"Ray writes into HOME, and {home} cannot be written; set HOME to yours")
+        raise ClusterError(f"Ray needs HOME, but {home} cannot be written; set HOME to your folder")
     chosen = str(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
-    if len(os.fsencode(chosen)) <= MOST_BYTES_OF_A_FOLDER:
+    if len(os.fsencode(chosen)) <= MAX_FOLDER_BYTES:
         return None
     for parent in ("/tmp", "/var/tmp", "/dev/shm"):
         try:
             short = private_folder(Path(parent) / f"ray-{os.geteuid()}")
         except OSError:
             continue
-        sys.stderr.write(f"chronograd: {chosen} is too long for Ray's sockets; it uses {short}\n")
+        sys.stderr.write(f"chronograd: {chosen} is too long for Ray's sockets; using {short}\n")
         return str(short)
     raise ClusterError(
         f"{chosen} is too long for Ray's sockets; set RAY_TMPDIR to a folder of at most "
-        f"{MOST_BYTES_OF_A_FOLDER - 4} characters"
+        f"{MAX_FOLDER_BYTES - 4} characters"
     )
 
 
 def living_nodes() -> dict[str, dict[str, float]]:
-    """The resources of every node, by its name and in the order of names."""
+    """Returns the resources of all living nodes by id, sorted by id."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return {n["NodeID"]: n["Resources"] for n in sorted(nodes, key=_name) if n["Alive"]}
 
 
 def describe(nodes: Mapping[str, Mapping[str, float]], slots: int) -> str:
-    """The cluster in one line: its address, nodes, CPUs and GPUs, and how many trials fit."""
+    """Returns a line with the cluster's address, nodes, CPUs, GPUs and number of slots."""
     cpus, gpus = (sum(has.get(kind, 0.0) for has in nodes.values()) for kind in ("CPU", "GPU"))
     size = ", ".join((_count(len(nodes), "node"), _count(cpus, "CPU"), _count(gpus, "GPU")))
     return f"Ray at {head_address()}: {size}: {_count(slots, 'trial')} at once"
@@ -144,14 +144,14 @@ def _count(number: float, noun: str) -> str:
 
 
 class LivingNodes:
-    """The living nodes, asked for again after so many seconds."""
+    """Caches the living nodes for some seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds, self._until = seconds, -math.inf
         self._nodes: dict[str, dict[str, float]] = {}
 
     def __call__(self) -> dict[str, dict[str, float]]:
-        """As `living_nodes`."""
+        """Returns what `living_nodes` does, at most `seconds` old."""
         if timers.monotonic() > self._until:
             self._nodes, self._until = living_nodes(), timers.monotonic() + self._seconds
         return self._nodes
@@ -162,18 +162,18 @@ def _name(node: Mapping[str, Any]) -> str:
 
 
 def head_address() -> str:
-    """Host and port of the head."""
+    """Returns host and port of the head."""
     return str(ray.get_runtime_context().gcs_address)
 
 
 def node_id() -> str:
-    """Ray's name of the node that a process runs on."""
+    """Returns Ray's id of the node that this process runs on."""
     return str(ray.get_runtime_context().get_node_id())
 
 
 def cause(error: Exception) -> str:
-    """The line that says most in what Ray says of a lost process or a failed call."""
+    """Returns the most informative line of Ray's error about a lost process or a failed call."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    says_it_last = isinstance(error, (ActorDiedError, RayTaskError))
-    line = lines[-1 if says_it_last else 0] if lines else ""
+    is_last = isinstance(error, (ActorDiedError, RayTaskError))
+    line = lines[-1 if is_last else 0] if lines else ""
     return first_line(f"{type(error).__name__}: {line}")

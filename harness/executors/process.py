@@ -1,6 +1,6 @@
-"""What runs in the process of one attempt on a cluster: the trial, and its events to the driver.
+"""The process of one attempt on a cluster: runs the trial and streams messages to the driver.
 
-Imports no torch: the process sets its threads and devices first.
+Does not import torch: the process must set its threads and devices first.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from harness.trial.messages import Beat, Broken, Ended, Message, Started
 from harness.trial.process_group import Rendezvous
 from scoring.records import TrialResult, TrialSpec
 
-if TYPE_CHECKING:  # torch is imported only once the process is set up for it
+if TYPE_CHECKING:  # torch must not be imported before the process sets its threads
     from harness.spec import LoadWorkload
 
-BEAT_SECONDS = 5.0  # between signs of life
-HANG_TIMEOUT = 3600.0  # without any, after which an attempt is ended
+BEAT_SECONDS = 5.0  # between heartbeats
+HANG_TIMEOUT = 3600.0  # without a heartbeat, after which an attempt is stopped
 
 
 class TrialProcess:
-    """The actor of one rank of an attempt. Ray gives it a process that nothing has run in before.
+    """The actor of one rank of an attempt. Ray runs it in a fresh process.
 
     Args:
-        rank: Its number among the processes that train together.
-        node_id: Gives the name of the node that it runs on.
+        rank: Rank among the processes that train together.
+        node_id: Returns the id of the node that this process runs on.
     """
 
     def __init__(self, rank: int, node_id: Callable[[], str]) -> None:
@@ -39,11 +39,11 @@ class TrialProcess:
         self._control = Attempt()
 
     def gpus(self) -> str:
-        """The GPUs that it was given."""
+        """Returns the GPUs that are assigned to this process."""
         return os.environ.get("CUDA_VISIBLE_DEVICES", "")
 
-    def meet(self, spec: TrialSpec, *gpus: str) -> Rendezvous:
-        """Says where the ranks meet, given everyone's GPUs; for rank 0, before any of them runs."""
+    def open_rendezvous(self, spec: TrialSpec, *gpus: str) -> Rendezvous:
+        """Opens the rendezvous of all ranks, given their GPUs; called on rank 0, before `run`."""
         prepare_process(spec)
         return Rendezvous.opened(list(gpus))
 
@@ -56,19 +56,19 @@ class TrialProcess:
         deadline: float,
         rendezvous: Rendezvous | None = None,
     ) -> Iterator[Message]:
-        """Streams the attempt's messages, and a `Beat` while there is nothing else to say.
+        """Streams the attempt's messages, and a `Beat` whenever there were none for a while.
 
         Args:
-            load_workload: Gives the workload of a name, data directory and device.
-            spec: The trial.
+            load_workload: Returns the workload of a name, data directory and device.
+            spec: Trial.
             code: The submission's packed folder.
-            checkpoints: Where those of the trial are.
-            deadline: Past this second of its clock the trial matters no more.
-            rendezvous: Where the ranks meet; None for a trial of one process.
+            checkpoints: Where the trial's checkpoints are.
+            deadline: Second of the trial's clock after which it is stopped.
+            rendezvous: Rendezvous of the ranks; None for a trial with one process.
 
-        Training runs in a thread of its own and goes on from an event once the driver has taken
-        it: what happens to this process afterwards can lose no row. A process that the driver has
-        given up is listened to no more, so it stops at its next event and saves no checkpoint.
+        Training runs in a separate thread and waits at each message until the driver has taken it,
+        so that no row is lost if this process dies. If the driver has given up this process, it
+        waits forever at its next message and saves no checkpoint.
         """
         prepare_process(spec, rendezvous)
         from harness.submission.shipping import unpack
@@ -87,7 +87,7 @@ class TrialProcess:
                 here = unpack(spec, code)
                 result = run_attempt(load_workload, here, control, self._rank, rendezvous)
                 messages.put(Ended(result))
-            except BaseException:  # noqa: BLE001 - a thread's exception would vanish
+            except BaseException:  # noqa: BLE001 - a thread's exception would be lost
                 messages.put(Broken(traceback.format_exc()))
 
         where = {"node": self._node_id(), "host": os.uname().nodename, "pid": os.getpid()}
@@ -115,7 +115,7 @@ class TrialProcess:
         checkpoints: Place,
         rendezvous: Rendezvous,
     ) -> TrialResult:
-        """Trains beside rank 0, which reports for all, and keeps its own checkpoints."""
+        """Trains a rank other than 0, which sends no messages but saves its own checkpoints."""
         prepare_process(spec, rendezvous)
         from harness.submission.shipping import unpack
 
@@ -124,15 +124,15 @@ class TrialProcess:
         return run_attempt(load_workload, here, control, self._rank, rendezvous)
 
     def set_deadline(self, deadline: float) -> None:
-        """Past this second of its clock the trial matters no more."""
+        """Sets the second of the trial's clock after which it is stopped."""
         self._control.deadline = deadline
 
     def forget(self, checkpoints: Place) -> None:
-        """Removes the checkpoints of a trial whose end is on record; its final weights stay."""
+        """Deletes the checkpoints of a trial whose end is recorded, except its final weights."""
         Store(checkpoints).forget()
 
     def time_steps(
         self, load_workload: LoadWorkload, spec: TrialSpec, rendezvous: Rendezvous | None = None
     ) -> tuple[str, float]:
-        """As `harness.trial.attempt.time_steps`."""
+        """Calls `harness.trial.attempt.time_steps`."""
         return time_steps(load_workload, spec, self._rank, rendezvous)

@@ -1,1 +1,1 @@
-"""How far a sweep is, for people and for trackers. Imports `sweep` and what it imports."""
+"""Shows the progress of a sweep and sends it to trackers. Imports `sweep` and what it imports."""

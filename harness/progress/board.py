@@ -1,4 +1,4 @@
-"""How a sweep stands, drawn for a terminal of any width."""
+"""Draws the status of a sweep for a terminal of any width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scoring.escaping import printable
 from scoring.experiment import PlannedWorkload
 from scoring.records import EvalRow, Goal, Status
 
-MOST_RUNNING = 12  # lines; a cluster may run hundreds of trials
+MAX_RUNNING = 12  # trials shown; a cluster may run hundreds of them
 _SHARES = "▁▂▃▄▅▆▇"
 
 
@@ -46,20 +46,20 @@ class _Cell:
         return self.fraction() + (f" {self.reached} reached" if self.reached else "")
 
     def bar(self) -> str:
-        """One character: none, a share, all."""
+        """Returns one character that shows the share of trials that are done."""
         if self.done == 0 or self.done == self.planned:
             return "█" if self.done else "·"
         return _SHARES[len(_SHARES) * self.done // self.planned]
 
 
 def draw(status: SweepStatus, console: Console) -> Group:
-    """The sums, what runs, and workloads by submissions, as wide as the console has room for."""
-    sums = (describe_trials(status), describe_hours(status), describe_driver(status))
-    return Group(Text("\n".join(sums)), _under_way(status, console), _grid(status, console))
+    """Returns totals, running trials, and a table of workloads by submissions that fits."""
+    totals = (describe_trials(status), describe_hours(status), describe_driver(status))
+    return Group(Text("\n".join(totals)), _running(status, console), _grid(status, console))
 
 
 def describe_trials(status: SweepStatus) -> str:
-    """One line: how many trials are done, how they ended, and how many are not."""
+    """Returns a line with the number of trials that are done, by status, and of those left."""
     trials = status.trials.values()
     done = sum(trial.done for trial in trials)
     states = Counter(trial.state for trial in trials)
@@ -71,7 +71,7 @@ def describe_trials(status: SweepStatus) -> str:
 
 
 def describe_hours(status: SweepStatus) -> str:
-    """One line: the hours spent and saved on the submission clock, and the time left."""
+    """Returns a line with the hours spent and saved on the submission clock, and the time left."""
     gpus = status.experiment.options.gpus_per_trial
     unit = "GPU hours" if gpus else "CPU trial hours"
     spent = status.hours_spent * max(1, gpus)
@@ -86,18 +86,18 @@ def describe_hours(status: SweepStatus) -> str:
 
 
 def describe_driver(status: SweepStatus) -> str:
-    """One line: who runs the sweep, and for how long, or that nobody does."""
+    """Returns a line about the driver: its process, and how long it has been running."""
     if not status.driver:
-        return "It has not begun."
-    who = f"process {status.driver.pid} on {status.driver.host}"
+        return "The sweep has not started."
+    process = f"process {status.driver.pid} on {status.driver.host}"
     if not status.alive:
-        return f"No driver is at work; the latest was {who}."
-    at_work = describe_seconds(max(0.0, timers.time() - status.driver_since))
-    return f"The driver, {who}, has been at work for {at_work}."
+        return f"No driver is running; the last one was {process}."
+    uptime = describe_seconds(max(0.0, timers.time() - status.driver_since))
+    return f"The driver ({process}) has been running for {uptime}."
 
 
 def describe_seconds(seconds: float) -> str:
-    """In the two units that matter: 40 s, 3 min, 2 h 05 min, 3 d 4 h."""
+    """Formats a duration in at most two units: 40 s, 3 min, 2 h 05 min, 3 d 4 h."""
     minutes, hours = round(seconds / 60), round(seconds / 3600)
     if seconds < 100:
         return f"{seconds:.0f} s"
@@ -109,20 +109,20 @@ def describe_seconds(seconds: float) -> str:
 
 
 def describe_goal(goal: Goal, column: str, value: float) -> str:
-    """A measured value beside its target."""
+    """Returns a measured value and its target."""
     return f"{column} {value:.5g} (target {goal.condition})"
 
 
-def _under_way(status: SweepStatus, console: Console) -> Table | Text:
-    """A line for each of the trials that run; two where the console is too narrow for one."""
+def _running(status: SweepStatus, console: Console) -> Table | Text:
+    """Returns one line per running trial, or two if the console is too narrow."""
     running = status.running
     rows = []
-    for name, trial in list(running.items())[:MOST_RUNNING]:
+    for name, trial in list(running.items())[:MAX_RUNNING]:
         rules = status.experiment.workloads[trial.workload]
         clock = f"{trial.seconds:,.0f}/{status.budget(trial.workload):,.0f} s"
         rows.append((printable(name), *_latest(trial.row, rules, clock)))
-    if len(running) > MOST_RUNNING:
-        rows.append((f"and {len(running) - MOST_RUNNING} more", "", "", ""))
+    if len(running) > MAX_RUNNING:
+        rows.append((f"and {len(running) - MAX_RUNNING} more", "", "", ""))
     lines = Table.grid(padding=(0, 2))
     for right in (False, True, True, False):
         lines.add_column(justify="right" if right else "left", no_wrap=True)
@@ -135,7 +135,7 @@ def _under_way(status: SweepStatus, console: Console) -> Table | Text:
 
 
 def _latest(row: EvalRow | None, rules: PlannedWorkload, clock: str) -> tuple[str, str, str]:
-    """Step, clock and metric of a trial's latest evaluation."""
+    """Returns step, clock and metric of a trial's latest evaluation."""
     if row is None:
         return "", "starting", ""
     value = row.metrics.get(f"validation/{rules.goal.metric}", math.nan)
@@ -147,7 +147,7 @@ def _latest(row: EvalRow | None, rules: PlannedWorkload, clock: str) -> tuple[st
 
 
 def _grid(status: SweepStatus, console: Console) -> Group | Table:
-    """The widest form that fits: with names, with numbers for them, with a character a cell."""
+    """Returns the widest table that fits: with names, with numbers, or with bars only."""
     cells: dict[tuple[str, str], _Cell] = {}
     for trial in status.trials.values():
         for submission in (trial.submission, ""):

@@ -1,4 +1,4 @@
-"""Progress of a sweep, told by its driver: a live table in a terminal, plain lines elsewhere."""
+"""Shows the progress of a sweep in its driver: a live board in a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from harness.system import timers
 from scoring.experiment import Experiment
 from scoring.records import EvalRow, Status, TrialResult, TrialSpec
 
-SILENCE = 600.0  # seconds without a line after which a log gets a summary
+SUMMARY_SECONDS = 600.0  # without a line, after which a summary is printed to a log
 
 
 @contextmanager
 def watch(console: Console) -> Iterator[SweepCallback]:
-    """The progress that suits the console: live in a terminal, lines elsewhere."""
+    """Returns a callback that shows progress: live in a terminal, else lines."""
     if console.is_terminal:
         progress = LiveProgress(console)
         with Live(console=console, get_renderable=progress.render, refresh_per_second=1):
             yield progress
         return
     lines, over = PlainProgress(console), threading.Event()
-    threading.Thread(target=_break_silences, args=(lines, over), daemon=True).start()
+    threading.Thread(target=_print_summaries, args=(lines, over), daemon=True).start()
     try:
         yield lines
     finally:
         over.set()
 
 
-def _break_silences(lines: PlainProgress, over: threading.Event) -> None:
-    while not over.wait(SILENCE / 10):
-        with suppress(Exception):  # what cannot be read now may be read later
-            lines.break_silence()
+def _print_summaries(lines: PlainProgress, over: threading.Event) -> None:
+    while not over.wait(SUMMARY_SECONDS / 10):
+        with suppress(Exception):  # the tree may be readable again later
+            lines.print_summary_if_quiet()
 
 
 def describe_end(spec: TrialSpec, result: TrialResult) -> str:
-    """One line: how a trial ended, where, and what it had reached."""
+    """Returns a line with the status of a trial, its last step and its last metric."""
     work = _work(result)
     where = f"step {result.global_step:,}, {work}{result.submission_seconds:.2f} s"
     value = _value(spec, result.rows[-1]) if result.rows else "no evaluation"
@@ -53,7 +53,7 @@ def describe_end(spec: TrialSpec, result: TrialResult) -> str:
 
 
 def _work(at: EvalRow | TrialResult) -> str:
-    """The training work, where that is not one batch of the workload's size for each step."""
+    """Returns the training work, unless it equals the number of steps."""
     return "" if at.work is None or at.work == at.global_step else f"training work {at.work:,g}, "
 
 
@@ -62,7 +62,7 @@ def _value(spec: TrialSpec, row: EvalRow) -> str:
 
 
 def describe_left(experiment: Experiment, left: Sequence[TrialSpec]) -> str:
-    """One line: how many trials there are, and how many of them are still to run."""
+    """Returns a line with the number of planned trials and of those left to run."""
     total = sum(1 for _ in experiment.specs())
     done = total - len(left)
     if not left:
@@ -72,62 +72,62 @@ def describe_left(experiment: Experiment, left: Sequence[TrialSpec]) -> str:
 
 
 class PlainProgress:
-    """A line for every trial that ends, and for every row of a single trial.
+    """Prints a line for each trial that ends, and optionally for each evaluation.
 
     Args:
-        console: Where to.
-        rows: Whether every evaluation gets a line too.
+        console: Console to print to.
+        rows: Whether to print a line for each evaluation.
     """
 
     def __init__(self, console: Console, rows: bool = False) -> None:
         self._console, self._rows = console, rows
         self._total = self._done = 0
         self._out: Path | None = None
-        self._status: SweepStatus | None = None  # read when it is first needed
-        self._said = timers.monotonic()
+        self._status: SweepStatus | None = None  # read by the first summary
+        self._last_print = timers.monotonic()
 
     def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Says how much there is to do."""
+        """Prints the number of trials to run."""
         self._total, self._done = len(left), 0
         self._out, self._status = out, None
-        self._say(describe_left(experiment, left))
+        self._print(describe_left(experiment, left))
 
     def on_trial_start(self, spec: TrialSpec) -> None:
-        """Nothing to say."""
+        """Prints nothing."""
 
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
-        """One evaluation."""
+        """Prints an evaluation."""
         if self._rows:
             at = f"step {row.global_step:>8,}  {row.submission_seconds:9.2f} s"
-            self._say(f"{at}  {_work(row)}{_value(spec, row)}")
+            self._print(f"{at}  {_work(row)}{_value(spec, row)}")
 
     def on_message(self, spec: TrialSpec | None, message: str) -> None:
-        """A line."""
-        self._say(f"{spec.key} {message}" if spec else message)
+        """Prints a message."""
+        self._print(f"{spec.key} {message}" if spec else message)
 
     def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """One trial."""
+        """Prints how a trial ended."""
         self._done += 1
-        self._say(f"[{self._done}/{self._total}] {spec.key}: {describe_end(spec, result)}")
+        self._print(f"[{self._done}/{self._total}] {spec.key}: {describe_end(spec, result)}")
 
-    def break_silence(self) -> None:
-        """Sums up where nothing was said for long; called by another thread."""
-        if self._out is None or timers.monotonic() - self._said < SILENCE:
+    def print_summary_if_quiet(self) -> None:
+        """Prints a summary after SUMMARY_SECONDS without a line; called by another thread."""
+        if self._out is None or timers.monotonic() - self._last_print < SUMMARY_SECONDS:
             return
         self._status = self._status or read_status(self._out)
         self._status.refresh()
-        self._say(f"{describe_trials(self._status)}; {describe_hours(self._status)}")
+        self._print(f"{describe_trials(self._status)}; {describe_hours(self._status)}")
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False)
-        self._said = timers.monotonic()
+        self._last_print = timers.monotonic()
 
 
 class LiveProgress:
-    """The board of the sweep under way, and above it what should not be missed.
+    """Shows the board of a running sweep, with messages and failures above it.
 
     Args:
-        console: A terminal.
+        console: Terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -136,33 +136,33 @@ class LiveProgress:
         self._board = Group(Text("Starting Ray, timing the baseline's step..."))
 
     def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Begins a board."""
-        self._say(describe_left(experiment, left))
+        """Starts a new board."""
+        self._print(describe_left(experiment, left))
         self._status = read_status(out)
 
     def on_trial_start(self, spec: TrialSpec) -> None:
-        """The ledger has it."""
+        """Does nothing: the board reads the ledger."""
 
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
-        """The ledger has it."""
+        """Does nothing: the board reads the ledger."""
 
     def on_message(self, spec: TrialSpec | None, message: str) -> None:
-        """A line above the board."""
-        self._say(f"{spec.key} {message}" if spec else message)
+        """Prints a message above the board."""
+        self._print(f"{spec.key} {message}" if spec else message)
 
     def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A failed trial is told at once."""
+        """Prints a failed trial above the board."""
         if result.status is Status.FAILED:
-            self._say(f"{spec.key}: {describe_end(spec, result)}", style="red")
+            self._print(f"{spec.key}: {describe_end(spec, result)}", style="red")
 
     def render(self) -> Group:
-        """The board as the ledger has it now; the one before where it cannot be drawn."""
+        """Returns the current board, or the last one if it cannot be drawn."""
         if self._status is None:
             return self._board
-        with suppress(Exception):  # a board that is late harms nobody
+        with suppress(Exception):  # an outdated board is better than none
             self._status.refresh()
             self._board = draw(self._status, self._console)
         return self._board
 
-    def _say(self, line: str, style: str = "") -> None:
+    def _print(self, line: str, style: str = "") -> None:
         self._console.print(line, style=style, highlight=False, markup=False)

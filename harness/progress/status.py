@@ -1,6 +1,6 @@
-"""How a sweep stands, read from its plan and its ledger, by its driver and by anybody else.
+"""Reads the status of a sweep from its plan and its ledger, in the driver or any other process.
 
-Hours are those of trials, on the submission clock; times of day are seconds since the epoch.
+Hours are trial hours on the submission clock; times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ _KINDS = (
 
 @dataclass(slots=True)
 class TrialState:
-    """A trial as the ledger has it."""
+    """The state of a trial according to the ledger."""
 
     submission: str
     workload: str
-    state: str = NOT_STARTED  # or UNDER_WAY: running or cut off; or a Status
-    done: bool = False  # its driver will not run it again
-    failure: str | None = None  # the class of a failed one
-    message: str = ""  # what went wrong
-    last_seen: float = 0.0  # time of day when its attempt began or was evaluated last
-    row: EvalRow | None = None  # its latest evaluation
-    seconds: float = 0.0  # of its attempt, on the submission clock
+    state: str = NOT_STARTED  # or UNDER_WAY, if it has no end yet; or a Status
+    done: bool = False  # whether its driver will not run it again
+    failure: str | None = None  # the Failure of a failed trial
+    message: str = ""  # the error of a failed trial
+    last_seen: float = 0.0  # time of its latest start or evaluation
+    row: EvalRow | None = None  # the latest evaluation
+    seconds: float = 0.0  # of its latest attempt, on the submission clock
 
 
 def read_status(out: Path) -> SweepStatus:
-    """Reads OUT as it is now; its `refresh` reads what comes later.
+    """Reads the status of a results tree; its `refresh` reads later events.
 
     Raises:
-        RecordError: It is no results tree.
-        LedgerError: Its ledger cannot be read.
+        RecordError: `out` is not a results tree.
+        LedgerError: The ledger cannot be read.
     """
     status = SweepStatus(out)
     status.refresh()
@@ -66,18 +66,18 @@ def read_status(out: Path) -> SweepStatus:
 
 
 class SweepStatus:
-    """A sweep's trials, the hours they took, and how long the others may take.
+    """The trials of a sweep, the hours they took, and an estimate of the time left.
 
     Args:
-        out: The results tree.
+        out: Results tree.
 
     Attributes:
-        experiment: The plan.
-        trials: Every trial by name.
-        alive: Whether a driver is at work.
-        driver: The latest one; None where none has started.
-        driver_since: Time of day when it started.
-        hours_spent: By all attempts, the lost ones included.
+        experiment: Plan.
+        trials: All trials by key.
+        alive: Whether a driver is running.
+        driver: The latest driver; None if none has started.
+        driver_since: Time at which it started.
+        hours_spent: Hours of all attempts, including lost ones.
     """
 
     def __init__(self, out: Path) -> None:
@@ -90,14 +90,14 @@ class SweepStatus:
         self.driver_since = 0.0
         self.hours_spent = 0.0
         self._out, self._ledger = out, ledger.Reader(out)
-        self._running: dict[str, TrialState] = {}  # attempts of the latest driver without an end
-        self._slots = 0  # how many ran when the latest one began
-        self._failed: dict[str, TrialState] = {}  # in order of their ends
+        self._running: dict[str, TrialState] = {}  # started by the latest driver, without an end
+        self._slots = 0  # number of running trials when the latest one started
+        self._failed: dict[str, TrialState] = {}  # in the order of their ends
         self._took: defaultdict[str, list[float]] = defaultdict(list)  # wall seconds by workload
 
     def refresh(self) -> None:
-        """Reads what the ledger has got since the last time."""
-        self.alive = ledger.is_held(self._out)  # first: what a driver wrote last is then read too
+        """Reads the events since the last call."""
+        self.alive = ledger.is_held(self._out)  # first, so that a driver's last events are read
         for entry in self._ledger.new_events(kinds=_KINDS, latest=(Evaluated,)):
             match entry.event:
                 case DriverStarted() as started:
@@ -107,7 +107,7 @@ class SweepStatus:
                     self._take(event, entry.time)
 
     def add_folders(self) -> None:
-        """Adds the trials whose folder has an end that the ledger lacks: it may be damaged."""
+        """Adds trials that have ended according to their folder only, as the ledger is damaged."""
         for spec in self.experiment.specs():
             trial, folder = self.trials[spec.key], trial_folder(self._out, spec)
             if trial.state == NOT_STARTED and (folder / TRIAL_FILE).is_file():
@@ -115,7 +115,7 @@ class SweepStatus:
                     self._end(spec.key, trial, read_ending(folder)[1])
 
     def _begin(self, driver: DriverStarted) -> None:
-        """A driver began: what ran is cut off, and what lost its machine runs again."""
+        """Handles a new driver: earlier attempts have stopped, and lost trials will run again."""
         self.driver = driver
         self._running.clear()
         for trial in self._failed.values():
@@ -123,7 +123,7 @@ class SweepStatus:
 
     def _take(self, event: TrialEvent, time: float) -> None:
         name = event.trial
-        if name not in self.trials:  # of an earlier plan: `chronograd run` twice into one tree
+        if name not in self.trials:  # of an earlier plan, if `chronograd run` used the tree twice
             submission, _, workload, _ = name.rsplit("/", 3)
             self.trials[name] = TrialState(submission, workload)
         trial = self.trials[name]
@@ -134,7 +134,7 @@ class SweepStatus:
                 self._failed.pop(name, None)
                 self._running[name] = trial
                 self._slots = len(self._running)
-            case Pruned():  # before it began
+            case Pruned():  # before it started
                 trial.state, trial.done, trial.seconds = Status.PRUNED, True, 0.0
             case AttemptResumed(submission_seconds=seconds):
                 trial.seconds = seconds
@@ -163,29 +163,29 @@ class SweepStatus:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Trials by state, in a fixed order; what has none is left out, but for the last."""
+        """Number of trials by state, in a fixed order; always includes NOT_STARTED."""
         states = Counter(trial.state for trial in self.trials.values())
         ordered = {str(name): states[name] for name in (UNDER_WAY, *Status) if states[name]}
         return ordered | {NOT_STARTED: states[NOT_STARTED]}
 
     @property
     def running(self) -> dict[str, TrialState]:
-        """The trials that run at this moment: none where no driver is at work."""
+        """The running trials; none if no driver is running."""
         return dict(self._running) if self.alive else {}
 
     @property
     def failures(self) -> Sequence[str]:
-        """A line for every failed trial."""
+        """One line per failed trial."""
         return [f"{name} ({t.failure}): {t.message}" for name, t in self._failed.items()]
 
     @property
     def notices(self) -> Sequence[str]:
-        """A line for every part of the ledger that is damaged, or was and is set aside."""
+        """One line per damaged ledger, including those set aside."""
         lines = []
         if wrong := self._ledger.describe():
             lines.append(
                 f"{LEDGER_FILE} is damaged ({wrong}): `chronograd resume` sets it aside "
-                "and continues with its other events and the trials' folders"
+                "and continues with the valid events and the trials' folders"
             )
         for path in sorted(self._out.glob(DAMAGED_LEDGERS)):
             lines.append(
@@ -196,22 +196,26 @@ class SweepStatus:
 
     @property
     def hours_saved_at_most(self) -> float:
-        """What pruned trials could still have used of their budgets; they might have used less."""
+        """The rest of the budgets of pruned trials, which they might not have used up."""
         stopped = (Status.PRUNED, Status.PREDICTED)
         pruned = [trial for trial in self.trials.values() if trial.state in stopped]
         return sum(max(0.0, self.budget(t.workload) - t.seconds) for t in pruned) / 3600
 
     def budget(self, workload: str) -> float:
-        """Seconds of the submission clock that a trial has."""
+        """Returns the budget of a trial on a workload, in seconds of the submission clock."""
         factor = self.experiment.ruleset.budget_factor(self.experiment.tuning)
         return self.experiment.workloads[workload].budget_seconds * factor
 
     def seconds_left(self) -> float | None:
-        """Estimates wall seconds until all is done; None where nothing ended yet, or nothing runs.
+        """Estimates the wall seconds until all trials are done.
 
-        A trial is expected to take as long as those of its workload that took longer than it has
-        run already, on the average, or else the rest of its budget. As many run at once as when
-        the latest one began; waiting ones follow in the order of the plan.
+        The expected duration of a trial is the mean over those trials of its workload that took
+        longer than it has run so far; if there are none, it is the rest of the budget. The number
+        of slots is the number of running trials when the latest one started; waiting trials follow
+        in the order of the plan.
+
+        Returns:
+            None if no trial has ended yet, or none is running.
         """
         if not self.running or not self._took:
             return None
@@ -229,14 +233,14 @@ class SweepStatus:
         return max(ends)
 
     def _expected(self, workload: str, used: float, charged: float) -> float:
-        """Wall seconds that a trial still needs after `used`, `charged` of them on its clock."""
+        """Returns the wall seconds a trial still needs after `used`, `charged` on its clock."""
         longer = [seconds for seconds in self._took[workload] if seconds > used]
         if longer:
             return sum(longer) / len(longer) - used
         return max(0.0, self.budget(workload) - charged)
 
     def to_plain(self) -> dict[str, Any]:
-        """For --json."""
+        """Returns the output of `chronograd status --json`."""
         return {
             "counts": self.counts,
             "hours_spent": self.hours_spent,

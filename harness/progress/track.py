@@ -1,7 +1,7 @@
 """Writes a sweep's evaluations to experiment trackers, from the driver: `--track NAME`.
 
-Each works in a thread of its own, behind a bounded queue, and can harm nothing: what it raises
-switches it off, and while it hangs, what the queue cannot hold is dropped; both with one warning.
+Each tracker runs in a separate thread behind a bounded queue and cannot affect the sweep: an error
+switches it off, and calls that do not fit in the queue are dropped, each with a single warning.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from scoring.escaping import error_message
 from scoring.experiment import Experiment
 from scoring.records import EvalRow, TrialResult, TrialSpec, UserError
 
-MOST_WAITING = 10_000  # events: days of evaluations
-LAST_SECONDS = 60.0  # that a tracker has for the rest when the sweep is over
-PACKAGES = {  # of each: modules, and what pip calls them
+MAX_QUEUED = 10_000  # calls: days of evaluations
+CLOSE_SECONDS = 60.0  # for a tracker to finish when the sweep is over
+PACKAGES = {  # by tracker: modules and their names on PyPI
     "tensorboard": {"tensorboard": "tensorboard"},
     "mlflow": {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
     "wandb": {"wandb": "wandb"},
@@ -31,10 +31,10 @@ PACKAGES = {  # of each: modules, and what pip calls them
 
 
 def require(names: Sequence[str]) -> None:
-    """Raises UserError where the package of a tracker is missing, with the command that helps."""
+    """Raises UserError if a package of a tracker is missing, with the command to install it."""
     for name in names:
         found = {module: find_spec(module) for module in PACKAGES[name]}
-        # a mere folder of that name, as wandb makes, has no origin
+        # a plain folder with that name, as wandb creates one, has no origin
         missing = [m for m, spec in found.items() if spec is None or spec.origin is None]
         if missing:
             command = f"pip install {' '.join(PACKAGES[name].values())}"
@@ -49,16 +49,16 @@ def tracking(
     warn: Callable[[str], None],
     patience: float = 0.0,
 ) -> Iterator[SweepCallback]:
-    """`callback`, joined by the trackers of these names, which are closed in the end.
+    """Adds trackers to a callback; closes them at the end.
 
     Args:
-        callback: Whose calls come first.
-        names: Of TRACKERS.
-        out: The results tree.
-        warn: Receives warnings, each a line; called by another thread.
-        patience: Seconds to wait for a tracker at every event, after which it is switched off.
-            Where trials run in this very process their clocks stand still meanwhile, and no
-            tracker works beside a timed step.
+        callback: Callback that is called first.
+        names: Names in TRACKERS.
+        out: Results tree.
+        warn: Receives warnings of one line each; called by other threads.
+        patience: Seconds to wait for a tracker at every event before it is switched off. Use it if
+            trials run in this process: their clock is paused during events, so that no tracker
+            competes with a timed step.
     """
     trackers = [
         BackgroundTracker(name, partial(TRACKERS[name], out), warn, patience)
@@ -72,13 +72,13 @@ def tracking(
 
 
 class BackgroundTracker:
-    """A callback that hands on to a tracker in a thread of its own.
+    """A callback that runs a tracker in a separate thread.
 
     Args:
-        name: Of the tracker, for warnings.
-        make: Makes it, in that thread, when the first trial begins.
+        name: Name of the tracker, for warnings.
+        make: Creates the tracker, in its thread, when the first trial starts.
         warn: Receives warnings.
-        patience: As `tracking` has it.
+        patience: As in `tracking`.
     """
 
     def __init__(
@@ -90,37 +90,37 @@ class BackgroundTracker:
     ) -> None:
         self._name, self._make, self._warn, self._patience = name, make, warn, patience
         self._queue: queue.Queue[tuple[str, tuple[Any, ...], threading.Event]]
-        self._queue = queue.Queue(MOST_WAITING)
-        self._begun: set[str] = set()  # trials
+        self._queue = queue.Queue(MAX_QUEUED)
+        self._started: set[str] = set()  # trials
         self._off = self._dropped = False
         threading.Thread(target=self._work, name=f"track {name}", daemon=True).start()
 
     def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Nothing to write yet."""
+        """Writes nothing."""
 
     def on_trial_start(self, spec: TrialSpec) -> None:
-        """An attempt begins."""
-        self._begun.add(spec.key)
-        self._hand_on(self._patience, "begin", spec)
+        """Queues the start of an attempt."""
+        self._started.add(spec.key)
+        self._enqueue(self._patience, "begin", spec)
 
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
-        """One evaluation."""
-        self._hand_on(self._patience, "write", spec, row)
+        """Queues an evaluation."""
+        self._enqueue(self._patience, "write", spec, row)
 
     def on_trial_end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial's end, unless it was pruned before it began."""
-        if spec.key in self._begun:
-            self._hand_on(self._patience, "end", spec, result)
+        """Queues the end of a trial, unless it was pruned before it started."""
+        if spec.key in self._started:
+            self._enqueue(self._patience, "end", spec, result)
 
     def on_message(self, spec: TrialSpec | None, message: str) -> None:
-        """Nothing to write."""
+        """Writes nothing."""
 
     def close(self) -> None:
-        """Waits for the rest, but not for ever."""
-        self._hand_on(LAST_SECONDS, "close")
+        """Waits for the remaining calls, up to CLOSE_SECONDS."""
+        self._enqueue(CLOSE_SECONDS, "close")
 
-    def _hand_on(self, patience: float, method: str, *arguments: Any) -> None:
-        """Queues a call; with patience, waits for it, and switches off what takes longer."""
+    def _enqueue(self, patience: float, method: str, *arguments: Any) -> None:
+        """Queues a call; if `patience` is positive, waits for it or switches the tracker off."""
         if self._off:
             return
         done = threading.Event()
@@ -129,7 +129,7 @@ class BackgroundTracker:
         except queue.Full:
             if not self._dropped:
                 self._dropped = True
-                self._say("hangs or is too slow; what it cannot take is left out")
+                self._warn_of("hangs or is too slow; some evaluations are dropped")
             return
         if patience and not done.wait(patience):
             self._switch_off(f"took longer than {patience:g} s")
@@ -144,7 +144,7 @@ class BackgroundTracker:
                 if not self._off and (tracker or method != "close"):
                     tracker = tracker or self._make()
                     getattr(tracker, method)(*arguments)
-            except BaseException as error:  # noqa: BLE001 - whatever a tracker raises
+            except BaseException as error:  # noqa: BLE001 - a tracker may raise anything
                 self._switch_off(f"failed ({error_message(error)})")
             finally:
                 done.set()
@@ -152,7 +152,7 @@ class BackgroundTracker:
     def _switch_off(self, why: str) -> None:
         if not self._off:
             self._off = True
-            self._say(f"{why} and is switched off")
+            self._warn_of(f"{why} and is switched off")
 
-    def _say(self, what: str) -> None:
+    def _warn_of(self, what: str) -> None:
         self._warn(f"warning: --track {self._name} {what}")

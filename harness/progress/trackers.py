@@ -1,4 +1,4 @@
-"""Experiment trackers that a sweep's evaluations can be written to. Their packages are extras."""
+"""Experiment trackers to which a sweep's evaluations can be written. Their packages are extras."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from scoring.records import EvalRow, Status, TrialResult, TrialSpec
 
 
 class Tracker(Protocol):
-    """Receives the trials that began; every method may raise, and may hang."""
+    """Receives the trials that start; methods may raise or hang."""
 
     def begin(self, spec: TrialSpec) -> None:
-        """A trial begins; an earlier attempt of it may be open still."""
+        """Starts an attempt of a trial; an earlier attempt may still be open."""
 
     def write(self, spec: TrialSpec, row: EvalRow) -> None:
-        """An evaluation. After a lost attempt, steps may come again."""
+        """Writes an evaluation. After a lost attempt, steps may be repeated."""
 
     def end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A trial has ended."""
+        """Ends a trial."""
 
     def close(self) -> None:
-        """Nothing more will come; some trials may be open still."""
+        """Closes the tracker; some trials may still be open."""
 
 
 class TensorBoard:
-    """Event files in OUT/tensorboard, a folder a trial; its relative axis is the submission clock.
+    """Writes event files to OUT/tensorboard, one folder per trial.
+
+    The relative time axis is the submission clock.
 
     Args:
-        out: The results tree.
+        out: Results tree.
     """
 
     def __init__(self, out: Path) -> None:
@@ -48,20 +50,20 @@ class TensorBoard:
             self._writers.pop(spec.key).close()
 
     def write(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A point on every curve; the first one hides what an earlier attempt had from there on."""
+        """Writes all metrics; the first row hides later rows of an earlier attempt."""
         writer = self._writer(spec, row.global_step)
         for name, value in _figures(row).items():
             writer.add_scalar(name, value, row.global_step, walltime=row.submission_seconds)
         writer.flush()
 
     def end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """A text: how it ended."""
+        """Writes how the trial ended, as text."""
         writer = self._writer(spec, None)
         writer.add_text("end", describe_end(spec, result))
         self._writers.pop(spec.key).close()
 
     def close(self) -> None:
-        """Closes what is open."""
+        """Closes open files."""
         for writer in self._writers.values():
             writer.close()
 
@@ -77,12 +79,12 @@ class TensorBoard:
 
 
 class MLflow:
-    """Runs at MLFLOW_TRACKING_URI, or else in OUT/mlflow.db; a run an attempt.
+    """Writes one run per attempt to MLFLOW_TRACKING_URI, by default OUT/mlflow.db.
 
-    The time of a metric is milliseconds of the submission clock.
+    The timestamp of a metric is in milliseconds of the submission clock.
 
     Args:
-        out: The results tree; its name is the experiment's.
+        out: Results tree, which gives the experiment its name.
     """
 
     def __init__(self, out: Path) -> None:
@@ -100,7 +102,7 @@ class MLflow:
         self._runs: dict[str, str] = {}
 
     def begin(self, spec: TrialSpec) -> None:
-        """A new run with its hyperparameters; an earlier attempt's is marked as killed."""
+        """Creates a run with hyperparameters; marks an earlier attempt's as killed."""
         if spec.key in self._runs:
             self._client.set_terminated(self._runs[spec.key], status="KILLED")
         run = self._client.create_run(
@@ -114,32 +116,32 @@ class MLflow:
         self._client.log_batch(run.info.run_id, params=parameters)
 
     def write(self, spec: TrialSpec, row: EvalRow) -> None:
-        """All metrics of a row in one call."""
+        """Writes all metrics of a row in one call."""
         time, step = round(1000 * row.submission_seconds), row.global_step
         figures = _figures(row).items()
         metrics = [self._entities.Metric(name, value, time, step) for name, value in figures]
         self._client.log_batch(self._runs[spec.key], metrics=metrics)
 
     def end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """How it ended, as a tag, and MLflow's own word for it."""
+        """Writes how the trial ended, as a tag and as MLflow's status."""
         run = self._runs.pop(spec.key)
         self._client.set_tag(run, "end", describe_end(spec, result))
-        words = {Status.FAILED: "FAILED", Status.INTERRUPTED: "KILLED"}
-        self._client.set_terminated(run, status=words.get(result.status, "FINISHED"))
+        statuses = {Status.FAILED: "FAILED", Status.INTERRUPTED: "KILLED"}
+        self._client.set_terminated(run, status=statuses.get(result.status, "FINISHED"))
 
     def close(self) -> None:
-        """Marks what is open as killed."""
+        """Marks open runs as killed."""
         for run in self._runs.values():
             self._client.set_terminated(run, status="KILLED")
 
 
 class WeightsAndBiases:
-    """Runs in project `chronograd`, a run an attempt, their files in OUT/wandb.
+    """Writes one run per attempt to project `chronograd`, with files in OUT/wandb.
 
-    Offline unless WANDB_MODE says otherwise or an account is known.
+    Offline unless WANDB_MODE is set or an account is configured.
 
     Args:
-        out: The results tree.
+        out: Results tree.
     """
 
     def __init__(self, out: Path) -> None:
@@ -155,7 +157,7 @@ class WeightsAndBiases:
         self._runs: dict[str, Any] = {}
 
     def begin(self, spec: TrialSpec) -> None:
-        """A new run; an earlier attempt's ends as crashed."""
+        """Creates a run; marks an earlier attempt's as crashed."""
         if spec.key in self._runs:
             self._runs.pop(spec.key).finish(exit_code=1)
         run = self._wandb.init(
@@ -171,17 +173,17 @@ class WeightsAndBiases:
         self._runs[spec.key] = run
 
     def write(self, spec: TrialSpec, row: EvalRow) -> None:
-        """A row of its history."""
+        """Writes all metrics of a row."""
         self._runs[spec.key].log(_figures(row), step=row.global_step)
 
     def end(self, spec: TrialSpec, result: TrialResult) -> None:
-        """How it ended, in its summary."""
+        """Writes how the trial ended to the run's summary."""
         run = self._runs.pop(spec.key)
         run.summary["end"] = describe_end(spec, result)
         run.finish(exit_code=int(result.status in (Status.FAILED, Status.INTERRUPTED)))
 
     def close(self) -> None:
-        """Ends what is open as crashed."""
+        """Marks open runs as crashed."""
         for run in self._runs.values():
             run.finish(exit_code=1)
 

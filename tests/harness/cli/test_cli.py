@@ -79,9 +79,9 @@ def test_a_failed_trial_is_recorded_and_exits_1(chronograd, tmp_path):
     folder = write_submission(tmp_path, "raises")
     code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
     assert code == 1
-    assert "failed (submission_error: ValueError: I cannot go on)" in out.replace("\n", " ")
+    assert "failed (submission_error: ValueError: I cannot continue)" in out.replace("\n", " ")
     _, out, _ = chronograd("status", "results")
-    assert "I cannot go on" in out.replace("\n", " ")
+    assert "I cannot continue" in out.replace("\n", " ")
     code, out, _ = chronograd("status", "results", "--json")
     assert json.loads(out)["counts"] == {"failed": 1, "not started": 0}
 

@@ -35,16 +35,16 @@ STEPS = [1, 11, 21, 31, 41]
 
 
 def wait_for(condition, seconds=90):
-    """Waits until something is true; its last value."""
+    """Waits until a condition is true; returns its value."""
     late = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < late, "waited in vain"
+        assert time.monotonic() < late, "timed out"
         time.sleep(0.05)
     return value
 
 
 class Command:
-    """A `chronograd sweep` in a process group of its own, as a shell would start it."""
+    """A `chronograd sweep` in its own process group, as a shell would start it."""
 
     def __init__(self, folder, *arguments):
         (folder / "quick.toml").write_text(RULESET)
@@ -64,7 +64,7 @@ class Command:
         self.process.wait()
 
     def end(self):
-        """Exit code and output."""
+        """Returns exit code and output."""
         code = self.process.wait(timeout=120)
         return code, self._log.read_text()
 
@@ -86,10 +86,10 @@ def csv_of(out, spec):
 
 
 def run_here(folder, *submissions):
-    """The same trials, undisturbed and without Ray; their results."""
+    """Runs the same trials undisturbed and without Ray; returns their results."""
     experiment = plan_faults(folder, *submissions)
-    run_sweep(experiment, folder / "calm", ThisProcess(workloads.get), Quiet())
-    return results_of(folder / "calm", experiment.specs())
+    run_sweep(experiment, folder / "undisturbed", ThisProcess(workloads.get), Quiet())
+    return results_of(folder / "undisturbed", experiment.specs())
 
 
 def event_of(out, kind, **fields):
@@ -97,7 +97,7 @@ def event_of(out, kind, **fields):
     return [e for e in found if all(e[name] == value for name, value in fields.items())]
 
 
-# ---- a sweep in which a trial raises and another one is killed ----------------------------------
+# ---- a sweep in which one trial raises and another one is killed --------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -115,20 +115,20 @@ def swept(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def mended(swept, address):
-    (swept.folder / "dies.mended").touch()
+def resumed(swept, address):
+    (swept.folder / "dies.fixed").touch()
     code, output = chronograd_sweep(swept.folder, "--resume", "out", "--address", address)
-    calm = run_here(swept.folder, *swept.submissions)
+    undisturbed = run_here(swept.folder, *swept.submissions)
     results = results_of(swept.out, swept.specs.values())
-    return SimpleNamespace(code=code, output=output, results=results, calm=calm)
+    return SimpleNamespace(code=code, output=output, results=results, undisturbed=undisturbed)
 
 
-def test_a_crash_is_recorded_and_harms_no_other_trial(swept):
+def test_a_crash_is_recorded_and_does_not_affect_other_trials(swept):
     assert swept.code == 1, swept.output
     assert swept.results["well_behaved"].status is Status.OUT_OF_TIME
     raised, killed = swept.results["raises"], swept.results["dies"]
     assert (raised.status, raised.failure) == (Status.FAILED, Failure.SUBMISSION_ERROR)
-    assert raised.message == "ValueError: I cannot go on"
+    assert raised.message == "ValueError: I cannot continue"
     assert "Traceback" in raised.traceback
     assert "submission.py" in raised.traceback
     assert (killed.status, killed.failure) == (Status.FAILED, Failure.WORKER_LOST)
@@ -140,30 +140,30 @@ def test_a_crash_is_recorded_and_harms_no_other_trial(swept):
         assert line in swept.output
 
 
-def test_what_a_killed_trial_measured_is_kept(swept):
+def test_rows_of_a_killed_trial_are_kept(swept):
     spec, result = swept.specs["dies"], swept.results["dies"]
     assert [row.global_step for row in result.rows] == STEPS[:3]
     assert ledger_rows(swept.out, spec.key) == result.rows
     assert result.submission_seconds == result.rows[-1].submission_seconds
 
 
-def test_resume_runs_the_killed_trial_alone(swept, mended):
-    assert mended.code == 0, mended.output
-    assert "Trials: 3 planned, 2 done already, 1 to run." in mended.output
-    attempts = {name: result.attempts for name, result in mended.results.items()}
+def test_resume_runs_only_the_killed_trial(swept, resumed):
+    assert resumed.code == 0, resumed.output
+    assert "Trials: 3 planned, 2 done already, 1 to run." in resumed.output
+    attempts = {name: result.attempts for name, result in resumed.results.items()}
     assert attempts == {"well_behaved": 1, "raises": 1, "dies": 4}  # three and one
-    assert mended.results["raises"].status is Status.FAILED
+    assert resumed.results["raises"].status is Status.FAILED
     assert ledger_rows(swept.out, swept.specs["dies"].key, 1) == swept.results["dies"].rows
 
 
-def test_ray_gives_the_rows_of_the_process_here_bit_for_bit(swept, mended):
-    for name, calm in mended.calm.items():
-        assert calm.rows, name
-        assert mended.results[name].rows == calm.rows, name
-    assert swept.csv == csv_of(swept.folder / "calm", swept.specs["well_behaved"])
+def test_ray_gives_the_same_rows_as_this_process(swept, resumed):
+    for name, undisturbed in resumed.undisturbed.items():
+        assert undisturbed.rows, name
+        assert resumed.results[name].rows == undisturbed.rows, name
+    assert swept.csv == csv_of(swept.folder / "undisturbed", swept.specs["well_behaved"])
 
 
-def test_a_second_run_does_nothing_and_says_so(swept, mended, address):
+def test_a_second_run_reports_that_nothing_is_left(swept, resumed, address):
     before = ledger.read(swept.out)
     code, output = chronograd_sweep(
         swept.folder, "well_behaved", "raises", "dies", *QUICK, "--out", "out", "--address", address
@@ -186,7 +186,7 @@ def is_alive(pid):
 
 @pytest.fixture
 def waiting(tmp_path):
-    """Two submissions that wait for the file `go` in the middle, and their specs."""
+    """Two submissions that wait for the file `go` half-way, and their specs."""
     submissions = [write_submission(tmp_path, "waits", name) for name in ("a", "b")]
     specs = list(plan_faults(tmp_path, *submissions).specs())
 
@@ -200,7 +200,7 @@ def waiting(tmp_path):
 
 @pytest.fixture
 def half_way(waiting):
-    """Stops the n-th sweep by a signal while both trials wait; returns exit code and output."""
+    """Stops the n-th sweep with a signal while both trials wait; returns exit code and output."""
 
     def stop(nth, send, *arguments):
         with Command(waiting.folder, *arguments) as command:
@@ -214,14 +214,14 @@ def half_way(waiting):
 
 
 def last_step(out, name, attempt):
-    """Where an attempt is known to be: by what it went on from, or by its rows."""
+    """Returns the last known step of an attempt: of its checkpoint or its rows."""
     resumed = event_of(out, "attempt_resumed", trial=name, attempt=attempt)
     steps = [event["step"] for event in resumed]
     return max(steps + [row.global_step for row in ledger_rows(out, name, attempt)], default=0)
 
 
 def assert_interrupted(waiting, code, output, attempt):
-    """It was stopped cleanly and said how to go on."""
+    """Checks that the sweep was stopped cleanly and printed how to continue."""
     assert code == 130, output
     assert f"chronograd resume {waiting.out}" in output
     assert "Traceback" not in output
@@ -253,16 +253,16 @@ def test_a_driver_that_is_killed_and_then_stopped_by_ctrl_c_loses_nothing(
     assert code == 0, output
     assert "Trials: 2 planned, 2 to run." in output
     assert [ledger_rows(out, spec.key) for spec in specs] == kept
-    calm = run_here(waiting.folder, *submissions)
+    undisturbed = run_here(waiting.folder, *submissions)
     for result in results_of(out, specs).values():
         assert (result.status, result.attempts) == (Status.OUT_OF_TIME, 3)
         assert [row.global_step for row in result.rows] == STEPS
-    for spec in specs:  # nothing was done twice but what no checkpoint held
+    for spec in specs:  # only steps after the last checkpoint were repeated
         for event in event_of(out, "attempt_resumed", trial=spec.key):
             assert event["step"] in STEPS[1:3]
         assert {row.global_step for row in ledger_rows(out, spec.key, 3)} <= set(STEPS[2:])
     assert {name: r.rows for name, r in results_of(out, specs).items()} == {
-        name: r.rows for name, r in calm.items()
+        name: r.rows for name, r in undisturbed.items()
     }
 
 
@@ -277,11 +277,11 @@ def test_sigterm_stops_cleanly_and_changed_code_is_not_resumed(waiting, half_way
     assert "the code of submission a has changed" in output
 
 
-# ---- what a trial's process is given ------------------------------------------------------------
+# ---- the processes of trials --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("names", "cpus"), [(("a", "b"), 1), (("c",), 2)])
-def test_a_trial_has_a_process_and_its_threads_for_itself(tmp_path, address, names, cpus):
+def test_a_trial_has_its_own_process_and_threads(tmp_path, address, names, cpus):
     submissions = [write_submission(tmp_path, "records", name) for name in names]
     experiment = plan_faults(tmp_path, *submissions, cpus_per_trial=cpus)
     with closing(Cluster(workloads.get, address, TrialResources(cpus=cpus))) as executor:
@@ -308,22 +308,22 @@ def test_a_row_reaches_the_ledger_while_its_trial_runs(tmp_path, address):
     experiment, out = plan_faults(tmp_path, folder), tmp_path / "out"
     (spec,) = experiment.specs()
 
-    def let_go(spec, row):
+    def release(spec, row):
         assert ledger_rows(out, spec.key)[-1] == row
         if row.global_step == 21:
             folder.with_name("waits.go").touch()
 
     with closing(Cluster(workloads.get, address)) as executor:
-        run_sweep(experiment, out, executor, Quiet(let_go))
+        run_sweep(experiment, out, executor, Quiet(release))
     assert read_trial(trial_folder(out, spec))[1].status is Status.OUT_OF_TIME
 
 
-def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
-    went_on, row = threading.Event(), make_row(1)
+def test_a_trial_continues_only_after_its_row_was_received(monkeypatch):
+    continued, row = threading.Event(), make_row(1)
 
-    def attempt(load_workload, spec, control, rank, meeting):
+    def attempt(load_workload, spec, control, rank, rendezvous):
         control.report(row)
-        went_on.set()
+        continued.set()
         return "the result"
 
     monkeypatch.setattr(process, "run_attempt", attempt)
@@ -331,18 +331,18 @@ def test_a_trial_goes_on_only_once_its_row_was_taken(monkeypatch):
     stream = process.TrialProcess(0, lambda: "n").run(None, make_spec(), b"", None, float("inf"))
     assert isinstance(next(stream), Started)
     assert next(stream) == Measured(row)
-    assert not went_on.wait(0.5)  # a process that is killed now has lost nothing
+    assert not continued.wait(0.5)  # a process that is killed now has lost nothing
     assert next(stream) == Ended("the result")
-    assert went_on.is_set()
+    assert continued.is_set()
 
 
 class GpuProbe:
-    """Stands in for a trial's process: says which GPU it has, and waits for its neighbour."""
+    """Replaces a trial's process: reports its GPU, and waits for another trial."""
 
     def __init__(self, rank, node_id):
         pass
 
-    def run(self, load_workload, spec, code, checkpoints, deadline, meeting):
+    def run(self, load_workload, spec, code, checkpoints, deadline, rendezvous):
         prepare_process(spec)
         gpu, pid = os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
         yield Started({"gpu": gpu, "host": "", "pid": pid})
@@ -357,7 +357,7 @@ class GpuProbe:
 
 @pytest.fixture
 def sent_by_value():
-    """What this file defines is sent to Ray's workers whole: they import what is installed."""
+    """Sends this file's classes to Ray's workers by value, as they cannot import tests."""
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -376,13 +376,13 @@ def test_a_gpu_belongs_to_one_trial_at_a_time(tmp_path, address, monkeypatch):
     assert [result.message for _, result in summary.failed] == []
     assert summary.by_status == {Status.STEP_LIMIT: 3}
     started = event_of(tmp_path, "attempt_started")
-    assert {event["gpu"] for event in started[:2]} == {"0", "1"}  # they were there together
+    assert {event["gpu"] for event in started[:2]} == {"0", "1"}  # they ran at the same time
     assert started[2]["gpu"] in ("0", "1")
     assert len({event["pid"] for event in started}) == 3
 
 
-def test_a_process_that_breaks_outside_the_trial_is_told_with_its_traceback(tmp_path, address):
-    experiment = plan_toys("a", gpus_per_trial=1)  # no GPU is there: its name cannot be asked for
+def test_a_failure_outside_the_trial_is_reported_with_its_traceback(tmp_path, address):
+    experiment = plan_toys("a", gpus_per_trial=1)  # there is no GPU, so reading its name fails
     with closing(Cluster(workloads.get, address, TrialResources(gpus=1))) as executor:
         summary = run_sweep(experiment, tmp_path, executor, Quiet())
     ((_, result),) = summary.failed
@@ -391,11 +391,11 @@ def test_a_process_that_breaks_outside_the_trial_is_told_with_its_traceback(tmp_
     assert result.message in result.traceback
 
 
-# ---- clusters that are of no use ----------------------------------------------------------------
+# ---- clusters that cannot be used ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("nowhere", ["127.0.0.1:1", "no.such.host.invalid:6379", "nonsense"])
-def test_an_address_where_no_cluster_is_is_one_clear_line_at_once(nowhere):
+def test_an_address_without_a_cluster_is_one_clear_line_at_once(nowhere):
     before, began = signal.getsignal(signal.SIGTERM), time.monotonic()
     with pytest.raises(ClusterError, match=f"^no Ray cluster at {nowhere}: .+$"):
         Cluster(workloads.get, nowhere).connect()
@@ -414,8 +414,8 @@ def test_a_trial_that_fits_nowhere_is_refused(address):
 # ---- a driver of many trials --------------------------------------------------------------------
 
 
-def test_all_that_have_something_to_say_are_listened_to_in_one_turn(tmp_path, monkeypatch):
-    """Fifty streams and one that ends: each is asked once, whatever the number."""
+def test_all_streams_with_a_message_are_handled_in_one_turn(tmp_path, monkeypatch):
+    """Fifty streams with one message each: two calls of `ray.wait`, whatever the number."""
     experiment, asked = plan_toys("a", studies=50), []
     waits = []
 
@@ -433,15 +433,15 @@ def test_all_that_have_something_to_say_are_listened_to_in_one_turn(tmp_path, mo
     monkeypatch.setattr(cluster, "ray", SimpleNamespace(wait=wait, get=lambda ref: ref))
     team = SimpleNamespace(followers=[], node=None)
     running = {
-        iter([Measured(make_row(1))]): cluster.Running(team, spec, float("inf"), began=True)
+        iter([Measured(make_row(1))]): cluster.RemoteAttempt(team, spec, float("inf"), started=True)
         for spec in experiment.specs()
     }
-    Cluster(workloads.get)._listen([], running, Driver())
+    Cluster(workloads.get)._handle_events([], running, Driver())
     assert sorted(name for name, *_ in asked) == sorted(s.key for s in experiment.specs())
     assert waits == [(1, cluster.TURN_SECONDS), (50, 0)]
 
 
-def test_processes_of_all_trials_are_of_one_class():
+def test_the_actor_class_is_created_once():
     from harness.executors.team import _actor_class
 
     assert _actor_class(GpuProbe) is _actor_class(GpuProbe)

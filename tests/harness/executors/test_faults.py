@@ -1,4 +1,4 @@
-"""A driver that is killed anywhere, and disks, clocks and people that do their worst."""
+"""A driver that is killed at any point, and faults of disks, clocks and users."""
 
 import os
 import random
@@ -26,7 +26,7 @@ POINTS = int(os.environ.get("CHRONOGRAD_KILLS", "5"))  # 100 once, by hand
 
 
 class Nothing:
-    """An executor whose trials do nothing but report two rows."""
+    """An executor whose trials only report two rows."""
 
     def run(self, specs, driver):
         waiting = list(specs)
@@ -42,13 +42,13 @@ class Nothing:
 
 
 def trees_of(out, experiment):
-    """Every trial's result, attempts aside."""
+    """Returns the result of each trial, without its attempts and environment."""
     found = [read_trial(trial_folder(out, spec)) for spec in experiment.specs()]
     return {spec.key: replace(result, attempts=1, environment={}) for spec, result in found}
 
 
 def in_a_child(prepare, experiment, out):
-    """Runs a sweep in a forked process, `prepare` first; its exit status as `os.wait` gives it."""
+    """Runs `prepare` and a sweep in a forked process; returns its status as `os.wait` does."""
     child = os.fork()
     if child == 0:
         try:
@@ -63,7 +63,7 @@ def in_a_child(prepare, experiment, out):
 
 
 def dies_at(call):
-    """Has this process killed at the n-th of the calls by which records reach the disk."""
+    """Makes the n-th call that writes records to disk kill this process."""
     counter = Counter()
 
     def fatal(function):
@@ -81,14 +81,14 @@ def dies_at(call):
 
 def test_a_driver_killed_at_any_call_to_the_disk_leaves_a_tree_that_is_resumed(tmp_path):
     experiment = plan_toys("a", "b", studies=2)
-    run_sweep(experiment, tmp_path / "calm", Nothing(), Quiet())
-    calm = trees_of(tmp_path / "calm", experiment)
+    run_sweep(experiment, tmp_path / "undisturbed", Nothing(), Quiet())
+    undisturbed = trees_of(tmp_path / "undisturbed", experiment)
     kills = 0
     for call in range(1, 1000):
         out = tmp_path / f"out_{call}"
         status = in_a_child(lambda call=call: dies_at(call), experiment, out)
         run_sweep(experiment, out, Nothing(), Quiet())
-        assert trees_of(out, experiment) == calm, call
+        assert trees_of(out, experiment) == undisturbed, call
         sequence = [event["sequence"] for event in ledger.read(out)]
         assert sequence == list(range(len(sequence))), call
         if os.WIFEXITED(status):
@@ -100,10 +100,10 @@ def test_a_driver_killed_at_any_call_to_the_disk_leaves_a_tree_that_is_resumed(t
 
 
 @pytest.mark.parametrize("room", [600, 1000, 1500, 2000])
-def test_a_full_disk_is_a_clear_error_and_costs_nothing_on_record(tmp_path, room):
+def test_a_full_disk_is_a_clear_error_and_no_record_is_lost(tmp_path, room):
     experiment, out = plan_toys("a", "b"), tmp_path / "out"
 
-    def fill():  # a file that grows beyond it is refused, after a part of a line if need be
+    def fill():  # files cannot grow beyond it, even in the middle of a line
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 
@@ -114,22 +114,22 @@ def test_a_full_disk_is_a_clear_error_and_costs_nothing_on_record(tmp_path, room
     before = ledger.read(out)
     run_sweep(experiment, out, Nothing(), Quiet())
     assert ledger.read(out)[: len(before)] == before
-    run_sweep(experiment, tmp_path / "calm", Nothing(), Quiet())
-    assert trees_of(out, experiment) == trees_of(tmp_path / "calm", experiment)
+    run_sweep(experiment, tmp_path / "undisturbed", Nothing(), Quiet())
+    assert trees_of(out, experiment) == trees_of(tmp_path / "undisturbed", experiment)
 
 
 @pytest.mark.parametrize("gone", ["deleted", "replaced"])
-def test_a_tree_that_goes_away_under_a_sweep_is_told(tmp_path, gone):
+def test_a_tree_that_disappears_during_a_sweep_is_a_clear_error(tmp_path, gone):
     out = tmp_path / "out"
 
-    def meddle(spec, row):
+    def remove(spec, row):
         shutil.rmtree(out)
         if gone == "replaced":
             out.mkdir()
             (out / LEDGER_FILE).write_text("")
 
     with pytest.raises(LedgerError, match=f"{out}: was deleted or moved during the sweep"):
-        run_sweep(plan_toys("a"), out, Nothing(), Quiet(meddle))
+        run_sweep(plan_toys("a"), out, Nothing(), Quiet(remove))
 
 
 def test_a_clock_that_moves_backwards_changes_nothing(tmp_path, monkeypatch):
@@ -137,17 +137,15 @@ def test_a_clock_that_moves_backwards_changes_nothing(tmp_path, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(timers, "time", lambda: next(now))
         run_sweep(plan_toys("a", "b"), tmp_path / "out", Nothing(), Quiet())
-    run_sweep(plan_toys("a", "b"), tmp_path / "calm", Nothing(), Quiet())
+    run_sweep(plan_toys("a", "b"), tmp_path / "undisturbed", Nothing(), Quiet())
     experiment = plan_toys("a", "b")
-    assert trees_of(tmp_path / "out", experiment) == trees_of(tmp_path / "calm", experiment)
+    assert trees_of(tmp_path / "out", experiment) == trees_of(tmp_path / "undisturbed", experiment)
     events = ledger.read(tmp_path / "out")
     assert [event["sequence"] for event in events] == list(range(len(events)))
 
 
 @pytest.mark.ray
-def test_a_sweep_on_ray_whose_driver_is_killed_again_and_again_ends_as_an_undisturbed_one(
-    tmp_path, address
-):
+def test_a_sweep_on_ray_whose_driver_is_killed_repeatedly_gives_the_same_results(tmp_path, address):
     names = ["a", "b", "c", "d", "e", "f"]
     submissions = [write_submission(tmp_path, "well_behaved", name) for name in names]
     out, rng = tmp_path / "out", random.Random(0)
@@ -161,13 +159,13 @@ def test_a_sweep_on_ray_whose_driver_is_killed_again_and_again_ends_as_an_undist
         arguments = ("--resume", out, *sweep) if (out / EXPERIMENT_FILE).exists() else arguments
     code, output = chronograd_sweep(tmp_path, *arguments)
     assert code == 0, output
-    calm = run_here(tmp_path, *submissions)
+    undisturbed = run_here(tmp_path, *submissions)
     experiment = Experiment.read(out).at(out)
     assert len(list(experiment.specs())) == 12
     for spec in experiment.specs():
         _, result = read_trial(trial_folder(out, spec))
         if spec.study == 0:
-            assert result.rows == calm[spec.submission].rows
+            assert result.rows == undisturbed[spec.submission].rows
         assert [row.global_step for row in result.rows] == [1, 11, 21, 31, 41]
         rows = [row for n in range(result.attempts) for row in ledger_rows(out, spec.key, n + 1)]
         assert all(row in result.rows for row in rows)

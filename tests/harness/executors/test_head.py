@@ -1,4 +1,4 @@
-"""The end of Ray's head: what is said, how the process ends, and that the sweep can be resumed."""
+"""The loss of Ray's head: the message, the exit code, and that the sweep can be resumed."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def test_a_head_that_answers_is_not_lost(impatient):
         watched.raise_if_lost()
 
 
-def test_a_driver_learns_that_its_head_is_lost(impatient, monkeypatch):
+def test_a_driver_is_notified_that_its_head_is_lost(impatient, monkeypatch):
     monkeypatch.setattr(head, "GRACE_SECONDS", 60.0)
     with Head("127.0.0.1:1", lambda: 3) as watched:
         assert not watched.answers()
@@ -52,7 +52,7 @@ def test_a_driver_learns_that_its_head_is_lost(impatient, monkeypatch):
             watched.raise_if_lost()
 
 
-def test_a_driver_that_waits_for_ray_is_ended_with_the_same_line(tmp_path):
+def test_a_driver_blocked_in_ray_exits_with_the_same_line(tmp_path):
     code = (
         "import sys, time\n"
         "from harness.executors import head\n"
@@ -67,7 +67,7 @@ def test_a_driver_that_waits_for_ray_is_ended_with_the_same_line(tmp_path):
     assert line.endswith("chronograd sweep --resume out")
 
 
-def test_trials_that_ran_are_recorded_as_interrupted(tmp_path):
+def test_running_trials_are_recorded_as_interrupted(tmp_path):
     class Loses:
         def run(self, specs, driver):
             driver.started(specs[0], {"host": "h", "pid": 1})
@@ -86,7 +86,7 @@ def test_trials_that_ran_are_recorded_as_interrupted(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["head", "gcs_server"])
 def test_a_sweep_whose_head_is_killed_is_resumed_on_another_cluster(tmp_path, address, part):
-    """A cluster of its own process group: all of it is killed, or the head's process alone."""
+    """Kills a cluster in its own process group, or only the head's process."""
     from tests.harness.executors.test_cluster import QUICK, Command, event_of, run_here, wait_for
 
     submissions = [write_submission(tmp_path, "waits", name) for name in ("a", "b")]
@@ -126,8 +126,8 @@ def test_a_sweep_whose_head_is_killed_is_resumed_on_another_cluster(tmp_path, ad
     with Command(tmp_path, "--resume", out, "--address", address) as command:
         code, output = command.end()
     assert code == 0, output
-    calm = run_here(tmp_path, *submissions)
+    undisturbed = run_here(tmp_path, *submissions)
     for spec in plan_faults(tmp_path, *submissions).specs():
-        assert read_trial(trial_folder(out, spec))[1].rows == calm[spec.submission].rows
+        assert read_trial(trial_folder(out, spec))[1].rows == undisturbed[spec.submission].rows
     sequence = [event["sequence"] for event in ledger.read(out)]
     assert sequence == list(range(len(sequence)))

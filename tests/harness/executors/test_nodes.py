@@ -1,4 +1,4 @@
-"""Nodes with fake GPUs: none idles while a trial is ready, one joins, one is killed."""
+"""Nodes with fake GPUs: all are used, one joins, one is killed."""
 
 import os
 import pickle
@@ -29,16 +29,16 @@ pytestmark = pytest.mark.ray
 
 
 class Nodes:
-    """A head without room for trials, and nodes of one CPU and one GPU that come and go.
+    """A head without slots for trials, and nodes with one CPU and one GPU that come and go.
 
-    It asks a node every second whether it lives, and takes no for an answer after the third time.
+    A node counts as dead after three failed health checks, one per second.
     """
 
     def __init__(self):
         from ray.cluster_utils import Cluster as RayNodes
 
-        often = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
-        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": often}
+        config = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": config}
         self._nodes = RayNodes(initialize_head=True, head_node_args=head)
         self.address = self._nodes.address
 
@@ -46,11 +46,11 @@ class Nodes:
         return self._nodes.add_node(**{"num_cpus": 1, "num_gpus": 1, **resources})
 
     def kill(self, node):
-        """Its raylet, and with it all its processes, by SIGKILL."""
+        """Kills a node's raylet, and with it all its processes."""
         self._nodes.remove_node(node, allow_graceful=False)
 
     def clear(self):
-        """Removes all nodes but the head."""
+        """Removes all nodes except the head."""
         for node in list(self._nodes.worker_nodes):
             self._nodes.remove_node(node)
         self._nodes.wait_for_nodes()
@@ -67,12 +67,12 @@ def head():
 
 @pytest.fixture
 def nodes(head, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trials in this process have blanked it
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # trials in this process cleared it
     yield head
     head.clear()
 
 
-class Onlooker(Quiet):
+class AtRow(Quiet):
     """Calls functions at the n-th row of the sweep."""
 
     def __init__(self, at):
@@ -89,32 +89,35 @@ def results_of(out, experiment):
     return {spec.key: read_trial(trial_folder(out, spec))[1] for spec in experiment.specs()}
 
 
-def test_a_sweep_uses_a_node_that_joins_and_outlives_one_that_is_killed(tmp_path, nodes):
+def test_a_sweep_uses_a_node_that_joins_and_survives_the_loss_of_one(tmp_path, nodes):
     names = [f"slow_{number}" for number in range(8)]
     experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in names))
     first, second = nodes.add(), nodes.add()
     out = tmp_path / "out"
-    callback = Onlooker({4: nodes.add, 14: lambda: nodes.kill(second)})
+    callback = AtRow({4: nodes.add, 14: lambda: nodes.kill(second)})
     with closing(Cluster(workloads.get, nodes.address, TrialResources(gpus=1))) as executor:
         assert executor.slots() == 2
         summary = run_sweep(experiment, out, executor, callback)
     assert summary.by_status == {Status.OUT_OF_TIME: 8}
-    run_sweep(experiment, tmp_path / "calm", ThisProcess(workloads.get), Quiet())
-    results, calm = results_of(out, experiment), results_of(tmp_path / "calm", experiment)
+    run_sweep(experiment, tmp_path / "undisturbed", ThisProcess(workloads.get), Quiet())
+    results, undisturbed = (
+        results_of(out, experiment),
+        results_of(tmp_path / "undisturbed", experiment),
+    )
     for name, result in results.items():
-        assert result.rows == calm[name].rows
+        assert result.rows == undisturbed[name].rows
     events = read(out)
     used = {e["node"] for e in events if e["event"] == "attempt_started" and "node" in e}
     assert len(used) == 3
     assert first.node_id in used
     lost = [event for event in events if event["event"] == "attempt_lost"]
-    assert lost  # what ran on the node that was killed
+    assert lost  # those on the node that was killed
     assert {event["failure"] for event in lost} == {"worker_lost"}
-    assert max(under_way(events)) == 3
+    assert max(running_at(events)) == 3
 
 
-def under_way(events):
-    """How many trials were under way at each event."""
+def running_at(events):
+    """Yields the number of running trials at each event."""
     running = 0
     for event in events:
         running += event["event"] == "attempt_started"
@@ -122,7 +125,7 @@ def under_way(events):
         yield running
 
 
-def test_a_trial_on_an_exclusive_node_has_it_for_itself(tmp_path, nodes):
+def test_a_trial_on_an_exclusive_node_has_it_to_itself(tmp_path, nodes):
     nodes.add(num_cpus=3, num_gpus=0)
     nodes.add(num_cpus=2, num_gpus=0)
     names = [f"a_{number}" for number in range(4)]
@@ -137,15 +140,15 @@ def test_a_trial_on_an_exclusive_node_has_it_for_itself(tmp_path, nodes):
             run_sweep(experiment, out, executor, Quiet())
         shared = [r.environment["shared_node"] for r in results_of(out, experiment).values()]
         assert any(shared) is not exclusive
-        assert max(under_way(read(out))) <= slots
+        assert max(running_at(read(out))) <= slots
 
 
-def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatch):
-    """Also where a trial was given a node for itself that is gone before it begins."""
+def test_a_sweep_waits_for_a_node_if_none_is_left(tmp_path, nodes, monkeypatch):
+    """Also if a trial's exclusive node is lost before it starts."""
     node, added = nodes.add(), []
     experiment = plan_faults(tmp_path, *(write_submission(tmp_path, "slow", n) for n in "ab"))
 
-    def sleep(seconds):  # which the driver does where nothing runs
+    def sleep(seconds):  # called by the driver if nothing runs
         time.sleep(seconds)
         if not added:
             added.append(nodes.add())
@@ -154,7 +157,7 @@ def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatc
     monkeypatch.setattr("harness.executors.cluster.timers", patched)
     out = tmp_path / "out"
     with closing(Cluster(workloads.get, nodes.address, TrialResources(exclusive=True))) as executor:
-        callback = Onlooker({2: lambda: nodes.kill(node)})
+        callback = AtRow({2: lambda: nodes.kill(node)})
         summary = run_sweep(
             experiment, out, executor, callback, options=replace(EVERY_TRIAL, max_attempts=2)
         )
@@ -164,16 +167,16 @@ def test_a_sweep_waits_for_a_node_where_none_is_left(tmp_path, nodes, monkeypatc
     assert len(used) == 2
 
 
-def test_a_sweep_may_be_kept_to_fewer_trials_at_once(tmp_path, address):
+def test_the_number_of_concurrent_trials_can_be_limited(tmp_path, address):
     folders = [write_submission(tmp_path, "well_behaved", name) for name in "abc"]
     experiment = plan_faults(tmp_path, *folders)
     with closing(Cluster(workloads.get, address, max_concurrent=1)) as executor:
         run_sweep(experiment, tmp_path / "out", executor, Quiet())
-    assert max(under_way(read(tmp_path / "out"))) == 1
+    assert max(running_at(read(tmp_path / "out"))) == 1
 
 
-def test_a_node_without_the_submissions_folder_is_sent_it(tmp_path):
-    """The process here stands for another machine: the driver's folder is not there."""
+def test_the_submissions_folder_is_sent_to_a_node_without_it(tmp_path):
+    """The subprocess acts as another machine, which does not have the driver's folder."""
     folder = write_submission(tmp_path / "driver", "well_behaved")
     (folder / "part.py").write_text("VALUE = 1\n")
     with (folder / "submission.py").open("a") as file:

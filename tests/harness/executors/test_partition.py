@@ -1,6 +1,6 @@
 """A network partition between the driver and a worker node: two namespaces and a veth pair.
 
-Needs root and the command ip. Packets are lost without a trace, as in a switch that fails: each
+Needs root and the command ip. Packets are lost silently, as in a switch that fails, because each
 side has a wrong hardware address for the other.
 """
 
@@ -55,7 +55,7 @@ pytestmark = [
 
 
 class Network:
-    """The namespaces, what was started in them, and the wire between them."""
+    """The namespaces, the processes in them, and the link between them."""
 
     def __init__(self, folder):
         self.folder, self.processes = folder, []
@@ -81,7 +81,7 @@ class Network:
                 ip("-n", name, "link", "set", device, "up")
 
     def start(self, side, *command):
-        """Starts a program in one of the namespaces; its process, with the path of its output."""
+        """Starts a program in one of the namespaces; returns its process and its log's path."""
         log = self.folder / f"log_{len(self.processes)}.txt"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -117,7 +117,7 @@ class Network:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         for name in NAMES:
-            for pid in ip("netns", "pids", name).split():  # workers have sessions of their own
+            for pid in ip("netns", "pids", name).split():  # workers are in other sessions
                 os.kill(int(pid), signal.SIGKILL)
             ip("netns", "del", name)
         shutil.rmtree(self.temporary, ignore_errors=True)
@@ -135,10 +135,10 @@ def network(tmp_path):
 @pytest.mark.parametrize(
     ("seconds", "spare"), [(20, False), (20, True), (60, False), (60, True), (300, True)]
 )
-def test_a_partition_loses_no_row_and_moves_no_score(
+def test_a_partition_loses_no_row_and_changes_no_score(
     tmp_path, network, seconds, spare, monkeypatch
 ):
-    """Healed while the trial still runs, or after it was given to another node, `spare`."""
+    """Healed while the trial is still running, or after it moved to another node, `spare`."""
     monkeypatch.setattr(sweeps, "RULESET", RULESET.replace("0.001", "0.57"))  # met at step 41
     submission, out = write_submission(tmp_path, "waits"), tmp_path / "out"
     (spec,) = plan_faults(tmp_path, submission).specs()
@@ -156,25 +156,25 @@ def test_a_partition_loses_no_row_and_moves_no_score(
         network.node(0, f"--address={HEAD}", "--num-cpus=1")
     (first,) = event_of(out, "attempt_started")
     go = submission.with_name(submission.name + ".go")
-    if spare and seconds >= 60:  # it is lost meanwhile, and ends elsewhere before all is healed
+    if spare and seconds >= 60:  # the trial is lost, and ends on the other node first
         wait_for(lambda: event_of(out, "attempt_lost"), seconds)
         go.touch()
     time.sleep(max(0.0, seconds - (time.monotonic() - began)))
     network.heal()
     go.touch()
-    if seconds >= 60 and not spare:  # Ray has given the node up, which ends, and starts again
+    if seconds >= 60 and not spare:  # Ray has given the node up, which exits; start it again
         worker.process.wait(timeout=120)
         network.node(1, f"--address={HEAD}", "--num-cpus=1")
     assert sweep.process.wait(timeout=300) == 0, sweep.log.read_text()
-    wait_for(lambda: not is_alive(first["pid"]))  # the attempt that came back does not train on
+    wait_for(lambda: not is_alive(first["pid"]))  # the lost attempt stops training
     assert_undisturbed(out, spec, submission, tmp_path)
 
 
 def assert_undisturbed(out, spec, submission, folder):
-    """Rows, each of them once, and the leaderboard are those of a sweep without a partition."""
-    calm = run_here(folder, submission)[spec.submission]
+    """Checks that rows and leaderboard equal those of a sweep without a partition."""
+    undisturbed = run_here(folder, submission)[spec.submission]
     result = read_trial(trial_folder(out, spec))[1]
-    assert (result.status, result.rows) == (Status.REACHED, calm.rows)
+    assert (result.status, result.rows) == (Status.REACHED, undisturbed.rows)
     events = ledger.read(out)
     assert [event["sequence"] for event in events] == list(range(len(events)))
     rows = [(e["attempt"], e["row"]["global_step"]) for e in events if e["event"] == "row"]
@@ -183,11 +183,11 @@ def assert_undisturbed(out, spec, submission, folder):
     for event in events:
         over = event["attempt"] if event["event"] == "attempt_lost" else over
         assert event["event"] != "row" or event["attempt"] > over
-    assert scores_of(out) == scores_of(folder / "calm")
+    assert scores_of(out) == scores_of(folder / "undisturbed")
 
 
 def scores_of(tree):
-    """What a leaderboard says."""
+    """Returns scores, hours and times of a leaderboard."""
     return [
         (s.name, s.score, s.hours, {name: cell.seconds for name, cell in s.cells.items()})
         for s in make_leaderboard(read([tree])).standings

@@ -1,4 +1,4 @@
-"""Commands that run in one process need no ray, and no package that only others need."""
+"""Commands that run in one process need neither ray nor packages that only others use."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def commands(tmp_path):
-    """Runs command lines one after another where some packages are not installed."""
+    """Runs command lines one after another as if some packages were not installed."""
 
     def run(missing, *lines):
         fakes = tmp_path / "fakes"
@@ -53,7 +53,7 @@ def commands(tmp_path):
     return run
 
 
-def test_a_trial_and_its_results_need_neither_ray_nor_what_others_need(commands):
+def test_a_trial_and_its_results_need_neither_ray_nor_other_packages(commands):
     lines = [
         "new mine",
         "check mine",
@@ -70,7 +70,7 @@ def test_a_trial_and_its_results_need_neither_ray_nor_what_others_need(commands)
     assert codes == [f"exit code 0 of {line}" for line in lines], done.stdout + done.stderr
 
 
-def test_looking_at_everything_needs_no_ray(commands):
+def test_listing_checking_and_planning_need_no_ray(commands):
     lines = [
         "workloads",
         "doctor --workload breast_cancer",

@@ -1,4 +1,4 @@
-"""What an onlooker sees of a sweep, in a terminal of any width and in a log."""
+"""The progress of a sweep, in a terminal of any width and in a log."""
 
 import io
 import time
@@ -40,12 +40,12 @@ def log():
 
 
 def shown(console):
-    """Everything written so far, colours left out."""
+    """Returns everything written so far, without colours."""
     return Text.from_ansi(console.file.getvalue()).plain
 
 
 def drawn(out, width=120):
-    """The lines of the board of a tree."""
+    """Returns the lines of a tree's board."""
     console = Console(file=io.StringIO(), width=width)
     console.print(draw(read_status(out), console))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -64,7 +64,7 @@ def runs(driver, spec):
     driver.measured(spec, make_row(30, loss=1.5))
 
 
-def test_what_there_is_to_do_is_one_line():
+def test_the_number_of_trials_to_run_is_one_line():
     experiment = plan_toys("a", "b", studies=2)
     specs = list(experiment.specs())
     assert describe_left(experiment, specs) == "Trials: 4 planned, 4 to run."
@@ -99,8 +99,8 @@ def test_a_single_trial_has_a_line_for_every_evaluation(log):
     ]
 
 
-def test_a_log_that_is_silent_for_long_gets_a_summary(log, tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "SILENCE", 0.02)
+def test_a_log_without_lines_for_long_gets_a_summary(log, tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "SUMMARY_SECONDS", 0.02)
     summary = "1 of 2 trials done: 1 reached, 1 running; 0.014 CPU trial hours spent"
 
     def silent(driver, spec):
@@ -114,14 +114,14 @@ def test_a_log_that_is_silent_for_long_gets_a_summary(log, tmp_path, monkeypatch
     assert summary in shown(log)
 
 
-def test_a_log_that_is_not_silent_gets_none(log, tmp_path):
+def test_a_log_with_recent_lines_gets_no_summary(log, tmp_path):
     with watch(log) as callback:
         run_sweep(plan_toys("a", "b"), tmp_path, Script(ends(REACHED), runs), callback)
-        callback.break_silence()
+        callback.print_summary_if_quiet()
     assert "trials done" not in shown(log)
 
 
-def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(tmp_path, monkeypatch):
+def test_a_board_shows_done_and_running_trials_and_the_time_left(tmp_path, monkeypatch):
     monkeypatch.setattr(timers, "time", lambda: 1000.0)
     took = TrialResult(status=Status.REACHED, submission_seconds=36.0, total_seconds=40.0)
     seen = []
@@ -136,9 +136,9 @@ def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(tmp_path, mo
     driver = read_status(tmp_path).driver
     assert seen[:3] == [
         "2 of 4 trials done: 2 reached, 2 running",
-        # both at 60 s, longer than any before, and at second 30 of the 150 of their budget
+        # both have run for 60 s, longer than any before, and are at second 30 of their 150 s
         "0.037 CPU trial hours spent on the submission clock, about 2 min to go",
-        f"The driver, process {driver.pid} on {driver.host}, has been at work for 0 s.",
+        f"The driver (process {driver.pid} on {driver.host}) has been running for 0 s.",
     ]
     assert [line.split() for line in seen[3:5]] == [
         [name, "step", "30", "30/150", "s", "loss", "1.5", "(target", "<=", "1)"]
@@ -149,7 +149,7 @@ def test_a_table_shows_what_is_done_what_runs_and_how_long_it_takes(tmp_path, mo
     assert table[2] == ["toy", *["1/2", "1", "reached"] * 2, "2/4"]
 
 
-def test_only_so_many_running_trials_are_listed(tmp_path):
+def test_the_number_of_listed_running_trials_is_limited(tmp_path):
     names = [f"s{n}" for n in range(14)]
     seen = []
 
@@ -180,7 +180,7 @@ def test_names_of_running_trials_are_never_broken(tmp_path, width):
     assert any("step 30" in line for line in seen)
 
 
-def test_what_pruning_saved_is_an_upper_bound_in_gpu_hours(tmp_path):
+def test_the_savings_of_pruning_are_an_upper_bound_in_gpu_hours(tmp_path):
     experiment = plan_toys("a", "b", gpus_per_trial=1)
     pruned = TrialResult(status=Status.PRUNED, submission_seconds=60.0)
     budget = next(experiment.specs()).budget_seconds
@@ -212,7 +212,7 @@ def test_sixteen_workloads_by_twelve_submissions_fit_any_terminal(tmp_path, widt
     assert numbered == any(f"12 {BIG[-1]}" in line for line in lines)
 
 
-def test_a_share_of_one_character_says_none_some_and_all(tmp_path):
+def test_a_bar_of_one_character_shows_none_some_or_all(tmp_path):
     experiment = plan_toys(*BIG, studies=2)
     half = [spec for spec in experiment.specs() if spec.study == 0]
     book = ledger.Ledger(tmp_path)
@@ -223,23 +223,23 @@ def test_a_share_of_one_character_says_none_some_and_all(tmp_path):
     assert row == ["toy", "·", "█", *"▄" * 10, "12/24"]
 
 
-def test_the_live_board_follows_the_ledger_and_tells_failures_at_once(terminal, tmp_path):
-    told = []
+def test_the_live_board_follows_the_ledger_and_reports_failures_at_once(terminal, tmp_path):
+    reported = []
 
     def fail(driver, spec):
         ends(FAILED)(driver, spec)
-        told.append("failed (submission_error: ValueError: no [/x]" in shown(terminal))
+        reported.append("failed (submission_error: ValueError: no [/x]" in shown(terminal))
 
     with watch(terminal) as callback:
         run_sweep(plan_toys("a", "b"), tmp_path, Script(fail, ends(REACHED)), callback)
-    assert told == [True]
+    assert reported == [True]
     assert "timing the baseline's step" in terminal.file.getvalue()
     last = shown(terminal).rpartition("trials done")
     assert last[0].endswith("2 of 2 ")
     assert last[2].startswith(": 1 reached, 1 failed")
 
 
-def test_a_second_plan_begins_a_new_board(terminal, tmp_path):
+def test_a_second_plan_starts_a_new_board(terminal, tmp_path):
     with watch(terminal) as callback:
         for folder, names in (("search", "abc"), ("seeds", "d")):
             acts = Script(*[ends(REACHED)] * len(names))
@@ -248,7 +248,7 @@ def test_a_second_plan_begins_a_new_board(terminal, tmp_path):
     assert "Trials: 3 planned, 3 to run." in shown(terminal)
 
 
-def test_a_board_whose_tree_is_gone_harms_no_sweep(terminal, tmp_path):
+def test_a_board_that_cannot_be_read_does_not_affect_the_sweep(terminal, tmp_path):
     def vanish(driver, spec):
         ends(REACHED)(driver, spec)
         path = tmp_path / LEDGER_FILE
@@ -267,5 +267,5 @@ def test_a_board_whose_tree_is_gone_harms_no_sweep(terminal, tmp_path):
         (200_000, "2 d 8 h"),
     ],
 )  # fmt: skip
-def test_a_duration_in_the_units_that_matter(seconds, words):
+def test_a_duration_is_shown_in_suitable_units(seconds, words):
     assert describe_seconds(seconds) == words

@@ -1,4 +1,4 @@
-"""How a sweep stands, while it runs and afterwards."""
+"""The status of a sweep, while it runs and afterwards."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ WHERE = {"host": "h", "pid": 1}
 
 
 def end(status, seconds, **details):
-    """A trial that measures one row at 600 s and ends."""
+    """Returns an act: a trial that measures one row at 600 s and ends."""
 
     def act(driver, spec):
         driver.started(spec, WHERE)
@@ -61,7 +61,7 @@ MID_SWEEP = (
 
 @pytest.fixture
 def mid_sweep(tmp_path):
-    """Five trials: reached, failed, lost, under way when the driver died, never started."""
+    """Five trials: reached, failed, lost, running when the driver died, never started."""
     experiment = plan_toys(*"abcde")
     with pytest.raises(MemoryError):
         run_sweep(
@@ -88,14 +88,14 @@ def test_a_sweep_in_the_middle(mid_sweep):
     assert state.failures == FAILURES
 
 
-def test_half_a_line_at_the_end_of_the_ledger_is_no_matter(mid_sweep):
+def test_an_incomplete_last_line_of_the_ledger_is_ignored(mid_sweep):
     state = read_status(mid_sweep)
     with (mid_sweep / LEDGER_FILE).open("a") as file:
         file.write('{"sequence": 99, "event": "attempt_en')
     assert read_status(mid_sweep).to_plain() == state.to_plain()
 
 
-def test_a_sweep_at_its_end_counts_the_hours_of_lost_attempts_too(mid_sweep):
+def test_the_hours_of_a_complete_sweep_include_lost_attempts(mid_sweep):
     experiment = plan_toys(*"abcde")
     acts = (end(Status.REACHED, 3600.0), end(Status.DIVERGED, 720.0), end(Status.REACHED, 360.0))
     run_sweep(experiment, mid_sweep, Script(*acts), Quiet())
@@ -125,14 +125,14 @@ def test_a_directory_without_a_plan_is_refused(tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time of day: a list of one number, for the test to set."""
+    """The current time: a list with one number, which the test sets."""
     now = [1000.0]
     monkeypatch.setattr("harness.system.timers.time", lambda: now[0])
     return now
 
 
 class Book:
-    """Writes a tree's ledger as its driver would, with trials of workloads `toy` and `long`."""
+    """Writes a tree's ledger as a driver would, with trials on workloads `toy` and `long`."""
 
     def __init__(self, out, *names, clock, **changes):
         toy = plan_toys("a").workloads["toy"]
@@ -156,7 +156,7 @@ class Book:
         self.ledger.append(AttemptEnded(trial=self.name(*place), attempt=1, result=result))
 
 
-def test_nothing_is_said_of_the_time_left_while_nothing_is_known(tmp_path, clock):
+def test_the_time_left_is_unknown_until_a_trial_has_ended(tmp_path, clock):
     book = Book(tmp_path, "a", "b", clock=clock)
     assert read_status(tmp_path).seconds_left() is None
     book.start("a", "toy")
@@ -167,7 +167,7 @@ def test_nothing_is_said_of_the_time_left_while_nothing_is_known(tmp_path, clock
     assert read_status(tmp_path).seconds_left() is None
 
 
-def test_the_time_left_goes_by_workload_budget_and_slots(tmp_path, clock):
+def test_the_time_left_depends_on_workload_budget_and_slots(tmp_path, clock):
     book = Book(tmp_path, *"abcd", clock=clock)
     status = SweepStatus(tmp_path)
     for submission in "ab":  # two at once
@@ -177,8 +177,8 @@ def test_the_time_left_goes_by_workload_budget_and_slots(tmp_path, clock):
     book.start("c", "toy")
     clock[0] += 20
     status.refresh()
-    # b 70 s under way, longer than a: the rest of its 150 s; c as long as a: 30 s; then d: 50 s;
-    # then the four long ones, of which nothing is known but their budget of 15,000 s:
+    # b has run for 70 s, longer than a: the rest of its 150 s; c as long as a: 30 s; then d: 50 s;
+    # then the four long ones, for which only the budget of 15,000 s is known:
     # slot 1: b 80, a 15,080, c 30,080; slot 2: c 30, d 80, b 15,080, d 30,080
     assert status.seconds_left() == pytest.approx(30_080)
     for submission in "bcd":
@@ -195,11 +195,11 @@ def test_the_time_left_goes_by_workload_budget_and_slots(tmp_path, clock):
     book.start("c", "long")
     book.end("c", "long", total=1_600.0)
     status.refresh()
-    # b: as a and c on the average, 300 s; d on the free slot as long as a or c: 1,400 s
+    # b: the mean of a and c, 300 s left; d on the free slot, the mean of a and c: 1,400 s
     assert status.seconds_left() == pytest.approx(1_400)
 
 
-def test_the_time_left_is_nobodys_guess_without_a_driver(tmp_path, clock):
+def test_the_time_left_is_unknown_without_a_driver(tmp_path, clock):
     book = Book(tmp_path, "a", "b", clock=clock)
     book.start("a", "toy")
     book.end("a", "toy", total=50.0)
@@ -212,7 +212,7 @@ def test_the_time_left_is_nobodys_guess_without_a_driver(tmp_path, clock):
     assert state.counts == {"under way": 1, "reached": 1, "not started": 2}
 
 
-def test_hours_saved_are_what_the_budget_had_left(tmp_path, clock):
+def test_hours_saved_are_the_rest_of_the_budget(tmp_path, clock):
     book = Book(tmp_path, "a", "b", clock=clock)
     book.start("a", "long")
     book.row("a", "long", step=6_000)
@@ -221,11 +221,11 @@ def test_hours_saved_are_what_the_budget_had_left(tmp_path, clock):
     state = read_status(tmp_path)
     assert state.hours_saved_at_most == pytest.approx((15_000 - 7_800 + 150) / 3600)
     assert state.hours_spent == pytest.approx(7_800 / 3600)
-    book.start("b", "toy")  # a larger plan needs it after all
+    book.start("b", "toy")  # an extended plan needs it
     assert read_status(tmp_path).hours_saved_at_most == pytest.approx(2.0)
 
 
-def test_a_new_driver_runs_again_what_was_cut_off(tmp_path, clock):
+def test_a_new_driver_runs_interrupted_and_lost_trials_again(tmp_path, clock):
     book = Book(tmp_path, "a", "b", "c", clock=clock)
     lost = {"status": Status.FAILED, "failure": Failure.WORKER_LOST, "message": "gone"}
     raised = {"status": Status.FAILED, "failure": Failure.OOM, "message": "too big"}
@@ -245,7 +245,7 @@ def test_a_new_driver_runs_again_what_was_cut_off(tmp_path, clock):
         assert (done, status.running) == ({book.name("b", "toy")}, {})
 
 
-def test_json_names_the_driver_and_what_runs(mid_sweep, chronograd):
+def test_json_has_the_driver_and_running_trials(mid_sweep, chronograd):
     with Ledger(mid_sweep) as book:
         book.append(AttemptStarted(trial="e/study_0/toy/trial_1", attempt=1, where=WHERE))
         book.append(Evaluated(trial="e/study_0/toy/trial_1", attempt=1, row=make_row(18)))
@@ -261,11 +261,11 @@ def test_json_names_the_driver_and_what_runs(mid_sweep, chronograd):
     assert (running["trial"], running["row"]["global_step"]) == ("e/study_0/toy/trial_1", 18)
 
 
-def test_watch_refreshes_until_the_driver_is_gone(mid_sweep, chronograd, monkeypatch):
+def test_watch_refreshes_until_the_driver_has_stopped(mid_sweep, chronograd, monkeypatch):
     book = Ledger(mid_sweep)
     sleeps = []
 
-    def work_on(seconds):
+    def continue_sweep(seconds):
         sleeps.append(seconds)
         if len(sleeps) == 1:
             book.append(Pruned(trial="e/study_0/toy/trial_1", attempt=0))
@@ -273,13 +273,13 @@ def test_watch_refreshes_until_the_driver_is_gone(mid_sweep, chronograd, monkeyp
             with book:
                 book.append(Pruned(trial="d/study_0/toy/trial_1", attempt=1))
 
-    monkeypatch.setattr(timers, "sleep", work_on)
+    monkeypatch.setattr(timers, "sleep", continue_sweep)
     code, out, _ = chronograd("status", mid_sweep, "--watch")
-    said = Text.from_ansi(out).plain
+    output = Text.from_ansi(out).plain
     assert (code, sleeps) == (0, [2.0, 2.0])
-    assert "4 of 5 trials done: 1 reached, 2 pruned, 2 failed" in said
-    assert "No driver is at work; the latest was process" in said
-    assert "c/study_0/toy/trial_1 (worker_lost): gone" in said
+    assert "4 of 5 trials done: 1 reached, 2 pruned, 2 failed" in output
+    assert "No driver is running; the last one was process" in output
+    assert "c/study_0/toy/trial_1 (worker_lost): gone" in output
 
 
 def test_ctrl_c_ends_watching_and_not_the_sweep(mid_sweep, chronograd, monkeypatch):
@@ -291,11 +291,11 @@ def test_ctrl_c_ends_watching_and_not_the_sweep(mid_sweep, chronograd, monkeypat
         code, out, _ = chronograd("status", mid_sweep, "--watch")
         assert ledger.is_held(mid_sweep)
     assert code == 0
-    assert "The driver, process" in out
+    assert "The driver (process" in out
     assert "--resume" not in out
 
 
-def test_a_sweep_that_nobody_runs_is_told_how_to_go_on(mid_sweep, chronograd):
+def test_status_without_a_driver_shows_how_to_continue(mid_sweep, chronograd):
     _, out, _ = chronograd("status", mid_sweep)
     assert f"Continue with: chronograd resume {mid_sweep}" in out
 
@@ -306,7 +306,7 @@ def test_watching_writes_no_json(mid_sweep, chronograd):
     assert "written once" in err
 
 
-def test_a_damaged_ledger_is_mentioned_also_once_it_was_set_aside(tmp_path, chronograd):
+def test_a_damaged_ledger_is_reported_even_after_it_is_set_aside(tmp_path, chronograd):
     run_sweep(plan_toys("a"), tmp_path, Script(end(Status.REACHED, 600.0)), Quiet())
     assert read_status(tmp_path).notices == []
     path = tmp_path / LEDGER_FILE
@@ -322,8 +322,8 @@ def test_a_damaged_ledger_is_mentioned_also_once_it_was_set_aside(tmp_path, chro
     assert [line.split()[0] for line in json.loads(output)["notices"]] == ["ledger.damaged-1.jsonl"]
 
 
-def test_status_is_that_of_every_row_though_it_reads_the_latest_alone(tmp_path):
-    """As of a ledger without sums, of which every line is parsed."""
+def test_status_from_latest_rows_equals_that_from_all_rows(tmp_path):
+    """All rows are parsed in a ledger without checksums."""
     acts = (*MID_SWEEP[:2], lose, hang)
     with pytest.raises(ZeroDivisionError):
         run_sweep(

@@ -1,4 +1,4 @@
-"""Experiment trackers: what they are given, and that none of them can harm a sweep."""
+"""Experiment trackers: what they receive, and that none of them can affect a sweep."""
 
 import io
 import sys
@@ -28,7 +28,7 @@ POINT = {"learning_rate": 0.1, "schedule": "cosine", "nesterov": True, "betas": 
 
 
 def plan(*names, **changes):
-    """Toys with hyperparameters."""
+    """Plans toys with hyperparameters."""
     experiment = plan_toys(*names, tuning="external", **changes)
     points = [[POINT] * experiment.trials] * experiment.studies
     submissions = {
@@ -54,7 +54,7 @@ def fail(driver, spec):
 
 
 def lose_and_finish(driver, spec):
-    """The first attempt gets as far as step 30, the second one begins anew at step 20."""
+    """Loses the first attempt at step 30; the second one repeats step 20."""
     driver.started(spec, WHERE)
     for step in (10, 20, 30):
         driver.measured(spec, make_row(step, loss=8.0))
@@ -139,7 +139,7 @@ def test_tensorboard_shows_a_trial_once_however_many_attempts_it_took(tmp_path):
     assert scalars["validation/loss"] == [(10, 10.0, 8.0), (20, 20.0, 7.0)]
 
 
-def test_a_trial_that_was_pruned_before_it_began_is_written_nowhere(tmp_path, monkeypatch):
+def test_a_trial_that_was_pruned_before_it_started_is_not_written(tmp_path, monkeypatch):
     never = Faulty("", None)
     monkeypatch.setitem(TRACKERS, "wandb", never.make)
     (spec,) = plan("a").specs()
@@ -162,8 +162,8 @@ def test_run_writes_the_same_numbers_as_its_records(chronograd, tmp_path):
     ]
 
 
-def test_mlflow_has_a_run_an_attempt(tmp_path, monkeypatch):
-    monkeypatch.setattr(track, "LAST_SECONDS", 600.0)  # it makes its tables first
+def test_mlflow_has_one_run_per_attempt(tmp_path, monkeypatch):
+    monkeypatch.setattr(track, "CLOSE_SECONDS", 600.0)  # it creates its tables first
     tracking_of = pytest.importorskip("mlflow.tracking")
     pytest.importorskip("sqlalchemy")
     experiment = plan("a", "b", "c", "d")
@@ -189,7 +189,7 @@ def test_mlflow_has_a_run_an_attempt(tmp_path, monkeypatch):
 def test_wandb_writes_offline_without_an_account(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setattr(track, "LAST_SECONDS", 600.0)
+    monkeypatch.setattr(track, "CLOSE_SECONDS", 600.0)
     _, warnings = sweep(tmp_path, plan("a", "b"), (lose_and_finish, fail), ["wandb"])
     assert warnings == []
     files = sorted((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
@@ -199,12 +199,12 @@ def test_wandb_writes_offline_without_an_account(tmp_path, monkeypatch):
         assert text in written
 
 
-# The calls that packages get which are too heavy to be here
+# Calls to packages that are too large to install for tests
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Puts a stand-in in the place of a package; returns it."""
+    """Replaces a package by a stand-in; returns it."""
 
     def put(name, *modules, **content):
         package = ModuleType(name)
@@ -266,11 +266,11 @@ def test_wandb_calls(tmp_path, stand_in, monkeypatch, wanted, account, mode):
     assert runs[1].summary["end"].startswith("out_of_time")
 
 
-# No harm
+# Trackers that fail
 
 
 class Faulty:
-    """A tracker of which one method does what it is told to; the others keep their calls."""
+    """A tracker that records calls; one of its methods calls `act` first."""
 
     calls: list[str]
 
@@ -310,16 +310,16 @@ def trial_files(out):
 @pytest.mark.parametrize("patience", [0.0, 60.0])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("error", [ValueError("no\nmore"), SystemExit(3), KeyboardInterrupt()])
-def test_what_a_tracker_raises_switches_it_off(tmp_path, monkeypatch, method, error, patience):
+def test_an_exception_in_a_tracker_switches_it_off(tmp_path, monkeypatch, method, error, patience):
     bad, good = Faulty(method, raises(error)), Faulty("", None)
     monkeypatch.setitem(TRACKERS, "mlflow", bad.make)
     monkeypatch.setitem(TRACKERS, "wandb", good.make)
     experiment, acts = plan("a", "b"), (finish, lose_and_finish)
-    calm, _ = sweep(tmp_path / "calm", experiment, acts, [])
+    undisturbed, _ = sweep(tmp_path / "undisturbed", experiment, acts, [])
     names = ["mlflow", "wandb"]
     summary, warnings = sweep(tmp_path / "out", experiment, acts, names, patience=patience)
-    assert summary == calm
-    assert trial_files(tmp_path / "out") == trial_files(tmp_path / "calm")
+    assert summary == undisturbed
+    assert trial_files(tmp_path / "out") == trial_files(tmp_path / "undisturbed")
     (warning,) = warnings
     assert warning.startswith(f"warning: --track mlflow failed ({type(error).__name__}")
     assert "\n" not in warning
@@ -331,15 +331,15 @@ def test_what_a_tracker_raises_switches_it_off(tmp_path, monkeypatch, method, er
 
 @pytest.fixture
 def stuck():
-    """Something that lasts until the end of the test."""
+    """A function that blocks until the end of the test."""
     over = threading.Event()
     yield over.wait
     over.set()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_tracker_that_hangs_does_not_hold_the_sweep(tmp_path, monkeypatch, method, stuck):
-    monkeypatch.setattr(track, "LAST_SECONDS", 0.05)
+def test_a_tracker_that_hangs_does_not_block_the_sweep(tmp_path, monkeypatch, method, stuck):
+    monkeypatch.setattr(track, "CLOSE_SECONDS", 0.05)
     bad = Faulty(method, stuck)
     monkeypatch.setitem(TRACKERS, "wandb", bad.make)
     summary, (warning,) = sweep(tmp_path, plan("a", "b"), (finish, finish), ["wandb"])
@@ -347,8 +347,8 @@ def test_a_tracker_that_hangs_does_not_hold_the_sweep(tmp_path, monkeypatch, met
     assert warning == "warning: --track wandb took longer than 0.05 s and is switched off"
 
 
-def test_what_a_full_queue_cannot_hold_is_dropped_with_one_warning(tmp_path, monkeypatch):
-    monkeypatch.setattr(track, "MOST_WAITING", 2)
+def test_calls_that_do_not_fit_in_the_queue_are_dropped_with_one_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(track, "MAX_QUEUED", 2)
     busy, free = threading.Event(), threading.Event()
 
     def be_slow():
@@ -358,7 +358,7 @@ def test_what_a_full_queue_cannot_hold_is_dropped_with_one_warning(tmp_path, mon
     slow = Faulty("make", be_slow)
     monkeypatch.setitem(TRACKERS, "wandb", slow.make)
 
-    def go_on(driver, spec):
+    def train(driver, spec):
         driver.started(spec, WHERE)
         busy.wait(60)
         for step in range(1, 9):
@@ -366,16 +366,16 @@ def test_what_a_full_queue_cannot_hold_is_dropped_with_one_warning(tmp_path, mon
         free.set()
         driver.ended(spec, TrialResult(status=Status.OUT_OF_TIME))
 
-    summary, warnings = sweep(tmp_path, plan("a"), (go_on,), ["wandb"])
+    summary, warnings = sweep(tmp_path, plan("a"), (train,), ["wandb"])
     assert summary.by_status == {Status.OUT_OF_TIME: 1}
-    dropped = "hangs or is too slow; what it cannot take is left out"
+    dropped = "hangs or is too slow; some evaluations are dropped"
     assert warnings == [f"warning: --track wandb {dropped}"]
     assert slow.calls[:4] == ["make", "begin", "write", "write"]
     assert slow.calls[-1] == "close"
     assert slow.calls.count("write") == 2
 
 
-def test_with_patience_a_row_is_written_before_the_trial_goes_on(tmp_path, monkeypatch):
+def test_with_patience_a_row_is_written_before_the_trial_continues(tmp_path, monkeypatch):
     fine = Faulty("", None)
     monkeypatch.setitem(TRACKERS, "wandb", fine.make)
     seen = []
@@ -399,7 +399,7 @@ def test_patience_ends(tmp_path, monkeypatch, stuck):
     assert bad.calls == ["make", "begin"]
 
 
-def test_a_sweep_with_nothing_to_run_makes_no_tracker(tmp_path, monkeypatch):
+def test_a_sweep_with_nothing_to_run_creates_no_tracker(tmp_path, monkeypatch):
     never = Faulty("", None)
     monkeypatch.setitem(TRACKERS, "wandb", never.make)
     sweep(tmp_path, plan("a"), (finish,), [])
@@ -407,7 +407,7 @@ def test_a_sweep_with_nothing_to_run_makes_no_tracker(tmp_path, monkeypatch):
     assert (never.calls, warnings) == ([], [])
 
 
-def test_everybody_hears_everything(tmp_path):
+def test_all_callbacks_receive_all_events(tmp_path):
     consoles = [Console(file=io.StringIO(), soft_wrap=True) for _ in range(2)]
     lines = [PlainProgress(console, rows=True) for console in consoles]
     with nullcontext(track.CallbackList(lines)) as callback:
@@ -418,7 +418,7 @@ def test_everybody_hears_everything(tmp_path):
     assert "[2/2]" in first
 
 
-# What must be there
+# Missing packages
 
 
 def test_a_missing_package_is_refused_before_anything_runs(chronograd, tmp_path, monkeypatch):
@@ -431,7 +431,7 @@ def test_a_missing_package_is_refused_before_anything_runs(chronograd, tmp_path,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_a_tracker_left_is_no_package(tmp_path, monkeypatch):
+def test_a_folder_left_by_a_tracker_is_not_a_package(tmp_path, monkeypatch):
     (tmp_path / "somebody").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(PACKAGES, "wandb", {"somebody": "somebody"})
@@ -439,7 +439,7 @@ def test_a_folder_that_a_tracker_left_is_no_package(tmp_path, monkeypatch):
         track.require(["wandb"])
 
 
-def test_trackers_options_and_extras_are_the_same():
+def test_trackers_options_and_extras_have_the_same_names():
     root = Path(track.__file__).parents[2]
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = extras["optional-dependencies"]

@@ -147,7 +147,7 @@ def test_ray_gets_a_folder_whose_name_is_short_enough(monkeypatch, tmp_path, cap
         len(short) + len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store") < 107
     )
     assert Path(short).stat().st_mode & 0o777 == 0o700
-    assert f"is too long for Ray's sockets; it uses {short}" in capsys.readouterr().err
+    assert f"is too long for Ray's sockets; using {short}" in capsys.readouterr().err
     monkeypatch.setenv(variable, "/tmp")
     nodes.connect(None)
     assert given[1] is None

@@ -1,4 +1,4 @@
-"""An attempt that runs on the cluster, and what becomes of it."""
+"""An attempt that runs on the cluster, as its driver sees it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:  # which imports ray
     from harness.executors.team import Team
 
 
-class Outcome(enum.Enum):
-    """What becomes of an attempt after a message."""
+class AttemptState(enum.Enum):
+    """The state of an attempt after a message."""
 
-    RUNS = enum.auto()
+    RUNNING = enum.auto()
     DONE = enum.auto()
-    AGAIN = enum.auto()  # its process was lost
+    RETRY = enum.auto()  # its process was lost, the trial waits again
 
 
 @dataclass(slots=True)
-class Running:
-    """An attempt under way: its processes, its trial, and when its last message came."""
+class RemoteAttempt:
+    """A running attempt: its processes, its trial, and the time of its last message."""
 
     team: Team
     spec: TrialSpec
     deadline: float
-    began: bool = False
-    loaded: bool = False  # workload and submission are imported
+    started: bool = False
+    loaded: bool = False  # whether workload and submission are imported
     last_seen: float = 0.0
 
     def hangs(self, timeout: float) -> str:
-        """Why an attempt is to be ended, "" where it is not."""
-        silent = timers.monotonic() - self.last_seen if self.began else 0.0
+        """Returns why an attempt must be stopped as hanging; "" if it must not."""
+        silent = timers.monotonic() - self.last_seen if self.started else 0.0
         if not self.loaded:
             late = silent > max(HANG_TIMEOUT, timeout)
-            return f"its imports did not end within {silent:.0f} s" if late else ""
+            return f"its imports did not finish within {silent:.0f} s" if late else ""
         if silent <= timeout:
             return ""
         return f"no step and no evaluation for {timeout:g} s (--hang-timeout)"

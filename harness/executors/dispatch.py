@@ -1,4 +1,4 @@
-"""What a driver does with the messages of a trial."""
+"""Passes the messages of a trial to the driver."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.trial.messages import (
 from scoring.records import TrialSpec
 
 
-def take(driver: Driver, spec: TrialSpec, message: OfTrial | Beat) -> None:
-    """Passes a message of a running trial on to the driver; returns once it is on record."""
+def dispatch(driver: Driver, spec: TrialSpec, message: OfTrial | Beat) -> None:
+    """Passes a message of a running trial to the driver; returns when it is recorded."""
     match message:
         case Measured(row=row):
             driver.measured(spec, row)
