@@ -57,7 +57,8 @@ def takes_records(
             for name, record in records.items():
                 names = [field.name for field in fields(record) if field.name in values]
                 given = {name: values.pop(name) for name in names}
-                values[name] = record(**{n: _plain(value) for n, value in given.items()})
+                plain = {n: _plain(value) for n, value in given.items() if value is not None}
+                values[name] = record(**plain)  # a missing list is None: the default applies
             command(**values)
 
         del call.__wrapped__

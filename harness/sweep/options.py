@@ -80,12 +80,12 @@ class SweepOptions:
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> SweepOptions:
-        """The inverse of `scoring.plain.to_plain`; unknown names are ignored."""
+        """The inverse of `scoring.plain.to_plain`; unknown names and None are ignored."""
         known = {field.name for field in fields(cls)}
-        given = {name: value for name, value in data.items() if name in known}
+        given = {n: value for n, value in data.items() if n in known and value is not None}
         given["pruning"], given["order"] = Pruning(given["pruning"]), Order(given["order"])
-        given["history"] = tuple(map(Path, given["history"]))
-        given["track"] = tuple(given["track"])
+        given["history"] = tuple(map(Path, given.get("history", ())))
+        given["track"] = tuple(given.get("track", ()))
         return cls(**given)
 
 

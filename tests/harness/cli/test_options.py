@@ -8,10 +8,12 @@ import typer
 
 from harness.cli import app
 from harness.cli.options import OPTIONS
+from harness.cli.records import takes_records
 from harness.commands import machine
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.restore import last_options
 from harness.sweep.run import run_sweep
+from scoring.plain import to_plain
 from scoring.records import Order, Pruning, RunOptions
 from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, Script, plan_toys
@@ -85,3 +87,16 @@ def test_a_busy_machine_is_mentioned_before_a_measured_trial(
     assert code == 0
     text = " ".join(out.split())
     assert ("load 99.0: other work distorts step times" in text) is warns
+
+
+def test_lists_that_are_not_given_are_empty():
+    given = []
+
+    @takes_records(OPTIONS)
+    def command(*, how: SweepOptions) -> None:
+        given.append(how)
+
+    command(history=None, track=None)  # typer's values of lists that are not given
+    assert given == [SweepOptions()]
+    nulls = {**to_plain(SweepOptions()), "history": None, "track": None}
+    assert SweepOptions.from_plain(nulls) == SweepOptions()
