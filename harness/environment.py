@@ -68,7 +68,7 @@ def cpu_model() -> str:
 
 
 def has_bfloat16(device: str) -> bool:
-    """Whether the device multiplies bfloat16 by instructions of its own; some methods depend on it.
+    """Whether the device has instructions for bfloat16 products; some methods depend on it.
 
     `submissions.muon` computes in float32 on a CPU without them.
     """

@@ -61,7 +61,7 @@ def run(
     """
     import workloads
     from harness.commands import dotted
-    from harness.executors.local import ThisProcess
+    from harness.executors.local import LocalExecutor
     from harness.progress.live import PlainProgress
     from harness.progress.track import tracking
     from harness.sweep.request import Request, single_trial
@@ -86,7 +86,7 @@ def run(
         draft = single_trial(request, study, trial, workloads.get, progress)
     if options.clock is ClockKind.WALL:
         warn_of_load()
-    executor, lines = ThisProcess(workloads.get), PlainProgress(console, rows=True)
+    executor, lines = LocalExecutor(workloads.get), PlainProgress(console, rows=True)
     experiment = draft.complete(out, executor, announce=say)
     with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:
         summary = run_uninterrupted(run_sweep, experiment, out, executor, callback)

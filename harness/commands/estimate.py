@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.spec import LoadWorkload, Progress
 from scoring.experiment import Experiment
 from scoring.records import Goal, Status, TrialSpec, UserError
@@ -218,7 +218,7 @@ def _total(seconds: Sequence[float], slots: int, gpus_per_trial: int) -> Hours:
     return Hours(trials=trials, wall=wall, gpus=trials * gpus_per_trial)
 
 
-class RecordedSteps(ThisProcess):
+class RecordedSteps(LocalExecutor):
     """Takes the baseline's seconds per step from records, or else measures them here.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 import workloads
 from harness.commands import doctor, machine
 from harness.commands.doctor import Check, State
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.spec import DataError
 from harness.sweep.request import Request, check
 from scoring import rulesets
@@ -67,7 +67,7 @@ def _step_time(workload: str) -> Check:
     what = f"{ruleset.baseline} on {workload}, on the {'GPU' if gpus else 'CPU'}"
     try:
         draft = check(request, workloads.get)
-        executor, probed = ThisProcess(workloads.get), draft.workloads[workload]
+        executor, probed = LocalExecutor(workloads.get), draft.workloads[workload]
         return doctor.steps(what, [draft.baseline_step(probed, executor) for _ in range(2)])
     except Exception as error:  # noqa: BLE001 - any error here would be one of every trial
         advice = f"see `chronograd --debug run {ruleset.baseline} --workload {workload}`"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch must not be imported before the process sets its thre
     from harness.spec import LoadWorkload
 
 
-class ThisProcess:
+class LocalExecutor:
     """An executor with one slot.
 
     Args:

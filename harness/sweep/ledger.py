@@ -48,7 +48,7 @@ class Ledger:
             raise LedgerError(f"{out}: cannot be written ({error}); choose another --out") from None
         if not self._lock():
             self._file.close()
-            raise LedgerError(f"{out}: {_last_driver(self.path)} is writing here")
+            raise LedgerError(f"{out}: is in use by {_last_driver(self.path)}")
         self._drop_truncated_line()
         self.tree, self.notice = "", ""
         self.attempts: Counter[str] = Counter()

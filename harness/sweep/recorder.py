@@ -101,9 +101,9 @@ class Recorder:
         trial = self._trials[spec.key]
         trial.attempts += 1
         trial.running = RunningAttempt(spec, str(where.get("node", "")))
-        beside = self._nodes[trial.running.node]  # trials on one node slow each other down
-        beside.add(spec.key)
-        for name in beside if len(beside) > 1 else ():
+        on_node = self._nodes[trial.running.node]  # trials on one node slow each other down
+        on_node.add(spec.key)
+        for name in on_node if len(on_node) > 1 else ():
             self._trials[name].shared_node = True
         self._book.append(AttemptStarted(**self._ids(spec), where=where))
         self._callback.on_trial_start(spec)

@@ -203,8 +203,8 @@ class Draft:
         already in OUT/experiment.json.
 
         Args:
-            out: The results tree.
-            executor: Times the baseline.
+            out: Results tree.
+            executor: Executor that times the baseline.
             accepted: Files of submissions that may have changed.
             announce: Receives a line before each timing.
 
@@ -231,7 +231,7 @@ class Draft:
         """Returns what `complete` does, with nominal step times where it would measure them.
 
         Raises:
-            PlanError: As `complete`.
+            PlanError: As for `complete`.
         """
         old = Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
         known = {} if old is None else old.workloads

@@ -1,4 +1,4 @@
-"""The submissions of a request: where they are, their tuning, and points given for them."""
+"""Resolves the submissions of a request: their paths, tuning and given hyperparameters."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def default_tuning(places: Mapping[str, Path], search_space: str) -> str:
 
 
 def check_names(place: Path, search_space: str, point: Mapping[str, Any]) -> None:
-    """Raises PlanError for hyperparameters that a submission does not have, or that are missing.
+    """Raises PlanError for unknown or missing hyperparameters of a submission.
 
-    It has those of its search space; its code may read others too.
+    Known are those of its search space, and others that its code mentions.
     """
     file = loading.search_space_of(place, search_space)
     if not file.is_file():
         return
     known = load_search_space(file).names
-    beside = [name for name in point if name not in known]
+    others = [name for name in point if name not in known]
     missing = [name for name in known if name not in point]
-    unknown = [name for name in beside if missing or not mentions(place, name)]
+    unknown = [name for name in others if missing or not mentions(place, name)]
     parts = [f"unknown: {', '.join(unknown)}"] * bool(unknown)
     parts += [f"missing: {', '.join(missing)}"] * bool(missing)
     if parts:

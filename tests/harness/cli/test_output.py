@@ -12,7 +12,7 @@ from rich.console import Console
 
 import workloads
 from harness.cli.output import Unfailing, make_console, unfailing
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.progress.live import watch
 from harness.sweep.run import run_sweep
 from scoring.records import Failure, Status
@@ -71,7 +71,7 @@ def hostile(tmp_path_factory):
     names = (HOSTILE, "hostile"), ("pass", "well_behaved")
     submissions = [write_submission(folder, code, name) for code, name in names]
     experiment = plan_faults(folder, *submissions)
-    run_sweep(experiment, folder / "out", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, folder / "out", LocalExecutor(workloads.get), Quiet())
     return folder / "out", experiment
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 import workloads
 from harness.commands.calibrate import SEEDS, Calibration
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.progress.live import PlainProgress
 from scoring.experiment import Experiment
 from scoring.plain import read_json
@@ -29,7 +29,7 @@ def small(name, data_dir=None, device="cpu"):
 def run(name, out):
     callback = PlainProgress(Console(file=io.StringIO()))
     return Calibration(
-        load_workload=small, name=name, trials=2, out=out, executor=ThisProcess(small),
+        load_workload=small, name=name, trials=2, out=out, executor=LocalExecutor(small),
         callback=callback, options=OPTIONS,
     ).run()  # fmt: skip
 

@@ -211,7 +211,7 @@ def test_the_command_checks_everything_and_exits_1_for_a_problem(chronograd):
 
 
 def test_warnings_exit_0_and_a_broken_probe_is_a_problem(chronograd, monkeypatch):
-    probe = "harness.executors.local.ThisProcess.time_baseline"
+    probe = "harness.executors.local.LocalExecutor.time_baseline"
     monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
     monkeypatch.setattr(probe, lambda self, spec: {"here": 0.001})
     code, out, _ = chronograd("doctor", "-w", "digits")

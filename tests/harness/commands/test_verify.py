@@ -121,7 +121,7 @@ def test_a_copied_tree_is_verified_with_the_weights_of_the_original(chronograd, 
 
 def test_weights_in_a_checkpoint_directory(chronograd, own_tmp, tmp_path):
     import workloads
-    from harness.executors.local import ThisProcess
+    from harness.executors.local import LocalExecutor
     from harness.sweep.run import run_sweep
     from scoring.experiment import Experiment
     from tests.fixtures.sweeps import Quiet
@@ -129,7 +129,7 @@ def test_weights_in_a_checkpoint_directory(chronograd, own_tmp, tmp_path):
     trained(chronograd, "first")
     experiment = Experiment.read(tmp_path / "first")
     run_sweep(
-        experiment, tmp_path / "out", ThisProcess(workloads.get), Quiet(),
+        experiment, tmp_path / "out", LocalExecutor(workloads.get), Quiet(),
         options=replace(EVERY_TRIAL, checkpoint_dir=str(tmp_path / "kept")),
     )  # fmt: skip
     assert weights_in(tmp_path / "kept")

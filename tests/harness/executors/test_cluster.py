@@ -16,7 +16,7 @@ import pytest
 import workloads
 from harness.executors import cluster, process
 from harness.executors.cluster import Cluster
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.executors.nodes import ClusterError
 from harness.executors.team import TrialResources
 from harness.submission import shipping
@@ -88,7 +88,7 @@ def csv_of(out, spec):
 def run_here(folder, *submissions):
     """Runs the same trials undisturbed and without Ray; returns their results."""
     experiment = plan_faults(folder, *submissions)
-    run_sweep(experiment, folder / "undisturbed", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, folder / "undisturbed", LocalExecutor(workloads.get), Quiet())
     return results_of(folder / "undisturbed", experiment.specs())
 
 

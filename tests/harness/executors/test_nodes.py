@@ -14,7 +14,7 @@ import pytest
 
 import workloads
 from harness.executors.cluster import Cluster
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.executors.team import TrialResources
 from harness.sweep.ledger import read
 from harness.sweep.options import EVERY_TRIAL
@@ -99,7 +99,7 @@ def test_a_sweep_uses_a_node_that_joins_and_survives_the_loss_of_one(tmp_path, n
         assert executor.slots() == 2
         summary = run_sweep(experiment, out, executor, callback)
     assert summary.by_status == {Status.OUT_OF_TIME: 8}
-    run_sweep(experiment, tmp_path / "undisturbed", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, tmp_path / "undisturbed", LocalExecutor(workloads.get), Quiet())
     results, undisturbed = (
         results_of(out, experiment),
         results_of(tmp_path / "undisturbed", experiment),

@@ -8,7 +8,7 @@ import pytest
 
 import workloads
 from harness.executors.cluster import Cluster
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.sweep import ledger
 from harness.sweep.request import Request, check
 from harness.sweep.run import run_sweep
@@ -57,7 +57,7 @@ def test_a_killed_trial_gives_the_rows_of_an_undisturbed_one(tmp_path, address):
     with closing(Cluster(workloads.get, address)) as executor:
         summary = run_sweep(experiment, out, executor, callback)
     assert summary.by_status == {Status.STEP_LIMIT: 3}
-    run_sweep(experiment, tmp_path / "undisturbed", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, tmp_path / "undisturbed", LocalExecutor(workloads.get), Quiet())
     for spec in experiment.specs():
         (_, result), (_, undisturbed) = (
             read_trial(trial_folder(root, spec)) for root in (out, tmp_path / "undisturbed")

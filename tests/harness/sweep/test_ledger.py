@@ -235,7 +235,7 @@ def test_checking_for_a_driver_does_not_disturb_it(tmp_path):
     with Ledger(tmp_path) as book:
         assert [ledger.is_held(tmp_path) for _ in range(3)] == [True] * 3
         note(book, trial="a")
-        with pytest.raises(LedgerError, match="is writing here"):
+        with pytest.raises(LedgerError, match="is in use by another driver"):
             Ledger(tmp_path)
     assert not ledger.is_held(tmp_path)
     with Ledger(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 import workloads
 from harness.executors.cluster import Cluster
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.progress.status import read_status
 from harness.sweep import ledger
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
@@ -166,7 +166,7 @@ def test_on_a_cluster_trials_stop_while_they_run(tmp_path, address):
     experiment = check(request, workloads.get).complete(tmp_path / "nothing there", None)
     with closing(Cluster(workloads.get, address)) as executor:
         run_sweep(experiment, tmp_path / "out", executor, Quiet(), options=SweepOptions())
-    run_sweep(experiment, tmp_path / "undisturbed", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, tmp_path / "undisturbed", LocalExecutor(workloads.get), Quiet())
     boards = [make_leaderboard(read([tmp_path / name])) for name in ("out", "undisturbed")]
     cells = [board.standings[0].cells["digits"].seconds for board in boards]
     assert cells[0] == cells[1]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import workloads
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.progress.status import read_status
 from harness.sweep import ledger, recorder
 from harness.sweep.driver import MAX_FAILED_STARTS
@@ -26,7 +26,7 @@ STEPS = [1, 11, 21, 31, 41]
 
 
 def here():
-    return ThisProcess(workloads.get)
+    return LocalExecutor(workloads.get)
 
 
 def result_of(out, spec):

@@ -9,7 +9,7 @@ import pytest
 
 import workloads
 from harness.executors.cluster import Cluster
-from harness.executors.local import ThisProcess
+from harness.executors.local import LocalExecutor
 from harness.executors.team import TrialResources
 from harness.sweep.run import run_sweep
 from harness.trial.clock import WallClock
@@ -138,7 +138,7 @@ def test_two_processes_train_as_one_does(tmp_path, address):
     options = {"max_steps": 60, "processes_per_trial": 2}
     together = sweep(plan(tmp_path, "diabetes", **options), tmp_path / "two", address)
     experiment = plan(tmp_path, "diabetes", max_steps=60)
-    run_sweep(experiment, tmp_path / "one", ThisProcess(workloads.get), Quiet())
+    run_sweep(experiment, tmp_path / "one", LocalExecutor(workloads.get), Quiet())
     alone = result_of(tmp_path / "one", experiment)
     assert len(together.rows) == len(alone.rows) > 2
     for two, one in zip(together.rows, alone.rows, strict=True):
