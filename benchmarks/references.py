@@ -1,7 +1,7 @@
-"""What each submission's step is compared with: the method in the package that it comes from.
+"""The reference for each submission's step: the method in the package it originates from.
 
-Hyperparameters are those of the submission's own first point where they matter for time, which is
-only whether there is momentum; schedules are the submission's too.
+Of the hyperparameters only momentum affects the time; it and the schedule are those of the
+submission's first point.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _made(kind: Callable[..., Any], **options: Any) -> Make:
 
 
 _ADAMW = _made(torch.optim.AdamW, lr=1e-3)
-REFERENCES: dict[str, tuple[str, Make]] = {  # by submission the package, and the method in it
+REFERENCES: dict[str, tuple[str, Make]] = {  # the package and the method in it, by submission
     "external_tuning/adadelta": ("torch.optim", _made(torch.optim.Adadelta, lr=1e-3)),
     "external_tuning/adafactor": ("torch.optim", _made(torch.optim.Adafactor, lr=1e-3)),
     "external_tuning/adagrad": ("torch.optim", _made(torch.optim.Adagrad, lr=1e-3)),
@@ -93,9 +93,9 @@ def _torch_muon(model: nn.Module, workload: Any) -> Optimizer:
 
 
 def reference(name: str) -> tuple[str, Callable[[nn.Module, Any], Optimizer]] | None:
-    """The package and how the method is made from a model and a workload; None without one.
+    """The package and a function that makes the method for a model and a workload, or None.
 
-    heavyball's cautious AdamW stands for the cautious methods where it is installed.
+    heavyball's cautious AdamW is the reference of the cautious methods if it is installed.
     """
     if name in BY_MODEL:
         return BY_MODEL[name]

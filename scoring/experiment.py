@@ -224,7 +224,7 @@ class Experiment(BaseModel):
 
 
 def _found(planned: str, root: Path) -> Path:
-    """Where a submission of the tree `root` is now."""
+    """The current location of a submission of the tree `root`."""
     place = root / planned  # an absolute path stays as it is
     own = root / OPTIMIZERS / place.name
     moved = not place.exists() and place.parent.name == OPTIMIZERS and own.exists()

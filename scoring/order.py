@@ -19,8 +19,8 @@ def likely_winners_first(
     of every submission; then the other studies, starting with the submissions that were fastest in
     the first, so that the fastest time is known before the slow ones run. If the fastest so far is
     so fast that r_max times its time is below a budget, its other studies come immediately: slow
-    submissions then stop early in their first study too. Of a workload and its variant, the one
-    missed in its first study comes first, since once it is certainly missed the other does not
+    submissions then stop early in their first study too. Between a workload and its variant, the
+    one missed in its first study comes first, since once it is certainly missed the other does not
     matter.
 
     Args:
