@@ -108,7 +108,7 @@ def test_weights_that_are_missing_or_of_another_trial_are_not_verified(
     code, out, _ = chronograd("verify", "out")
     assert code == 2
     assert "not verified: out" in out
-    assert "no weights of it are here" in " ".join(out.split())
+    assert "its weights are not here" in " ".join(out.split())
     assert not (tmp_path / "out/submissions/nadamw" / TRIAL / FILE).exists()
 
 

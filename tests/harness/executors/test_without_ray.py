@@ -80,6 +80,6 @@ def test_listing_checking_and_planning_need_no_ray(commands):
     codes, done = commands(("ray",), *lines, sweep)
     assert codes[:-1] == [f"exit code 0 of {line}" for line in lines], done.stdout + done.stderr
     assert codes[-1] == f"exit code 2 of {sweep}"
-    needs = "this needs the Python package ray, which is not installed; pip install "
+    needs = "this command needs the Python package ray, which is not installed; pip install "
     assert f"{needs}'chronograd[run]'" in done.stderr
     assert "Traceback" not in done.stderr
