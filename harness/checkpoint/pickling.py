@@ -219,7 +219,7 @@ class _Unpickler(pickle.Unpickler):
         return TypedStorage(wrap_storage=storage, dtype=dtype[0], _internal=True)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns a class or function; classes pickled by value are always created afresh."""
+        """Returns a class or function; always creates a new class if it was pickled by value."""
         if module == by_value.__name__ and name in _CLASS_MAKERS:
             make: Callable[..., type] = getattr(by_value, name)
             return lambda *args: make(*args[:-2], None, None)

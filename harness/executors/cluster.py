@@ -198,7 +198,7 @@ class Cluster:
         followers = {ref: s for s, attempt in running.items() for ref in attempt.team.followers}
         refs = [*running, *followers]
         ready, _ = ray.wait(refs, num_returns=1, timeout=TURN_SECONDS)
-        if ready:  # get all that are ready
+        if ready:  # get all others that are ready too
             ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
         states: dict[Any, AttemptState] = {}
         for ref in ready:

@@ -63,10 +63,7 @@ class Driver:
         return None
 
     def deadline(self, spec: TrialSpec) -> float:
-        """Returns the second of its clock after which a trial is stopped: it can change no score.
-
-        It is 0 for a trial that is given up.
-        """
+        """Returns the second of its clock after which a trial is stopped; 0 if it is given up."""
         return self._schedule.deadline(spec)
 
     def checkpoints(self, spec: TrialSpec) -> Place:
@@ -142,7 +139,7 @@ class Driver:
         self._schedule.lost(spec)
 
     def failed(self, spec: TrialSpec, failure: Failure, message: str, traceback: str = "") -> None:
-        """Records that a trial was stopped from outside as failed."""
+        """Records a trial that was stopped from outside as failed."""
         if self._recorder.running(spec) is None:
             self.started(spec, {})
         details = {"failure": failure, "message": message, "traceback": traceback}

@@ -29,7 +29,7 @@ class _Part:
         stale: Whether the fields below must be computed again.
         version: Number that increases whenever the fields below change.
         stop: Deadlines, equal for all trials of a study (`scoring.pruning.Deadlines`).
-        park: Seconds after which trials only matter if unlikely (`scoring.pruning.Deadlines`).
+        park: Seconds after which trials are unlikely to matter (`scoring.pruning.Deadlines`).
         ranks: Ranks of `likely_winners_first`.
     """
 
@@ -106,12 +106,12 @@ class Pruner:
         return spec.key in self._done or self._pruned.get(spec.key, -1.0) >= self.deadline(spec)
 
     def deadline(self, spec: TrialSpec) -> float:
-        """Returns the second of its clock from which on a trial cannot matter; 0: do not start."""
+        """Returns the second of its clock after which a trial cannot matter; 0 if it never can."""
         part, row, column = self._part(spec)
         return part.stop[row][column][spec.study]
 
     def is_parked(self, spec: TrialSpec) -> bool:
-        """Whether a trial that has not started matters only if others have unlikely results."""
+        """Whether a trial should wait, as it only matters if others have unlikely results."""
         part, row, column = self._part(spec)
         return part.park[row][column][spec.study] <= 0
 

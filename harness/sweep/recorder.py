@@ -196,7 +196,7 @@ class Recorder:
         self._write(spec, result)
 
     def _write(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Writes a trial's folder and calls back."""
+        """Writes a trial's folder and notifies the callback."""
         with writing(self._out):
             write_trial(self._out, spec, result)
         self._trials[spec.key].status = result.status

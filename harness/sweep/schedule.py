@@ -59,7 +59,7 @@ class Schedule:
             self._given_up.add(spec.key)
 
     def with_reason(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
-        """Returns a result with the reason for which the trial was stopped early, if it was."""
+        """Returns a result with the reason why the trial was stopped early, if it was."""
         if result.status is not Status.PRUNED:
             return result
         if self._limits is not None and spec.key in self._given_up:
