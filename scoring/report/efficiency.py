@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from scoring.efficiency import Efficiency
 from scoring.leaderboard import Leaderboard
 from scoring.report.fitted import Column, FittedTable
-from scoring.report.plots import figure, with_legend
-from scoring.report.styles import group, line_styles, tidy
-from scoring.report.svg import svg
 from scoring.report.terminal import format_number
 from scoring.views import RelaxationSweep
+
+if TYPE_CHECKING:  # tables need no matplotlib
+    from matplotlib.axes import Axes
 
 
 def step_times_table(board: Leaderboard, spent: Efficiency) -> FittedTable:
@@ -98,6 +97,8 @@ def _by_name(sweep: RelaxationSweep, values_as: Any) -> dict[str, list[float | N
 
 def ranks_over_relaxation(board: Leaderboard, sweep: RelaxationSweep, ax: Axes) -> Axes:
     """Draws each submission's rank over the fraction that all targets are relaxed by."""
+    from scoring.report.styles import group, line_styles, tidy
+
     percent = 100 * np.array(sweep.amounts)
     for name, style in line_styles(board.studies.submissions).items():
         s = sweep.submissions.index(name)
@@ -111,6 +112,9 @@ def ranks_over_relaxation(board: Leaderboard, sweep: RelaxationSweep, ax: Axes) 
 
 def relaxation_svg(board: Leaderboard, sweep: RelaxationSweep) -> str:
     """The figure of ranks over relaxed targets, as SVG for the page."""
+    from scoring.report.plots import figure
+    from scoring.report.svg import svg
+
     drawn = figure(rows=len(sweep.submissions))
     ranks_over_relaxation(board, sweep, drawn.add_subplot())
     return svg(drawn, "relaxation")
@@ -118,6 +122,8 @@ def relaxation_svg(board: Leaderboard, sweep: RelaxationSweep) -> str:
 
 def save_relaxation(board: Leaderboard, sweep: RelaxationSweep, folder: Path) -> None:
     """Writes the figure of ranks as PNG and PDF."""
+    from scoring.report.plots import figure, with_legend
+
     folder.mkdir(parents=True, exist_ok=True)
     drawn = figure(rows=len(sweep.submissions))
     ranks_over_relaxation(board, sweep, drawn.add_subplot())
