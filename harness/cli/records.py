@@ -13,6 +13,7 @@ from typing import Any, cast, get_type_hints
 import typer
 
 from harness.sweep.options import SweepOptions
+from scoring.records import Pruning
 
 Help = Mapping[type[Any], Mapping[str, Any]]  # annotations of options, by record and field
 
@@ -76,7 +77,10 @@ def override(context: typer.Context, recorded: SweepOptions, given: SweepOptions
         for field in fields(recorded)
         if (source := context.get_parameter_source(field.name)) and source.name == "COMMANDLINE"
     ]
-    return replace(recorded, **{name: getattr(given, name) for name in named})
+    changes = {name: getattr(given, name) for name in named}
+    if changes.get("pruning", Pruning.PREDICT) is not Pruning.PREDICT:
+        changes.setdefault("history", ())  # it is for predictions alone
+    return replace(recorded, **changes)
 
 
 def as_options(record: SweepOptions) -> str:

@@ -2,13 +2,14 @@
 
 import inspect
 import re
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 from harness.cli import app
 from harness.cli.options import OPTIONS
-from harness.cli.records import takes_records
+from harness.cli.records import override, takes_records
 from harness.commands import machine
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.restore import last_options
@@ -100,3 +101,20 @@ def test_lists_that_are_not_given_are_empty():
     assert given == [SweepOptions()]
     nulls = {**to_plain(SweepOptions()), "history": None, "track": None}
     assert SweepOptions.from_plain(nulls) == SweepOptions()
+
+
+def test_a_sweep_with_predictions_can_be_resumed_without(chronograd, tmp_path):
+    predicts = SweepOptions(pruning=Pruning.PREDICT, history=(tmp_path,))
+    plan = plan_toys()
+    run_sweep(plan, tmp_path / "out", Script(), Quiet(), options=predicts)
+    given = SweepOptions(pruning=Pruning.OFF)
+
+    class Context:
+        def get_parameter_source(self, name):
+            return SimpleNamespace(name="COMMANDLINE" if name in self.named else "DEFAULT")
+
+    context = Context()
+    context.named = {"pruning"}
+    assert override(context, last_options(tmp_path / "out"), given) == given
+    context.named = set()
+    assert override(context, predicts, given) == predicts
