@@ -6,6 +6,7 @@ import signal
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("COLUMNS", None)  # pytest-xdist gives its processes one
 
 import pytest
 from hypothesis import settings

@@ -226,7 +226,7 @@ def explain(
     if as_json:
         print_json(reason.to_plain())
         return
-    console.print(reason_tree(reason))
+    console.print(reason_tree(reason), soft_wrap=not console.is_terminal)  # paths are not cut
 
 
 def compare(

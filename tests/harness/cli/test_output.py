@@ -20,6 +20,7 @@ from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import RULESET, write_submission
 from tests.fixtures.sweeps import Quiet, Script, plan_faults, plan_toys
 from tests.harness.sweep.test_sweep import finish
+from tests.scoring.trees import write_tree
 
 HOSTILE = r"if global_step == 25: raise ValueError('\udcff \x1b[2J\0 \u202e [/x] <b> =1+1')"
 
@@ -202,3 +203,11 @@ def test_a_piped_listing_is_as_wide_as_columns(tmp_path):
     lines = done.stdout.decode().splitlines()
     assert max(map(len, lines)) <= 80
     assert "external_tuning/schedule_free_adamw" in done.stdout.decode()
+
+
+def test_a_piped_explanation_cuts_no_path(tmp_path):
+    name = "a" * 60
+    trial = ("a" * 60, "w", 0, 1)
+    write_tree(tmp_path / "tree", {trial: 10.0})
+    text = chronograd(tmp_path, "explain", "tree", name, COLUMNS="80").stdout.decode()
+    assert f"tree/submissions/{name}/study_0/w_pytorch/trial_1/eval_measurements.csv:" in text
