@@ -226,7 +226,8 @@ def explain(
     if as_json:
         print_json(reason.to_plain())
         return
-    console.print(reason_tree(reason), soft_wrap=not console.is_terminal)  # paths are not cut
+    width = None if console.is_terminal else 10_000  # in a log no path is cut
+    console.print(reason_tree(reason), width=width)
 
 
 def compare(
