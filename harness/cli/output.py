@@ -33,6 +33,19 @@ def make_console() -> Console:
 
 
 @contextmanager
+def uncut(console: Console) -> Iterator[None]:
+    """Context in which a log has lines of any length, so that no path in a tree is cut."""
+    width = console.width
+    if not console.is_terminal:
+        console.width = 10_000
+    try:
+        yield
+    finally:
+        if not console.is_terminal:
+            console.width = width
+
+
+@contextmanager
 def unfailing(console: Console) -> Iterator[None]:
     """Context in which output of this process cannot fail.
 

@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.files import read_introduction, save_html, save_parquet, save_plots, write_file
 from harness.cli.options import JsonOption, console, print_json, say
+from harness.cli.output import uncut
 from harness.cli.verify import evaluate_deciding
 from harness.cli.views import (
     By,
@@ -226,8 +227,8 @@ def explain(
     if as_json:
         print_json(reason.to_plain())
         return
-    width = None if console.is_terminal else 10_000  # in a log no path is cut
-    console.print(reason_tree(reason), width=width)
+    with uncut(console):
+        console.print(reason_tree(reason))
 
 
 def compare(
