@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.submission.files import files_of
+from harness.submission.source import imported, nodes_of
 
 _ALLOWED = ("harness.spec", "submissions")  # what a submission may import of this project
 _OURS = ("harness", "scoring", "workloads", "submissions")
@@ -23,31 +23,12 @@ def off_limits(folder: Path) -> Iterator[tuple[Path, int, str]]:
 def imports(folder: Path) -> Iterator[tuple[Path, int, str]]:
     """Yields all imports: file, line and name."""
     for file, node in nodes(folder):
-        for name in _imported(node):
+        for name in imported(node):
             yield file, getattr(node, "lineno", 0), name
 
 
 def nodes(folder: Path) -> Iterator[tuple[Path, ast.AST]]:
     """Yields the syntax nodes of a submission's files: file and node."""
     for file in files_of(folder):
-        for node in _nodes(file):
+        for node in nodes_of(file):
             yield file, node
-
-
-def _nodes(file: Path) -> Iterator[ast.AST]:
-    """Yields the syntax nodes of a source file; none if Python 3 cannot parse it."""
-    if file.suffix != ".py":
-        return
-    try:
-        with tokenize.open(file) as source:  # handles byte order marks and declared encodings
-            yield from ast.walk(ast.parse(source.read()))
-    except (SyntaxError, UnicodeDecodeError, ValueError):
-        return
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0:
-        return [f"{node.module}.{alias.name}" for alias in node.names]
-    return []

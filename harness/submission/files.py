@@ -6,9 +6,11 @@ import hashlib
 import importlib.util
 import os
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from harness.submission.source import imported, nodes_of
 from scoring.files import is_hidden
 from scoring.records import UserError
 from scoring.tree import LEDGER_FILE, SEARCH_SPACE_FILE
@@ -24,6 +26,10 @@ _NO_INPUT = (  # output of runs and documentation
     "*.gif", "*.svg", "*.ipynb", "*.sh", "*.sbatch", "README*", "LICENSE*", "NOTICE*", "CHANGELOG*",
 )  # fmt: skip
 _SHARED = "submissions/"
+_SHARED_BY_ALL = {  # part of every library submission's hash, as recorded in results trees
+    "__init__.py", "averaging.py", "cautious.py", "dotted.py", "draws.py", "kronecker.py",
+    "recipe.py", "schedules.py",
+}  # fmt: skip
 
 
 class SubmissionError(UserError):
@@ -163,5 +169,24 @@ def _labelled(place: Path) -> list[tuple[str, Path]]:
     folder = file_of(place).parent
     found = [(str(path.relative_to(folder)), path) for path in files_of(folder)]
     if folder.is_relative_to(library()):
-        found += [(_SHARED + path.name, path) for path in sorted(library().glob("*.py"))]
+        found += [(_SHARED + path.name, path) for path in _shared(path for _, path in found)]
     return found
+
+
+def _shared(files: Iterable[Path]) -> list[Path]:
+    """Returns the library's shared modules that these files depend on, in a fixed order.
+
+    Those of _SHARED_BY_ALL always belong to them; a later one only where it is imported, so that
+    adding it changes the hash of no other submission.
+    """
+    modules = {f"submissions.{path.stem}": path for path in sorted(library().glob("*.py"))}
+    needed = {path for path in modules.values() if path.name in _SHARED_BY_ALL}
+    waiting = [*files, *needed]
+    while waiting:
+        names = (name for node in nodes_of(waiting.pop()) for name in imported(node))
+        for name in names:
+            path = modules.get(".".join(name.split(".")[:2]))
+            if path is not None and path not in needed:
+                needed.add(path)
+                waiting.append(path)
+    return sorted(needed)

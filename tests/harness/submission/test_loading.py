@@ -1,5 +1,6 @@
 """Finding, loading and checking submissions."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -237,3 +238,19 @@ def test_submissions_in_algoperfs_layout_are_swept_together(baselines, chronogra
     assert code == 0, error
     assert "external" in out
     assert all(name in out for name in ("adamw_here", "sgd_here"))
+
+
+RECORDED = json.loads(
+    (Path(__file__).parents[2] / "fixtures" / "library_hashes.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_the_hash_of_a_library_submission_is_the_one_in_earlier_trees(name):
+    assert loading.content_hash(loading.library() / name) == RECORDED[name]
+
+
+def test_a_shared_module_belongs_to_the_submissions_that_import_it():
+    for name in ("torch_muon", "muon_sharded"):
+        assert "submissions/muon.py" in loading.digests(loading.find(name))
+    assert "submissions/muon.py" not in loading.digests(loading.find("nadamw"))
