@@ -18,7 +18,7 @@ from harness.cli.options import (
     print_json,
     say,
 )
-from harness.cli.records import takes_records
+from harness.cli.records import names_given, takes_records
 from harness.cli.sweep import requested
 from scoring.records import RunOptions
 from scoring.tree import EXPERIMENT_FILE
@@ -69,11 +69,9 @@ def estimate(
 
 def _refuse_beside_tree(context: typer.Context) -> None:
     """Raises BadParameter for options that are already fixed by the plan of DIR."""
-    for name in context.params.keys() - {"asked", "slots", "records", "as_json"}:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
-            raise typer.BadParameter(f"{option} cannot be used with DIR, which has its own plan")
+    for name in sorted(names_given(context) - {"asked", "slots", "records", "as_json"}):
+        option = f"--{name.replace('_', '-')}"
+        raise typer.BadParameter(f"{option} cannot be used with DIR, which has its own plan")
 
 
 def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:

@@ -70,14 +70,16 @@ def takes_records(
     return decorate
 
 
+def names_given(context: typer.Context) -> set[str]:
+    """Returns the names of the parameters that are on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
 def override(context: typer.Context, recorded: SweepOptions, given: SweepOptions) -> SweepOptions:
     """Returns `recorded` with those fields of `given` that are on the command line."""
-    named = [
-        field.name
-        for field in fields(recorded)
-        if (source := context.get_parameter_source(field.name)) and source.name == "COMMANDLINE"
-    ]
-    changes = {name: getattr(given, name) for name in named}
+    names = {field.name for field in fields(recorded)} & names_given(context)
+    changes = {name: getattr(given, name) for name in names}
     if changes.get("pruning", Pruning.PREDICT) is not Pruning.PREDICT:
         changes.setdefault("history", ())  # it is for predictions alone
     return replace(recorded, **changes)

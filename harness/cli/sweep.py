@@ -29,8 +29,11 @@ from scoring.records import ClockKind, RunOptions
 from scoring.tree import OPTIMIZERS
 
 if TYPE_CHECKING:
+    from harness.executors.cluster import Cluster
     from harness.sweep.callback import SweepCallback
+    from harness.sweep.limits import Limits
     from harness.sweep.request import Draft, Request
+    from scoring.experiment import Experiment
 
 AcceptOption = Annotated[
     list[str] | None,
@@ -140,37 +143,25 @@ def _run(
     if dry_run:
         _preview(draft, shown.absolute(), how, accepted)
         return
-    import workloads
-    from harness.commands.history import limits_from
-    from harness.executors.cluster import Cluster
-    from harness.executors.team import TrialResources
     from harness.sweep.run import run_sweep
 
     if how.address is None and draft.options.clock is ClockKind.WALL:
         warn_of_load()
-    out, room = shown.absolute(), TrialResources.of(draft.options, how.exclusive_nodes)
-    cluster = Cluster(workloads.get, how.address, room, how.hang_timeout, how.max_concurrent, say)
+    out, cluster = shown.absolute(), _cluster(draft, how)
     with _callbacks(how.track, out) as callback, closing(cluster):
         experiment = draft.complete(out, cluster, accepted, say)
-        limits = None
-        if how.history:
-            limits = limits_from(how.history, experiment, how.risk, how.max_change)
-            say(f"Prediction: {limits.calibration}")
+        limits = _limits(how, experiment)
         summary = run_uninterrupted(run_sweep, experiment, out, cluster, callback, how, limits)
     conclude(summary, shown)
 
 
 def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]) -> None:
     """Makes all checks of a sweep, without timing or running anything, and prints its size."""
-    import workloads
-    from harness.commands.history import limits_from
     from harness.commands.machine import disk
     from harness.sweep.restore import remaining
 
     experiment = draft.preview(out, accepted)
-    if how.history:
-        limits = limits_from(how.history, experiment, how.risk, how.max_change)
-        say(f"Prediction: {limits.calibration}")
+    _limits(how, experiment)
     specs = remaining(out, experiment)
     hours = sum(spec.budget_seconds for spec in specs) / 3600
     say(draft.describe())
@@ -180,15 +171,29 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
     )
     say(f"Results: {disk('results', out).found}")
     if how.address is not None:
-        from harness.executors.cluster import Cluster
-        from harness.executors.team import TrialResources
-
-        resources = TrialResources.of(draft.options, how.exclusive_nodes)
-        cluster = Cluster(
-            workloads.get, how.address, resources, max_concurrent=how.max_concurrent, announce=say
-        )
-        with closing(cluster):
+        with closing(_cluster(draft, how)) as cluster:
             cluster.connect()
+
+
+def _cluster(draft: Draft, how: SweepOptions) -> Cluster:
+    """Returns the executor of a sweep; it announces the cluster when it connects."""
+    import workloads
+    from harness.executors.cluster import Cluster
+    from harness.executors.team import TrialResources
+
+    resources = TrialResources.of(draft.options, how.exclusive_nodes)
+    return Cluster(workloads.get, how.address, resources, how.hang_timeout, how.max_concurrent, say)
+
+
+def _limits(how: SweepOptions, experiment: Experiment) -> Limits | None:
+    """Returns the limits of --pruning predict, and prints how well they are calibrated."""
+    from harness.commands.history import limits_from
+
+    if not how.history:
+        return None
+    limits = limits_from(how.history, experiment, how.risk, how.max_change)
+    say(f"Prediction: {limits.calibration}")
+    return limits
 
 
 @contextmanager

@@ -57,6 +57,9 @@ class Entry:
     time: float  # seconds since the epoch
 
 
+_Parsed = tuple[dict[str, Any], Event | None]  # the fields of a line, and its event if it is known
+
+
 class Reader:
     """Reads the ledger of `out` while it grows, each event once.
 
@@ -93,14 +96,20 @@ class Reader:
             LedgerError: The ledger cannot be read, or is of a later version.
         """
         wanted = None if kinds is None else {kind.kind for kind in kinds}
-        for record in self.new_records(wanted, {kind.kind for kind in latest}):
-            if (event := from_record(record)) is not None:
+        for record, event in self._new_lines(wanted, {kind.kind for kind in latest}):
+            if event is not None:
                 yield Entry(event, record["time"])
 
     def new_records(
         self, kinds: Collection[str] | None = None, latest: Collection[str] = ()
     ) -> Iterator[dict[str, Any]]:
         """Yields what `new_events` does as the fields of the lines."""
+        for record, _ in self._new_lines(kinds, latest):
+            yield record
+
+    def _new_lines(
+        self, kinds: Collection[str] | None, latest: Collection[str]
+    ) -> Iterator[_Parsed]:
         held: dict[bytes, tuple[int, bytes]] = {}  # by trial: the last line of a kind in `latest`
         for number, line in self._complete_lines():
             head = _HEAD.match(line, _PREFIX_BYTES) if _is_intact(line) else None
@@ -133,17 +142,19 @@ class Reader:
         except OSError as error:
             raise LedgerError(f"{self._path}: cannot be read ({error})") from None
 
-    def _parsed(self, number: int, line: bytes, new: bool = True) -> Iterator[dict[str, Any]]:
-        """Yields the record of a line if it is valid and not yet read (known if `new`)."""
-        record = _record(line)
-        if record is None:
+    def _parsed(self, number: int, line: bytes, new: bool = True) -> Iterator[_Parsed]:
+        """Yields what a line holds if it is valid and not yet read (known if `new`)."""
+        parsed = _parse(line)
+        if parsed is None:
             self.damaged.append(number)
-        elif record.pop("schema", SCHEMA) > SCHEMA:
+            return
+        record, _ = parsed
+        if record.pop("schema", SCHEMA) > SCHEMA:
             raise LedgerError(
                 f"{self._path}: line {number} was written by a newer chronograd; upgrade this one"
             )
-        elif new or self._is_new(record["sequence"]):
-            yield record
+        if new or self._is_new(record["sequence"]):
+            yield parsed
         else:
             self.repeated += 1
 
@@ -175,8 +186,8 @@ def _is_intact(line: bytes) -> bool:
     return line[:_PREFIX_BYTES] == _PREFIX % zlib.crc32(line[_PREFIX_BYTES:-1])
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    """Returns the record of a line; None if it is damaged or lacks fields of its kind."""
+def _parse(line: bytes) -> _Parsed | None:
+    """Returns what a line holds; None if it is damaged or lacks fields of its kind."""
     if not line.startswith(_OLD_PREFIX) and not _is_intact(line):
         return None
     try:
@@ -188,15 +199,16 @@ def _record(line: bytes) -> dict[str, Any] | None:
         if type(record.get("schema", SCHEMA)) is not int:
             return None
         if record.get("schema", SCHEMA) > SCHEMA:
-            return record
-        match from_record(record):
+            return record, None
+        event = from_record(record)
+        match event:
             case DriverStarted(pid=pid):
                 numbers.append(pid)
-            case TrialEvent(trial=trial, attempt=attempt) as event:
+            case TrialEvent(trial=trial, attempt=attempt):
                 if trial.count("/") < 3 or type(attempt) is not int:
                     return None
                 numbers += _numbers(event)
-        return record if all(map(math.isfinite, map(float, numbers))) else None
+        return (record, event) if all(map(math.isfinite, map(float, numbers))) else None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 

@@ -211,21 +211,19 @@ class Draft:
         Raises:
             PlanError: The draft does not match the plan of `out`, or the nodes differ too much.
         """
-        old = Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
-        known = {} if old is None else old.workloads
-        if old is not None:  # refuse before timing anything
-            self._experiment(known)
-            extend(old, self._experiment(known), out, accepted)
-        timed = [name for name in self.workloads if name not in known and self._is_timed(name)]
-        planned = {}
-        for name, workload in self.workloads.items():
-            step_seconds = None
-            if name in timed:
-                announce(f"timing the baseline: {name} ({timed.index(name) + 1} of {len(timed)})")
-                step_seconds = self.baseline_step(workload, executor)
-            planned[name] = known.get(name) or self._rules(workload, step_seconds)
-        new = self._experiment(planned)
-        return new if old is None else extend(old, new, out, accepted)
+        plan = self.preview(out, accepted)  # refuses before anything is timed
+        known = _plan_of(out)
+        timed = [
+            name
+            for name in self.workloads
+            if self._is_timed(name) and (known is None or name not in known.workloads)
+        ]
+        measured = {}
+        for number, name in enumerate(timed, 1):
+            announce(f"timing the baseline: {name} ({number} of {len(timed)})")
+            workload = self.workloads[name]
+            measured[name] = self._rules(workload, self.baseline_step(workload, executor))
+        return plan.model_copy(update={"workloads": {**plan.workloads, **measured}})
 
     def preview(self, out: Path, accepted: Sequence[str] = ()) -> Experiment:
         """Returns what `complete` does, with nominal step times where it would measure them.
@@ -233,7 +231,7 @@ class Draft:
         Raises:
             PlanError: As for `complete`.
         """
-        old = Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
+        old = _plan_of(out)
         known = {} if old is None else old.workloads
         planned = {}
         for name, workload in self.workloads.items():
@@ -289,3 +287,8 @@ class Draft:
                 f"({times}); use nodes of one type"
             )
         return statistics.median(by_type.values())
+
+
+def _plan_of(out: Path) -> Experiment | None:
+    """Returns the plan of a results tree; None if there is none yet."""
+    return Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None

@@ -110,6 +110,8 @@ def test_a_sweep_with_predictions_can_be_resumed_without(chronograd, tmp_path):
     given = SweepOptions(pruning=Pruning.OFF)
 
     class Context:
+        params = ("pruning", "history")
+
         def get_parameter_source(self, name):
             return SimpleNamespace(name="COMMANDLINE" if name in self.named else "DEFAULT")
 
