@@ -41,15 +41,16 @@ class Watch:
     Args:
         folder: The submission's folder.
         ours: Folders of code that the submission may call; calls made by this code do not count.
+        library: Folder of the library of submissions, whose shared modules it may import.
 
     Attributes:
         calls: Maps what was called to the line of the submission that called it first.
     """
 
-    def __init__(self, folder: Path, ours: Iterable[Path]) -> None:
+    def __init__(self, folder: Path, ours: Iterable[Path], library: Path) -> None:
         self._folder = f"{folder}{os.sep}"
         self._ours = tuple(f"{path}{os.sep}" for path in ours)
-        python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *sys.path}
+        python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *sys.path, library}
         self._python = tuple(f"{path}{os.sep}" for path in python if path)
         self._busy = False
         self.calls: dict[str, str] = {}
@@ -115,12 +116,12 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         _watched[0].take(event, args)
 
 
-def watch(folder: Path, ours: Iterable[Path]) -> Watch:
+def watch(folder: Path, ours: Iterable[Path], library: Path) -> Watch:
     """Starts to record the calls of the submission in `folder`, instead of the previous one."""
     if not _hooked:
         _hooked.append(True)
         sys.addaudithook(_hook)
-    _watched[:] = [Watch(folder, ours)]
+    _watched[:] = [Watch(folder, ours, library)]
     return _watched[0]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.submission import loading
+from harness.trial import audit
 from scoring.reading.read import read
 from tests.fixtures.cheats import CHEATS, DETECTED, PEOPLE, PREVENTED, write_cheat
 
@@ -98,3 +99,19 @@ def test_an_honest_submission_has_no_integrity_findings(trees, name):
     assert data["before_import"] == data["after_trial"]
     assert record["clock"]["observed_seconds"] >= record["clock"]["submission_seconds"] - 1e-3
     assert len(record["evaluations"]) >= 2
+
+
+def test_the_librarys_shared_modules_may_be_read_wherever_they_are_installed(tmp_path, monkeypatch):
+    """An editable installation is found without being on sys.path, so it is not Python's own."""
+    place, library = tmp_path / "mine", tmp_path / "elsewhere/submissions"
+    (library / "other").mkdir(parents=True)
+    monkeypatch.setattr(audit, "_watched", [audit.Watch(place, [], library)])
+    names = {}
+    exec(
+        compile("def read(f, path): f('open', (path, 'r', 0))", place / "submission.py", "exec"),
+        names,
+    )
+    names["read"](audit._hook, str(library / "recipe.py"))
+    assert audit._watched[0].calls == {}
+    names["read"](audit._hook, str(tmp_path / "elsewhere/secret.py"))
+    assert list(audit._watched[0].calls) == [f"reads {tmp_path / 'elsewhere/secret.py'}"]
