@@ -95,7 +95,7 @@ class Recorder(NullRecorder):
         root = Path(__file__).parents[2]
         own = sys.modules[type(workload).__module__].__file__ or root
         ours = [*(root / name for name in _OURS), Path(own).parent]
-        self._watch = audit.watch(folder, ours, root / "submissions")
+        self._watch = audit.watch(folder, ours, (root / "submissions").resolve())
 
     def initialised(self, model: nn.Module) -> None:
         """Records the initial parameters, after the submission had access to them."""
