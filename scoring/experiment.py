@@ -67,6 +67,7 @@ class PlannedWorkload(BaseModel):
     test_goal: Goal | None = None
     budget_seconds: float = Field(gt=0, allow_inf_nan=False)
     eval_period_seconds: float = math.nan
+    eval_period_steps: int | None = None  # None unless the ruleset is by steps
     step_hint: int = 0
     baseline_step_seconds: float | None = None  # None if the budget is in official seconds
 
@@ -192,8 +193,11 @@ class Experiment(BaseModel):
         planned, rules = self.submissions[name], self.workloads[workload]
         point = None if planned.points is None else planned.points[study][trial - 1]
         rates = point or {} if self.ruleset.dropout_at_init else {}
+        options = self._run_options
+        if self.ruleset.by_steps:
+            options = {**options, "max_steps": rules.step_hint}
         return TrialSpec(
-            **self._run_options,
+            **options,
             submission=name,
             submission_path=planned.path,
             submission_hash=planned.hash,
@@ -207,6 +211,7 @@ class Experiment(BaseModel):
             budget_seconds=rules.budget_seconds * self.ruleset.budget_factor(self.tuning),
             max_allowed_runtime_sec=rules.budget_seconds,
             eval_period_seconds=rules.eval_period_seconds,
+            eval_period_steps=rules.eval_period_steps,
             step_hint=rules.step_hint,
             step_seconds=self._step_seconds(rules),
             dropout={name: rate for name, rate in rates.items() if name in _DROPOUT_RATES},

@@ -22,13 +22,20 @@ _CHANGED = {  # the meaning of each kind of change on record
 }
 
 
-def findings(spec: TrialSpec, ending: TrialResult, met: bool | None) -> list[str]:
+def findings(
+    spec: TrialSpec,
+    ending: TrialResult,
+    met: bool | None,
+    *,
+    own_initialisation: bool = False,
+) -> list[str]:
     """Lists what is wrong or suspicious about a trial's numbers.
 
     Args:
         spec: The trial.
         ending: Its result, without rows.
         met: Whether an evaluation meets the goal that the trial ran for; None if unknown.
+        own_initialisation: Whether the ruleset lets a submission initialise the model.
     """
     found = _times(ending)
     if met is False and ending.status is Status.REACHED:
@@ -36,7 +43,7 @@ def findings(spec: TrialSpec, ending: TrialResult, met: bool | None) -> list[str
     if not ending.integrity:  # recorded before there was an integrity record
         return found
     try:
-        return found + _recorded(spec, ending)
+        return found + _initial(ending, own_initialisation) + _recorded(spec, ending)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         return [*found, f"its integrity record is damaged ({type(error).__name__}: {error})"]
 
@@ -53,12 +60,20 @@ def _times(ending: TrialResult) -> list[str]:
     return found
 
 
+def _initial(ending: TrialResult, own_initialisation: bool) -> list[str]:
+    """Finds initial parameters that the ruleset does not let a submission change."""
+    initial = ending.integrity.get("initial_parameters", {})
+    if not initial or own_initialisation:
+        return []
+    if initial["before_import"] == initial.get("after_init", initial["before_import"]):
+        return []
+    return ["training began from other parameters than the workload's initial ones"]
+
+
 def _recorded(spec: TrialSpec, ending: TrialResult) -> list[str]:
     record = ending.integrity
     found = []
-    initial, data = record.get("initial_parameters", {}), record.get("evaluation_data", {})
-    if initial and initial["before_import"] != initial.get("after_init", initial["before_import"]):
-        found.append("training began from other parameters than the workload's initial ones")
+    data = record.get("evaluation_data", {})
     if data and data["before_import"] != data.get("after_trial"):
         found.append("the evaluation data changed during the trial")
     for kind, names in record["changed"].items():

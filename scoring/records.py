@@ -179,6 +179,7 @@ class TrialSpec(RunOptions):
     eval_period_seconds: float
     step_hint: int
     step_seconds: float = 0.0  # charged by the step clock per unit of training work
+    eval_period_steps: int | None = None  # evaluations at multiples of it; None: by seconds
     dropout: dict[str, float] = field(default_factory=dict)  # rates passed to init_model_fn
 
     @property

@@ -161,7 +161,9 @@ OPTIONS: dict[type, dict[str, Any]] = {
             bool, _option("use torch.compile on GPUs, for workloads that ask for it", SWITCHES)
         ],
         "max_steps": Annotated[
-            int | None, _number("maximum number of steps of a trial", TRIALS, min=1)
+            int | None,
+            _number("maximum number of steps of a trial; under rulesets by steps, such as track3, "
+                    "the step at which all trials end", TRIALS, min=1),
         ],
         "batch_size": Annotated[
             int | None,
@@ -248,7 +250,6 @@ OPTIONS: dict[type, dict[str, Any]] = {
 Offered = dict[type[Any], set[str]]
 _ALL = {field.name for field in fields(RunOptions)}
 ONE_PROCESS: Offered = {RunOptions: _ALL - {"gpus_per_trial", "processes_per_trial"}}
-COMPLETE_TRIALS: Offered = {RunOptions: _ALL - {"max_steps"}}
 MACHINE: Offered = {RunOptions: {"seed", "data_dir", "cpus_per_trial", "gpus_per_trial"}}
 
 

@@ -84,7 +84,7 @@ def run(
     )
     with preparing() as progress:
         draft = single_trial(request, study, trial, workloads.get, progress)
-    if options.clock is ClockKind.WALL:
+    if draft.options.clock is ClockKind.WALL:
         warn_of_load()
     executor, lines = LocalExecutor(workloads.get), PlainProgress(console, rows=True)
     experiment = draft.complete(out, executor, announce=say)

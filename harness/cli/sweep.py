@@ -12,7 +12,6 @@ import typer
 
 from harness.cli.given import say_which
 from harness.cli.options import (
-    COMPLETE_TRIALS,
     FAILURES,
     OPTIONS,
     PlanOptions,
@@ -46,7 +45,7 @@ AcceptOption = Annotated[
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="check everything, run nothing")]
 
 
-@takes_records(OPTIONS, only=COMPLETE_TRIALS)
+@takes_records(OPTIONS)
 def sweep(
     submissions: Annotated[list[str], typer.Argument(help="names, paths or optimizer classes")],
     plan: PlanOptions,
@@ -92,6 +91,11 @@ def requested(
     if (plan.suite is None) == (not plan.workload):
         raise typer.BadParameter("needs either --suite or --workload")
     rules = rulesets.load(plan.ruleset)
+    if options.max_steps is not None and not rules.by_steps:
+        raise typer.BadParameter(
+            f"--max-steps: under {rules.name}, a trial ends at its target or budget; use a ruleset "
+            "by steps, such as track3, or `chronograd run`"
+        )
     return Request(
         submissions=submissions,
         workloads=plan.workload or members(str(plan.suite), rules),

@@ -41,6 +41,10 @@ def estimate_request(
     from harness.commands.estimate import RecordedSteps, estimate
     from harness.sweep.request import plan
 
+    by_steps = request.ruleset.by_steps
+    if by_steps:  # takes its steps as baseline steps, whose seconds are known or timed here
+        rules = request.ruleset.model_copy(update={"by_steps": False})
+        request = replace(request, ruleset=rules)
     draft = plan(request, workloads.get)
     known = _read(trees, draft.ruleset, draft.tuning, _hardware(draft.options))
     with tempfile.TemporaryDirectory() as nowhere:
@@ -51,8 +55,10 @@ def estimate_request(
         notes.append(
             f"Budgets of {', '.join(executor.timed)} are in baseline steps, which were timed here."
         )
-    share, pruned = known.share_run(), None
-    if share is None:
+    share, pruned = None if by_steps else known.share_run(), None
+    if by_steps:
+        notes.append("Nothing is pruned: all trials end at the same step.")
+    elif share is None:
         notes.append(_UNKNOWN)
     else:
         notes.append(

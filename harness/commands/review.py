@@ -61,15 +61,28 @@ class Watch:
     """
 
     def __init__(self, submission: Submission, hyperparameters: Mapping[str, Any] | None) -> None:
-        self.submission = replace(submission, update_params=self._update_params)
+        self.submission = replace(
+            submission,
+            init_optimizer_state=self._init_optimizer_state,
+            update_params=self._update_params,
+        )
         self._name = submission.name.lower()
         self._original = submission.update_params
+        self._original_init = submission.init_optimizer_state
         self._hyperparameters = hyperparameters or {}
         self._rates: list[tuple[float, ...]] = []
         self._values: list[dict[str, tuple[float, ...]]] = []
         self._rules: list[_Rule] | None = None
         self._too_long: list[tuple[str, float]] = []
-        self._changed = False
+        self._changed = self._initialises = False
+
+    def _init_optimizer_state(self, workload: Any, model: Any, *others: Any) -> dict[str, Any]:
+        """Calls the submission's function and compares the model's tensors before and after."""
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        state = self._original_init(workload, model, *others)
+        after = model.state_dict()
+        self._initialises |= any(not value.equal(after[name]) for name, value in before.items())
+        return state
 
     def _update_params(self, **given: Any) -> Any:
         """Calls the submission's function and compares its updates with known rules."""
@@ -111,6 +124,11 @@ class Watch:
         Args:
             step_hint: The workload's step hint; the run was longer.
         """
+        if self._initialises:
+            yield (
+                "init_optimizer_state changes the initial parameters, which only rulesets with "
+                "own_initialisation allow, such as track3"
+            )
         if self._rates and not self._changed:
             yield "the parameters never change"
         after = self._rates[step_hint + 1 :]

@@ -55,7 +55,11 @@ def plan_submission(
 
 
 def plan_workload(
-    workload: Workload, ruleset: Ruleset, clock: str, step_seconds: float | None
+    workload: Workload,
+    ruleset: Ruleset,
+    clock: str,
+    step_seconds: float | None,
+    stopping_step: int | None = None,
 ) -> PlannedWorkload:
     """Applies a ruleset to a workload.
 
@@ -64,35 +68,80 @@ def plan_workload(
         ruleset: Ruleset.
         clock: "wall", or "steps" to convert baseline steps to nominal seconds.
         step_seconds: Measured step time of the baseline; needed only if `needs_baseline`.
+        stopping_step: Step at which all trials end, if the ruleset is by steps; None for the
+            budget in steps.
     """
-    rules = ruleset.workloads.get(workload.name)
-    own = {name: value for name, value in rules if value is not None} if rules else {}
-    step = None
-    budget = own.get("budget_seconds", workload.max_allowed_runtime_sec)
-    period = own.get("eval_period_seconds", workload.eval_period_time_sec)
-    if budget is None or period is None:
-        step = workload.nominal_step_sec if clock == "steps" else step_seconds
-        if step is None or workload.budget_steps is None or workload.eval_period_steps is None:
-            raise PlanError(f"{workload.name}: has no budget, neither in seconds nor in steps")
-        budget, period = workload.budget_steps * step, workload.eval_period_steps * step
-        if clock == "wall" and ruleset.max_budget_seconds is not None:
-            budget = min(budget, ruleset.max_budget_seconds)
+    own = _own_rules(workload, ruleset)
+    limits = _by_steps(workload, own, stopping_step) if ruleset.by_steps else None
     return PlannedWorkload(
         goal=_with_rules(workload.goal, own, own.get("validation_target")),
         test_goal=workload.test_goal
         and _with_rules(workload.test_goal, own, own.get("test_target")),
-        budget_seconds=budget,
-        eval_period_seconds=period,
-        step_hint=own.get("step_hint", workload.step_hint),
-        baseline_step_seconds=step,
+        **(limits or _by_seconds(workload, own, ruleset, clock, step_seconds)),
     )
+
+
+def _own_rules(workload: Workload, ruleset: Ruleset) -> dict[str, Any]:
+    """Returns what the ruleset specifies for a workload, by name."""
+    rules = ruleset.workloads.get(workload.name)
+    return {name: value for name, value in rules if value is not None} if rules else {}
+
+
+def _by_steps(workload: Workload, own: dict[str, Any], stopping_step: int | None) -> dict[str, Any]:
+    """Returns the limits of a trial that ends at a step, each step charged as one second.
+
+    The budget is one step more than the trial takes, so that its last evaluation is within it; it
+    is used up earlier by a submission that makes more than one pass over a batch per step.
+    """
+    period = own.get("eval_period_steps", workload.eval_period_steps)
+    steps = stopping_step or own.get("budget_steps", workload.budget_steps)
+    if steps is None or period is None:
+        raise PlanError(
+            f"{workload.name}: has no budget in steps, which a ruleset by steps needs; choose "
+            "another workload or ruleset"
+        )
+    return {
+        "budget_seconds": float(steps + 1),
+        "eval_period_seconds": float(period),
+        "eval_period_steps": period,
+        "step_hint": steps,
+        "baseline_step_seconds": 1.0,
+    }
+
+
+def _by_seconds(
+    workload: Workload,
+    own: dict[str, Any],
+    ruleset: Ruleset,
+    clock: str,
+    step_seconds: float | None,
+) -> dict[str, Any]:
+    """Returns the limits of a trial in seconds, which may be those of baseline steps."""
+    step = None
+    budget = own.get("budget_seconds", workload.max_allowed_runtime_sec)
+    period = own.get("eval_period_seconds", workload.eval_period_time_sec)
+    if "budget_steps" in own or budget is None or period is None:
+        step = workload.nominal_step_sec if clock == "steps" else step_seconds
+        steps = own.get("budget_steps", workload.budget_steps)
+        between = own.get("eval_period_steps", workload.eval_period_steps)
+        if step is None or steps is None or between is None:
+            raise PlanError(f"{workload.name}: has no budget, neither in seconds nor in steps")
+        budget, period = steps * step, between * step
+        if clock == "wall" and ruleset.max_budget_seconds is not None:
+            budget = min(budget, ruleset.max_budget_seconds)
+    return {
+        "budget_seconds": budget,
+        "eval_period_seconds": period,
+        "step_hint": own.get("step_hint", workload.step_hint),
+        "baseline_step_seconds": step,
+    }
 
 
 def needs_baseline(workload: Workload, ruleset: Ruleset, clock: str) -> bool:
     """Whether the budget of a workload depends on the baseline's measured step time."""
-    rules = ruleset.workloads.get(workload.name)
-    given = rules is not None and rules.budget_seconds is not None
-    return clock == "wall" and workload.max_allowed_runtime_sec is None and not given
+    own = _own_rules(workload, ruleset)
+    in_seconds = workload.max_allowed_runtime_sec is not None or "budget_seconds" in own
+    return clock == "wall" and ("budget_steps" in own or not in_seconds)
 
 
 def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:

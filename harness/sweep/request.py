@@ -69,6 +69,8 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     studies = request.studies or ruleset.studies
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
     options = request.options
+    if ruleset.by_steps:
+        options = replace(options, clock=ClockKind.STEPS, until=Until.BUDGET)
     points = None
     if request.point is not None:
         check_point("--hparams", request.point)
@@ -236,7 +238,7 @@ class Draft:
         planned = {}
         for name, workload in self.workloads.items():
             clock = ClockKind.STEPS if self._is_timed(name) else self.options.clock
-            planned[name] = known.get(name) or plan_workload(workload, self.ruleset, clock, None)
+            planned[name] = known.get(name) or self._rules(workload, None, clock)
         new = self._experiment(planned)
         return new if old is None else extend(old, new, out, accepted)
 
@@ -266,8 +268,12 @@ class Draft:
             only=self.only,
         )
 
-    def _rules(self, workload: Workload, step_seconds: float | None) -> PlannedWorkload:
-        return plan_workload(workload, self.ruleset, self.options.clock, step_seconds)
+    def _rules(
+        self, workload: Workload, step_seconds: float | None, clock: ClockKind | None = None
+    ) -> PlannedWorkload:
+        clock = clock or self.options.clock
+        stop = self.options.max_steps
+        return plan_workload(workload, self.ruleset, clock, step_seconds, stop)
 
     def baseline_step(self, workload: Workload, executor: Executor) -> float:
         """Returns the median step time of the ruleset's baseline, in seconds."""

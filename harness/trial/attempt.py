@@ -178,7 +178,7 @@ def time_steps(
     steps = WARMUP_STEPS + TIMED_STEPS
     endless = replace(
         spec, max_steps=steps, budget_seconds=float("inf"), eval_period_seconds=float("inf"),
-        until=Until.BUDGET,
+        eval_period_steps=None, until=Until.BUDGET,
     )  # fmt: skip
     group = join(rank, rendezvous, spec.device)
     result = _run(load_workload, endless, clock, Attempt(), group)

@@ -5,7 +5,7 @@ The rules (those of AlgoPerf v0.6, with its faults fixed):
 - `data_selection`, `update_params` and `prepare_for_eval` are charged to the submission clock;
   evaluation, logging and checks are not.
 - The first evaluation follows step 1; the next is due once the clock has advanced by the evaluation
-  period since the last one.
+  period since the last one. If the period is in steps, evaluations follow its multiples instead.
 - The budget is checked after every step and again after `prepare_for_eval`: once it is used up, the
   trial ends without an evaluation. So every row is within the budget, which is overshot by at most
   one step.
@@ -117,7 +117,7 @@ class _Trial:
     def train(self) -> Status:
         """Trains and evaluates until one of the rules in the module's docstring ends the trial."""
         spec, clock, calls = self.spec, self.clock, self.calls
-        budget, period = spec.budget_seconds, spec.eval_period_seconds
+        budget = spec.budget_seconds
         max_steps = math.inf if spec.max_steps is None else spec.max_steps
         self._resume_clock()
         while True:
@@ -132,7 +132,7 @@ class _Trial:
                     self.eval_seconds, self.logging_seconds, clock.now(),
                 )  # fmt: skip
             last = complete or calls.step >= max_steps
-            due = last or seconds - self.last_eval_seconds >= period
+            due = last or self._is_due(seconds)
             if seconds < budget and seconds <= deadline and not due:
                 continue
             if seconds < budget:
@@ -158,6 +158,12 @@ class _Trial:
                 return Status.TRAINING_COMPLETE if complete else Status.STEP_LIMIT
             self._save()
             self._resume_clock()
+
+    def _is_due(self, seconds: float) -> bool:
+        """Returns whether an evaluation follows the step that has just been made."""
+        if self.spec.eval_period_steps is not None:
+            return self.calls.step % self.spec.eval_period_steps == 0
+        return seconds - self.last_eval_seconds >= self.spec.eval_period_seconds
 
     def _resume_clock(self) -> None:
         self.record.resuming(unwrap(self.calls.params), self.clock)

@@ -47,7 +47,9 @@ def read_own(
             if spec.workload not in scope.workloads:
                 continue
             _refuse_other_goal(spec, folder, experiment)
-            trial, faults = _trial(spec, ending, measured, folder, criteria.get(spec.workload))
+            judged_by = criteria.get(spec.workload)
+            initialises = scope.ruleset.own_initialisation
+            trial, faults = _trial(spec, ending, measured, folder, judged_by, initialises)
         except RecordError as error:
             warnings.append(f"{error}; the trial counts as missing")
             continue
@@ -101,7 +103,12 @@ def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
 
 
 def _trial(
-    spec: TrialSpec, ending: TrialResult, measured: int, folder: Path, criteria: Criteria | None
+    spec: TrialSpec,
+    ending: TrialResult,
+    measured: int,
+    folder: Path,
+    criteria: Criteria | None,
+    own_initialisation: bool,
 ) -> tuple[Trial, list[str]]:
     """One trial and its faults; `criteria` replaces the goal and budget that it ran with."""
     applied = Criteria(goal=spec.goal, budget_seconds=spec.budget_seconds)
@@ -125,7 +132,7 @@ def _trial(
     met = None
     if (spec.goal.metric, spec.goal.direction) == (criteria.goal.metric, criteria.goal.direction):
         met = read.first_hit(spec.goal) is not None
-    found = findings(spec, ending, met)
+    found = findings(spec, ending, met, own_initialisation=own_initialisation)
     again = read_verification(folder, ending.global_step)
     contradictions = again.contradictions(spec) if again else []
     trial = Trial(

@@ -35,6 +35,8 @@ class WorkloadRules(BaseModel):
     test_target: float | None = None
     budget_seconds: float | None = Field(default=None, gt=0)
     eval_period_seconds: float | None = Field(default=None, gt=0)
+    budget_steps: int | None = Field(default=None, gt=0)
+    eval_period_steps: int | None = Field(default=None, gt=0)
     step_hint: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
@@ -42,6 +44,17 @@ class WorkloadRules(BaseModel):
         if (self.metric is None) != (self.direction is None):
             raise ValueError(
                 "a metric needs its direction (min or max), and a direction its metric"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _budget_is_in_one_unit(self) -> Self:
+        in_seconds = {self.budget_seconds, self.eval_period_seconds} != {None}
+        in_steps = (self.budget_steps is not None, self.eval_period_steps is not None)
+        if any(in_steps) and (in_seconds or not all(in_steps)):
+            raise ValueError(
+                "budget_steps and eval_period_steps belong together, without budget_seconds and "
+                "eval_period_seconds"
             )
         return self
 
@@ -60,6 +73,12 @@ class Ruleset(BaseModel):
             passed to the model when it is created, as in AlgoPerf v0.5; else only submissions use
             them.
         max_budget_seconds: Upper bound of a budget given in baseline steps, on any machine.
+        by_steps: Whether trials are limited by steps instead of time: they run on the step clock,
+            are evaluated after every `eval_period_steps` steps, and all end at the same step,
+            whether they have met the target or not. That step is `--max-steps`, or else the
+            workload's budget in steps; it is also the step hint that submissions see.
+        own_initialisation: Whether a submission may change the initial parameters in
+            `init_optimizer_state`.
         scored: The workloads that a score is the mean over; if empty, those that were planned.
         held_out: The workload of each held-out variant, which counts only if the variant does.
         suites: Named sets of workloads that can be scored in place of `scored`.
@@ -78,6 +97,8 @@ class Ruleset(BaseModel):
     baseline: str = "external_tuning/nadamw"
     dropout_at_init: bool = False
     max_budget_seconds: float | None = Field(default=None, gt=0)
+    by_steps: bool = False
+    own_initialisation: bool = False
     scored: tuple[str, ...] = ()
     held_out: dict[str, str] = {}
     suites: dict[str, tuple[str, ...]] = {}

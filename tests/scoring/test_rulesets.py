@@ -17,6 +17,7 @@ from tests.scoring.logs import log_folder, write_logs, write_measurements
 
 OFFICIAL = ("algoperf-0.5", "algoperf-0.6")
 TARGETS = Path(__file__).parents[3] / "shared/facts/targets.json"
+IN_STEPS = {"budget_steps", "eval_period_steps"}  # in place of seconds
 BASES = {
     "criteo1tb", "fastmri", "imagenet_resnet", "imagenet_vit", "librispeech_conformer",
     "librispeech_deepspeech", "ogbg", "wmt",
@@ -48,7 +49,9 @@ def toml(tmp_path):
 
 
 def test_those_that_come_with_chronograd_load_under_their_names():
-    assert rulesets.names() == ["algoperf-0.5", "algoperf-0.6", "algoperf-0.6-a100", "demo", "mini"]
+    assert rulesets.names() == [
+        "algoperf-0.5", "algoperf-0.6", "algoperf-0.6-a100", "demo", "mini", "track3",
+    ]  # fmt: skip
     assert [rulesets.load(name).name for name in rulesets.names()] == rulesets.names()
 
 
@@ -73,8 +76,18 @@ def test_algoperf_s_say_everything_of_every_workload(name):
     assert set(rules.scored) == BASES
     assert len(rules.workloads) == 32
     for workload, facts in rules.workloads.items():
-        assert all(value is not None for value in facts.model_dump().values()), workload
+        stated = facts.model_dump(exclude=IN_STEPS)
+        assert all(value is not None for value in stated.values()), workload
         assert any(workload.startswith(base) for base in BASES)
+
+
+@pytest.mark.parametrize(
+    "limits", ["budget_steps = 9", "budget_steps = 9\neval_period_steps = 3\nbudget_seconds = 5"]
+)
+def test_a_budget_is_in_one_unit(toml, limits):
+    text = TOY.replace("budget_seconds = 100", limits)
+    with pytest.raises(RulesetError, match="budget_steps and eval_period_steps"):
+        rulesets.load(toml(text))
 
 
 def test_six_workloads_of_0_5_have_a_held_out_variant_and_none_of_0_6():
@@ -101,7 +114,7 @@ def test_algoperf_s_are_equal_to_what_was_read_off_its_code(name):
     }
     assert set(rules.workloads) == set(targets[version])
     for workload, facts in targets[version].items():
-        ours = rules.workloads[workload].model_dump()
+        ours = rules.workloads[workload].model_dump(exclude=IN_STEPS)
         assert set(ours) == set(keys)
         for key, their_key in keys.items():
             theirs = facts[their_key]

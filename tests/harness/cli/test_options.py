@@ -15,7 +15,7 @@ from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.restore import last_options
 from harness.sweep.run import run_sweep
 from scoring.plain import to_plain
-from scoring.records import Order, Pruning, RunOptions
+from scoring.records import Order, Pruning
 from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, Script, plan_toys
 
@@ -37,8 +37,7 @@ def test_every_field_of_a_record_is_an_option_with_its_default(record):
     assert list(inspect.signature(record).parameters) == list(OPTIONS[record])
     sweep = {parameter.name: parameter for parameter in commands()["sweep"].params}
     for name, field in inspect.signature(record).parameters.items():
-        if (record, name) != (RunOptions, "max_steps"):  # trials would not be complete
-            assert (sweep[name].default or ()) == (field.default or ()), name
+        assert (sweep[name].default or ()) == (field.default or ()), name
 
 
 def test_help_is_grouped_and_fits_80_columns(chronograd, monkeypatch):
@@ -88,6 +87,14 @@ def test_a_busy_machine_is_mentioned_before_a_measured_trial(
     assert code == 0
     text = " ".join(out.split())
     assert ("load 99.0: other work distorts step times" in text) is warns
+
+
+def test_a_sweep_takes_a_stopping_step_only_under_a_ruleset_by_steps(chronograd):
+    place = ("nadamw", "-w", "diabetes", "--max-steps", "9", "--out", "out", "--dry-run")
+    code, _, error = chronograd("sweep", *place, "--ruleset", "mini")
+    assert code == 2
+    assert "under mini, a trial ends" in error
+    assert chronograd("sweep", *place, "--ruleset", "track3")[0] == 0
 
 
 def test_lists_that_are_not_given_are_empty():

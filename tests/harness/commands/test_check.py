@@ -245,6 +245,12 @@ SEEN_BY_REVIEWERS = {
         "    optimizer.param_groups[0]['weight_decay'] = 1 / (1 + global_step)\n",
         "weight_decay of its optimizer still changes after the step hint",
     ),
+    "initial parameters of its own": (
+        "    optimizer = torch.optim.SGD(\n",
+        "    [p.data.mul_(0.5) for p in model_params.parameters()]\n"
+        "    optimizer = torch.optim.SGD(\n",
+        "init_optimizer_state changes the initial parameters",
+    ),
     "nothing": ("    optimizer.step()", "    pass", "the parameters never change"),
     "a longer schedule": (
         "    if global_step < workload.step_hint:", "    if True:",

@@ -85,6 +85,41 @@ def test_official_seconds_need_no_baseline_and_a_ruleset_overrides():
     assert not needs_baseline(workloads.get("digits"), rulesets.load("demo"), "steps")
 
 
+BY_STEPS = Ruleset(
+    name="steps", studies=2, trials=1, self_tuning_budget_factor=1, r_max=4, by_steps=True,
+    workloads={"digits": WorkloadRules(budget_steps=60, eval_period_steps=25, step_hint=7)},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "stop"), [({}, 60), ({"max_steps": 90}, 90)])
+def test_by_steps_all_trials_end_at_the_same_step_on_the_step_clock(tmp_path, given, stop):
+    request = Request(
+        submissions=["nadamw"], workloads=["digits"], ruleset=BY_STEPS,
+        options=RunOptions(**given),
+    )  # fmt: skip
+    specs = list(check(request, workloads.get).complete(tmp_path, NoExecutor()).specs())
+    assert len(specs) == 2
+    for spec in specs:
+        assert (spec.clock, spec.until, spec.step_seconds) == ("steps", "budget", 1.0)
+        assert (spec.max_steps, spec.step_hint, spec.eval_period_steps) == (stop, stop, 25)
+        assert stop < spec.budget_seconds == spec.max_allowed_runtime_sec < stop + 2
+
+
+def test_by_steps_needs_a_budget_in_steps():
+    with pytest.raises(PlanError, match="mnist: has no budget in steps"):
+        plan_workload(workloads.get("mnist"), BY_STEPS, "steps", None)
+
+
+def test_a_ruleset_can_give_a_budget_in_baseline_steps_to_a_workload_that_has_seconds():
+    rules = WorkloadRules(budget_steps=100, eval_period_steps=10, step_hint=100)
+    ruleset = BY_STEPS.model_copy(update={"by_steps": False, "workloads": {"mnist": rules}})
+    mnist = workloads.get("mnist")
+    assert needs_baseline(mnist, ruleset, "wall")
+    planned = plan_workload(mnist, ruleset, "wall", 0.25)
+    assert (planned.budget_seconds, planned.eval_period_seconds) == (25.0, 2.5)
+    assert (planned.step_hint, planned.baseline_step_seconds) == (100, 0.25)
+
+
 def test_self_tuning_has_one_trial_a_longer_budget_and_no_hyperparameters(tmp_path):
     draft = ask("nadamw", tuning="self", trials=5)
     specs = list(draft.complete(tmp_path, NoExecutor()).specs())

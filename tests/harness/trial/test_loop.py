@@ -38,6 +38,14 @@ def test_period_is_measured_on_the_submission_clock_from_the_last_evaluation(tim
     assert seconds_of(result) == [7, 21, 35, 49, 63, 77, 91]
 
 
+def test_a_period_in_steps_evaluates_at_its_multiples_and_at_the_end(time):
+    workload = ScriptedWorkload(time, losses=[5.0, 0.5])
+    slow = make_submission(time, step_seconds=3.0)  # periods in seconds would end at other steps
+    result = run(time, workload, slow, eval_period_steps=4, max_steps=10, until="budget")
+    assert [row.global_step for row in result.rows] == [4, 8, 10]
+    assert result.status is Status.STEP_LIMIT  # the target was met at step 8
+
+
 def test_data_selection_update_params_and_prepare_for_eval_are_charged(time):
     submission = make_submission(time, step_seconds=1.0, select_seconds=0.5, prepare_seconds=0.25)
     result = run(time, ScriptedWorkload(time), submission, max_steps=1)
