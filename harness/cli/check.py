@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from harness.cli.options import JsonOption, print_json, say
 from scoring.records import Tuning
 
-_MARKS = {False: "FAIL", None: "????", True: "ok  "}  # the worst result first
+_MARKS = {"problem": "FAIL", "undecided": "????", "warning": "note", "ok": "ok  "}
 _VERDICTS = {
     False: "violates the contract",
     None: "cannot be checked here; see above what it needs",
@@ -56,6 +55,7 @@ def check(
     from harness.cli.given import hyperparameters, say_which
     from harness.commands.check import findings
     from harness.commands.check_processes import findings_of
+    from harness.commands.finding import worst
     from harness.submission.loading import find, name_of
     from workloads import names, tiny
 
@@ -66,17 +66,15 @@ def check(
     for finding in findings(*asked) if processes == 1 else findings_of(processes, *asked):
         found.append(finding)
         if not as_json:
-            mark = (
-                _MARKS[finding.passed] if finding.passed is not True or not finding.what else "note"
-            )
             more = f": {finding.what}" if finding.what else ""
-            say(f"{mark} {finding.check} ({finding.where}){more}")
+            say(f"{_MARKS[finding.state]} {finding.check} ({finding.where}){more}")
             if finding.fix:
                 say(f"     fix: {finding.fix}")
-    verdicts = {finding.passed for finding in found}
-    passed = next(verdict for verdict in _MARKS if verdict in verdicts)
+    passed = worst(found).passed
     if as_json:
-        print_json({"passed": passed, "findings": [asdict(finding) for finding in found]})
+        keys = ("check", "where", "passed", "what", "fix")
+        listed = [{key: getattr(finding, key) for key in keys} for finding in found]
+        print_json({"passed": passed, "findings": listed})
     else:
         say(f"{name_of(place)} {_VERDICTS[passed]}.")
     if passed is not True:

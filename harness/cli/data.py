@@ -21,17 +21,19 @@ def check(workload: WorkloadArgument, data_dir: DataDirOption = None) -> None:
     Example: chronograd data check ogbg --data-dir /data/ogbg
     """
     import workloads
+    from harness.commands.doctor import whole_data
+    from harness.commands.finding import worst
 
-    loaded = workloads.get(workload, None if data_dir is None else data_dir.resolve())
-    faults = loaded.data_faults()
-    for fault in faults:
-        say(fault, style="red")
-    if not faults:
-        say(f"{workload}: all data is complete")
-        return
-    if loaded.data_source:
-        say(f"Where to get it: {loaded.data_source}")
-    raise typer.Exit(1)
+    found = whole_data(workloads.get(workload, None if data_dir is None else data_dir.resolve()))
+    for finding in found:
+        if finding.passed:
+            say(f"{finding.where}: {finding.what}")
+        else:
+            say(finding.what, style="red")
+    if fix := found[0].fix:
+        say(fix)
+    if not worst(found).passed:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from harness.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from harness.commands.doctor import Check
+    from harness.commands.finding import Finding
 
 _PROBED = "digits"  # small, and its data comes with chronograd
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -53,15 +53,15 @@ def doctor(
     address = address or os.environ.get("RAY_ADDRESS")
     checks = examine(names, data_dir, here, address, probed=_PROBED)
     _show(checks, as_json)
-    raise typer.Exit(int(any(check.state == "problem" for check in checks)))
+    raise typer.Exit(int(any(check.passed is False for check in checks)))
 
 
-def _show(checks: list[Check], as_json: bool) -> None:
-    from scoring.plain import to_plain
+def _show(checks: list[Finding], as_json: bool) -> None:
     from scoring.report.fitted import Column, FittedTable
 
     if as_json:
-        print_json({"checks": to_plain(checks)})
+        keys = ("name", "state", "found", "advice")
+        print_json({"checks": [dict(zip(keys, _row(check), strict=True)) for check in checks]})
         return
     table = FittedTable(
         [
@@ -72,6 +72,11 @@ def _show(checks: list[Check], as_json: bool) -> None:
         ]
     )
     for check in checks:
-        state = Text(check.state, style=_STYLES[check.state])
-        table.add_row(check.name, state, check.found, check.advice)
+        name, state, found, advice = _row(check)
+        table.add_row(name, Text(state, style=_STYLES[state]), found, advice)
     console.print(table)
+
+
+def _row(check: Finding) -> tuple[str, str, str, str]:
+    name = f"{check.check}: {check.where}" if check.where else check.check
+    return name, check.state, check.what, check.fix

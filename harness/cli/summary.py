@@ -19,8 +19,8 @@ def warn_of_load() -> None:
     from harness.commands.machine import processor
 
     check = processor()
-    if check.advice:
-        say(f"warning: {check.found}: {check.advice}", style="yellow")
+    if check.fix:
+        say(f"warning: {check.what}: {check.fix}", style="yellow")
 
 
 def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:

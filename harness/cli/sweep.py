@@ -173,7 +173,7 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
         f"{len(specs)} trials to run: at most {hours:,.3g} hours on the submission clock, by "
         "budgets; `chronograd estimate` times steps and takes pruning into account"
     )
-    say(f"Results: {disk('results', out).found}")
+    say(f"Results: {disk('results', out).what}")
     if how.address is not None:
         with closing(_cluster(draft, how)) as cluster:
             cluster.connect()

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from harness.commands import review
-from harness.commands.finding import Finding, unmet_need
+from harness.commands.finding import Finding, State, remark, unmet_need
 from harness.commands.rehearsal import (
     PERIODS,
     STEP_HINT,
@@ -74,10 +74,10 @@ def findings(
         cause = error.__cause__ or error
         text = "".join(traceback.format_exception(cause))
         yield unmet_need("signatures", str(place), text, group.size) or Finding(
-            "signatures", str(place), False, str(error), "fix the file named in the message"
+            "signatures", str(place), State.PROBLEM, str(error), "fix the file named in the message"
         )
         return
-    yield Finding("signatures", str(place), True)
+    yield Finding("signatures", str(place), State.OK)
     yield checker.imports()
     for number, workload in enumerate(make_workloads()):
         first = checker.trains(number, workload.name)
@@ -126,8 +126,8 @@ class _Checker:
         folder = loading.file_of(self._place).parent
         for file, line, name in off_limits(folder):
             what = f"{file}:{line} imports {name}"
-            return Finding("off limits", str(file), False, what, "import harness.spec")
-        return Finding("off limits", str(folder), True)
+            return Finding("off limits", str(file), State.PROBLEM, what, "import harness.spec")
+        return Finding("off limits", str(folder), State.OK)
 
     def trains(self, number: int, where: str) -> Finding:
         """Checks that a trial trains to its end. Divergence is allowed, but is noted."""
@@ -143,7 +143,7 @@ class _Checker:
                 f"diverges within {STEPS} steps; on purpose? Else lower the learning rate, or "
                 "divide loss['summed'] by loss['n_valid_examples']"
             )
-        return Finding("trains", where, True, what)
+        return remark("trains", where, what)
 
     def trains_on(self, number: int, where: str) -> Finding:
         """Checks that a longer trial trains to its end; on the first workload, measures memory."""
@@ -153,7 +153,7 @@ class _Checker:
         self._sizes = self._sizes or recorder.sizes
         if result.status is Status.FAILED:
             return self._failure(f"trains for {LONG} steps", where, result)
-        return Finding(f"trains for {LONG} steps", where, True)
+        return Finding(f"trains for {LONG} steps", where, State.OK)
 
     def _failure(self, check: str, where: str, result: TrialResult) -> Finding:
         """Returns the finding for a failed trial: a violation, or what this machine lacks."""
@@ -162,10 +162,10 @@ class _Checker:
             return need
         if "off limits" in result.message or "read-only" in result.message:
             fix = "use only what the message lists"
-            return Finding("off limits", where, False, result.message, fix)
+            return Finding("off limits", where, State.PROBLEM, result.message, fix)
         end = " | ".join(result.traceback.split("\n")[-4:-1])
         what = f"step {result.global_step}: {result.message}"
-        return Finding(check, where, False, what, f"look at the traceback's end: {end}")
+        return Finding(check, where, State.PROBLEM, what, f"look at the traceback's end: {end}")
 
     def repeats(self, number: int, where: str) -> Finding:
         """Checks that the submission, loaded again, gives the same training."""
@@ -191,16 +191,16 @@ class _Checker:
         fix = "keep in optimizer_state what training depends on: tensors, numbers, lists, dicts, "
         fix += "optimizers, schedules and your own objects"
         if recorder.unsaved:
-            return Finding("resumes exactly", where, False, recorder.unsaved, fix)
+            return Finding("resumes exactly", where, State.PROBLEM, recorder.unsaved, fix)
         if recorder.state is None:  # it ended before a checkpoint
-            return Finding("resumes exactly", where, True)
+            return Finding("resumes exactly", where, State.OK)
         trained = self._train(number, control=Recorder(resume=recorder.state))
         metrics, parameters = self.reference[number]
         known = [row.metrics for row in trained[0].rows]
         if not equal(known, metrics) or not same(parameters, trained[2]):
             what = trained[0].message or "the resumed trial differs from the uninterrupted one"
-            return Finding("resumes exactly", where, False, what, fix)
-        return Finding("resumes exactly", where, True)
+            return Finding("resumes exactly", where, State.PROBLEM, what, fix)
+        return Finding("resumes exactly", where, State.OK)
 
     def ignores_names(self, number: int) -> Finding:
         """Checks that training does not depend on the name that get_batch_size is called with."""
@@ -213,35 +213,31 @@ class _Checker:
                                   self._train(number, named), fix)  # fmt: skip
             if not found.passed:
                 return replace(found, what=f"trains differently after get_batch_size({name!r})")
-        return Finding("one path for every workload", where, True)
+        return Finding("one path for every workload", where, State.OK)
 
     def memory(self, number: int) -> Finding:
         """Checks that memory stops growing in the longer trial on the first workload."""
         where = self._make_workloads()[number].name
         if not grows(self._sizes[-5:]):
-            return Finding("bounded memory", where, True)
+            return Finding("bounded memory", where, State.OK)
         fix = "keep no list that grows at every step; .detach() a loss before you keep it"
-        return Finding("bounded memory", where, False, f"memory still grows at step {LONG}", fix)
+        what = f"memory still grows at step {LONG}"
+        return Finding("bounded memory", where, State.PROBLEM, what, fix)
 
     def speed(self, number: int) -> Finding:
         """Compares the seconds per step with those of plain SGD; always passes."""
         own = self._step_seconds(number, loading.load(self._place))
         plain = self._step_seconds(number, plain_sgd())
         what = f"a step takes {own / plain:.1f} times as long as with SGD" * (own > SLOW * plain)
-        return Finding("speed", self._make_workloads()[number].name, True, what)
+        return remark("speed", self._make_workloads()[number].name, what)
 
     def for_reviewers(self, number: int) -> Iterator[Finding]:
         """Yields remarks on what is allowed but should be reviewed, from a complete short run."""
         watch = review.Watch(loading.load(self._place), self._point)
         control = Recorder(saves=False)
         self._train(number, watch.submission, control=control, steps=PERIODS, period=1)
-        remarks = [
-            *review.source_remarks(loading.file_of(self._place).parent),
-            *review.loss_remarks([metrics for metrics, _ in self.reference.values()]),
-            *watch.remarks(STEP_HINT),
-        ]
-        for remark in remarks or [""]:
-            yield Finding("for reviewers", str(self._place), True, remark)
+        losses = [metrics for metrics, _ in self.reference.values()]
+        yield from review.findings(self._place, watch, losses, STEP_HINT)
 
     def _step_seconds(self, number: int, loaded: Submission) -> float:
         """Returns the median seconds per step, without the first quarter of the steps."""
@@ -261,11 +257,11 @@ class _Checker:
         ):
             if not equal([ours], [theirs]):
                 what = f"losses differ at step {row.global_step}"
-                return Finding(check, where, False, what, fix)
+                return Finding(check, where, State.PROBLEM, what, fix)
         if len(recorder.rows) != len(metrics) or not same(parameters, expected):
             what = result.message or f"parameters differ after {STEPS} steps"
-            return Finding(check, where, False, what, fix)
-        return Finding(check, where, True)
+            return Finding(check, where, State.PROBLEM, what, fix)
+        return Finding(check, where, State.OK)
 
     def _train(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from harness.commands.check import MakeWorkloads, findings
-from harness.commands.finding import Finding
+from harness.commands.finding import Finding, State
 from harness.system import timers
 from harness.trial.process_group import Rendezvous, join
 
@@ -61,7 +61,8 @@ def findings_of(
                 dead = {r for r, worker in enumerate(workers) if not worker.is_alive()} - ended
                 for rank in dead:
                     what = f"process {rank} died with exit code {workers[rank].exitcode}"
-                    found[rank].append(Finding("trains", str(place), False, what, "see its output"))
+                    fix = "see its output"
+                    found[rank].append(Finding("trains", str(place), State.PROBLEM, what, fix))
                 ended |= dead
                 if dead:
                     deadline = min(deadline, timers.monotonic() + GRACE)
@@ -84,8 +85,7 @@ def findings_of(
 
 def _worst(same: Sequence[Finding]) -> Finding:
     """Returns the worst of several findings of one check: a violation, a need, or a remark."""
-    order = {False: 0, None: 1, True: 2}
-    return min(same, key=lambda finding: (order[finding.passed], not finding.what))
+    return min(same, key=lambda finding: list(State).index(finding.state))
 
 
 def _check(

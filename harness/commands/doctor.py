@@ -10,19 +10,18 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from harness.commands.finding import Finding, State
 from harness.environment import installed_version
-from harness.spec import DataError, LoadWorkload
+from harness.spec import DataError, LoadWorkload, Workload
 from harness.sweep.request import MAX_NODE_RATIO
 
 GIB = 2.0**30
-ANSWER_SECONDS = 60.0  # timeout of Ray and of nvidia-smi
+ANSWER_SECONDS = 60.0  # timeout of Ray
 _SHOWN = ("chronograd", "torch", "ray", "numpy")
 _ASK_RAY = (
     "import json, sys; from harness.executors.nodes import resources; "
@@ -30,48 +29,24 @@ _ASK_RAY = (
 )
 
 
-class State(StrEnum):
-    """The result of a check; with a problem trials cannot run, with a warning they can."""
-
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check and its result.
-
-    Attributes:
-        name: What was checked.
-        state: The result.
-        found: What was found.
-        advice: What to do about it; "" if nothing.
-    """
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
-
-def versions() -> list[Check]:
+def versions() -> list[Finding]:
     """Returns the versions of Python and of packages, and the requirements that are not met."""
     import torch
 
     shown = [f"python {platform.python_version()}"]
     shown += [f"{name} {installed_version(name) or 'missing'}" for name in _SHOWN]
     shown.append(f"CUDA of torch {torch.version.cuda or 'none'}")
-    found = [Check("versions", State.OK, ", ".join(shown))]
+    found = [Finding("versions", "", State.OK, ", ".join(shown))]
     try:
         needed = requires("chronograd") or []
     except PackageNotFoundError:
         advice = "install it with pip, so that its requirements can be checked"
-        return [*found, Check("chronograd", State.WARNING, "runs without being installed", advice)]
+        what = "runs without being installed"
+        return [*found, Finding("chronograd", "", State.WARNING, what, advice)]
     return found + unmet(map(Requirement, needed))
 
 
-def unmet(needed: Iterable[Requirement]) -> list[Check]:
+def unmet(needed: Iterable[Requirement]) -> list[Finding]:
     """Returns a problem for each requirement of training that is missing or has a wrong version."""
     checks = []
     for requirement in needed:
@@ -79,18 +54,14 @@ def unmet(needed: Iterable[Requirement]) -> list[Check]:
             has = installed_version(requirement.name)
             if has is None or not requirement.specifier.contains(has, prereleases=True):
                 wanted = f"{requirement.name}{requirement.specifier}"
-                advice = f"pip install '{wanted}'"
-                checks.append(
-                    Check(
-                        requirement.name, State.PROBLEM, f"{has or 'missing'}, not {wanted}", advice
-                    )
-                )
+                what, fix = f"{has or 'missing'}, not {wanted}", f"pip install '{wanted}'"
+                checks.append(Finding(requirement.name, "", State.PROBLEM, what, fix))
     return checks
 
 
 def datasets(
     load_workload: LoadWorkload, names: Sequence[str], data_dir: Path | None, *, needed: bool
-) -> list[Check]:
+) -> list[Finding]:
     """Checks whether the data of workloads exists; `chronograd data check` reads all of it.
 
     Args:
@@ -108,18 +79,28 @@ def datasets(
         elif data_dir is None and not needed:
             unchecked.append(name)
         elif (missing := _data_problem(load_workload, name, data_dir)) is None:
-            checks.append(Check(f"data: {name}", State.OK, f"found in {data_dir}"))
+            checks.append(Finding("data", name, State.OK, f"found in {data_dir}"))
         else:
             state = State.PROBLEM if needed else State.WARNING
             advice = f"`chronograd data check {name}` prints where to get it; pass --data-dir"
-            checks.append(Check(f"data: {name}", state, missing, advice))
+            checks.append(Finding("data", name, state, missing, advice))
     if generated:
         found = f"{', '.join(generated)}: need no files; missing data is generated when needed"
-        checks.insert(0, Check("data", State.OK, found))
+        checks.insert(0, Finding("data", "", State.OK, found))
     if unchecked:
         found = f"{', '.join(unchecked)}: need files, which are not checked without --data-dir"
-        checks.append(Check("data", State.OK, found))
+        checks.append(Finding("data", "", State.OK, found))
     return checks
+
+
+def whole_data(workload: Workload) -> list[Finding]:
+    """Reads all data of a workload; returns a problem per fault, or that there is none."""
+    source = workload.data_source
+    fix = f"Where to get it: {source}" if source else ""
+    return [
+        Finding("data", workload.name, State.PROBLEM, fault, fix)
+        for fault in workload.data_faults()
+    ] or [Finding("data", workload.name, State.OK, "all data is complete")]
 
 
 def _data_problem(load_workload: LoadWorkload, name: str, data_dir: Path | None) -> str | None:
@@ -133,7 +114,7 @@ def _data_problem(load_workload: LoadWorkload, name: str, data_dir: Path | None)
     return None
 
 
-def cluster(address: str) -> list[Check]:
+def cluster(address: str) -> list[Finding]:
     """Checks the Ray cluster at `address`, from another process, so that this one cannot hang."""
     command = [sys.executable, "-c", _ASK_RAY, address]
     advice = "run `ray status` there, and check --address"
@@ -141,44 +122,44 @@ def cluster(address: str) -> list[Check]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
         found = f"{address}: no answer in {ANSWER_SECONDS:g} s"
-        return [Check("Ray", State.PROBLEM, found, advice)]
+        return [Finding("Ray", "", State.PROBLEM, found, advice)]
     if done.returncode:
         cause = last_line(done.stderr).removeprefix("harness.executors.nodes.ClusterError: ")
-        return [Check("Ray", State.PROBLEM, cause, advice)]
+        return [Finding("Ray", "", State.PROBLEM, cause, advice)]
     return nodes(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def nodes(
     living: Sequence[tuple[str, Mapping[str, float]]], free: Mapping[str, float]
-) -> list[Check]:
+) -> list[Finding]:
     """Checks the nodes of a cluster.
 
     Args:
         living: Name and resources of every live node.
         free: The resources of the cluster that are not in use.
     """
-    checks: list[Check] = []
+    checks: list[Finding] = []
     models: set[str] = set()
     for name, has in living:
         model = [key.removeprefix("accelerator_type:") for key in has if "accelerator_type:" in key]
         models.update(model)
         cpus, gpus_, size = (has.get(key, 0.0) for key in ("CPU", "GPU", "memory"))
         found = f"{cpus:g} CPUs, {gpus_:g} GPUs {''.join(model)}".rstrip()
-        checks.append(Check(f"Ray: {name}", State.OK, f"{found}, {size / GIB:.1f} GiB"))
+        checks.append(Finding("Ray", name, State.OK, f"{found}, {size / GIB:.1f} GiB"))
     for key in ("CPU", "GPU"):
         total = sum(has.get(key, 0.0) for _, has in living)
         if (taken := total - free.get(key, 0.0)) > 0:
             found = f"{taken:g} of {total:g} {key}s are in use"
             advice = "other work distorts step times: wait until it has ended"
-            checks.append(Check("Ray", State.WARNING, found, advice))
+            checks.append(Finding("Ray", "", State.WARNING, found, advice))
     if len(models) > 1:
         found = f"GPUs differ: {', '.join(sorted(models))}"
         advice = "sweep on nodes of one type, or step times are not comparable"
-        checks.append(Check("Ray", State.WARNING, found, advice))
+        checks.append(Finding("Ray", "", State.WARNING, found, advice))
     return checks
 
 
-def steps(what: str, seconds: Sequence[float]) -> Check:
+def steps(what: str, seconds: Sequence[float]) -> Finding:
     """Checks whether a step takes the same time in every process.
 
     Args:
@@ -189,8 +170,8 @@ def steps(what: str, seconds: Sequence[float]) -> Check:
     found = f"{what}: {times} per step"
     if max(seconds) > MAX_NODE_RATIO * min(seconds):
         advice = "other work runs on this machine: end it before you measure"
-        return Check("step time", State.WARNING, found, advice)
-    return Check("step time", State.OK, found)
+        return Finding("step time", "", State.WARNING, found, advice)
+    return Finding("step time", "", State.OK, found)
 
 
 def last_line(text: str) -> str:

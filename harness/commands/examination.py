@@ -8,7 +8,7 @@ from pathlib import Path
 
 import workloads
 from harness.commands import doctor, machine
-from harness.commands.doctor import Check, State
+from harness.commands.finding import Finding, State
 from harness.executors.local import LocalExecutor
 from harness.spec import DataError
 from harness.sweep.request import Request, check
@@ -24,7 +24,7 @@ def examine(
     address: str | None,
     *,
     probed: str,
-) -> list[Check]:
+) -> list[Finding]:
     """Runs all checks.
 
     Args:
@@ -42,7 +42,7 @@ def examine(
         checks.append(machine.disk("generated data", cache_folder()))
     except DataError as error:
         found, _, advice = str(error).partition("; ")
-        checks.append(Check("disk: generated data", State.PROBLEM, found, advice))
+        checks.append(Finding("disk", "generated data", State.PROBLEM, found, advice))
     checks.append(machine.disk("temporary files, checkpoints", temporary))
     if checkpoint_dir is not None:
         checks.append(machine.disk("checkpoints", checkpoint_dir))
@@ -54,7 +54,7 @@ def examine(
     return [*checks, _step_time(probed)]
 
 
-def _step_time(workload: str) -> Check:
+def _step_time(workload: str) -> Finding:
     """Times the baseline's steps twice, in two new processes, on the GPU if there is one."""
     import torch
 
@@ -72,4 +72,4 @@ def _step_time(workload: str) -> Check:
     except Exception as error:  # noqa: BLE001 - any error here would be one of every trial
         advice = f"see `chronograd --debug run {ruleset.baseline} --workload {workload}`"
         found = f"{what}: {type(error).__name__}: {error}"
-        return Check("step time", State.PROBLEM, found, advice)
+        return Finding("step time", "", State.PROBLEM, found, advice)

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from harness.commands import schedules
+from harness.commands.finding import Finding, remark
 from harness.submission.dependencies import imports, nodes
-from harness.submission.loading import Submission
+from harness.submission.loading import Submission, file_of
 
 MODULES = ("ctypes", "gc", "inspect", "multiprocessing", "socket", "subprocess", "threading")
 TOLERANCE = 1e-3  # relative difference of updates that count as equal
@@ -27,6 +28,26 @@ SMALLEST = 16  # elements of a parameter whose updates are compared
 COMPARED = 10  # steps that must have been compared
 
 Losses = Sequence[Mapping[str, float]]
+
+
+def findings(
+    place: Path, watch: Watch, losses: Sequence[Losses], step_hint: int
+) -> Iterator[Finding]:
+    """Yields a finding for each remark; a single one without a remark if there are none.
+
+    Args:
+        place: The submission, as returned by `loading.find`.
+        watch: What recorded its updates in a complete training run.
+        losses: The metrics of the evaluations, per workload.
+        step_hint: The workload's step hint; the run was longer.
+    """
+    remarks = [
+        *source_remarks(file_of(place).parent),
+        *loss_remarks(losses),
+        *watch.remarks(step_hint),
+    ]
+    for text in remarks or [""]:
+        yield remark("for reviewers", str(place), text)
 
 
 def source_remarks(folder: Path) -> Iterator[str]:

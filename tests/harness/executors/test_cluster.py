@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 import workloads
@@ -177,11 +178,7 @@ def test_a_second_run_reports_that_nothing_is_left(swept, resumed, address):
 
 
 def is_alive(pid):
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture
@@ -459,7 +456,7 @@ LISTENING = """
 import json
 from harness.executors import nodes
 nodes.connect(None)
-import psutil  # Ray brings it
+import psutil
 import ray
 ray.get(ray.remote(lambda: None).remote())  # so that there are workers
 me = psutil.Process()
