@@ -237,7 +237,8 @@ class Workload(abc.ABC):
         """Returns an endless iterator of training batches; batch i is a pure function of (rng, i).
 
         Called once per attempt by the trial loop, not timed; its `next` is called by submissions
-        and is timed. A batch has "inputs", "targets" and, if examples are masked, "weights".
+        and is timed. A batch has "inputs", "targets" and, if examples are masked, "weights";
+        those of workloads whose examples are in memory have "indices" [B], the examples' numbers.
 
         Args:
             rng: Seed of the order.

@@ -15,7 +15,7 @@ from harness.testing.workload import batch_of, loss_of
 from workloads.arrays import ArrayWorkload
 
 # the others need their data and a large machine
-SMALL = ["mnist", *workloads.suite("mini")]
+SMALL = ["mnist", *workloads.suite("mini"), *workloads.suite("classic")]
 ARRAYS = [name for name in SMALL if isinstance(workloads.get(name), ArrayWorkload)]
 
 
@@ -132,7 +132,7 @@ def training_logits(workload, model, batch, **options):
 
 
 def test_dropout_may_be_given_when_the_model_is_made(workload):
-    batch = next(workload.build_input_queue(0, "train", 4))
+    batch = batch_of(workload)
     if workload.dropout_rate is None:
         pytest.skip("no dropout")
     plain = training_logits(workload, workload.init_model_fn(0)[0], batch)
@@ -144,7 +144,7 @@ def test_dropout_may_be_given_when_the_model_is_made(workload):
 
 
 def test_auxiliary_dropout_is_of_speech_input_and_of_attention_in_translation(workload):
-    batch = next(workload.build_input_queue(0, "train", 4))
+    batch = batch_of(workload)
     plain = training_logits(workload, workload.init_model_fn(0)[0], batch)
     at_init = training_logits(workload, workload.init_model_fn(0, None, 0.5)[0], batch)
     kinds = ("librispeech", "wmt")
@@ -168,7 +168,7 @@ def test_metrics_equal_a_plain_loop_over_the_split(of_arrays):
 def test_unknown_names_are_refused_with_a_hint():
     with pytest.raises(workloads.WorkloadNotFoundError, match="Did you mean 'digits'"):
         workloads.get("digit")
-    with pytest.raises(workloads.WorkloadNotFoundError, match="There are: algoperf, demo"):
+    with pytest.raises(workloads.WorkloadNotFoundError, match="There are: algoperf, classic, demo"):
         workloads.suite("huge")
 
 
