@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from harness.cli import (
+    agreement,
     calibrate,
     check,
     data,
@@ -48,6 +49,7 @@ for command in (
     results.score,
     results.explain,
     results.compare,
+    agreement.agreement,
     verify.verify,
     replay.replay,
     site.site,

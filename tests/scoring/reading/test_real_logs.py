@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from scoring import rulesets
+from scoring.agreement import agreement
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
 from scoring.reading.read import read
@@ -301,3 +302,18 @@ def test_prediction_moves_no_more_scores_than_its_risk_allows(results):
         policy = predicted[f"predict, risk {risk:g}"]
         assert policy.moved / 11 <= risk
     assert predicted["predict, risk 0.2"].saved_percent > 45
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"), [(1.0, 0.76), (0.05, 0.64), (0.1, 0.56), (0.3, 0.65)]
+)
+def test_agreement_of_the_board_with_its_other_studies(results, fraction, expected):
+    """The figures measured independently on these logs, by ten submissions."""
+    found = agreement(results, results, fraction=fraction, resamples=20)
+    row = found.rows[0]
+    assert len(found.submissions) == 10
+    assert row.tau == pytest.approx(expected, abs=0.02)
+    assert row.ceiling.mean == pytest.approx(0.76, abs=0.02)
+    assert row.floor.mean == pytest.approx(0.06, abs=0.02)
+    assert (row.floor.low, row.floor.high) == pytest.approx((-0.25, 0.30), abs=0.02)
+    assert found.halves.mean == pytest.approx(0.28, abs=0.02)

@@ -1,0 +1,135 @@
+"""What a board orders submissions by: scores, times to target, or the best metric so far.
+
+Also how much of the differences between times is noise.
+
+Shapes: N submissions, W workloads (those scored, then held-out variants), B scored ones, K studies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from scoring.profiles import Floats, apply_rules, credit
+from scoring.reading.results import Results, Scope
+from scoring.records import RecordError, Status
+from scoring.times import RULES, medians, study_times
+
+SCORE = "score"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What one board orders the submissions by; less is better.
+
+    Attributes:
+        scope: What it is scored over.
+        value_nwk: Seconds to target, or the best metric so far of scored workloads.
+        cut: Whether it is the best metric so far.
+    """
+
+    scope: Scope
+    value_nwk: Floats
+    cut: bool
+
+    @property
+    def studies(self) -> int:
+        """The number of studies."""
+        return int(self.value_nwk.shape[2])
+
+    def of(self, studies: Sequence[int]) -> Floats:
+        """The medians over these studies: (N, W)."""
+        return medians(self.value_nwk[:, :, list(studies)], RULES)
+
+    def order(self, by: str, median_nw: Floats) -> Floats:
+        """What "score" or a workload orders by: (..., N), from medians (..., N, W)."""
+        scored = list(self.scope.scored)
+        if by != SCORE:
+            return median_nw[..., scored.index(by)]
+        if self.cut:
+            value_n: Floats = stats.rankdata(median_nw, axis=-2).mean(axis=-1)
+        else:
+            value_n = -self.credit(median_nw).mean(axis=-1)
+        return np.asarray(value_n.round(12))  # so that equal ones tie
+
+    def credit(self, median_nw: Floats) -> Floats:
+        """What each scored workload contributes to the scores: (..., N, B)."""
+        ratios = apply_rules(median_nw, self.scope).ratios
+        return credit(ratios, self.scope.ruleset.r_max, RULES.exact_area)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What separates submissions on a workload, and what separates studies.
+
+    Attributes:
+        board: "first" or "reference".
+        workload: Its name.
+        signal: Standard deviation of log median times between submissions; NaN if fewer than two
+            reached the target.
+        noise: Standard deviation of log times between studies of a submission, pooled; NaN if none
+            reached the target twice.
+    """
+
+    board: str
+    workload: str
+    signal: float
+    noise: float
+
+    @property
+    def ratio(self) -> float:
+        """Signal over noise."""
+        return self.signal / self.noise if self.noise > 0 else math.nan
+
+
+def times_board(results: Results, names: list[str]) -> Board:
+    """Orders these submissions by time to target; a pruned trial counts as a miss."""
+    studies = study_times(results, RULES)
+    chosen = [studies.submissions.index(name) for name in names]
+    return Board(results.scope, studies.seconds_swk[chosen], cut=False)
+
+
+def cut_board(results: Results, names: list[str], fraction: float) -> Board:
+    """Orders these submissions by the best metric of each study within a fraction of the budget.
+
+    Raises:
+        RecordError: A trial was pruned before that, so what it would have had there is unknown.
+    """
+    scored, studies = list(results.scope.scored), study_times(results, RULES).seconds_swk.shape[2]
+    best_nbk = np.full((len(names), len(scored), studies), np.inf)
+    for trial in results.trials:
+        if trial.extra or trial.submission not in names or trial.workload not in scored:
+            continue
+        end = fraction * trial.criteria.budget_seconds
+        if trial.status == Status.PRUNED and trial.ended < end:
+            raise RecordError(
+                f"{trial.folder}: was pruned before {fraction:g} of its budget, so its metric "
+                "there is unknown; use a board made with --pruning off"
+            )
+        read = trial.read()
+        value = np.array(read.values, dtype=np.float64)[np.array(read.seconds) <= end]
+        value = value[np.isfinite(value)] * (1 if trial.criteria.goal.direction == "min" else -1)
+        place = (names.index(trial.submission), scored.index(trial.workload), trial.study)
+        best_nbk[place] = min(best_nbk[place], value.min(initial=np.inf))
+    return Board(results.scope, best_nbk, cut=True)
+
+
+def noise_of(board: str, of: Board) -> list[Noise]:
+    """Signal and noise of each scored workload."""
+    found = []
+    for w, workload in enumerate(of.scope.scored):
+        with np.errstate(divide="ignore"):
+            log_nk = np.log(of.value_nwk[:, w])
+        reached_n = [row[np.isfinite(row)] for row in log_nk]
+        middle = [float(np.median(row)) for row in reached_n if len(row)]
+        repeated = [row for row in reached_n if len(row) > 1]
+        signal = float(np.std(middle, ddof=1)) if len(middle) > 1 else math.nan
+        freedom = sum(len(row) - 1 for row in repeated)
+        square = sum(float(((row - row.mean()) ** 2).sum()) for row in repeated)
+        noise = math.sqrt(square / freedom) if freedom else math.nan
+        found.append(Noise(board, workload, signal, noise))
+    return found
