@@ -33,17 +33,19 @@ def one_line(text: str) -> str:
     return printable(text, kept="")
 
 
-def first_line(text: str) -> str:
-    """The first line of `text` that is not blank, made printable and of limited length."""
+def first_line(text: str, most: int = MESSAGE_CHARACTERS) -> str:
+    """The first line of `text` that is not blank, made printable and cut to `most` characters."""
     line = next((line.strip() for line in text.split("\n") if line.strip()), "")
     line = printable(line.replace("\t", " "))
-    return line if len(line) <= MESSAGE_CHARACTERS else line[: MESSAGE_CHARACTERS - 3] + "..."
+    return line if len(line) <= most else line[: most - 3] + "..."
 
 
-def error_message(error: BaseException) -> str:
-    """The class of an exception and the first line of its text."""
-    kind, line = type(error).__name__, first_line(error_text(error))
-    return first_line(f"{kind}: {line}" if line else kind)
+def error_message(error: BaseException, place: str = "") -> str:
+    """The class of an exception and the first line of its text; at the end its place, if given."""
+    text = error.msg if place and isinstance(error, SyntaxError) else error_text(error)
+    kind, line = type(error).__name__, first_line(text)  # str() of a syntax error has its place
+    end = f", at {place}" if place else ""
+    return first_line(f"{kind}: {line}" if line else kind, MESSAGE_CHARACTERS - len(end)) + end
 
 
 def error_text(error: BaseException) -> str:

@@ -8,6 +8,8 @@ AlgoPerf's own layout, so that its scoring script reads OUT/submissions::
         eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them; the
                                                                  column training_work is ours
         trial.json                                               spec, result, environment
+        traceback.txt, log.txt                                   of a failure; what was printed
+    OUT/running/<submission>/study_<k>/<workload>/trial_<n>.txt  log.txt of a trial that runs
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scoring.escaping import printable
 from scoring.files import is_hidden, read_text, without_links
 from scoring.plain import read_json, result_from_plain, spec_from_plain, to_plain, write_json
 from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
@@ -32,6 +36,9 @@ LEDGER_FILE = "ledger.jsonl"
 DAMAGED_LEDGERS = "ledger.damaged-*.jsonl"  # ledgers that were set aside
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "eval_measurements.csv"
+TRACEBACK_FILE = "traceback.txt"  # of a failed trial
+LOG_FILE = "log.txt"  # what a trial printed
+LOG_BYTES = 2**20  # of a trial's log, in all of its attempts
 OPTIMIZERS = "optimizers"  # the folder of optimizers given by dotted names
 SEARCH_SPACE_FILE = "tuning_search_space.json"  # of a submission
 SPLITS = ("train", "validation", "test")
@@ -49,7 +56,7 @@ def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
     """Writes a finished trial's folder under another name, then renames it, replacing an older one.
 
     An older folder exists only if an earlier attempt was lost or interrupted; its rows remain in
-    the ledger.
+    the ledger, and its log in the new folder.
     """
     folder = trial_folder(out, spec)
     aside = Path(tempfile.mkdtemp(dir=out, prefix=_ASIDE))
@@ -62,12 +69,43 @@ def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
     write_json(new / "meta_data_0.json", {**result.environment, "rng_seed": spec.seed})
     summary = {**to_plain(result), "rows": len(result.rows)}
     write_json(new / TRIAL_FILE, {"spec": spec, "result": summary})
+    if result.traceback:
+        text = result.traceback.encode("utf-8", "backslashreplace")
+        (new / TRACEBACK_FILE).write_bytes(text)
+    log = _running_log(out, spec)
+    if (printed := log if log.is_file() else folder / LOG_FILE).is_file():
+        shutil.copyfile(printed, new / LOG_FILE)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         folder.rename(aside / "old")
     new.rename(folder)
     shutil.rmtree(aside)
+    with suppress(OSError):  # it does not exist, or other trials are running
+        log.unlink()
+        os.removedirs(log.parent)
     return folder
+
+
+def append_to_log(out: Path, spec: TrialSpec, text: str) -> None:
+    """Adds text to the log of a running trial, which `write_trial` puts into the trial's folder.
+
+    What exceeds LOG_BYTES is dropped.
+    """
+    log, earlier = _running_log(out, spec), trial_folder(out, spec) / LOG_FILE
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if earlier.is_file() and not log.exists():  # of an attempt that was interrupted
+        shutil.copyfile(earlier, log)
+    text = printable(text.replace("\r\n", "\n").replace("\r", "\n"))
+    with log.open("ab") as file:
+        room = LOG_BYTES - file.tell()
+        added = text.encode("utf-8", "backslashreplace")
+        if len(added) > room >= 0:
+            added = added[:room] + b"\n[what was printed after this is not recorded]\n"
+        file.write(added if room >= 0 else b"")
+
+
+def _running_log(out: Path, spec: TrialSpec) -> Path:
+    return out / "running" / f"{spec.key}.txt"
 
 
 def remove_half_written(out: Path) -> None:

@@ -23,7 +23,7 @@ from harness.cli.options import (
     say,
 )
 from harness.cli.records import takes_records
-from harness.cli.summary import exit_by, run_uninterrupted, warn_of_load
+from harness.cli.summary import exit_by, run_uninterrupted, say_tracebacks, warn_of_load
 from harness.sweep.options import OptimizerOptions
 from scoring.records import ClockKind, RunOptions
 from scoring.tree import OPTIMIZERS
@@ -90,5 +90,6 @@ def run(
     experiment = draft.complete(out, executor, announce=say)
     with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:
         summary = run_uninterrupted(run_sweep, experiment, out, executor, callback)
+    say_tracebacks(summary, shown)
     say(f"Records in {shown}")
     exit_by(summary)

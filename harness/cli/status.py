@@ -44,7 +44,7 @@ def status(
         console.print(draw(state, console))
     for line in state.notices:
         say(line, style="yellow")
-    for line in state.failures:
+    for line in state.distinct_failures:
         say(line, style="red")
     if not state.alive and not all(trial.done for trial in state.trials.values()):
         say(f"Continue with: chronograd resume {directory}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from harness.cli.options import INTERRUPTED, say
+from scoring.tree import TRACEBACK_FILE, trial_folder
 
 if TYPE_CHECKING:
     from harness.sweep.recorder import Summary
@@ -35,15 +36,27 @@ def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary
 
 def conclude(summary: Summary, out: Path) -> None:
     """Prints how a sweep ended, and exits with the corresponding code."""
+    from harness.progress.status import group_failures
+
     counts = ", ".join(f"{count} {how}" for how, count in sorted(summary.by_status.items()))
     if counts:
         say(f"This run: {counts}.")
-    for spec, result in summary.failed:
-        say(f"failed: {spec.key} ({result.failure}): {result.message}", style="red")
+    failed = ((spec.key, result.failure, result.message) for spec, result in summary.failed)
+    for line in group_failures(failed):
+        say(f"failed: {line}", style="red")
+    say_tracebacks(summary, out)
     if summary.left:
         say(f"{summary.left} trials are left. Continue with: chronograd resume {out}")
     say(f"Records in {out}. Leaderboard: chronograd score {out}")
     exit_by(summary)
+
+
+def say_tracebacks(summary: Summary, out: Path) -> None:
+    """Prints where the first traceback is, if there is one."""
+    for spec, result in summary.failed:
+        if result.traceback:
+            say(f"Traceback: {trial_folder(out, spec) / TRACEBACK_FILE}")
+            return
 
 
 def exit_by(summary: Summary) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from harness.commands import review
-from harness.commands.finding import Finding, State, remark, unmet_need
+from harness.commands.finding import Finding, State, grouped, remark, unmet_need, violation
 from harness.commands.rehearsal import (
     PERIODS,
     STEP_HINT,
@@ -38,6 +38,7 @@ from harness.submission import loading
 from harness.submission.dependencies import off_limits
 from harness.submission.loading import Submission
 from harness.submission.search_space import load as load_search_space
+from harness.sweep.resolve import check_names
 from harness.trial.clock import Clock, LapClock
 from harness.trial.process_group import ProcessGroup
 from scoring.records import Status, TrialResult, UserError
@@ -79,15 +80,13 @@ def findings(
         return
     yield Finding("signatures", str(place), State.OK)
     yield checker.imports()
-    for number, workload in enumerate(make_workloads()):
-        first = checker.trains(number, workload.name)
-        yield first
-        if not first.passed:
-            continue
-        yield checker.repeats(number, workload.name)
-        yield checker.leaks_nothing(number, workload.name)
-        yield checker.resumes(number, workload.name)
-        yield checker.trains_on(number, workload.name)
+    names_of = {number: workload.name for number, workload in enumerate(make_workloads())}
+    for check in (
+        checker.trains, checker.repeats, checker.leaks_nothing, checker.resumes, checker.trains_on
+    ):  # fmt: skip
+        found = (check(number, name) for number, name in names_of.items())
+        yield from found if group.size > 1 else grouped(found)  # others wait for the first failure
+        names_of = {number: names_of[number] for number in checker.reference}  # that it trained
     if checker.reference:
         first_number = min(checker.reference)
         yield checker.ignores_names(first_number)
@@ -117,6 +116,7 @@ class _Checker:
         """Sets the hyperparameters; raises UserError if the search space is malformed."""
         file = loading.search_space_of(self._place)
         if point is not None:
+            check_names(self._place, file.name, point)
             self._point = dict(point)
         elif file.is_file():
             self._point = load_search_space(file).points(0, 1, 1)[0][0]
@@ -158,14 +158,7 @@ class _Checker:
     def _failure(self, check: str, where: str, result: TrialResult) -> Finding:
         """Returns the finding for a failed trial: a violation, or what this machine lacks."""
         need = unmet_need(check, where, result.traceback, self._group.size)
-        if need is not None:
-            return need
-        if "off limits" in result.message or "read-only" in result.message:
-            fix = "use only what the message lists"
-            return Finding("off limits", where, State.PROBLEM, result.message, fix)
-        end = " | ".join(result.traceback.split("\n")[-4:-1])
-        what = f"step {result.global_step}: {result.message}"
-        return Finding(check, where, State.PROBLEM, what, f"look at the traceback's end: {end}")
+        return need or violation(check, where, result, has_point=self._point is not None)
 
     def repeats(self, number: int, where: str) -> Finding:
         """Checks that the submission, loaded again, gives the same training."""

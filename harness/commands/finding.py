@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from scoring.records import TrialResult
 
 _CUDA = re.compile(r"\bcuda\b|\bnccl\b|NVIDIA", re.IGNORECASE)
 _GROUP = re.compile(r"process group|init_process_group|\b(LOCAL_)?RANK\b|WORLD_SIZE", re.IGNORECASE)
@@ -62,6 +64,18 @@ def worst(findings: Iterable[Finding]) -> State:
     return next((state for state in State if state in states), State.OK)
 
 
+def grouped(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Yields findings of one check on several workloads; equal failures become one."""
+    failures: dict[Finding, list[Finding]] = {}
+    for finding in found:
+        if finding.passed:
+            yield finding
+        else:
+            failures.setdefault(replace(finding, where="", fix=""), []).append(finding)
+    for same in failures.values():
+        yield replace(same[0], where=", ".join(finding.where for finding in same))
+
+
 def unmet_need(check: str, where: str, text: str, processes: int) -> Finding | None:
     """Returns an undecided finding if an error is due to missing CUDA or processes; else None.
 
@@ -81,3 +95,26 @@ def unmet_need(check: str, where: str, text: str, processes: int) -> Finding | N
     else:
         return None
     return Finding(check, where, State.UNDECIDED, need, fix)
+
+
+def violation(check: str, where: str, result: TrialResult, *, has_point: bool) -> Finding:
+    """Returns the finding for a trial that failed through the submission's fault.
+
+    Args:
+        check: Name of the check.
+        where: The workload.
+        result: The result of the trial.
+        has_point: Whether the submission gets hyperparameters.
+    """
+    if "off limits" in result.message or "read-only" in result.message:
+        fix = "use only what the message lists"
+        return Finding("off limits", where, State.PROBLEM, result.message, fix)
+    end = " | ".join(line.strip() for line in result.traceback.split("\n")[-4:-1])
+    fix = f"look at the traceback's end: {end}"
+    if not has_point and "'NoneType' object has no attribute" in result.message:
+        fix = (
+            "hyperparameters is None, as the submission has no tuning_search_space.json: add one, "
+            "or give --hparams"
+        )
+    what = f"step {result.global_step}: {result.message}"
+    return Finding(check, where, State.PROBLEM, what, fix)

@@ -30,7 +30,7 @@ from harness.executors.remote_attempt import AttemptState, RemoteAttempt
 from harness.executors.team import Team, TrialResources
 from harness.system import timers
 from harness.system.signals import deferred_interrupt
-from harness.trial.messages import Broken, Ended, Loaded, Started
+from harness.trial.messages import Broken, Ended, Loaded, Printed, Started
 from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ class Cluster:
             message = ray.get(next(stream))
         except (RayError, StopIteration) as error:
             return _lost(spec, error, driver)
-        attempt.last_seen = timers.monotonic()
+        if not isinstance(message, Printed):  # a trial that hangs may still print
+            attempt.last_seen = timers.monotonic()
         match message:
             case Started(where=where):
                 attempt.started = True

@@ -10,12 +10,13 @@ from harness.trial.messages import (
     NotRestored,
     NotResumable,
     OfTrial,
+    Printed,
     Resumed,
 )
 from scoring.records import TrialSpec
 
 
-def dispatch(driver: Driver, spec: TrialSpec, message: OfTrial | Beat) -> None:
+def dispatch(driver: Driver, spec: TrialSpec, message: OfTrial | Printed | Beat) -> None:
     """Passes a message of a running trial to the driver; returns when it is recorded."""
     match message:
         case Measured(row=row):
@@ -26,6 +27,8 @@ def dispatch(driver: Driver, spec: TrialSpec, message: OfTrial | Beat) -> None:
             driver.not_resumable(spec, reason)
         case NotRestored(reason=reason):
             driver.not_restored(spec, reason)
+        case Printed(text=text):
+            driver.printed(spec, text)
         case Beat(steps=steps):
             driver.heartbeat(spec, steps)
         case Loaded():

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place
@@ -16,6 +15,8 @@ from harness.sweep.driver import Driver
 from harness.system.signals import sigterm_as_interrupt
 from harness.trial.attempt import Attempt, run_attempt, time_steps
 from harness.trial.control import ControlError
+from harness.trial.messages import OfTrial, Printed
+from harness.trial.output import Output, recorded
 from scoring.records import Status, TrialResult, TrialSpec
 
 if TYPE_CHECKING:  # torch must not be imported before the process sets its threads
@@ -53,9 +54,20 @@ class LocalExecutor:
                 Store(checkpoints).forget()
 
     def _attempt(self, spec: TrialSpec, driver: Driver, checkpoints: Place) -> TrialResult:
-        control = Attempt(partial(dispatch, driver, spec), checkpoints)
+        output = Output()
+
+        def send(*messages: OfTrial) -> None:
+            if text := output.take():
+                dispatch(driver, spec, Printed(text))
+            for message in messages:
+                dispatch(driver, spec, message)
+
+        control = Attempt(send, checkpoints)
         control.deadline = driver.deadline(spec)
         try:
-            return run_attempt(self._load_workload, spec, control)
+            with recorded(output):
+                return run_attempt(self._load_workload, spec, control)
         except ControlError as error:
             raise error.__cause__ or error from None
+        finally:
+            send()

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
 from harness.trial.attempt import Attempt, prepare_process, run_attempt, time_steps
-from harness.trial.messages import Beat, Broken, Ended, Message, Started
+from harness.trial.messages import Beat, Broken, Ended, Message, Printed, Started
+from harness.trial.output import Output, recorded
 from harness.trial.process_group import Rendezvous
 from scoring.records import TrialResult, TrialSpec
 
@@ -56,7 +57,7 @@ class TrialProcess:
         deadline: float,
         rendezvous: Rendezvous | None = None,
     ) -> Iterator[Message]:
-        """Streams the attempt's messages, and a `Beat` whenever there were none for a while.
+        """Streams the attempt's messages and what it prints, and a `Beat` if there is nothing else.
 
         Args:
             load_workload: Returns the workload of a name, data directory and device.
@@ -74,6 +75,7 @@ class TrialProcess:
         from harness.submission.shipping import unpack
 
         messages: queue.Queue[Message] = queue.Queue()
+        output = Output()
 
         def send(message: Message) -> None:
             messages.put(message)
@@ -84,8 +86,9 @@ class TrialProcess:
 
         def train() -> None:
             try:
-                here = unpack(spec, code)
-                result = run_attempt(load_workload, here, control, self._rank, rendezvous)
+                with recorded(output):
+                    here = unpack(spec, code)
+                    result = run_attempt(load_workload, here, control, self._rank, rendezvous)
                 messages.put(Ended(result))
             except BaseException:  # noqa: BLE001 - a thread's exception would be lost
                 messages.put(Broken(traceback.format_exc()))
@@ -100,12 +103,15 @@ class TrialProcess:
             try:
                 message = messages.get(timeout=BEAT_SECONDS)
             except queue.Empty:
-                if steps != control.steps:
-                    steps = control.steps
-                    yield Beat(steps)
-                continue
-            yield message
-            messages.task_done()
+                message = None
+            if text := output.take():
+                yield Printed(text)
+            if message is not None:
+                yield message
+                messages.task_done()
+            elif steps != control.steps:
+                steps = control.steps
+                yield Beat(steps)
 
     def follow(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,22 @@ class TrialState:
     last_seen: float = 0.0  # time of its latest start or evaluation
     row: EvalRow | None = None  # the latest evaluation
     seconds: float = 0.0  # of its latest attempt, on the submission clock
+
+
+def group_failures(failed: Iterable[tuple[str, str | None, str]]) -> list[str]:
+    """Returns one line per distinct failure, in the order of their first trials.
+
+    Args:
+        failed: Key, failure and message of each failed trial.
+    """
+    trials: defaultdict[tuple[str | None, str], list[str]] = defaultdict(list)
+    for key, failure, message in failed:
+        trials[failure, message].append(key)
+    return [
+        (f"x{len(keys)}: {keys[0]} and {len(keys) - 1} more" if keys[1:] else keys[0])
+        + f" ({failure}): {message}"
+        for (failure, message), keys in trials.items()
+    ]
 
 
 def read_status(out: Path) -> SweepStatus:
@@ -177,6 +193,11 @@ class SweepStatus:
     def failures(self) -> Sequence[str]:
         """One line per failed trial."""
         return [f"{name} ({t.failure}): {t.message}" for name, t in self._failed.items()]
+
+    @property
+    def distinct_failures(self) -> Sequence[str]:
+        """One line per distinct failure."""
+        return group_failures((name, t.failure, t.message) for name, t in self._failed.items())
 
     @property
     def notices(self) -> Sequence[str]:

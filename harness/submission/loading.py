@@ -43,6 +43,7 @@ from harness.submission.files import library as library
 from harness.submission.files import name_of as name_of
 from harness.submission.files import search_space_of as search_space_of
 from harness.submission.imports import forget_submission, import_submission
+from harness.submission.source import place_of
 from harness.system import timers
 from harness.system.exits import os_exit_raises
 from harness.system.signals import interrupted
@@ -188,8 +189,8 @@ def _import(file: Path) -> ModuleType:
     except BaseException as error:
         if interrupted():
             raise
-        where = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise SubmissionError(f"{file}:{where} import failed: {error_message(error)}") from error
+        message = error_message(error, place_of(error, file.parent))
+        raise SubmissionError(f"{file}: import failed: {message}") from error
 
 
 def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:

@@ -1,11 +1,16 @@
-"""Python source files as syntax nodes, and the names that they import."""
+"""Python source files: syntax nodes, imported names, and where an exception arose."""
 
 from __future__ import annotations
 
 import ast
 import tokenize
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
+
+from scoring.escaping import one_line
+
+MOST_CHARACTERS = 200  # of a place
 
 
 def nodes_of(file: Path) -> Iterator[ast.AST]:
@@ -26,3 +31,32 @@ def imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.level == 0:
         return [f"{node.module}.{alias.name}" for alias in node.names]
     return []
+
+
+def place_of(error: BaseException, folder: Path) -> str:
+    """Returns where in the files of a folder an exception arose: "submission.py:25 in step".
+
+    It is the innermost call in these files, or the line of a syntax error. If there is none, that
+    of the exception's cause; "" if there is none either.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        place = ""
+        for frame, line in traceback.walk_tb(current.__traceback__):
+            if file := _relative(frame.f_code.co_filename, folder):
+                place = f"{file}:{line} in {frame.f_code.co_name}"
+        if isinstance(current, SyntaxError) and (file := _relative(current.filename, folder)):
+            place = f"{file}:{current.lineno}"
+        if place:
+            return one_line(place)[:MOST_CHARACTERS]
+        context = None if current.__suppress_context__ else current.__context__
+        current = current.__cause__ or context
+    return ""
+
+
+def _relative(file: str | None, folder: Path) -> str:
+    """Returns the path of a file relative to the folder; "" if it is not in the folder."""
+    path = Path(file or "")
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""

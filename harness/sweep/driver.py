@@ -93,6 +93,11 @@ class Driver:
         self._recorder.not_restored(spec, reason)
 
     @signals_blocked()
+    def printed(self, spec: TrialSpec, text: str) -> None:
+        """Records what a trial printed."""
+        self._recorder.printed(spec, text)
+
+    @signals_blocked()
     def heartbeat(self, spec: TrialSpec, steps: int) -> None:
         """Records that an attempt is alive and has made `steps` steps."""
         self._recorder.heartbeat(spec, steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from harness.sweep.ledger import Ledger, writing
 from harness.system import timers
 from scoring.plain import TIMES
 from scoring.records import EvalRow, Failure, Status, TrialResult, TrialSpec
-from scoring.tree import write_trial
+from scoring.tree import append_to_log, write_trial
 
 HEARTBEAT_SECONDS = 60.0  # between recorded heartbeats, per trial
 LOW_PRIORITY = (
@@ -44,6 +45,7 @@ class RunningAttempt:
     rows: list[EvalRow] = field(default_factory=list)
     arrivals: list[tuple[float, float]] = field(default_factory=list)  # time, total_seconds of rows
     heartbeat: float = float("-inf")  # time of the last recorded heartbeat
+    printed: bool = False  # whether it has printed something
 
 
 @dataclass(slots=True)
@@ -136,6 +138,15 @@ class Recorder:
         """Records that a checkpoint could not be restored."""
         self._book.append(AttemptNotRestored(**self._ids(spec), reason=reason))
         self._callback.on_message(spec, f"cannot resume from a checkpoint: {reason}")
+
+    def printed(self, spec: TrialSpec, text: str) -> None:
+        """Adds what a trial printed to its log; without it, the sweep can continue."""
+        attempt, number = self._running(spec), self.attempts(spec)
+        if not attempt.printed and number > 1:
+            text = f"[attempt {number}]\n{text}"
+        attempt.printed = True
+        with suppress(OSError):
+            append_to_log(self._out, spec, text)
 
     def heartbeat(self, spec: TrialSpec, steps: int) -> None:
         """Records, at most once per minute, that an attempt has made `steps` steps."""

@@ -242,7 +242,14 @@ def _as_namedtuple(hyperparameters: dict[str, Any] | None) -> Any:
     """Returns a hyperparameter point in AlgoPerf's form: a namedtuple; None for self-tuning."""
     if hyperparameters is None:
         return None
-    return namedtuple("Hyperparameters", hyperparameters)(**hyperparameters)
+
+    def refuse(point: Any, name: str) -> Any:
+        known = ", ".join(hyperparameters) or "none"
+        raise AttributeError(f"hyperparameters.{name} does not exist; there are: {known}")
+
+    point = namedtuple("Hyperparameters", hyperparameters)(**hyperparameters)
+    setattr(type(point), "__getattr__", refuse)  # noqa: B010 - for names that do not exist
+    return point
 
 
 def _shapes(params: nn.Module) -> dict[str, torch.Size]:

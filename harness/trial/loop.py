@@ -84,7 +84,7 @@ class _Trial:
         control: Control, group: ProcessGroup, record: NullRecorder,
     ) -> None:  # fmt: skip
         self.spec, self.workload, self.clock, self.control = spec, workload, clock, control
-        self.group, self.record = group, record
+        self.group, self.record, self.folder = group, record, submission.folder
         self.streams = Streams.of(spec)
         self.calls = SubmissionCalls(submission, workload, spec, self.streams, group)
         self.started = clock.now()
@@ -294,5 +294,6 @@ class _Trial:
 
     def failed(self, error: BaseException) -> TrialResult:
         """Returns the result of a trial that `error` ended, with the class of the failure."""
-        details = {"failure": failure_of(error, self.phase), **describe_error(error)}
+        described = describe_error(error, self.folder)
+        details = {"failure": failure_of(error, self.phase), **described}
         return self.result(Status.FAILED, **details)

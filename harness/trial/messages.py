@@ -36,6 +36,13 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Printed:
+    """The trial printed something."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotResumable:
     """A checkpoint could not be saved."""
 
@@ -71,4 +78,4 @@ class Broken:
 
 
 OfTrial = Loaded | Resumed | Measured | NotResumable | NotRestored  # sent from inside the trial
-Message = Started | OfTrial | Beat | Ended | Broken
+Message = Started | OfTrial | Printed | Beat | Ended | Broken

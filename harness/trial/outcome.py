@@ -5,25 +5,33 @@ from __future__ import annotations
 import resource
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from harness.spec import DataError
+from harness.submission.source import place_of
 from scoring.escaping import error_message, error_text, printable
 from scoring.records import Failure
 
 TRACEBACK_CHARACTERS = 4000
 
 
-def describe_error(error: BaseException) -> dict[str, Any]:
+def describe_error(error: BaseException, folder: Path | None = None) -> dict[str, Any]:
     """Returns the message in one line and the end of the traceback, for a failed TrialResult.
 
-    Both can be printed and written to a file, whatever the exception contains.
+    Both can be printed and written to a file, whatever the exception contains. The message ends
+    with the place in the submission's files where the exception arose, if it did.
+
+    Args:
+        error: The exception.
+        folder: The submission's folder; None if the place is not needed.
     """
     lines = "".join(traceback.format_exception(error))
+    place = "" if folder is None else place_of(error, folder)
     return {
-        "message": error_message(error),
+        "message": error_message(error, place),
         "traceback": printable(lines[-TRACEBACK_CHARACTERS:]),
     }
 

@@ -79,7 +79,7 @@ def test_a_failed_trial_is_recorded_and_exits_1(chronograd, tmp_path):
     folder = write_submission(tmp_path, "raises")
     code, out, _ = chronograd("run", folder, *QUICK, "--out", "results")
     assert code == 1
-    assert "failed (submission_error: ValueError: I cannot continue)" in out.replace("\n", " ")
+    assert "failed (submission_error: ValueError: I cannot continue, at submission.py:20 in " in out
     _, out, _ = chronograd("status", "results")
     assert "I cannot continue" in out.replace("\n", " ")
     code, out, _ = chronograd("status", "results", "--json")

@@ -80,7 +80,9 @@ def test_a_message_that_cannot_be_printed_affects_no_other_trial(hostile):
     out, experiment = hostile
     first, second = (read_trial(trial_folder(out, spec))[1] for spec in experiment.specs())
     assert (first.failure, second.status) == (Failure.SUBMISSION_ERROR, Status.OUT_OF_TIME)
-    assert first.message == r"ValueError: \udcff \x1b[2J\x00 \u202e [/x] <b> =1+1"
+    message, _, place = first.message.partition(", at ")
+    assert message == r"ValueError: \udcff \x1b[2J\x00 \u202e [/x] <b> =1+1"
+    assert place.startswith("submission.py:")
 
 
 RAW = "ValueError: \udcff \x1b[2J\0 \u202e [/x] <b> =1+1"

@@ -147,6 +147,35 @@ def test_a_point_that_diverges_is_noted_and_not_a_violation(chronograd, tmp_path
     assert (code, "note trains (tiny_softmax): diverges" in out) == (0, True)
 
 
+def test_what_fails_on_all_losses_is_said_once_with_its_place(chronograd, tmp_path):
+    old = "    optimizer.step()"
+    mine(chronograd, tmp_path, old, "    hyperparameters.momentum\n" + old)
+    code, out, _ = chronograd("check", "mine")
+    assert code == 1
+    (line,) = [line for line in out.splitlines() if line.startswith("FAIL")]
+    assert all(workload.name in line for workload in tiny.workloads())
+    assert line.endswith(
+        "step 1: AttributeError: hyperparameters.momentum does not exist; there are: "
+        "learning_rate, one_minus_beta1, at submission.py:58 in update_params"
+    )
+
+
+def test_a_missing_search_space_is_named(chronograd, tmp_path):
+    place = mine(chronograd, tmp_path, "import torch\n", "import torch\n")
+    (place / "tuning_search_space.json").unlink()
+    found = [f for f in findings(place, some_workloads, NAMES) if not f.passed]
+    assert [f.where for f in found] == [", ".join(w.name for w in some_workloads())]
+    assert "at submission.py:22 in init_optimizer_state" in found[0].what
+    assert "hyperparameters is None, as the submission has no tuning_search_space" in found[0].fix
+
+
+def test_unknown_hyperparameters_are_refused(chronograd, tmp_path):
+    chronograd("new", "mine")
+    code, out, _ = chronograd("check", "mine", "--hparams", '{"lr": 1}')
+    assert code == 1
+    assert "unknown: lr; missing: learning_rate, one_minus_beta1; it takes learning_rate" in out
+
+
 @pytest.mark.parametrize("step", [25, 159])
 def test_a_failure_after_the_short_trials_is_found_with_its_step(chronograd, tmp_path, step):
     old = "    optimizer.step()"
@@ -154,7 +183,8 @@ def test_a_failure_after_the_short_trials_is_found_with_its_step(chronograd, tmp
     for finding in findings(place, some_workloads, NAMES):
         assert finding.passed is not (finding.check == "trains for 160 steps"), finding
         if not finding.passed:
-            assert finding.what == f"step {step + 1}: AssertionError: too long"
+            place = "submission.py:58 in update_params"
+            assert finding.what == f"step {step + 1}: AssertionError: too long, at {place}"
 
 
 def test_a_submission_that_ends_itself_early_is_checked_to_the_end(chronograd, tmp_path):

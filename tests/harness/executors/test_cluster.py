@@ -129,9 +129,14 @@ def test_a_crash_is_recorded_and_does_not_affect_other_trials(swept):
     assert swept.results["well_behaved"].status is Status.OUT_OF_TIME
     raised, killed = swept.results["raises"], swept.results["dies"]
     assert (raised.status, raised.failure) == (Status.FAILED, Failure.SUBMISSION_ERROR)
-    assert raised.message == "ValueError: I cannot continue"
+    assert raised.message == "ValueError: I cannot continue, at submission.py:20 in update_params"
     assert "Traceback" in raised.traceback
     assert "submission.py" in raised.traceback
+    folder = trial_folder(swept.out, swept.specs["raises"])
+    assert (folder / "traceback.txt").read_text() == raised.traceback
+    assert (folder / "log.txt").read_text() == "".join(f"step {n}\n" for n in range(26))
+    assert f"Traceback: {trial_folder(Path('out'), swept.specs['raises'])}" in swept.output
+    assert not (swept.out / "running").exists()
     assert (killed.status, killed.failure) == (Status.FAILED, Failure.WORKER_LOST)
     assert "its worker process has died" in killed.message
     assert killed.message.partition(": ")[2] in killed.traceback

@@ -117,7 +117,11 @@ def test_optional_functions_and_train_state_are_found(tmp_path):
             "rng): return next",
             "data_selection must accept the po",
         ),
-        ("VALUE = helper", "VALUE = helper.", "line 3 import failed: SyntaxError"),
+        (
+            "VALUE = helper",
+            "VALUE = helper.",
+            "import failed: SyntaxError: invalid syntax, at submission.py:3",
+        ),
         ("import helper", "import no_such_module", "import failed: ModuleNotFoundError"),
         ("get_batch_size(workload_name)", "get_batch_size()", "get_batch_size must accept"),
     ],

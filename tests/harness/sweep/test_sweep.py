@@ -94,7 +94,7 @@ def test_a_failing_trial_does_not_affect_others(tmp_path):
     ((spec, _),) = summary.failed
     result = result_of(tmp_path / "out", spec)
     assert (spec.submission, result.failure) == ("raises", Failure.SUBMISSION_ERROR)
-    assert result.message == "ValueError: I cannot continue"
+    assert result.message == "ValueError: I cannot continue, at submission.py:20 in update_params"
     assert "submission.py" in result.traceback
     assert [row.global_step for row in result.rows] == STEPS[:3]
 

@@ -43,7 +43,7 @@ def test_os_exit_is_a_recorded_failure_and_has_an_exit_code(chronograd, tmp_path
     real = os._exit
     code, out, _ = chronograd("run", "./leaves", *QUICK, "--clock", "steps")
     assert code == 1
-    assert "failed (submission_error: ExitError: os._exit(0) was called) at step" in out
+    assert "failed (submission_error: ExitError: os._exit(0) was called, at submission.py:" in out
     assert os._exit is real
     ending = events(tmp_path)[-1]
     assert (ending["event"], ending["failure"]) == ("attempt_ended", "submission_error")

@@ -193,7 +193,7 @@ def test_what_one_rank_raises_ends_the_trial_of_all(tmp_path, address):
     experiment = plan_faults(tmp_path, folder, processes_per_trial=2)
     result = sweep(experiment, tmp_path / "out", address)
     assert (result.status, result.failure) == (Status.FAILED, Failure.SUBMISSION_ERROR)
-    assert result.message == "ValueError: I cannot continue"
+    assert result.message == "ValueError: I cannot continue, at submission.py:19 in update_params"
     assert [row.global_step for row in result.rows] == [1, 11, 21]
 
 
