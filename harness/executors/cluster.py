@@ -30,7 +30,7 @@ from harness.executors.remote_attempt import AttemptState, RemoteAttempt
 from harness.executors.team import Team, TrialResources
 from harness.system import timers
 from harness.system.signals import deferred_interrupt
-from harness.trial.messages import Broken, Ended, Loaded, Printed, Started
+from harness.trial.messages import Broken, Ended, Started
 from scoring.records import Failure, Status, TrialSpec
 
 if TYPE_CHECKING:
@@ -235,8 +235,7 @@ class Cluster:
             message = ray.get(next(stream))
         except (RayError, StopIteration) as error:
             return _lost(spec, error, driver)
-        if not isinstance(message, Printed):  # a trial that hangs may still print
-            attempt.last_seen = timers.monotonic()
+        attempt.received(message)
         match message:
             case Started(where=where):
                 attempt.started = True
@@ -252,7 +251,6 @@ class Cluster:
                 driver.failed(spec, Failure.WORKER_LOST, text.strip().splitlines()[-1], text)
                 return AttemptState.DONE
             case _:
-                attempt.loaded = attempt.loaded or isinstance(message, Loaded)
                 dispatch(driver, spec, message)
         return AttemptState.RUNNING
 

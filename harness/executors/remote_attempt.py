@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.executors.process import HANG_TIMEOUT
 from harness.system import timers
+from harness.trial.messages import Loaded, Message, Printed
 from scoring.records import TrialSpec
 
 if TYPE_CHECKING:  # which imports ray
@@ -24,7 +25,7 @@ class AttemptState(enum.Enum):
 
 @dataclass(slots=True)
 class RemoteAttempt:
-    """A running attempt: its processes, its trial, and the time of its last message."""
+    """A running attempt: its processes, its trial, and the time of its last sign of life."""
 
     team: Team
     spec: TrialSpec
@@ -32,6 +33,12 @@ class RemoteAttempt:
     started: bool = False
     loaded: bool = False  # whether workload and submission are imported
     last_seen: float = 0.0
+
+    def received(self, message: Message) -> None:
+        """Notes a message; one that only holds printed text may come from a trial that hangs."""
+        self.loaded = self.loaded or isinstance(message, Loaded)
+        if not isinstance(message, Printed):
+            self.last_seen = timers.monotonic()
 
     def hangs(self, timeout: float) -> str:
         """Returns why an attempt must be stopped as hanging; "" if it must not."""
