@@ -4,6 +4,7 @@ AlgoPerf's own layout, so that its scoring script reads OUT/submissions::
 
     OUT/experiment.json                                          what was planned
     OUT/ledger.jsonl                                             every event, in order
+    OUT/logs/                                                    debug logs, of `--verbose`
     OUT/submissions/<submission>/study_<k>/<workload>_pytorch/trial_<n>/
         eval_measurements.csv, hparams.json, meta_data_0.json    as AlgoPerf writes them; the
                                                                  column training_work is ours
@@ -34,6 +35,7 @@ from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
 EXPERIMENT_FILE = "experiment.json"
 LEDGER_FILE = "ledger.jsonl"
 DAMAGED_LEDGERS = "ledger.damaged-*.jsonl"  # ledgers that were set aside
+LOGS = "logs"  # the folder of the debug logs of workers
 TRIAL_FILE = "trial.json"
 EVALUATIONS_FILE = "eval_measurements.csv"
 TRACEBACK_FILE = "traceback.txt"  # of a failed trial

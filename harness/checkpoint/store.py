@@ -16,9 +16,11 @@ from typing import IO, NamedTuple, TypeVar
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.storage import storage
+from harness.system import debug_log
 from harness.system.signals import interrupted
 from scoring.escaping import error_message
 
+log = debug_log.logger("checkpoint")
 _KEPT = {"state": 2, "final": 1}  # number of latest files kept per part
 _NAME = re.compile(
     r"(?P<step>\d{12,})\.(?P<part>\w+)\.(?P<attempt>\d+)\.(?P<code>[0-9a-f]{64})\.pt"
@@ -62,6 +64,8 @@ class Store:
                     file.seek(0)
                     check(file)
             self._storage.put(Path(aside), f"{step:012}.{part}.{attempt}.{code}.pt")
+            compared = "compared with memory" if check else "not compared"
+            log.debug("saved the %s of step %d in %s, %s", part, step, self._place.uri, compared)
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
@@ -92,6 +96,7 @@ class Store:
             try:
                 with self._storage.opened(name) as file:
                     if self._place.verify(file, step, part, attempt, code):
+                        log.debug("reads the %s of step %d, attempt %d", part, step, attempt)
                         return read(file)
                 self._storage.drop(name)
                 refused(f"{what} does not verify (damaged, or of another trial) and was deleted")

@@ -32,6 +32,7 @@ from harness.cli.options import INTERRUPTED, console, say
 from harness.cli.output import unfailing
 from harness.executors.head import exit_now
 from harness.sweep.interruption import HeadLostError
+from harness.system import debug_log
 from harness.system.exits import exit_soon
 from harness.system.signals import sigterm_as_interrupt
 
@@ -77,12 +78,18 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option(help="show tracebacks of errors")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(help="print a debug log to stderr; a sweep's workers write it to OUT/logs"),
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", is_eager=True, callback=_show_version, help="print the version"),
     ] = False,
 ) -> None:
-    """Does nothing: `main` handles --debug."""
+    """Starts the debug log; `main` handles --debug."""
+    if verbose:
+        debug_log.show()
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from harness.executors.nodes import (
 )
 from harness.executors.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.executors.remote_attempt import AttemptState, RemoteAttempt
-from harness.executors.team import Team, TrialResources
+from harness.executors.team import PackedSubmissions, Team, TrialResources
 from harness.system import timers
 from harness.system.signals import deferred_interrupt
 from harness.trial.messages import Broken, Ended, Started
@@ -68,7 +68,7 @@ class Cluster:
         self._address, self._resources, self._hang_timeout = address, resources, hang_timeout
         self._max_concurrent = max_concurrent
         self._connected = False
-        self._code: dict[str, Any] = {}  # packed submissions, by folder
+        self._code = PackedSubmissions()
         self._nodes = LivingNodes(TURN_SECONDS)
         self._head = Head("", int)  # replaced by the cluster's when trials run
 
@@ -156,36 +156,30 @@ class Cluster:
             spec = driver.next(waiting, wait=bool(running))
             if spec is None:
                 return
-            team = self._team(spec, nodes, [attempt.team for attempt in running.values()])
+            team = self._team(
+                spec, nodes, [a.team for a in running.values()], driver.log_file(spec)
+            )
             attempt = RemoteAttempt(team, spec, driver.deadline(spec))
-            code = self._packed(spec)
+            code = self._code.of(spec)
             arguments = (self._load_workload, spec, code, driver.checkpoints(spec))
             running[team.run(*arguments, deadline=attempt.deadline)] = attempt
 
     def _team(
-        self, spec: TrialSpec, nodes: Mapping[str, Mapping[str, float]], others: Sequence[Team]
-    ) -> Team:
+        self, spec: TrialSpec, nodes: Mapping[str, Mapping[str, float]], others: Sequence[Team],
+        log: Path | None = None,
+    ) -> Team:  # fmt: skip
         """Starts fresh processes for a trial, on an exclusive node if it needs one.
 
         Args:
             spec: Trial.
             nodes: Living nodes; one of them must be free if the trial needs an exclusive node.
             others: Processes of other trials.
+            log: File for their debug logs; None to write none.
         """
-        if not self._resources.exclusive:
-            return Team(spec, self._resources, TrialProcess)
         taken = {team.node for team in others}
-        node = next(n for n in nodes.items() if n[0] not in taken and self._resources.fits(n[1]))
-        return Team(spec, self._resources, TrialProcess, node)
-
-    def _packed(self, spec: TrialSpec) -> Any:
-        """Returns Ray's reference to the submission's code, which is packed and stored once."""
-        from harness.submission.shipping import pack
-
-        folder = spec.submission_path
-        if folder not in self._code:
-            self._code[folder] = ray.put(pack(Path(folder)))
-        return self._code[folder]
+        free = (n for n in nodes.items() if n[0] not in taken and self._resources.fits(n[1]))
+        node = next(free) if self._resources.exclusive else None
+        return Team(spec, self._resources, TrialProcess, node, log)
 
     def _handle_events(
         self, waiting: list[TrialSpec], running: dict[Any, RemoteAttempt], driver: Driver

@@ -12,6 +12,7 @@ from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
 from harness.executors.dispatch import dispatch
 from harness.sweep.driver import Driver
+from harness.system import debug_log
 from harness.system.signals import sigterm_as_interrupt
 from harness.trial.attempt import Attempt, run_attempt, time_steps
 from harness.trial.control import ControlError
@@ -45,9 +46,10 @@ class LocalExecutor:
         waiting = list(specs)
         with sigterm_as_interrupt():
             while (spec := driver.next(waiting, wait=False)) is not None:
-                checkpoints = driver.checkpoints(spec)
+                checkpoints, log = driver.checkpoints(spec), driver.log_file(spec)
                 driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
-                result = self._attempt(spec, driver, checkpoints)
+                with debug_log.written_to(log):
+                    result = self._attempt(spec, driver, checkpoints)
                 driver.ended(spec, result)
                 if result.status is Status.INTERRUPTED:
                     raise KeyboardInterrupt

@@ -10,10 +10,14 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
+from harness.environment import scratch
+from harness.system import debug_log
 from harness.trial.attempt import Attempt, prepare_process, run_attempt, time_steps
 from harness.trial.messages import Beat, Broken, Ended, Message, Printed, Started
 from harness.trial.output import Output, recorded
@@ -23,6 +27,7 @@ from scoring.records import TrialResult, TrialSpec
 if TYPE_CHECKING:  # torch must not be imported before the process sets its threads
     from harness.spec import LoadWorkload
 
+_log = debug_log.logger("worker")
 BEAT_SECONDS = 5.0  # between heartbeats
 HANG_TIMEOUT = 3600.0  # without a heartbeat, after which an attempt is stopped
 
@@ -33,11 +38,15 @@ class TrialProcess:
     Args:
         rank: Rank among the processes that train together.
         node_id: Returns the id of the node that this process runs on.
+        log: File for the debug log of rank 0, beside those of the others; None to write none.
     """
 
-    def __init__(self, rank: int, node_id: Callable[[], str]) -> None:
+    def __init__(self, rank: int, node_id: Callable[[], str], log: Path | None = None) -> None:
         self._rank, self._node_id = rank, node_id
         self._control = Attempt()
+        if log is not None:
+            with suppress(OSError):
+                debug_log.write_to(_on_this_node(log, rank))
 
     def gpus(self) -> str:
         """Returns the GPUs that are assigned to this process."""
@@ -131,6 +140,7 @@ class TrialProcess:
 
     def set_deadline(self, deadline: float) -> None:
         """Sets the second of the trial's clock after which it is stopped."""
+        _log.debug("deadline: %g s", deadline)
         self._control.deadline = deadline
 
     def forget(self, checkpoints: Place) -> None:
@@ -142,3 +152,10 @@ class TrialProcess:
     ) -> tuple[str, float]:
         """Calls `harness.trial.attempt.time_steps`."""
         return time_steps(load_workload, spec, self._rank, rendezvous)
+
+
+def _on_this_node(log: Path, rank: int) -> Path:
+    """Returns the log of a rank: in the tree, or in a node's temporary folder if it has no tree."""
+    file = log.with_suffix(f".rank_{rank}.log") if rank else log
+    tree = log.parents[4]  # of OUT/logs/SUBMISSION/study_K/WORKLOAD/FILE
+    return file if tree.is_dir() else scratch() / file.relative_to(tree)

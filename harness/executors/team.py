@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,7 +15,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from harness.executors.nodes import node_id
 from harness.executors.process import BEAT_SECONDS, TrialProcess
+from harness.system import debug_log
 from scoring.records import RunOptions, TrialSpec
+
+_log = debug_log.logger("executors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,22 @@ class TrialResources:
         return f"{self.cpus * self.processes} CPUs and {self.gpus * self.processes} GPUs"
 
 
+class PackedSubmissions:
+    """The code of submissions in Ray's store, each packed once."""
+
+    def __init__(self) -> None:
+        self._references: dict[str, Any] = {}  # by folder
+
+    def of(self, spec: TrialSpec) -> Any:
+        """Returns Ray's reference to the packed code of a trial's submission."""
+        from harness.submission.shipping import pack
+
+        folder = spec.submission_path
+        if folder not in self._references:
+            self._references[folder] = ray.put(pack(Path(folder)))
+        return self._references[folder]
+
+
 @functools.cache
 def _actor_class(process: type) -> Any:
     """Returns Ray's actor class, created once, as the head keeps each one that is created."""
@@ -71,6 +91,7 @@ class Team:
         resources: Resources of the trial.
         process: Class of the processes.
         node: Id and resources of its exclusive node; None to share one.
+        log: File for the debug log of rank 0, beside those of the others; None to write none.
 
     Attributes:
         leader: Rank 0, which sends the messages.
@@ -84,6 +105,7 @@ class Team:
         resources: TrialResources,
         process: type = TrialProcess,
         node: tuple[str, Mapping[str, float]] | None = None,
+        log: Path | None = None,
     ) -> None:
         options: dict[str, Any] = {
             "num_cpus": resources.cpus, "num_gpus": resources.gpus,
@@ -101,9 +123,10 @@ class Team:
             options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(self._group)
         actor = _actor_class(process).options(**options)
         self._actors: list[Any] = [
-            actor.remote(rank, node_id) for rank in range(resources.processes)
+            actor.remote(rank, node_id, log) for rank in range(resources.processes)
         ]
         self.leader = self._actors[0]
+        _log.debug("%s: %d processes, node %s", spec.key, resources.processes, self.node or "any")
         self.followers: list[Any] = []
         if resources.processes > 1:
             gpus = [actor.gpus.remote() for actor in self._actors]

@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.progress.board import describe_goal, describe_hours, describe_trials, draw
 from harness.progress.status import SweepStatus, read_status
 from harness.sweep.callback import SweepCallback
-from harness.system import timers
+from harness.system import debug_log, timers
 from scoring.experiment import Experiment
 from scoring.records import EvalRow, Status, TrialResult, TrialSpec
 
@@ -23,8 +23,8 @@ SUMMARY_SECONDS = 600.0  # without a line, after which a summary is printed to a
 
 @contextmanager
 def watch(console: Console) -> Iterator[SweepCallback]:
-    """Returns a callback that shows progress: live in a terminal, else lines."""
-    if console.is_terminal:
+    """Returns a callback that shows progress: live in a terminal, unless with a debug log."""
+    if console.is_terminal and not debug_log.is_on():  # whose lines would damage the board
         progress = LiveProgress(console)
         with Live(console=console, get_renderable=progress.render, refresh_per_second=1):
             yield progress

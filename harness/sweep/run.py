@@ -14,6 +14,7 @@ from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.recorder import Recorder, Summary
 from harness.sweep.restore import read_results
 from harness.sweep.schedule import Schedule
+from harness.system import debug_log
 from scoring.records import Pruning, TrialSpec, Until
 from scoring.tree import remove_half_written
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:  # a trial's process need not import pydantic; it sets threads
     from harness.sweep.limits import Limits
     from harness.sweep.pruner import Pruner
     from scoring.experiment import Experiment
+
+
+log = debug_log.logger("sweep")
 
 
 class Executor(Protocol):
@@ -73,6 +77,7 @@ def run_sweep(
             callback.on_message(None, f"restored {restored} folders of trials from the ledger")
         schedule = Schedule(pruner, options.order, limits)
         driver = Driver(book, out, schedule, Recorder(book, out, callback, len(left)), options)
+        log.debug("%s: %d trials left, %s", out, len(left), options)
         callback.on_sweep_start(experiment, out, left)
         try:
             executor.run(left, driver)

@@ -9,11 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.sweep.trial_queue import TrialQueue
+from harness.system import debug_log
 from scoring.records import EvalRow, Order, Status, TrialResult, TrialSpec
 
 if TYPE_CHECKING:  # numpy must not be imported before a trial's process sets its threads
     from harness.sweep.limits import Limits
     from harness.sweep.pruner import Pruner
+
+
+log = debug_log.logger("schedule")
 
 
 class Schedule:
@@ -57,6 +61,7 @@ class Schedule:
         """Gives up a running trial if its rows exceed a limit."""
         if self._limits is not None and self._limits.exceeded_by(spec, rows):
             self._given_up.add(spec.key)
+            log.debug("%s: given up on a prediction from %d evaluations", spec.key, len(rows))
 
     def with_reason(self, spec: TrialSpec, result: TrialResult) -> TrialResult:
         """Returns a result with the reason why the trial was stopped early, if it was."""

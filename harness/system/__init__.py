@@ -1,1 +1,1 @@
-"""Clocks, signals and process exits. Imports no other part of chronograd."""
+"""Clocks, signals, process exits and the debug log. Imports no other part of chronograd."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
+from harness.system import debug_log
 from harness.system.exits import exit_if_forked
 from harness.system.signals import interrupted
 from harness.trial.messages import Loaded, Measured, NotRestored, NotResumable, OfTrial, Resumed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # torch is imported only once the process is set up for it
     from harness.trial.clock import Clock
     from harness.trial.control import Read
 
+log = debug_log.logger("trial")
 WARMUP_STEPS = 20
 TIMED_STEPS = 200
 
@@ -59,10 +61,12 @@ class Attempt:
     def report(self, row: EvalRow) -> None:
         """Sends an evaluation to the driver."""
         exit_if_forked(self._owner)
+        log.debug("step %d, %.6g s: %s", row.global_step, row.submission_seconds, row.metrics)
         self._send(Measured(row))
 
     def loaded(self) -> None:
         """Reports that workload and submission are imported: no message from now on is a hang."""
+        log.debug("workload and submission are imported")
         self._send(Loaded())
 
     def beat(self) -> float:
@@ -114,6 +118,7 @@ class Attempt:
     def resumed(self, rows: list[EvalRow]) -> None:
         """Reports that the trial resumes from a checkpoint, which holds these rows."""
         self._saved = rows[-1].global_step
+        log.debug("resumes from step %d", self._saved)
         self._send(Resumed(rows))
 
     def _report_once(self, message: NotResumable | NotRestored) -> None:
@@ -122,6 +127,7 @@ class Attempt:
         if (kind is NotResumable and kind in self._reported) or message.reason in self._reported:
             return
         self._reported |= {kind, message.reason}
+        log.debug("%s: %s", kind.__name__, message.reason)
         self._send(message)
 
 
@@ -213,6 +219,10 @@ def _run(
     from harness.trial.loop import run_trial
 
     facts = environment.describe(spec.device, spec.cpus_per_trial)
+    log.debug(
+        "%s: rank %d of %d on %s, %d threads", spec.key, group.rank, group.size, spec.device,
+        spec.cpus_per_trial,
+    )  # fmt: skip
     try:
         workload = load_workload(spec.workload, spec.data_dir, spec.device)
         place = Path(spec.submission_path)
@@ -228,6 +238,7 @@ def _run(
         return _never_started(Failure.WORKLOAD_ERROR, error, facts)
     control.loaded()
     result = run_trial(spec, workload, loaded, clock, control, group, record)
+    log.debug("ended: %s, step %d. %s", result.status, result.global_step, result.message)
     return replace(result, environment=facts)
 
 

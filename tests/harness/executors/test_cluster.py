@@ -47,12 +47,12 @@ def wait_for(condition, seconds=90):
 class Command:
     """A `chronograd sweep` in its own process group, as a shell would start it."""
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, *arguments, options=()):
         (folder / "quick.toml").write_text(RULESET)
         self._log = folder / "log.txt"
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "harness.cli", "sweep", *map(str, arguments)],
+                [sys.executable, "-m", "harness.cli", *options, "sweep", *map(str, arguments)],
                 cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -70,8 +70,8 @@ class Command:
         return code, self._log.read_text()
 
 
-def chronograd_sweep(folder, *arguments):
-    with Command(folder, *arguments) as command:
+def chronograd_sweep(folder, *arguments, options=()):
+    with Command(folder, *arguments, options=options) as command:
         return command.end()
 
 
@@ -107,7 +107,8 @@ def swept(tmp_path_factory):
     names = ("well_behaved", "raises", "dies")
     submissions = [write_submission(folder, name) for name in names]
     out = folder / "out"
-    code, output = chronograd_sweep(folder, *names, *QUICK, "--out", "out")
+    arguments = (*names, *QUICK, "--out", "out")
+    code, output = chronograd_sweep(folder, *arguments, options=["--verbose"])
     specs = {spec.submission: spec for spec in plan_faults(folder, *submissions).specs()}
     return SimpleNamespace(
         folder=folder, out=out, code=code, output=output, specs=specs, submissions=submissions,
@@ -122,6 +123,13 @@ def resumed(swept, address):
     undisturbed = run_here(swept.folder, *swept.submissions)
     results = results_of(swept.out, swept.specs.values())
     return SimpleNamespace(code=code, output=output, results=results, undisturbed=undisturbed)
+
+
+def test_each_worker_has_a_debug_log_that_survives_it(swept):
+    logs = {file.name: file.read_text() for file in swept.out.glob("logs/*/study_0/diabetes/*")}
+    assert len(logs) == len(list(swept.out.glob("logs/dies/*/*/*"))) == 3
+    lost = f"{swept.specs['dies'].key}: process lost, worker_lost"
+    assert swept.output.count(lost) == 3
 
 
 def test_a_crash_is_recorded_and_does_not_affect_other_trials(swept):
@@ -344,7 +352,7 @@ def test_a_trial_continues_only_after_its_row_was_received(monkeypatch):
 class GpuProbe:
     """Replaces a trial's process: reports its GPU, and waits for another trial."""
 
-    def __init__(self, rank, node_id):
+    def __init__(self, rank, node_id, log):
         pass
 
     def run(self, load_workload, spec, code, checkpoints, deadline, rendezvous):
