@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -33,6 +34,11 @@ def names() -> list[str]:
 def get(name: str, data_dir: str | Path | None = None, device: str = "cpu") -> Workload:
     """A workload by its name; `data_dir` and `device` as in `harness.spec.Workload`."""
     return _find(name)(data_dir=data_dir, device=device)
+
+
+def folder(workload: Workload) -> Path:
+    """The folder of a workload's source file."""
+    return Path(str(sys.modules[type(workload).__module__].__file__)).parent
 
 
 def suites() -> list[str]:

@@ -26,9 +26,9 @@ class Criteo1TB(ClickThroughRates):
     summary = "clicks on advertisements (TSV files in --data-dir), DLRM-small"
     suites: tuple[str, ...] = ("algoperf", "qualification")
     data_source = (
-        "day_0_00 to day_23_35: unpack day_0.gz to day_23.gz of "
-        "https://huggingface.co/datasets/criteo/CriteoClickLogs, then split each, as in "
-        "`split -a 2 -d -l 5000000 day_5 day_5_`"
+        "day_0_00 to day_23_35: day_0.gz to day_23.gz of Criteo's 1TB click logs, unpacked and "
+        "each split as in `split -a 2 -d -l 5000000 day_5 day_5_`; `chronograd data download "
+        "criteo1tb --archives DIR` does both"
     )
 
     validation_target_value = 0.123735
