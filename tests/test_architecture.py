@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("chronograd", "scoring", "harness", "workloads", "submissions")
+PACKAGES = ("chronograd", "scoring", "harness", "workloads", "submissions", "findings")
 FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py"))
 
 # What a part may import of ours, itself aside: a name includes all that is below it.
@@ -24,7 +24,10 @@ SWEEP = (
     "harness.checkpoint", "harness.submission", "scoring.pruning", "scoring.order", *BASE,
 )  # fmt: skip
 BOTH = ("harness.trial", "harness.sweep", *TRIAL, *SWEEP)
-COMMANDS = ("harness.executors", "harness.progress", "scoring", "workloads", "submissions", *BOTH)
+COMMANDS = (
+    "harness.executors", "harness.progress", "scoring", "workloads", "submissions", "findings",
+    *BOTH,
+)  # fmt: skip
 ALLOWED = {  # by part; the longest that a file is in holds
     **dict.fromkeys(SCORING_RECORDS, SCORING_RECORDS),
     "scoring.reading": SCORING_RECORDS,
@@ -52,6 +55,7 @@ ALLOWED = {  # by part; the longest that a file is in holds
     "harness.testing": ("harness.commands", "harness.submission", "harness.spec", "workloads"),
     "workloads": ("harness.spec", "scoring.files", "scoring.names"),
     "submissions": ("harness.spec",),
+    "findings": ("harness.trial", "scoring", "workloads", "submissions", *TRIAL),
 }
 
 SHARED = (  # what a workload's or a submission's folder may import besides itself
@@ -112,6 +116,12 @@ def test_a_workload_or_submission_imports_no_other():
                 assert own or any(is_in(name, shared) for shared in SHARED), f"{file}: {name}"
 
 
+def test_a_finding_imports_no_other():
+    modules = {f"findings.{file.stem}" for file in (ROOT / "findings").glob("[a-z]*.py")}
+    for file in (ROOT / "findings").rglob("*.py"):
+        assert not {n for n in imports_of(file) if any(is_in(n, m) for m in modules)}, file
+
+
 def test_a_workload_file_holds_named_workloads_alone():
     """What the workloads of a family share is in their task.py."""
     for file in (ROOT / "workloads").glob("*/workload.py"):
@@ -161,6 +171,7 @@ def run_python(code):
         ("harness.cli", ("torch", "ray", "numpy", "pandas", "scipy", "matplotlib", "pydantic")),
         ("harness.executors.cluster", ("torch",)),  # a trial's process sets its threads first
         ("workloads", ("torch",)),
+        ("findings", ("torch", "numpy", "matplotlib")),
         ("harness.testing", ("pytest",)),
     ],
 )

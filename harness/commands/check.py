@@ -22,7 +22,6 @@ from harness.commands.finding import Finding, State, grouped, remark, unmet_need
 from harness.commands.rehearsal import (
     PERIODS,
     STEP_HINT,
-    CallClock,
     CutOffError,
     Recorder,
     TensorCount,
@@ -39,7 +38,7 @@ from harness.submission.dependencies import off_limits
 from harness.submission.loading import Submission
 from harness.submission.search_space import load as load_search_space
 from harness.sweep.resolve import check_names
-from harness.trial.clock import Clock, LapClock
+from harness.trial.clock import CallClock, Clock, LapClock
 from harness.trial.process_group import ProcessGroup
 from scoring.records import Status, TrialResult, UserError
 

@@ -17,7 +17,7 @@ from harness.checkpoint.snapshot import Snapshot
 from harness.spec import ForwardPassMode, Workload
 from harness.submission.loading import Submission, name_of
 from harness.trial.attempt import Attempt, prepare_process
-from harness.trial.clock import Clock, StepClock
+from harness.trial.clock import Clock
 from harness.trial.control import Read
 from harness.trial.loop import run_trial
 from harness.trial.process_group import ProcessGroup
@@ -25,20 +25,6 @@ from scoring.records import EvalRow, TrialResult, TrialSpec, Tuning, Until
 
 PERIODS = 100  # evaluation periods per budget
 STEP_HINT = 75  # of these periods are before the step hint
-
-
-class CallClock(StepClock):
-    """Charges one second per call of `update_params`, so that evaluations follow fixed calls."""
-
-    def add_work(self, work: float) -> None:
-        """Adds training work without charging it."""
-        self.work += work
-
-    def step(self, limit: float, work: float = 1.0) -> float:
-        """Charges one second."""
-        self.work += work
-        self.seconds += 1.0
-        return self.seconds
 
 
 class CutOffError(BaseException):

@@ -164,3 +164,17 @@ class StepClock:
     def resume_from(self, work: float, seconds: float, cpu_seconds: float) -> None:
         """Sets a clock that has not run yet to the readings of a checkpoint."""
         self.work, self.seconds = work, seconds
+
+
+class CallClock(StepClock):
+    """Charges one second per call of `update_params`, so that evaluations follow fixed calls."""
+
+    def add_work(self, work: float) -> None:
+        """Adds training work without charging it."""
+        self.work += work
+
+    def step(self, limit: float, work: float = 1.0) -> float:
+        """Charges one second."""
+        self.work += work
+        self.seconds += 1.0
+        return self.seconds
