@@ -158,13 +158,7 @@ def parse_json(text: str) -> Any:
             number that is not finite in 64 bits; the message is one line.
     """
     try:
-        data = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_no_number,
-        )
+        data = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"is nested more than {MOST_DEPTH} deep") from None
     if text.count("[") + text.count("{") > MOST_DEPTH or "\\u" in text:
@@ -205,6 +199,14 @@ def _overflows(digits: str) -> bool:
 
 def _no_number(constant: str) -> NoReturn:
     raise ValueError(f"has {constant}, which is not a finite number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_float,
+    parse_constant=_no_number,
+)
 
 
 def _checked(data: Any, deeper: int) -> Any:

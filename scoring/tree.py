@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ _ASIDE = ".writing_"
 
 def trial_folder(out: Path, spec: TrialSpec) -> Path:
     """The folder of a trial's records in the results tree `out`."""
-    study = out / "submissions" / spec.submission / f"study_{spec.study}"
-    return study / f"{spec.workload}_pytorch" / f"trial_{spec.trial}"
+    study = f"submissions/{spec.submission}/study_{spec.study}"
+    return out / f"{study}/{spec.workload}_pytorch/trial_{spec.trial}"
 
 
 def write_trial(out: Path, spec: TrialSpec, result: TrialResult) -> Path:
@@ -195,13 +196,13 @@ def _read_csv(path: Path) -> list[EvalRow]:
     rows = []
     head, *lines = csv.reader(io.StringIO(text, newline=""))
     metrics = [(name, head.index(name)) for name in head if "/" in name]
-    times = [(name, head.index(column)) for column, name in _TIMES.items()]
+    times_in = itemgetter(*map(head.index, _TIMES))
     step, work = head.index("global_step"), head.index(WORK) if WORK in head else None
     for cells in filter(None, lines):
         if len(cells) != len(head):
             raise ValueError(f"{path.name}: a line has too many or too few cells")
         values = {name: float(cells[place]) for name, place in metrics if cells[place]}
-        seconds = {name: float(cells[place]) for name, place in times}
+        seconds = dict(zip(_TIMES.values(), map(float, times_in(cells)), strict=True))
         done = float(cells[work]) if work is not None and cells[work] else None
         rows.append(EvalRow(global_step=int(cells[step]), work=done, metrics=values, **seconds))
     return rows

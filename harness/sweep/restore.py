@@ -76,7 +76,7 @@ def _has_ended(folder: Path) -> bool:
 def _ends(out: Path) -> dict[str, int]:
     """Returns the last attempt by trial, for trials whose last attempt has ended."""
     ends: dict[str, int] = {}
-    for entry in Reader(out).new_events(kinds=(AttemptEnded, AttemptStarted)):
+    for entry in Reader(out).new_events((), latest=(AttemptEnded, AttemptStarted)):
         match entry.event:
             case AttemptEnded(trial=trial, attempt=attempt, rows=int()):
                 ends[trial] = attempt
