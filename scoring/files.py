@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 import math
 import os
 import stat
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 
 MOST_BYTES = 64 * 2**20  # of a file that is read completely
 MOST_DEPTH = 100  # of nested lists and objects
+_MOST_XZ = 256 * 2**20  # bytes of memory to unpack with
 _MOST_DIGITS = 309  # of the largest 64-bit float
 _LEFT_BEHIND = frozenset(
     {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "Thumbs.db", "desktop.ini"}
@@ -127,6 +129,30 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
         ValueError: As for `read_bytes`, or it is not text in one of these encodings.
     """
     return decode(read_bytes(path, most))
+
+
+def read_packed_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Reads a text file as `read_text` does; it may be compressed with gzip or xz.
+
+    Args:
+        path: The file; how it is compressed is read from its first bytes.
+        most: The largest size in bytes, packed and unpacked.
+
+    Raises:
+        OSError: It cannot be opened or read.
+        ValueError: As for `read_text`, or the compressed data is damaged or too large.
+    """
+    content = read_bytes(path, most)
+    try:
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(most + 1)
+        elif content.startswith(b"\xfd7zXZ\0"):
+            content = lzma.LZMADecompressor(memlimit=_MOST_XZ).decompress(content, most + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise ValueError(f"is damaged compressed data ({error})") from None
+    if len(content) > most:
+        raise ValueError(f"holds more than {most:,} bytes when unpacked")
+    return decode(content)
 
 
 def decode(content: bytes) -> str:

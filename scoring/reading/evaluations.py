@@ -69,13 +69,13 @@ class Evaluations:
         if name not in self.header:
             return [math.nan] * len(self.rows)
         place = self.header.index(name)
-        return [_number(row[place]) for row in self.rows]
+        return [as_number(row[place]) for row in self.rows]
 
     def last(self, name: str) -> float | None:
         """The number in the last row of a column; None if there is none."""
         if not self.rows or name not in self.header:
             return None
-        number = _number(self.rows[-1][self.header.index(name)])
+        number = as_number(self.rows[-1][self.header.index(name)])
         return number if math.isfinite(number) else None
 
     def first_hit(self, goal: Goal) -> Hit | None:
@@ -85,14 +85,14 @@ class Evaluations:
         """
         for row, value in enumerate(self.values):
             if goal.met_by(value):
-                step = _step(self.rows[row][self.header.index(STEP)])
+                step = as_step(self.rows[row][self.header.index(STEP)])
                 return Hit(row, self.lines[row], step, self.seconds[row], value, self._work(row))
         return None
 
     def _work(self, row: int) -> float | None:
         if WORK not in self.header:
             return None
-        work = _number(self.rows[row][self.header.index(WORK)])
+        work = as_number(self.rows[row][self.header.index(WORK)])
         return work if 0 <= work < MOST else None
 
 
@@ -105,7 +105,7 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
     """
     try:
         text = read_text(path)
-        table = _cells(text)
+        table = csv_cells(text)
     except FileNotFoundError:
         raise RecordError(f"{path}: no such file") from None
     except (OSError, ValueError, csv.Error) as error:
@@ -145,7 +145,7 @@ def read_evaluations(path: Path, goal: Goal) -> Evaluations:
     return Evaluations(lines, seconds, values, faults, header, rows)
 
 
-def _cells(text: str) -> list[list[str]]:
+def csv_cells(text: str) -> list[list[str]]:
     """The cells of a CSV file; without quotes, splitting is enough and twice as fast as `csv`."""
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     return list(csv.reader(lines)) if '"' in text else [line.split(",") for line in lines]
@@ -184,7 +184,7 @@ def _numbers(name: str, header: list[str], rows: list[list[str]]) -> tuple[list[
             return numbers, []
     except ValueError:
         pass
-    numbers = list(map(_number, cells))
+    numbers = list(map(as_number, cells))
     strange = [
         (row, cell)
         for row, (cell, number) in enumerate(zip(cells, numbers, strict=True))
@@ -193,7 +193,7 @@ def _numbers(name: str, header: list[str], rows: list[list[str]]) -> tuple[list[
     return numbers, strange
 
 
-def _number(cell: str) -> float:
+def as_number(cell: str) -> float:
     """A cell as a number, else NaN; Python reads 0_4 as 4, but other readers do not."""
     try:
         return math.nan if "_" in cell else float(cell)
@@ -207,12 +207,12 @@ def _strange_steps(header: list[str], rows: list[list[str]], lines: list[int]) -
     cells = [row[place] for row in rows]
     if all(map(str.isdecimal, cells)) and max(map(len, cells), default=0) < 16:
         return []  # fast path for nearly all files
-    strange = [(row, cell) for row, cell in enumerate(cells) if _step(cell) is None]
+    strange = [(row, cell) for row, cell in enumerate(cells) if as_step(cell) is None]
     return _named(STEP, strange, lines, "not a whole number: this step is unknown")
 
 
-def _step(cell: str) -> int | None:
-    step = _number(cell)
+def as_step(cell: str) -> int | None:
+    step = as_number(cell)
     return int(step) if 0 <= step < MOST and step.is_integer() else None
 
 

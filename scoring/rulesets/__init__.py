@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from scoring.files import MOST_DEPTH, check_depth, read_text
 from scoring.names import known_names
 from scoring.records import Goal, UserError
+from scoring.rulesets.fixed_step import FixedStepRules
 
 MOST_REPEATS = 1000  # studies, or trials per study: more are a typing error, and fill the memory
 
@@ -84,6 +85,8 @@ class Ruleset(BaseModel):
         suites: Named sets of workloads that can be scored in place of `scored`.
         official_speedup_ruleset: The ruleset whose budgets replace misses in the official form of
             the speedup; None for this one.
+        fixed_step: The tests of a board that compares losses at a fixed step, with several runs
+            per entry; None for one of times to target.
         workloads: The rules that differ from the workloads' attributes.
     """
 
@@ -103,6 +106,7 @@ class Ruleset(BaseModel):
     held_out: dict[str, str] = {}
     suites: dict[str, tuple[str, ...]] = {}
     official_speedup_ruleset: str | None = None
+    fixed_step: FixedStepRules | None = None
     workloads: dict[str, WorkloadRules] = {}
 
     @model_validator(mode="after")
