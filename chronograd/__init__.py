@@ -14,8 +14,8 @@ Names and arguments here are stable. The functions are those of the command line
 DIR` is `chronograd.score(chronograd.read(DIR))`.
 """
 
-from chronograd.board import Board, score
+from chronograd.board import Board, FixedStepBoard, score
 from chronograd.results import Results, read
 from scoring.records import UserError
 
-__all__ = ["Board", "Results", "UserError", "read", "score"]
+__all__ = ["Board", "FixedStepBoard", "Results", "UserError", "read", "score"]

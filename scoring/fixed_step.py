@@ -10,53 +10,12 @@ from itertools import permutations
 
 import numpy as np
 
-from scoring.loss_tests import Test, Tester
+from scoring.loss_remarks import differences, refused, remarks, unfinished
+from scoring.loss_tests import LossTest, LossTests, Result
+from scoring.noise import Noise, pooled
 from scoring.reading.loss_curves import Published
 from scoring.reading.runs import Entry, Runs
 from scoring.records import RecordError
-from scoring.noise import Noise, pooled
-
-_ROUNDED = 1e-4  # of a published mean loss
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
-    """One entry of the board.
-
-    Attributes:
-        entry: Its runs.
-        rank: Its rank among the valid entries by steps, then by loss; None if it is not valid.
-        steps: The stopping step at which it is tested; None if it cannot be tested.
-        losses: The loss of each run at that step.
-        mean: Their mean: infinite if a run diverged, NaN if there is no stopping step.
-        deviation: Their standard deviation; NaN for fewer than two finite losses.
-        test: The test against the target; None if it cannot be tested.
-        refused: Why it cannot be tested; "" if it can.
-        valid_from: The smallest step at which the test would be passed, if the entry stopped there;
-            None if there is none.
-        looked_at: The number of steps at which all of its runs were evaluated.
-    """
-
-    entry: Entry
-    rank: int | None
-    steps: int | None
-    losses: list[float]
-    mean: float
-    deviation: float
-    test: Test | None
-    refused: str
-    valid_from: int | None
-    looked_at: int
-
-    @property
-    def name(self) -> str:
-        """The name of the entry."""
-        return self.entry.name
-
-    @property
-    def valid(self) -> bool:
-        """Whether the entry passed its test."""
-        return self.test is not None and self.test.passed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +35,10 @@ class FixedStepBoard:
     """
 
     runs: Runs
-    tester: Tester
+    tester: LossTests
     pooled: Noise | None
     results: list[Result]
-    pairs: dict[tuple[str, str], Test]
+    pairs: dict[tuple[str, str], LossTest]
     published: dict[str, str]
     warnings: list[str]
     remarks: list[str]
@@ -87,6 +46,18 @@ class FixedStepBoard:
     def result(self, name: str) -> Result:
         """The entry with a name; raises KeyError if there is none."""
         return {result.name: result for result in self.results}[name]
+
+    @property
+    def better(self) -> dict[str, int]:
+        """The number of entries that each compared entry is better than."""
+        return {
+            result.name: sum(
+                self.pairs[result.name, other.name].passed
+                for other in self.compared
+                if other is not result
+            )
+            for result in self.compared
+        }
 
     @property
     def compared(self) -> list[Result]:
@@ -112,7 +83,7 @@ def make_board(runs: Runs, published: Mapping[str, Published] | None = None) -> 
         for name, (step, _) in stops.items()
     }
     found = pooled([[loss for loss in group if math.isfinite(loss)] for group in losses.values()])
-    tester = Tester(runs.rules, runs.goal, _noise(runs, found))
+    tester = LossTests(runs.rules, runs.goal, _noise(runs, found))
     results = _ranked(
         [_result(entry, *stops[name], losses[name], tester) for name, entry in runs.entries.items()]
     )
@@ -122,9 +93,9 @@ def make_board(runs: Runs, published: Mapping[str, Published] | None = None) -> 
         pooled=found,
         results=results,
         pairs={},
-        published=_differences(results, published),
-        warnings=[*runs.warnings, *_refused(results), *_unfinished(results)],
-        remarks=[*runs.remarks, *_remarks(runs, results, tester, found, bool(published))],
+        published=differences(results, published),
+        warnings=[*runs.warnings, *refused(results), *unfinished(results)],
+        remarks=[*runs.remarks, *remarks(runs, results, tester, found, bool(published))],
     )
     pairs = {
         (a.name, b.name): tester.pair((a.losses, b.losses), (a.steps or 0, b.steps or 0))
@@ -151,7 +122,10 @@ def _stop(entry: Entry, published: Published | None) -> tuple[int | None, str]:
     if entry.fault:
         return None, entry.fault
     if len(planned) > 1:
-        return None, f"its runs were planned for different numbers of steps: {_counts(planned)}"
+        return (
+            None,
+            f"its runs were planned for different numbers of steps: {_counts(planned, 'for')}",
+        )
     if published is not None:
         without = [run for run in entry.runs if run.at(published.steps) is None]
         if without:
@@ -170,9 +144,9 @@ def _stop(entry: Entry, published: Published | None) -> tuple[int | None, str]:
     return next(iter(last)), ""
 
 
-def _counts(steps: Mapping[int, int]) -> str:
+def _counts(steps: Mapping[int, int], word: str = "at") -> str:
     """How many runs have each number of steps."""
-    parts = (f"{n} run{'s' * (n > 1)} at {step:,}" for step, n in sorted(steps.items()))
+    parts = (f"{n} run{'s' * (n > 1)} {word} {step:,}" for step, n in sorted(steps.items()))
     return ", ".join(parts)
 
 
@@ -187,7 +161,7 @@ def common_steps(entry: Entry) -> list[int]:
 
 
 def _result(
-    entry: Entry, steps: int | None, refused: str, losses: list[float], tester: Tester
+    entry: Entry, steps: int | None, refused: str, losses: list[float], tester: LossTests
 ) -> Result:
     """The result of an entry that stopped at `steps`; its rank is still open."""
     finite = [loss for loss in losses if math.isfinite(loss)]
@@ -209,6 +183,7 @@ def _result(
 
 def _ranked(results: Sequence[Result]) -> list[Result]:
     """The valid entries with their ranks by steps and loss, then the others."""
+
     def key(result: Result) -> tuple[float, float]:
         return (result.steps or math.inf, result.mean)
 
@@ -217,73 +192,3 @@ def _ranked(results: Sequence[Result]) -> list[Result]:
     ranked = [replace(result, rank=1 + keys.index(key(result))) for result in valid]
     missed = sorted((r for r in results if r.test is not None and not r.valid), key=key)
     return [*ranked, *missed, *(result for result in results if result.test is None)]
-
-
-def _refused(results: Sequence[Result]) -> list[str]:
-    return [f"{result.name}: not tested: {result.refused}" for result in results if result.refused]
-
-
-def _unfinished(results: Sequence[Result]) -> list[str]:
-    """A line for each run without the final evaluation that other runs of its entry have."""
-    return [
-        f"{run.file}:{run.lines[-1]}: {result.name}, {run.name}: ends at step {run.last:,} of "
-        f"{run.planned:,}, without a final evaluation"
-        for result in results
-        for run in result.entry.runs
-        if run.planned is not None and run.last < run.planned
-        if run.last < max(other.last for other in result.entry.runs)
-    ]
-
-
-def _differences(
-    results: Sequence[Result], published: Mapping[str, Published]
-) -> dict[str, str]:
-    """How each published result differs from the runs; "" if it does not."""
-    by_name = {result.name: result for result in results}
-    return {name: _difference(by_name.get(name), row) for name, row in published.items()}
-
-
-def _difference(result: Result | None, row: Published) -> str:
-    if result is None:
-        return "no runs of it were read"
-    parts = []
-    count = len(result.losses) or len(result.entry.runs)
-    if row.runs is not None and row.runs != count:
-        parts.append(f"{count} run{'s' * (count != 1)}, {row.runs} published")
-    if result.refused:
-        parts.append(result.refused)
-    elif row.mean_loss is not None and not abs(result.mean - row.mean_loss) <= _ROUNDED:
-        parts.append(f"mean loss {result.mean:.5f}, {row.mean_loss:g} published")
-    return "; ".join(parts)
-
-
-def _remarks(
-    runs: Runs, results: Sequence[Result], tester: Tester, found: Noise | None, published: bool
-) -> list[str]:
-    """What readers of the tests must know."""
-    lines = []
-    rules, noise = runs.rules, tester.noise
-    if noise.df is not None:
-        lines.append(
-            f"sigma {noise.sigma:.5f} is pooled from the runs of this board ({noise.df} degrees of "
-            "freedom): tests use Student's t, and assume that all entries vary alike over seeds"
-        )
-    elif found is not None:
-        lines.append(
-            f"the ruleset's sigma is {noise.sigma:g}; pooled from the runs of this board it is "
-            f"{found.sigma:.5f} ({found.df} degrees of freedom)"
-        )
-    exact = noise.critical(rules.p) * noise.sigma
-    if rules.threshold is not None and rules.threshold < exact:
-        lines.append(
-            f"the threshold {rules.threshold:g} is rounded: p < {rules.p:g} needs {exact:.5f}"
-        )
-    if not published and any(r.valid_from not in (None, r.steps) for r in results):
-        lines.append(
-            "an entry is tested at the step at which its runs stopped; `valid from` is a smaller "
-            "step found by looking at all evaluations, and is too favourable for that reason"
-        )
-    diverged = [r.name for r in results if r.test is not None and not math.isfinite(r.mean)]
-    if diverged:
-        lines.append(f"a run diverged, so that the mean is infinite: {', '.join(diverged)}")
-    return lines

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from scoring.fixed_step import FixedStepBoard, Result
+from scoring.fixed_step import FixedStepBoard
+from scoring.loss_tests import Result
 from scoring.noise import p_in_words
 
 
@@ -28,12 +29,15 @@ def verdict(board: FixedStepBoard, result: Result) -> str:
 
 
 def pair_verdict(board: FixedStepBoard, first: str, second: str) -> str:
-    """Whether the first entry is better than the second, in words."""
+    """Whether the first entry is better or worse than the second, in words."""
     test = board.pairs.get((first, second))
     if test is None:
         return f"not compared with {second}"
     if test.passed:
         return f"better than {second}, p = {p_in_words(test.p)}"
+    reverse = board.pairs[second, first]
+    if reverse.passed:
+        return f"worse than {second}, p = {p_in_words(reverse.p)}"
     text = f"not shown to be better than {second}, p = {p_in_words(test.p)}"
     if test.more_runs is None:
         return f"{text}: no number of runs would show it at this difference"

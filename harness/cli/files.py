@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from harness.cli.options import say
 
 if TYPE_CHECKING:
     from scoring.leaderboard import Leaderboard
+    from scoring.records import UserError
     from scoring.views import RelaxationSweep
 
 
@@ -24,6 +27,29 @@ def write_file(path: Path, write: Callable[[Path], Any]) -> None:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error}); choose another path") from None
     say(f"Written: {path}")
+
+
+def write_files(writers: Sequence[tuple[Path | None, Callable[[Path], Any]]]) -> list[UserError]:
+    """Writes each file whose path is given; returns the errors, so that the rest is written."""
+    from scoring.records import UserError
+
+    unwritten: list[UserError] = []
+    for path, write in writers:
+        try:
+            if path is not None:
+                write_file(path, write)
+        except UserError as error:
+            unwritten.append(error)
+    return unwritten
+
+
+def finish(unwritten: Sequence[UserError], warnings: Sequence[str], *, strict: bool) -> None:
+    """Raises the first error of writing; with --strict, exits with 1 if there are warnings."""
+    if unwritten:
+        raise unwritten[0]
+    if strict and warnings:
+        say(f"--strict: {len(warnings)} warnings", style="red")
+        raise typer.Exit(1)
 
 
 def save_parquet(board: Leaderboard, folder: Path) -> None:

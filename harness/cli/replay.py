@@ -9,13 +9,13 @@ import typer
 
 from harness.cli.files import write_file
 from harness.cli.options import console, say
-from harness.cli.results import (
+from harness.cli.result_options import (
     DirectoryArgument,
     JsonFileOption,
     RulesOption,
     TreeTuningOption,
-    read_results,
 )
+from harness.cli.results import read_results
 
 if TYPE_CHECKING:
     from scoring.calibration import Calibration

@@ -3,15 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.files import read_introduction, save_html, save_parquet, save_plots, write_file
+from harness.cli.files import (
+    finish,
+    read_introduction,
+    save_html,
+    save_parquet,
+    save_plots,
+    write_files,
+)
+from harness.cli.fixed_step import (
+    Outputs,
+    compare_runs,
+    explain_runs,
+    fixed_step_board,
+    refuse_for_runs,
+    score_runs,
+)
 from harness.cli.options import JsonOption, console, print_json, say
 from harness.cli.output import uncut
+from harness.cli.result_options import (
+    BootstrapSeedOption,
+    CsvOption,
+    CurvesOption,
+    DirectoriesArgument,
+    DirectoryArgument,
+    HtmlOption,
+    IntroOption,
+    JsonFileOption,
+    MarkdownOption,
+    Method,
+    MethodOption,
+    ParquetOption,
+    PlotsOption,
+    PublishedOption,
+    ReferenceOption,
+    Resample,
+    ResampleOption,
+    RulesOption,
+    SaveReferenceOption,
+    SpeedupOption,
+    StrictOption,
+    SuiteOption,
+    TitleOption,
+    TreeTuningOption,
+    VerifyOption,
+)
 from harness.cli.verify import evaluate_deciding
 from harness.cli.views import (
     By,
@@ -29,92 +70,8 @@ if TYPE_CHECKING:
     from scoring.reading.results import Results
 
 
-class Method(StrEnum):
-    """How scores are computed."""
-
-    RULES = "rules"
-    OFFICIAL = "official"
-
-
-class Resample(StrEnum):
-    """What the bootstrap resamples."""
-
-    STUDIES = "studies"
-    WORKLOADS = "workloads"
-
-
-DirectoriesArgument = Annotated[
-    list[Path], typer.Argument(metavar="DIR...", help="results trees, or logs in AlgoPerf's layout")
-]
-DirectoryArgument = Annotated[
-    Path, typer.Argument(metavar="DIR", help="a results tree, or logs in AlgoPerf's layout")
-]
-RulesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--ruleset",
-        help="default: the recorded one; required for logs: algoperf-0.5, a TOML file, ...",
-    ),
-]
-TreeTuningOption = Annotated[
-    Tuning | None,
-    typer.Option(
-        "--tuning", help="default: the recorded one, or from the names of the logs' folders"
-    ),
-]
-SuiteOption = Annotated[
-    str | None, typer.Option(help="score this suite of the ruleset, such as qualification")
-]
-MethodOption = Annotated[
-    Method, typer.Option(help="rules: AlgoPerf's written rules; official: what its script computes")
-]
-ResampleOption = Annotated[
-    Resample, typer.Option(help="what is resampled for the intervals; workloads: both")
-]
-BootstrapSeedOption = Annotated[int, typer.Option(min=0, help="seed of the resamples")]
-StrictOption = Annotated[
-    bool,
-    typer.Option(help="exit with 1 if results are incomplete or have integrity findings"),
-]
-VerifyOption = Annotated[
-    bool, typer.Option(help="evaluate the weights of the deciding trials again")
-]
-SpeedupOption = Annotated[
-    str | None, typer.Option(metavar="SUBMISSION", help="show mean time ratios to this submission")
-]
-ReferenceOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="also score against these best times")
-]
-SaveReferenceOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="save the best times, for --reference")
-]
-JsonFileOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="write all results as JSON")
-]
-CsvOption = Annotated[
-    Path | None, typer.Option("--csv", metavar="FILE", help="write the leaderboard as CSV")
-]
-MarkdownOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="write the leaderboard as Markdown")
-]
-ParquetOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="write all trials and evaluations as Parquet")
-]
-HtmlOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="write a self-contained HTML page")
-]
-PlotsOption = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="write the figures as PNG and PDF")
-]
-TitleOption = Annotated[str, typer.Option(help="title of the page; default: Leaderboard: RULESET")]
-IntroOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Markdown file with the introduction of the page"),
-]
-
-
 def score(
-    directories: DirectoriesArgument,
+    directories: DirectoriesArgument = None,
     ruleset: RulesOption = None,
     tuning: TreeTuningOption = None,
     suite: SuiteOption = None,
@@ -136,6 +93,8 @@ def score(
     parquet: ParquetOption = None,
     html: HtmlOption = None,
     plots: PlotsOption = None,
+    curves: CurvesOption = None,
+    published: PublishedOption = None,
     title: TitleOption = "",
     intro: IntroOption = None,
 ) -> None:
@@ -149,7 +108,6 @@ def score(
     from scoring.efficiency import efficiency
     from scoring.leaderboard import make_leaderboard
     from scoring.plain import write_json
-    from scoring.records import UserError
     from scoring.report.efficiency import relaxation_table, step_times_table, to_plain
     from scoring.report.tables import to_csv, to_json, to_markdown
     from scoring.report.terminal import standings_table, times_table
@@ -157,7 +115,14 @@ def score(
     from scoring.times import METHODS
     from scoring.writing import write_text
 
-    introduction = read_introduction(intro)
+    introduction, directories = read_introduction(intro), directories or []
+    tested = fixed_step_board(directories, ruleset, tuning, curves, published)
+    if tested is not None:
+        times = (suite, verify, relax, relax_sweep, step_times, speedup, reference, save_reference)
+        refuse_for_runs(tested, *times, method is Method.OFFICIAL)
+        files = (json_file, csv_file, markdown, parquet, html, plots)
+        score_runs(tested, Outputs(*files, title, introduction), strict=strict)
+        return
     results = read_results(directories, ruleset, tuning, suite)
     if verify:
         evaluate_deciding(results)
@@ -181,13 +146,7 @@ def score(
         (html, lambda path: save_html(board, path, title, introduction, sweep)),
         (plots, lambda path: save_plots(board, path, sweep)),
     ]
-    unwritten: list[UserError] = []
-    for path, write in writers:  # before the tables, which the terminal may fail to show
-        try:
-            if path is not None:
-                write_file(path, write)
-        except UserError as error:
-            unwritten.append(error)
+    unwritten = write_files(writers)  # before the tables, which the terminal may fail to show
     console.print(standings_table(board, faster))
     console.print(times_table(board))
     if sweep is not None:
@@ -195,11 +154,7 @@ def score(
     if step_times:
         console.print(step_times_table(board, spent))
     _say_remarks(board)
-    if unwritten:
-        raise unwritten[0]
-    if strict and board.warnings:
-        say(f"--strict: {len(board.warnings)} warnings", style="red")
-        raise typer.Exit(1)
+    finish(unwritten, board.warnings, strict=strict)
 
 
 def explain(
@@ -210,6 +165,7 @@ def explain(
     tuning: TreeTuningOption = None,
     suite: SuiteOption = None,
     method: MethodOption = Method.RULES,
+    published: PublishedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Explains a score: traces it to the evaluations that it comes from, with file and line.
@@ -221,9 +177,13 @@ def explain(
     from scoring.report.terminal import reason_tree
     from scoring.times import METHODS
 
-    results = read_results([directory], ruleset, tuning, suite)
-    board = make_leaderboard(results, METHODS[method])
-    reason = explained(board, submission, workload)
+    tested = fixed_step_board([directory], ruleset, tuning, published=published)
+    if tested is not None:
+        reason = explain_runs(tested, submission)
+    else:
+        results = read_results([directory], ruleset, tuning, suite)
+        board = make_leaderboard(results, METHODS[method])
+        reason = explained(board, submission, workload)
     if as_json:
         print_json(reason.to_plain())
         return
@@ -240,6 +200,7 @@ def compare(
     suite: SuiteOption = None,
     method: MethodOption = Method.RULES,
     seed: BootstrapSeedOption = 0,
+    published: PublishedOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compares two submissions by workload: differences paired by study, and probabilities.
@@ -251,6 +212,10 @@ def compare(
     from scoring.report.terminal import comparison_table
     from scoring.times import METHODS
 
+    tested = fixed_step_board([directory], ruleset, tuning, published=published)
+    if tested is not None:
+        compare_runs(tested, first, second, as_json=as_json)
+        return
     results = read_results([directory], ruleset, tuning, suite)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")

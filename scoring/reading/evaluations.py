@@ -212,6 +212,7 @@ def _strange_steps(header: list[str], rows: list[list[str]], lines: list[int]) -
 
 
 def as_step(cell: str) -> int | None:
+    """A cell as a whole number of steps; None if it is not one."""
     step = as_number(cell)
     return int(step) if 0 <= step < MOST and step.is_integer() else None
 

@@ -1,8 +1,8 @@
 """Reads the logs of modded-nanogpt's track 3 (docs/records.md describes the format).
 
-A log begins with the source of the run, followed by a line of 100 `=`, lines that name PyTorch, the
-GPU and settings, another such line, and one line per evaluation. In LOGS, a folder contains the logs
-of one entry; a file beside such folders, or directly in LOGS, is an entry by itself.
+A log begins with the source of the run, followed by a line of 100 `=`, lines that name PyTorch and
+the GPU, another such line, and a line per evaluation. In LOGS, a folder contains the logs of one
+entry; a file beside such folders, or directly in LOGS, is an entry by itself.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def _entries(root: Path, found: Found) -> Iterator[tuple[str, list[_Log]]]:
             yield (folder / name).relative_to(root).as_posix(), group
 
 
-def _folders(
-    folder: Path, found: Found, depth: int
-) -> Iterator[tuple[Path, list[_Log], bool]]:
+def _folders(folder: Path, found: Found, depth: int) -> Iterator[tuple[Path, list[_Log], bool]]:
     """Each folder with logs, the logs, and whether no folder in it has any."""
     try:
         children = entries(folder)
@@ -93,8 +91,11 @@ def _folders(
 
 
 def _is_log(path: Path) -> bool:
-    return Path(path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name
-                ).suffix in _KINDS and not path.is_dir()
+    return (
+        Path(path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name).suffix
+        in _KINDS
+        and not path.is_dir()
+    )
 
 
 def _stem(path: Path) -> str:
@@ -111,8 +112,9 @@ def _read(path: Path, found: Found) -> _Log | None:
     except (OSError, ValueError) as error:
         found.warnings.append(f"{path}: cannot be read ({error}); its runs are missing")
         return None
-    parser = _Parser(path, found.warnings)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    ahead = sum(line.strip() == _RULE for line in lines)
+    parser = _Parser(path, found.warnings, ahead)
     for number, line in enumerate(lines, 1):
         parser.take(number, line, last=number == len(lines))
     if parser.rules < 2:
@@ -134,7 +136,9 @@ class _Parser:
 
     file: Path
     warnings: list[str]
+    ahead: int  # lines of `=` that follow
     rules: int = 0  # lines of `=` so far
+    in_source: bool = False  # whether this is the source of another log, appended to the first
     made_with: str = ""
     runs: list[LossRun] = field(default_factory=list)
     source: hashlib._Hash = field(default_factory=hashlib.sha256)
@@ -145,13 +149,19 @@ class _Parser:
         line = line.strip()
         if line == _RULE:
             self.rules += 1
-            self.begins = True
+            self.ahead -= 1
+            self.begins, self.in_source = True, False
         elif self.rules == 0:
             self.source.update(line.encode() + b"\n")
+        elif not self.runs and "torch" in line.casefold():
+            self.made_with = one_line(line)  # the last such line before the evaluations
         elif self.rules == 1:
-            self.made_with = self.made_with or one_line(line)
-        elif line.startswith("step:") and "val_loss" in line or last and line.startswith("step"):
-            self._evaluation(number, line, last)
+            pass  # settings
+        elif line.startswith("step:") and not self.in_source:
+            if last or "val_loss" in line:
+                self._evaluation(number, line, last)
+        elif line:
+            self.in_source = self.ahead > 0
 
     def _evaluation(self, number: int, line: str, last: bool) -> None:
         match = _EVALUATION.fullmatch(line)

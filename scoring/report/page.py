@@ -92,11 +92,11 @@ def write_html(
 def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = None) -> str:
     """Renders the page."""
     results, scope = board.results, board.results.scope
-    public = Public(results)
+    public = Public.of(results)
     names = sorted(results.submissions)
     styles: dict[str, dict[str, Any]] = {
         "color": {name: place % len(COLORS) for place, name in enumerate(names)},
-        "dashes": {name: _dashes(place) for place, name in enumerate(names)},
+        "dashes": {name: dashes(place) for place, name in enumerate(names)},
         "slug": slugs({name: public.text(name) for name in names}),
         "place": slugs({name: name for name in scope.workloads}),
         "group": {name: f"submission-{place}" for place, name in enumerate(names)},
@@ -145,7 +145,7 @@ def render_small(board: Leaderboard) -> str:
     """Renders the board as one HTML table, for a notebook."""
     scope = board.results.scope
     fastest = dict(zip(scope.workloads, board.stages.best.tolist(), strict=True))
-    return _environment(Public(board.results)).get_template("small.html.j2").render(
+    return _environment(Public.of(board.results)).get_template("small.html.j2").render(
         board=board,
         scope=scope,
         method=METHODS.get(board.method.name, board.method.name),
@@ -208,7 +208,7 @@ def chronograd_version() -> str:
         return ""
 
 
-def _dashes(place: int) -> str:
+def dashes(place: int) -> str:
     """The dash pattern of a submission's swatch, whose line is 3 units thick."""
     return " ".join(f"{3 * length:g}" for length in DASHES[place % len(DASHES)]) or "none"
 

@@ -202,11 +202,13 @@ def save_plots(board: Leaderboard, folder: Path) -> list[Path]:
         with_legend(drawn, board)
     paths = [folder / f"{name}{kind}" for name in figures for kind in (".png", ".pdf")]
     for path in paths:
-        figures[path.stem].savefig(path, dpi=160, metadata=_METADATA[path.suffix])
+        figures[path.stem].savefig(path, dpi=160, metadata=WITHOUT_DATE[path.suffix])
     return paths
 
 
-_METADATA: dict[str, dict[str, Any]] = {  # without a date, so that equal figures give equal files
+WITHOUT_DATE: dict[
+    str, dict[str, Any]
+] = {  # without a date, so that equal figures give equal files
     ".png": {},
     ".pdf": {"CreationDate": None},
 }

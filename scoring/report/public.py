@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from scoring.reading.results import Results
 
@@ -20,16 +20,26 @@ class Public:
 
     A folder of results is shown by the last parts of its path that distinguish it from the others,
     any other absolute path by its last part, and a machine by a number.
+
+    Args:
+        trees: The folders of results.
+        hosts: The names of machines.
     """
 
-    def __init__(self, results: Results) -> None:
-        trees = {s.tree for s in results.submissions.values()} | {*results.environments}
-        self._folders = _labels(trees)
-        hosts = {trial.run.host for trial in results.trials}
-        hosts |= {str(facts.get("host", "")) for facts in results.environments.values()}
+    def __init__(self, trees: Iterable[str], hosts: Iterable[str] = ()) -> None:
+        self._folders = _labels(set(trees))
+        hosts = set(hosts)
         self._hosts = {host: f"host-{n}" for n, host in enumerate(sorted(hosts - {""}), 1)}
         named = [re.escape(host) for host in self._hosts if len(host) >= _SHORT]
         self._named = re.compile(rf"(?<![\w.-])(?:{'|'.join(named)})(?![\w.-])") if named else None
+
+    @classmethod
+    def of(cls, results: Results) -> Self:
+        """For the folders and machines of results."""
+        trees = {s.tree for s in results.submissions.values()} | {*results.environments}
+        hosts = {trial.run.host for trial in results.trials}
+        hosts |= {str(facts.get("host", "")) for facts in results.environments.values()}
+        return cls(trees, hosts)
 
     def text(self, text: str) -> str:
         """A text without absolute paths and names of machines."""

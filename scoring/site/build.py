@@ -124,7 +124,7 @@ def _scored(plan: BoardPlan, folder: Path) -> _Built:
                 (folder / REFERENCE_FILE).unlink()
                 unfrozen = str(error)
     versions = extend(folder / HISTORY_FILE, board, made())
-    return _Built(plan, board, versions, Public(results).text(unfrozen), winners(board))
+    return _Built(plan, board, versions, Public.of(results).text(unfrozen), winners(board))
 
 
 def _reference(folder: Path) -> Reference | None:
@@ -136,7 +136,7 @@ def _entries(built: list[_Built]) -> dict[str, list[_Entry]]:
     """Every submission's entries by public name, in alphabetical order."""
     entries: dict[str, list[_Entry]] = {}
     for one in built:
-        public = Public(one.board.results)
+        public = Public.of(one.board.results)
         for standing in one.board.standings:
             entry = _Entry(one, standing, standing.name)
             entries.setdefault(public.text(standing.name), []).append(entry)
@@ -145,7 +145,7 @@ def _entries(built: list[_Built]) -> dict[str, list[_Entry]]:
 
 def _write_board(one: _Built, out: Path, address: dict[str, str]) -> None:
     """Writes a board's page, its history and its data."""
-    folder, public = out / "boards" / one.plan.name, Public(one.board.results)
+    folder, public = out / "boards" / one.plan.name, Public.of(one.board.results)
     about = About(
         title=one.title,
         intro=text_of(one.plan.intro),

@@ -52,7 +52,7 @@ def extend(file: Path, board: Leaderboard, made: str) -> list[Version]:
 
 def version_of(board: Leaderboard, made: str) -> Version:
     """The record of a board in its history."""
-    results, public = board.results, Public(board.results)
+    results, public = board.results, Public.of(board.results)
     scored = results.scope.scored
     version: Version = to_plain(
         {
