@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.files import write_file
 from harness.cli.options import console, say
-from harness.cli.results import BootstrapSeedOption
+from harness.cli.result_options import BootstrapSeedOption
 
 if TYPE_CHECKING:
     from scoring.reading.results import Results
