@@ -10,15 +10,22 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray._common.utils import get_default_ray_temp_dir
 from ray._private import ray_constants
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray._private.authentication.authentication_token_setup import (
+    maybe_enable_token_auth_if_token_available,
+)
+from ray._private.services import find_bootstrap_address
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.exceptions import ActorDiedError, AuthenticationError, RayError, RayTaskError
 from ray.job_config import JobConfig
 
+from harness.executors.discovery import running_clusters, starting_own
 from harness.system import timers
 from scoring.escaping import first_line
 from scoring.files import private_folder
@@ -58,13 +65,15 @@ def connect(address: str | None) -> None:
     """Joins the cluster at `address`, or starts one; keeps the handler of SIGTERM.
 
     A cluster started here listens on the loopback interface only, as anybody who can connect to Ray
-    can run code on it.
+    can run code on it. Its files are in a folder of its own, and `auto` never finds it.
 
     Trials on a cluster started here run at the priority of this process. By default, Ray lowers it
     by 15 steps, so that other processes could slow trials down while their clock runs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_worker_niceness", "0")
+    if address == "auto":
+        address = _only_cluster()
     if "://" in (address or ""):
         raise ClusterError(
             f"--address {address}: give host:port, as `ray start` prints it, or auto"
@@ -75,17 +84,19 @@ def connect(address: str | None) -> None:
     try:
         if port.isdigit():  # Ray would wait for minutes if nothing listens there
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            _check_token(str(address))
         ray_constants.ENABLE_RAY_CLUSTER = clusters and bool(
             address
         )  # False: loopback, as on macOS
-        ray.init(
-            address=address or "local",
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            job_config=_Installed(),
-            _temp_dir=None if address else _short_folder(),
-        )
+        with nullcontext() if address else starting_own():
+            ray.init(
+                address=address or "local",
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                job_config=_Installed(),
+                _temp_dir=None if address else _own_folder(),
+            )
     except ClusterError:
         raise
     except Exception as error:  # noqa: BLE001 - Ray raises Exception itself
@@ -97,8 +108,52 @@ def connect(address: str | None) -> None:
             signal.signal(signal.SIGTERM, on_sigterm)
 
 
-def _short_folder() -> str | None:
-    """Returns the folder for the files of a cluster started here; None for Ray's default.
+def _only_cluster() -> str:
+    """Returns the address that `auto` stands for: RAY_ADDRESS, or the only cluster of this machine.
+
+    Raises:
+        ClusterError: There are several clusters, or none.
+    """
+    if given := os.environ.get("RAY_ADDRESS"):
+        return given
+    found = running_clusters()
+    if not found and (started := find_bootstrap_address(None)):
+        found = [started]  # its processes may be hidden
+    if not found:
+        raise ClusterError(
+            "--address auto: no Ray cluster runs on this machine; start one with `ray start`, or "
+            "give host:port"
+        )
+    if len(found) > 1:
+        raise ClusterError(
+            f"--address auto: {len(found)} Ray clusters run on this machine; give the address of "
+            f"one: {', '.join(found)}"
+        )
+    return found[0]
+
+
+def _check_token(address: str) -> None:
+    """Raises ClusterError if the cluster wants another token than this process has.
+
+    Ray would try for 20 seconds, and then say that there is no cluster.
+    """
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as ray.init does
+    try:
+        GcsClient(address=address, cluster_id=None)
+    except AuthenticationError:
+        given = "not the one given" if os.environ.get("RAY_AUTH_MODE") == "token" else "none given"
+        raise ClusterError(
+            f"the Ray cluster at {address} wants a token ({given}): set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to those of the cluster"
+        ) from None
+    except RayError:
+        pass  # ray.init says what is wrong
+
+
+def _own_folder() -> str:
+    """Returns the folder for the files of a cluster started here.
+
+    It is not Ray's default, whose link `session_latest` would then name this cluster.
 
     Raises:
         ClusterError: There is no home directory, which Ray needs, or no folder with a path short
@@ -110,19 +165,20 @@ def _short_folder() -> str | None:
         raise ClusterError("Ray needs a home directory; set HOME to a folder you own") from None
     if not (os.access(home, os.W_OK) or os.access(home / ".ray", os.W_OK)):
         raise ClusterError(f"Ray needs HOME, but {home} cannot be written; set HOME to your folder")
-    chosen = str(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
-    if len(os.fsencode(chosen)) <= MAX_FOLDER_BYTES:
-        return None
-    for parent in ("/tmp", "/var/tmp", "/dev/shm"):
+    chosen = Path(get_default_ray_temp_dir()).parent  # type: ignore[no-untyped-call]
+    name = f"chronograd-ray-{os.geteuid()}"
+    is_short = len(os.fsencode(chosen / name)) <= MAX_FOLDER_BYTES
+    for parent in (*[chosen] * is_short, *map(Path, ("/tmp", "/var/tmp", "/dev/shm"))):
         try:
-            short = private_folder(Path(parent) / f"ray-{os.geteuid()}")
+            own = private_folder(parent / name)
         except OSError:
             continue
-        sys.stderr.write(f"chronograd: {chosen} is too long for Ray's sockets; using {short}\n")
-        return str(short)
+        if not is_short:
+            sys.stderr.write(f"chronograd: {chosen} is too long for Ray's sockets; using {own}\n")
+        return str(own)
     raise ClusterError(
         f"{chosen} is too long for Ray's sockets; set RAY_TMPDIR to a folder of at most "
-        f"{MAX_FOLDER_BYTES - 4} characters"
+        f"{MAX_FOLDER_BYTES - len(name) - 1} characters"
     )
 
 

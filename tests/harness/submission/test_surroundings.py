@@ -150,4 +150,4 @@ def test_ray_gets_a_folder_whose_name_is_short_enough(monkeypatch, tmp_path, cap
     assert f"is too long for Ray's sockets; using {short}" in capsys.readouterr().err
     monkeypatch.setenv(variable, "/tmp")
     nodes.connect(None)
-    assert given[1] is None
+    assert given[1] == f"/tmp/chronograd-ray-{os.geteuid()}"
