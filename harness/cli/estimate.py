@@ -98,6 +98,13 @@ def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
             cell.workload, cell.submission, str(cell.trials), _shown(cell.hours), cut, cell.source
         )
     console.print(table)
+    say_hours(found)
+    for note in notes:
+        say(note)
+
+
+def say_hours(found: Estimate) -> None:
+    """Prints the total hours of an estimate."""
     for name, hours in (("without pruning", found.hours), ("with pruning", found.pruned)):
         if hours is not None:
             gpus = f", {_shown(hours.gpus)} GPU hours" if hours.gpus else ""
@@ -106,8 +113,6 @@ def show(found: Estimate, notes: Sequence[str], as_json: bool) -> None:
                 f"{name}: {_shown(hours.trials)} hours of trials, {_shown(hours.wall)} hours on "
                 f"{slots}{gpus}"
             )
-    for note in notes:
-        say(note)
 
 
 def _shown(hours: float | None) -> str:

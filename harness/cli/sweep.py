@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from harness.cli.options import (
 from harness.cli.records import as_options, override, takes_records
 from harness.cli.summary import conclude, run_uninterrupted, warn_of_load
 from harness.sweep.options import OptimizerOptions, SweepOptions
-from scoring.records import ClockKind, RunOptions
+from scoring.records import ClockKind, Pruning, RunOptions
 from scoring.tree import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -161,22 +162,36 @@ def _run(
 
 def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]) -> None:
     """Makes all checks of a sweep, without timing or running anything, and prints its size."""
+    from harness.cli.estimate import say_hours
+    from harness.commands.estimate_inputs import estimate_preview, slots_here
     from harness.commands.machine import disk
     from harness.sweep.restore import remaining
 
     experiment = draft.preview(out, accepted)
     _limits(how, experiment)
-    specs = remaining(out, experiment)
-    hours = sum(spec.budget_seconds for spec in specs) / 3600
     say(draft.describe())
-    say(
-        f"{len(specs)} trials to run: at most {hours:,.3g} hours on the submission clock, by "
-        "budgets; `chronograd estimate` times steps and takes pruning into account"
-    )
     say(f"Results: {disk('results', out).what}")
-    if how.address is not None:
+    if how.address is None:
+        slots = min(slots_here(experiment), how.max_concurrent or sys.maxsize)
+        say(f"Ray on this machine: {slots} trial{'s' * (slots > 1)} at once")
+    else:
         with closing(_cluster(draft, how)) as cluster:
-            cluster.connect()
+            slots = cluster.slots()
+    left = remaining(out, experiment)
+    is_pruned = how.pruning is not Pruning.OFF
+    found, notes = estimate_preview(experiment, out, left, how.history, slots, is_pruned=is_pruned)
+    sources = dict.fromkeys(cell.source for cell in found.cells)
+    say(
+        f"{len(left)} trials to run, hours estimated from: {', '.join(sources) or 'nothing to run'}"
+    )
+    say_hours(found)
+    if untimed := draft.untimed(out):
+        notes.append(
+            f"Budgets of {', '.join(untimed)} are in baseline steps, which are not timed yet: the "
+            "nominal time of a step is assumed. `chronograd estimate` times steps here."
+        )
+    for note in notes:
+        say(note)
 
 
 def _cluster(draft: Draft, how: SweepOptions) -> Cluster:

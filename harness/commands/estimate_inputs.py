@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.spec import Progress
-from scoring.records import ClockKind, RunOptions, Until
+from scoring.records import ClockKind, RunOptions, Until, UserError
 
 if TYPE_CHECKING:
     from harness.commands.estimate import Estimate, Record
@@ -38,7 +38,7 @@ def estimate_request(
         progress: Called while data is prepared.
     """
     import workloads
-    from harness.commands.estimate import RecordedSteps, estimate
+    from harness.commands.estimate import RecordedSteps
     from harness.sweep.request import plan
 
     by_steps = request.ruleset.by_steps
@@ -55,33 +55,94 @@ def estimate_request(
         notes.append(
             f"Budgets of {', '.join(executor.timed)} are in baseline steps, which were timed here."
         )
+    found, more = _by_share(experiment, list(experiment.specs()), known, slots, by_steps)
+    return found, notes + more
+
+
+def _by_share(
+    experiment: Experiment, left: list[TrialSpec], known: _Known, slots: int | None, by_steps: bool
+) -> tuple[Estimate, list[str]]:
+    """Estimates the hours of trials of which none has run, assuming the share of records."""
+    from harness.commands.estimate import estimate
+
     share, pruned = None if by_steps else known.share_run(), None
     if by_steps:
-        notes.append("Nothing is pruned: all trials end at the same step.")
+        note = "Nothing is pruned: all trials end at the same step."
     elif share is None:
-        notes.append(_UNKNOWN)
+        note = _UNKNOWN
     else:
-        notes.append(
+        note = (
             f"Pruning would have saved {1 - share:.1%} of the recorded hours, replayed with likely "
             "winners first. The same share is assumed for all trials; slow submissions save more."
         )
         pruned = partial(_times, share)
-    left = list(experiment.specs())
-    slots = slots or _slots_here(experiment)
+    slots = slots or slots_here(experiment)
     found = estimate(experiment, left, known.records, slots, pruned)
-    return found, notes + _notes(found)
+    return found, [note, *_notes(found)]
 
 
 def estimate_left(
     out: Path, trees: Sequence[Path], slots: int | None
 ) -> tuple[Estimate, list[str]]:
     """Estimates the hours of the remaining trials of the sweep in `out`; returns notes as well."""
-    from harness.commands.estimate import estimate
-    from harness.sweep.pruner import Pruner
     from harness.sweep.restore import remaining
     from scoring.experiment import Experiment
 
     experiment = Experiment.read(out)
+    return _by_deadlines(experiment, out, remaining(out, experiment), trees, slots)
+
+
+def estimate_preview(
+    experiment: Experiment,
+    out: Path,
+    left: list[TrialSpec],
+    history: Sequence[Path],
+    slots: int,
+    *,
+    is_pruned: bool,
+) -> tuple[Estimate, list[str]]:
+    """Estimates the hours of a sweep from what is known already, without timing a step.
+
+    Args:
+        experiment: The plan, which may extend that of `out`.
+        out: The results tree; it need not exist.
+        left: The trials of the plan that are still to run.
+        history: Other results trees.
+        slots: Number of trials that run at once.
+        is_pruned: Whether trials may be pruned.
+    """
+    from harness.commands.estimate import estimate
+    from scoring.tree import EXPERIMENT_FILE
+
+    by_steps = experiment.ruleset.by_steps
+    in_seconds = experiment.options.clock is ClockKind.WALL and not by_steps
+    has_records = (out / EXPERIMENT_FILE).is_file() and in_seconds
+    if has_records and is_pruned:
+        return _by_deadlines(experiment, out, left, (), slots)
+    trees = [*[out] * has_records, *history] if in_seconds else []
+    hardware = _hardware(experiment.options)
+    try:
+        known, notes = _read(trees, experiment.ruleset, experiment.tuning, hardware), []
+    except UserError as error:  # they can be used for predictions, but have no hours for this
+        known, notes = _Known([], {}, []), [str(error)]
+    if is_pruned:
+        found, more = _by_share(experiment, left, known, slots, by_steps)
+        return found, notes + more
+    found = estimate(experiment, left, known.records, slots)
+    return found, [*notes, "Nothing is pruned.", *_notes(found)]
+
+
+def _by_deadlines(
+    experiment: Experiment,
+    out: Path,
+    left: list[TrialSpec],
+    trees: Sequence[Path],
+    slots: int | None,
+) -> tuple[Estimate, list[str]]:
+    """Estimates the hours of trials of `out`, with deadlines that follow from its results."""
+    from harness.commands.estimate import estimate
+    from harness.sweep.pruner import Pruner
+
     hardware = _hardware(experiment.options)
     known = _read([out, *trees], experiment.ruleset, experiment.tuning, hardware)
     pruned = None
@@ -94,8 +155,8 @@ def estimate_left(
             "With pruning: an upper bound, from deadlines that follow from the trials that have "
             "ended; it falls as more trials end."
         )
-    slots = slots or _slots_here(experiment)
-    found = estimate(experiment, remaining(out, experiment), known.records, slots, pruned)
+    slots = slots or slots_here(experiment)
+    found = estimate(experiment, left, known.records, slots, pruned)
     return found, notes + _notes(found)
 
 
@@ -130,7 +191,6 @@ def _read(trees: Sequence[Path], ruleset: Ruleset, tuning: str, hardware: str) -
     """
     from scoring.experiment import Experiment
     from scoring.reading.read import read
-    from scoring.records import UserError
     from scoring.tree import EXPERIMENT_FILE
 
     steps: dict[str, float] = {}
@@ -204,7 +264,7 @@ def _hardware(options: RunOptions) -> str:
     return "the CPU" if count == 1 else f"the CPU in {count} processes per trial"
 
 
-def _slots_here(experiment: Experiment) -> int:
+def slots_here(experiment: Experiment) -> int:
     """Returns how many trials fit on this machine at once."""
     import torch
 

@@ -214,18 +214,18 @@ class Draft:
             PlanError: The draft does not match the plan of `out`, or the nodes differ too much.
         """
         plan = self.preview(out, accepted)  # refuses before anything is timed
-        known = _plan_of(out)
-        timed = [
-            name
-            for name in self.workloads
-            if self._is_timed(name) and (known is None or name not in known.workloads)
-        ]
-        measured = {}
+        measured, timed = {}, self.untimed(out)
         for number, name in enumerate(timed, 1):
             announce(f"timing the baseline: {name} ({number} of {len(timed)})")
             workload = self.workloads[name]
             measured[name] = self._rules(workload, self.baseline_step(workload, executor))
         return plan.model_copy(update={"workloads": {**plan.workloads, **measured}})
+
+    def untimed(self, out: Path) -> list[str]:
+        """Returns the workloads whose budgets need a timing that `out` does not have yet."""
+        known = _plan_of(out)
+        planned = known.workloads if known else {}
+        return [name for name in self.workloads if self._is_timed(name) and name not in planned]
 
     def preview(self, out: Path, accepted: Sequence[str] = ()) -> Experiment:
         """Returns what `complete` does, with nominal step times where it would measure them.

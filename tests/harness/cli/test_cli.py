@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 import workloads
+from harness.commands.machine import usable_cores
 from harness.commands.suites import members
+from harness.executors.local import LocalExecutor
+from harness.sweep.run import run_sweep
 from scoring import rulesets
 from scoring.tree import read_trial
 from tests.fixtures.faults import write_submission
-from tests.fixtures.sweeps import plan_toys
+from tests.fixtures.sweeps import Quiet, plan_faults, plan_toys
 
 QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--clock", "steps")
 
@@ -132,9 +135,30 @@ def test_dry_run_checks_everything_and_runs_nothing(chronograd, tmp_path):
     assert code == 0
     text = " ".join(out.split())
     assert "= 36 trials" in text
-    assert "36 trials to run: at most " in text
+    assert "36 trials to run, hours estimated from: complete budgets" in text
+    assert f"Ray on this machine: {usable_cores()} trial" in text
+    assert "without pruning: " in text
+    assert f"hours on {usable_cores()} slot" in text
+    assert "with pruning: " not in text.replace("without pruning: ", "")
+    assert "What pruning saves cannot be estimated without records" in text
+    assert "are in baseline steps, which are not timed yet" in text
     assert "GiB free" in text
     assert not (tmp_path / "r").exists()
+
+
+def test_dry_run_estimates_what_is_left_from_the_trials_that_ended(chronograd, tmp_path):
+    experiment = plan_faults(tmp_path, write_submission(tmp_path, "well_behaved"), clock="wall")
+    run_sweep(experiment, tmp_path / "out", LocalExecutor(workloads.get), Quiet())
+    dry = ("resume", "out", "--studies", "4", "--dry-run", "--max-concurrent", "1")
+    code, out, err = chronograd(*dry, "--pruning", "exact")
+    assert code == 0, err
+    assert "3 trials to run, hours estimated from: 1 recorded trial\n" in out
+    assert "Ray on this machine: 1 trial at once\n" in out
+    assert out.count("with pruning: ") == 1
+    assert out.count("without pruning: ") == 1
+    code, out, _ = chronograd(*dry)
+    assert "Nothing is pruned.\n" in out  # as was recorded
+    assert "with pruning: " not in out.replace("without", "")
 
 
 def test_dry_run_refuses_what_the_sweep_refuses(chronograd, tmp_path):
