@@ -19,9 +19,9 @@ class Calibration:
     Attributes:
         judged_by: The source of the limits, in words.
         risk: The requested risk.
-        max_change: The requested bound; 1 for none.
+        max_change: The change of a score that counts.
         submissions: Number of submissions judged.
-        moved: The share of submissions whose pruning moved a score by more than 0.01.
+        moved: The share of submissions whose pruning moved a score by more than `max_change`.
         expected_change: The mean over submissions of the largest change of any score.
         worst_change: The maximum over submissions.
         saved_percent: Saved hours in percent of the hours of all trials, without exact pruning.
@@ -52,13 +52,13 @@ class Board:
         return cls(results, found, curves(results, found.met))
 
 
-def leaving_out_submissions(board: Board, risk: float, max_change: float = 1.0) -> Calibration:
+def leaving_out_submissions(board: Board, risk: float, max_change: float = MOVED) -> Calibration:
     """Judges each submission by limits from the others on its board."""
     return _calibration(board, board, "the others on the board", risk, max_change)
 
 
 def leaving_out_boards(
-    board: Board, other: Board, name: str, risk: float, max_change: float = 1.0
+    board: Board, other: Board, name: str, risk: float, max_change: float = MOVED
 ) -> Calibration:
     """Judges each submission by limits from another board, on which it is left out.
 
@@ -88,7 +88,7 @@ def _calibration(
         risk=risk,
         max_change=max_change,
         submissions=len(changes),
-        moved=float(np.mean(np.array(changes) > MOVED)) if changes else 0.0,
+        moved=float(np.mean(np.array(changes) > max_change)) if changes else 0.0,
         expected_change=float(np.mean(changes)) if changes else 0.0,
         worst_change=max(changes, default=0.0),
         saved_percent=100 * (1 - kept / total) if total else 0.0,

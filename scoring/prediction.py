@@ -6,13 +6,15 @@ submissions on that workload which, at the same second of its clock, had yet to 
 later met it. The factor is also chosen from those other submissions, by conformal risk control
 (Angelopoulos et al. 2024, equation 4). It is the smallest with
 
-    (others whose pruning would move a score by more than 0.01 + 1) / (number of others + 1) <= risk
+    (others whose pruning would move a score by more than max_change + 1) / (others + 1) <= risk
 
-where each of the others is judged by the rest. Thus, if a new submission is like the others, the
-probability that pruning it moves a score by more than 0.01 is at most the risk; with n others, no
-trial is stopped at a risk below 1/(n + 1). The risk does not bound how far a score moves: with
-`max_change`, the factor must also be one at which pruning any of the others moves no score by more
-than that. `scoring.calibration` measures both on submissions and boards not used to fit the limits.
+where each of the others is judged by the rest alone. So the risk is that of a submission that the
+limits were not fitted to: the probability that pruning it moves a score by more than `max_change`,
+if it is like the others. With n others no risk below 1/(n + 1) can be promised, and no trial is
+stopped: a finite number of submissions never shows that no other one moves a score further. As in
+a jackknife, the limits come from one submission more than those that were tested; they need one
+example more than those (`_EXAMPLES`), so that they are no stricter. `scoring.calibration` measures
+how often and how far scores move on submissions and boards not used to fit the limits.
 
 Shapes: S submissions, W workloads, K studies, T trials, F fractions of the budget.
 """
@@ -28,10 +30,10 @@ import numpy.typing as npt
 from scoring.pruning import Floats
 from scoring.reading.results import Results
 
-MOVED = 0.01  # a smaller change of a score does not count
+MOVED = 0.01  # the change of a score that counts, unless another is given
 FRACTIONS = np.arange(2, 20) / 20  # of the budget, at which curves are looked at
 FACTORS = (8.0, 6.0, 4.0, 3.0, 2.5, 2.0, 1.75, 1.5, 1.25, 1.1, 1.0, 0.9, 0.75, 0.5)
-_EXAMPLES = 3  # submissions with such trials that a workload needs
+_EXAMPLES = 3  # submissions with such trials that a workload needs to judge one of the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def curves(results: Results, met: Floats) -> Curves:
 
 
 def stops(
-    found: Curves, risk: float, scores: Callable[[Floats], Floats], max_change: float = 1.0
+    found: Curves, risk: float, scores: Callable[[Floats], Floats], max_change: float = MOVED
 ) -> Floats:
     """The second at which each trial would be stopped, infinite if it would not: (S, W, K, T).
 
@@ -88,9 +90,10 @@ def stops(
 
     Args:
         found: The curves of all trials.
-        risk: The maximum probability that pruning a submission moves a score by more than 0.01.
+        risk: The maximum probability that pruning a submission moves a score by more than
+            `max_change`.
         scores: The scores (S,) that times to target (S, W, K, T) give.
-        max_change: The maximum change of a score by pruning any one of the others; 1: no bound.
+        max_change: The change of a score that counts.
     """
     result = np.full(found.met.shape, np.inf)
     for submission in range(len(found.met)):
@@ -113,7 +116,7 @@ def limits(
     risk: float,
     scores: Callable[[Floats], Floats],
     submission: int | None,
-    max_change: float = 1.0,
+    max_change: float = MOVED,
 ) -> Floats:
     """The limits on the distance of a trial's best value from the target, by `FRACTIONS`: (W, F).
 
@@ -130,16 +133,16 @@ def limits(
     others = [other for other in range(len(found.met)) if other != submission]
 
     def moves(other: int, factor: float) -> float:
-        limit = _limit(furthest, {submission, other}, factor)
+        limit = _limit(furthest, {submission, other}, factor, _EXAMPLES)
         return change(found, other, stops_of(found, other, limit), scores)
 
     chosen = np.full(furthest.shape[1:], np.inf)
     for factor in FACTORS:  # the most cautious first
         changes = [moves(other, factor) for other in others]
-        moved = sum(changed > MOVED for changed in changes)
-        if (moved + 1) / (len(others) + 1) > risk or max(changes, default=0.0) > max_change:
+        moved = sum(changed > max_change for changed in changes)
+        if (moved + 1) / (len(others) + 1) > risk:
             break
-        chosen = _limit(furthest, {submission}, factor)
+        chosen = _limit(furthest, {submission}, factor, _EXAMPLES + 1)
     return chosen
 
 
@@ -153,10 +156,12 @@ def _furthest(found: Curves) -> Floats:
     return furthest
 
 
-def _limit(furthest: Floats, without: Collection[int | None], factor: float) -> Floats:
-    """The limits from all submissions except some: (W, F)."""
+def _limit(
+    furthest: Floats, without: Collection[int | None], factor: float, examples: int
+) -> Floats:
+    """The limits from all submissions except some, where there are enough examples: (W, F)."""
     others = furthest[[s for s in range(len(furthest)) if s not in without]]
-    enough = np.isfinite(others).sum(0) >= _EXAMPLES
+    enough = np.isfinite(others).sum(0) >= examples
     return np.where(enough, factor * others.max(0, initial=-np.inf), np.inf)
 
 

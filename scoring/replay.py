@@ -37,7 +37,7 @@ class Replayed:
         hours: The hours still run.
         saved_percent: The hours saved, in percent of those in the logs.
         largest_change: The largest change of a score.
-        moved: Number of submissions whose scores changed by more than 0.01.
+        moved: Number of submissions whose scores changed by more than the change that counts.
     """
 
     name: str
@@ -114,7 +114,7 @@ def replay_order(found: Logs, order: str) -> Replayed:
     return _replayed(found, "exact", order, np.full(found.met.shape, np.inf))
 
 
-def replay_predictions(results: Results, found: Logs, max_change: float = 1.0) -> list[Replayed]:
+def replay_predictions(results: Results, found: Logs, max_change: float = MOVED) -> list[Replayed]:
     """Replays logs in the order "cost" with prediction on top, at several risks.
 
     See `scoring.prediction`; each submission is judged by the others.
@@ -126,6 +126,7 @@ def replay_predictions(results: Results, found: Logs, max_change: float = 1.0) -
             f"predict, risk {risk:g}",
             "cost",
             stops(read, risk, found.scores, max_change),
+            max_change,
         )
         for risk in RISKS
     ]
@@ -144,7 +145,9 @@ def to_plain(results: Results, found: Logs, policies: Sequence[Replayed]) -> dic
     }
 
 
-def _replayed(found: Logs, name: str, order: str, predicted: Floats) -> Replayed:
+def _replayed(
+    found: Logs, name: str, order: str, predicted: Floats, max_change: float = MOVED
+) -> Replayed:
     """Replays one order; `predicted` is when prediction stops each trial: (S, W, K, T)."""
     run = _Run(found, predicted)
     for group in ORDERS[order](run):
@@ -159,7 +162,7 @@ def _replayed(found: Logs, name: str, order: str, predicted: Floats) -> Replayed
         hours=hours,
         saved_percent=100 * (1 - hours / found.hours) if found.hours else 0.0,
         largest_change=float(change.max(initial=0.0)),
-        moved=int((change > MOVED).sum()),
+        moved=int((change > max_change).sum()),
     )
 
 

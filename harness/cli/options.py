@@ -226,13 +226,13 @@ OPTIONS: dict[type, dict[str, Any]] = {
         ],
         "risk": Annotated[
             float,
-            _number("maximum probability that --pruning predict changes a score by more than "
-                    "0.01", PRUNING, min=0, max=1),
+            _number("maximum probability that --pruning predict, applied to a submission, "
+                    "changes a score by more than --max-change", PRUNING, min=0, max=1),
         ],
         "max_change": Annotated[
             float,
-            _number("largest change of any score that --pruning predict may have caused in "
-                    "--history; 1: no bound", PRUNING, min=0, max=1),
+            _number("the change of a score that --risk is the probability of", PRUNING, min=0,
+                    max=0.5),
         ],
         "history": Annotated[
             list[Path] | None,

@@ -28,7 +28,7 @@ OtherBoardOption = Annotated[
 ]
 MaxChangeOption = Annotated[
     float,
-    typer.Option(min=0, max=1, help="prediction: maximum change of any score; 1: no bound"),
+    typer.Option(min=0, max=0.5, help="prediction: the change of a score that the risk is of"),
 ]
 
 
@@ -37,7 +37,7 @@ def replay(
     ruleset: RulesOption = None,
     tuning: TreeTuningOption = None,
     other_board: OtherBoardOption = None,
-    max_change: MaxChangeOption = 1.0,
+    max_change: MaxChangeOption = 0.01,
     json_file: JsonFileOption = None,
 ) -> None:
     """Shows what exact pruning would have saved, and proves that no score changes.
@@ -69,7 +69,7 @@ def replay(
             Column("hours", right=True),
             Column("saved", right=True),
             Column("largest change", right=True),
-            Column("moved by over 0.01", right=True, spare=1),
+            Column(f"moved by over {max_change:g}", right=True, spare=1),
         ]
     )
     for policy in policies:
@@ -78,7 +78,7 @@ def replay(
         moved = f"{policy.moved} of {len(results.submissions)} scores"
         table.add_row(policy.name, policy.order, hours, saved, change, moved)
     console.print(table)
-    console.print(_calibration_table(calibrated))
+    console.print(_calibration_table(calibrated, max_change))
     if json_file is not None:
         data = to_plain(results, logs, policies) | {"calibration": calibrated}
         write_file(json_file, lambda path: write_json(path, data))
@@ -104,10 +104,11 @@ def _calibrations(boards: dict[str, Results], max_change: float) -> dict[str, li
     }
 
 
-def _calibration_table(calibrated: dict[str, list[Calibration]]) -> FittedTable:
+def _calibration_table(calibrated: dict[str, list[Calibration]], max_change: float) -> FittedTable:
     from scoring.report.fitted import Column, FittedTable
 
-    names = ("risk", "moved by over 0.01", "expected change", "worst change", "saved")
+    counted = f"moved by over {max_change:g}"
+    names = ("risk", counted, "expected change", "worst change", "saved")
     several = len(calibrated) > 1
     table = FittedTable(
         [
@@ -116,8 +117,9 @@ def _calibration_table(calibrated: dict[str, list[Calibration]]) -> FittedTable:
         ],
         title="prediction on what it was not fitted to",
         caption=(
-            "each submission pruned alone, by limits that come from the others; expected and worst "
-            "change of any score; saved: of its hours in full"
+            "each submission pruned alone, by limits that come from the others; the risk is the "
+            f"requested maximum of the share that moves a score by over {max_change:g}; expected "
+            "and worst change of any score; saved: of its hours in full"
         ),
     )
     for board, found in calibrated.items():

@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 
 
 def limits_from(
-    history: Sequence[Path], experiment: Experiment, risk: float, max_change: float = 1.0
+    history: Sequence[Path], experiment: Experiment, risk: float, max_change: float
 ) -> Limits:
     """Returns the limits of a sweep's trials, for each submission from the others in `history`.
 
     Args:
         history: Results trees or official logs of earlier submissions.
         experiment: The plan of the sweep.
-        risk: Maximum probability that prediction changes a score by more than 0.01.
-        max_change: Largest change of any score that prediction may have caused in `history`.
+        risk: Maximum probability that pruning a submission changes a score by more than
+            `max_change`.
+        max_change: The change of a score that counts.
 
     Raises:
-        UserError: There are too few submissions for predictions at this risk.
+        UserError: The results in `history` do not allow predictions at this risk.
     """
     import numpy as np
 
@@ -45,15 +46,21 @@ def limits_from(
             if workload in columns:
                 gaps[name, workload] = limit_wf[columns.index(workload)].tolist()
     if not np.isfinite([limit for limits_f in gaps.values() for limit in limits_f]).any():
+        least = 1 / (1 + min(len({*earlier} - {name}) for name in experiment.submissions))
+        reason = (
+            f"{len(earlier)} submissions are too few for predictions at a risk below {least:.2g}"
+            if risk < least
+            else f"no limits keep the risk of changing a score by more than {max_change:g} at "
+            f"{risk:g} for its {len(earlier)} submissions"
+        )
         raise UserError(
-            f"--history {' '.join(map(str, history))}: {len(earlier)} submissions are too few for "
-            f"predictions at a risk of {risk:g}; add more results, or pass a greater --risk"
-            + (" or --max-change" if max_change < 1 else "")
+            f"--history {' '.join(map(str, history))}: {reason}; add more results, or pass a "
+            "greater --risk or --max-change"
         )
     found = leaving_out_submissions(board, risk, max_change)
     calibration = (
         f"of {found.submissions} earlier submissions, each judged by the others, it moved a score "
-        f"by more than 0.01 for {100 * found.moved:.0f}%, by {found.expected_change:.4f} on "
-        f"average and {found.worst_change:.4f} at worst"
+        f"by more than {max_change:g} for {100 * found.moved:.0f}%, by "
+        f"{found.expected_change:.4f} on average and {found.worst_change:.4f} at worst"
     )
     return Limits(risk, FRACTIONS.tolist(), gaps, calibration)

@@ -15,7 +15,7 @@ class Limits:
 
     Attributes:
         risk: Maximum probability that the stopped trials of a submission change a score by more
-            than 0.01.
+            than the change that counts.
         fractions: Fractions of the budget at which trials are checked.
         gaps: Limits at these fractions by submission and workload, in the metric's unit.
         calibration: Describes the effect of such limits on scores in earlier results.

@@ -54,8 +54,9 @@ class SweepOptions:
         max_attempts: Maximum number of attempts of a trial whose process is lost.
         hang_timeout: Seconds without a step after which a trial is stopped.
         pruning: Which trials stop early.
-        risk: Maximum probability that `Pruning.PREDICT` changes a score by more than 0.01.
-        max_change: Maximum change of a score in the results of `history`; 1 for no bound.
+        risk: Maximum probability that `Pruning.PREDICT`, applied to a submission, changes a score
+            by more than `max_change`.
+        max_change: The change of a score that counts.
         history: Results trees that `Pruning.PREDICT` learns from.
         order: Which waiting trial starts next.
         track: Names of experiment trackers.
@@ -69,7 +70,7 @@ class SweepOptions:
     hang_timeout: float = 3600.0
     pruning: Pruning = Pruning.EXACT
     risk: float = 0.1
-    max_change: float = 1.0
+    max_change: float = 0.01
     history: tuple[Path, ...] = ()
     order: Order = Order.COST
     track: tuple[str, ...] = ()
@@ -83,6 +84,8 @@ class SweepOptions:
         """The inverse of `scoring.plain.to_plain`; unknown names and None are ignored."""
         known = {field.name for field in fields(cls)}
         given = {n: value for n, value in data.items() if n in known and value is not None}
+        if given.get("max_change") == 1.0:  # of earlier versions, in which it was no bound
+            del given["max_change"]
         given["pruning"], given["order"] = Pruning(given["pruning"]), Order(given["order"])
         given["history"] = tuple(map(Path, given.get("history", ())))
         given["track"] = tuple(given.get("track", ()))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scoring.prediction import FRACTIONS, MOVED, Curves, curves, stops
+from scoring.prediction import FRACTIONS, MOVED, Curves, curves, limits, stops
 from scoring.reading.read import read
 from scoring.replay import logs
 from tests.scoring.boards import INF, single
@@ -77,6 +77,16 @@ def test_a_larger_risk_never_stops_less():
     counts = [(stops(found, risk, mean_credit) < INF).sum() for risk in (0.1, 0.2, 0.4, 0.8, 1.0)]
     assert counts == sorted(counts)
     assert counts[0] == 0 < counts[-1]
+
+
+@pytest.mark.parametrize(("examples", "stopped"), [(3, False), (4, True)])
+def test_limits_need_one_example_more_than_those_that_were_tested(examples, stopped):
+    """With three, each of the three was judged by two, which is to say not at all."""
+    found = some_curves(np.random.default_rng(0), spread=0.0)
+    met = np.where(np.isfinite(found.met), found.met, 50.0)
+    met[examples:] = INF
+    chosen = limits(Curves(found.seconds, found.gaps, met), 0.9, mean_credit, None, 0.5)
+    assert np.isfinite(chosen).any() == stopped
 
 
 @pytest.mark.parametrize("risk", [0.2, 0.4])

@@ -105,21 +105,21 @@ def test_trials_that_were_given_up_are_recorded_and_the_leaderboard_warns_of_the
 def test_too_few_submissions_allow_no_prediction(tmp_path):
     root, rules = history(tmp_path, submissions=3)
     experiment = plan_toys("newcomer", ruleset=rules, tuning="external")
-    with pytest.raises(UserError, match=r"3 submissions are too few .* at a risk of 0\.1"):
-        limits_from([root], experiment, 0.1)
+    with pytest.raises(UserError, match=r"3 submissions are too few .* at a risk below 0\.25;"):
+        limits_from([root], experiment, 0.1, 0.01)
 
 
 def test_limits_are_fitted_to_the_other_submissions_only(tmp_path):
     root, rules = history(tmp_path)
-    toy = plan_toys("s0", "newcomer", ruleset=rules, tuning="external")
+    toy = plan_toys("s5", "newcomer", ruleset=rules, tuning="external")
     experiment = toy.model_copy(update={"workloads": {"v": toy.workloads["toy"]}})
-    gaps = limits_from([root], experiment, 0.2).gaps
+    gaps = limits_from([root], experiment, 0.2, 0.01).gaps
     results = read([root], rules, "external")
     found = logs(results)
     known = curves(results, found.met)
-    assert gaps["s0", "v"] == limits(known, 0.2, found.scores, 0)[0].tolist()
+    assert gaps["s5", "v"] == limits(known, 0.2, found.scores, 5)[0].tolist()
     assert gaps["newcomer", "v"] == limits(known, 0.2, found.scores, None)[0].tolist()
-    assert gaps["s0", "v"] != gaps["newcomer", "v"]
+    assert gaps["s5", "v"] != gaps["newcomer", "v"]
 
 
 class DiesWhenGivenUp:

@@ -20,6 +20,7 @@ import pytest
 
 from scoring import rulesets
 from scoring.agreement import agreement
+from scoring.calibration import Board, leaving_out_submissions
 from scoring.compare import compare
 from scoring.leaderboard import make_leaderboard
 from scoring.reading.read import read
@@ -317,3 +318,13 @@ def test_agreement_of_the_board_with_its_other_studies(results, fraction, expect
     assert row.floor.mean == pytest.approx(0.06, abs=0.02)
     assert (row.floor.low, row.floor.high) == pytest.approx((-0.25, 0.30), abs=0.02)
     assert found.halves.mean == pytest.approx(0.28, abs=0.02)
+
+
+@pytest.mark.parametrize("max_change", [0.02, 0.2])
+def test_submissions_left_out_move_no_more_often_than_the_risk_allows(results, max_change):
+    board = Board.of(results)
+    for risk in RISKS:
+        found = leaving_out_submissions(board, risk, max_change)
+        assert found.moved <= risk
+    assert found.moved <= risk
+    assert found.saved_percent > 0
