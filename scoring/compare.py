@@ -10,9 +10,10 @@ import numpy as np
 from scoring.names import known_names
 from scoring.profiles import Floats, apply_rules, scores
 from scoring.proofs import refused_by
-from scoring.reading.results import Results
+from scoring.reading.results import Results, Scope
 from scoring.records import RecordError
-from scoring.times import Method, medians, study_times
+from scoring.significance import PairTest, pair_tests
+from scoring.times import Method, StudyTimes, medians, study_times
 from scoring.uncertainty import (
     LEVEL,
     RESAMPLES,
@@ -20,6 +21,7 @@ from scoring.uncertainty import (
     repeated,
     resampled_medians,
     resampled_scores,
+    share_above,
     study_draws,
 )
 
@@ -35,8 +37,10 @@ class Difference:
             -inf or inf if only one reached the target, NaN if neither did or a median is open.
         low: Lower end of the difference's 95% interval; NaN with a single study.
         high: Upper end.
-        faster: The probability that the first is faster: 1/2 if neither reached the target, NaN
-            if it depends on the times of pruned trials or there is a single study.
+        faster: The probability that the first is faster, a tie counting half; pruned trials are
+            taken as misses. NaN with a single study.
+        faster_low: The smallest that it may be, whatever pruned trials would have measured.
+        faster_high: The largest.
     """
 
     workload: str
@@ -45,6 +49,8 @@ class Difference:
     low: float
     high: float
     faster: float
+    faster_low: float
+    faster_high: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +61,20 @@ class Comparison:
         names: The names of both.
         workloads: The scored workloads, then held-out variants.
         scores: The scores of both, relative to all submissions of the leaderboard.
-        above: The probability that the first scores above the second, a tie counting half; NaN
-            if it depends on the times of pruned trials.
+        above: The probability that the first scores above the second, a tie counting half; pruned
+            trials are taken as misses. NaN with a single study.
+        above_low: The smallest that it may be, whatever pruned trials would have measured.
+        above_high: The largest.
+        test: Whether one of them is faster over all workloads.
     """
 
     names: tuple[str, str]
     workloads: list[Difference]
     scores: tuple[float, float]
     above: float
+    above_low: float
+    above_high: float
+    test: PairTest
 
 
 def compare(results: Results, first: str, second: str, method: Method, seed: int = 0) -> Comparison:
@@ -87,16 +99,14 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
     scope = results.scope
     studies = study_times(results, method)
     pair = [names.index(first), names.index(second)]
-    times_sw = medians(studies.seconds_swk, method)
-    is_open_sw = medians(studies.floor_swk, method) != times_sw
+    times_sw = medians(studies.seconds_swk)
+    is_open_sw = medians(studies.floor_swk) != times_sw
     is_open_sw &= ~np.isnan(times_sw)
     known_sw = np.where(is_open_sw, np.nan, np.nan_to_num(times_sw, nan=np.inf, posinf=np.inf))
     score_s = scores(apply_rules(times_sw, scope), scope.ruleset.r_max, method.exact_area)
-    draws_rwk = study_draws(studies.workloads, studies.seconds_swk.shape[2], seed, RESAMPLES)
-    options = (studies.workloads, scope, method, "studies", seed, RESAMPLES)
-    behind, ahead = extremes(studies, pair[0])  # the worst and the best case of the first
-    sampled = [resampled_medians(case[pair], draws_rwk, method) for case in (ahead, behind)]
-    score_rs = [resampled_scores(case, *options)[:, pair] for case in (ahead, behind)]
+    draws = study_draws(studies.workloads, studies.planned_sw, seed, RESAMPLES)
+    cases = (studies.seconds_swk, *extremes(studies, pair[0]))  # as misses, at worst, at best
+    sampled = [resampled_medians(case[pair], studies.planned_sw[pair], draws) for case in cases]
     found = Comparison(
         names=(first, second),
         workloads=[
@@ -104,28 +114,63 @@ def compare(results: Results, first: str, second: str, method: Method, seed: int
             for w, workload in enumerate(studies.workloads)
         ],
         scores=(float(score_s[pair[0]]), float(score_s[pair[1]])),
-        above=_if_equal(*(_first_wins(case[:, 0] - case[:, 1]) for case in score_rs)),
+        test=_test(studies, scope, first, second),
+        **_above(studies, scope, method, seed, pair),
     )
     return found if repeated(scope, "studies") else _without_odds(found)
+
+
+def _test(studies: StudyTimes, scope: Scope, first: str, second: str) -> PairTest:
+    """The test of the two, corrected for all pairs of the leaderboard."""
+    pair = {first, second}
+    return next(
+        test.seen_from(first) for test in pair_tests(studies, scope) if pair == {*test.names}
+    )
+
+
+def _above(
+    studies: StudyTimes, scope: Scope, method: Method, seed: int, pair: list[int]
+) -> dict[str, float]:
+    """The probability that the first scores above the second, and its range, by field."""
+
+    def resampled(seconds_swk: Floats, s: int) -> Floats:
+        every = resampled_scores(seconds_swk, studies, scope, method, "studies", seed, RESAMPLES)
+        return every[:, s]
+
+    a, b = pair
+    above = float(share_above(resampled(studies.seconds_swk, a), resampled(studies.seconds_swk, b)))
+    if np.array_equal(studies.floor_swk, studies.seconds_swk, equal_nan=True):
+        return {"above": above, "above_low": above, "above_high": above}
+    least, most = zip(
+        *([resampled(case, s) for case in extremes(studies, s)] for s in pair), strict=True
+    )
+    low, high = share_above(least[0], most[1]), share_above(most[0], least[1])
+    return {"above": above, "above_low": float(low), "above_high": float(high)}
 
 
 def _without_odds(found: Comparison) -> Comparison:
     """The same comparison without intervals and probabilities, for a single study."""
     nan = math.nan
-    rows = [replace(row, low=nan, high=nan, faster=nan) for row in found.workloads]
-    return replace(found, workloads=rows, above=math.nan)
+    rows = [
+        replace(row, low=nan, high=nan, faster=nan, faster_low=nan, faster_high=nan)
+        for row in found.workloads
+    ]
+    return replace(found, workloads=rows, above=nan, above_low=nan, above_high=nan)
 
 
-def _difference(workload: str, seconds: Floats, ahead: Floats, behind: Floats) -> Difference:
+def _difference(
+    workload: str, seconds: Floats, sampled: Floats, behind: Floats, ahead: Floats
+) -> Difference:
     """Compares the medians of one workload.
 
     Args:
         workload: Its name.
         seconds: The medians of both: (2,).
-        ahead: The medians of each resample, in the best possible case for the first: (R, 2).
-        behind: In the worst possible case; different only if trials were pruned.
+        sampled: The medians of each resample, with pruned trials as misses: (R, 2).
+        behind: In the worst possible case for the first; different only if trials were pruned.
+        ahead: In the best possible case.
     """
-    earliest_r, latest_r = _lead(ahead), _lead(behind)
+    lead_r, latest_r, earliest_r = map(_lead, (sampled, behind, ahead))
     tail = (1 - LEVEL) / 2
     a, b = seconds.tolist()
     return Difference(
@@ -134,7 +179,9 @@ def _difference(workload: str, seconds: Floats, ahead: Floats, behind: Floats) -
         difference=math.nan if math.isinf(a) and math.isinf(b) else a - b,
         low=float(np.quantile(earliest_r, tail, method="inverted_cdf")),
         high=float(np.quantile(latest_r, 1 - tail, method="inverted_cdf")),
-        faster=_if_equal(_first_wins(-earliest_r), _first_wins(-latest_r)),
+        faster=_first_wins(-lead_r),
+        faster_low=_first_wins(-latest_r),
+        faster_high=_first_wins(-earliest_r),
     )
 
 
@@ -146,10 +193,6 @@ def _lead(sampled_rs: Floats) -> Floats:
         return np.where(neither_r, 0.0, sampled_rs[:, 0] - sampled_rs[:, 1])
 
 
-def _if_equal(best: float, worst: float) -> float:
-    return best if best == worst else math.nan
-
-
 def _first_wins(lead_r: Floats) -> float:
     """How often the first is in the lead, a tie counting half."""
-    return float((lead_r > 0).mean() + (lead_r == 0).mean() / 2)
+    return float(share_above(lead_r, np.zeros_like(lead_r)))

@@ -78,11 +78,13 @@ class Experiment(BaseModel):
     Attributes:
         ruleset: The rules, as applied.
         tuning: Which of AlgoPerf's two tuning rulesets applies.
-        studies: Number of studies per submission and workload.
+        studies: Number of studies per submission and workload; the largest with `counts`.
         trials: Number of trials per study under external tuning.
         submissions: The submissions, by name.
         workloads: The workloads, by name.
         options: How trials are run.
+        counts: The number of studies so far, by submission and workload, of a sweep with `--studies
+            auto`; None if each has `studies`.
         only: The study and trial of `chronograd run`.
         environment: The machine and software; empty in trees of early versions.
         search_space: The name of the search-space file in each submission's folder, or a path.
@@ -98,6 +100,7 @@ class Experiment(BaseModel):
     workloads: Mapping[str, PlannedWorkload]
     options: RunOptions
     search_space: str = SEARCH_SPACE_FILE
+    counts: Mapping[str, Mapping[str, int]] | None = None
     only: tuple[int, int] | None = None
     environment: dict[str, Any] = {}
 
@@ -165,6 +168,10 @@ class Experiment(BaseModel):
                 planned["path"] = Path(planned["path"]).relative_to(root).as_posix()
         write_json(out / EXPERIMENT_FILE, data)
 
+    def planned(self, name: str, workload: str) -> int:
+        """The number of studies of a submission on a workload, so far with `--studies auto`."""
+        return self.studies if self.counts is None else self.counts[name][workload]
+
     @property
     def trials_per_study(self) -> int:
         """The number of trials per study; 1 under self-tuning."""
@@ -184,6 +191,8 @@ class Experiment(BaseModel):
         for study in range(self.studies):
             for workload in self.workloads:
                 for name in self.submissions:
+                    if study >= self.planned(name, workload):
+                        continue
                     for trial in range(1, self.trials + 1):
                         if self.only is None or self.only == (study, trial):
                             yield self.spec(name, workload, study, trial)

@@ -180,7 +180,7 @@ def _is_area_alone(text: str) -> bool:
 
 def _score(results: Results, method: Method) -> tuple[Floats, Floats]:
     """Median times (S, W) and scores (S,) by a method."""
-    times_sw = medians(study_times(results, method).seconds_swk, method)
+    times_sw = medians(study_times(results, method).seconds_swk)
     r_max = results.scope.ruleset.r_max
     times_sw = np.where(np.isnan(times_sw), np.inf, times_sw)
     return times_sw, scores(apply_rules(times_sw, results.scope), r_max, method.exact_area)
@@ -193,7 +193,7 @@ def ties(studies: StudyTimes, method: Method, scope: Scope) -> list[str]:
     takes the first in that order.
     """
     lines: list[str] = []
-    base_sw = medians(studies.seconds_swk, method)
+    base_sw = medians(studies.seconds_swk)
     base_s = scores(apply_rules(base_sw, scope), scope.ruleset.r_max, method.exact_area)
     for (name, workload, study), trials in studies.ties.items():
         place = (studies.submissions.index(name), studies.workloads.index(workload))
@@ -202,7 +202,7 @@ def ties(studies: StudyTimes, method: Method, scope: Scope) -> list[str]:
             seconds_k = studies.seconds_swk[place].copy()
             seconds_k[study] = trial.hit.submission_seconds if trial.hit else np.inf
             times_sw = base_sw.copy()
-            times_sw[place] = medians(seconds_k, method)
+            times_sw[place] = medians(seconds_k)
             if times_sw[place] != base_sw[place]:
                 shift = max(shift, abs(times_sw[place] - base_sw[place]))
                 other_s = scores(

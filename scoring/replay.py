@@ -20,7 +20,7 @@ from scoring.prediction import MOVED, curves, stops
 from scoring.profiles import apply_rules, scores
 from scoring.pruning import Bounds, Floats, after, deadlines
 from scoring.reading.results import Results, Scope
-from scoring.times import RULES, medians
+from scoring.times import medians
 
 RISKS = (0.1, 0.2, 0.3, 0.5)
 
@@ -61,11 +61,13 @@ class Logs:
         scope: What the trials are scored over.
         logged: Seconds on the submission clock.
         met: The time at which the target was met, infinite for a miss.
+        planned: The number of studies of each submission on each workload: (S, W); None for K.
     """
 
     scope: Scope
     logged: Floats
     met: Floats
+    planned: npt.NDArray[np.intp] | None = None
 
     @property
     def hours(self) -> float:
@@ -79,7 +81,11 @@ class Logs:
 
     def scores(self, times: Floats) -> Floats:
         """Scores (S,) from times to target (S, W, K, T)."""
-        stages = apply_rules(medians(times.min(-1), RULES), self.scope)
+        times_swk = times.min(-1)
+        if self.planned is not None:
+            is_planned = np.arange(times.shape[2]) < self.planned[..., None]
+            times_swk = np.where(is_planned, times_swk, np.nan)
+        stages = apply_rules(medians(times_swk), self.scope)
         return scores(stages, self.scope.ruleset.r_max, exact=True)
 
 
@@ -94,7 +100,10 @@ def logs(results: Results) -> Logs:
         logged[place] = trial.submission_seconds
         if trial.hit is not None and trial.within_budget:
             met[place] = trial.hit.submission_seconds
-    return Logs(scope=results.scope, logged=logged, met=met)
+    planned = np.array(
+        [[results.scope.planned(s, w) for w in results.scope.workloads] for s in grid.rows]
+    )
+    return Logs(scope=results.scope, logged=logged, met=met, planned=planned)
 
 
 def replay(results: Results) -> tuple[Logs, list[Replayed]]:
@@ -266,7 +275,7 @@ def _cost(run: _Run) -> Iterator[Group]:
 def _oracle(run: _Run) -> Iterator[Group]:
     """Missed workloads first, as their variants then do not matter; else the fastest first."""
     times = run.logs.met.min(-1)
-    medians_sw = medians(times, RULES)
+    medians_sw = medians(times)
     for pair in _pairs(run):
         for submission in np.argsort(medians_sw[:, pair[0]], kind="stable"):
             for column in sorted(pair, key=lambda c: np.isfinite(medians_sw[submission, c])):

@@ -57,7 +57,7 @@ def speedups(results: Results, method: Method, baseline: str) -> dict[str, Speed
 
 def _medians(results: Results, method: Method) -> Floats:
     """Median seconds of the scored workloads: (S, B)."""
-    times_sw = medians(study_times(results, method).seconds_swk, method)
+    times_sw = medians(study_times(results, method).seconds_swk)
     return times_sw[:, : len(results.scope.scored)]
 
 

@@ -17,6 +17,7 @@ from scoring.reading.results import Results, Trial
 from scoring.records import Status
 
 Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.intp]
 Study = tuple[str, str, int]  # submission, workload, number
 
 
@@ -57,14 +58,16 @@ class StudyTimes:
     Attributes:
         submissions: The names along S.
         workloads: The names along W.
-        seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN if no trial was
-            read.
+        seconds_swk: Seconds of the trial that counts; infinite for a miss, NaN for a study that is
+            not planned, and with the official method for one without a readable trial.
         floor_swk: Lower bounds of `seconds_swk`: below it only if a trial was pruned.
         steps_swk: Steps of that trial, which are calls of `update_params`; NaN also if unknown.
         work_swk: Training work of that trial; NaN also if unknown.
         counted: The trial that counts in each study that met the target.
         ties: The trials of a study among which the order of a folder's listing decided; only with
             the official method.
+        planned_sw: The number of studies that count.
+        read_sw: The number of studies of which trials were read.
     """
 
     submissions: list[str]
@@ -75,6 +78,8 @@ class StudyTimes:
     work_swk: Floats
     counted: dict[Study, Trial]
     ties: dict[Study, list[Trial]]
+    planned_sw: Integers
+    read_sw: Integers
 
 
 def study_times(results: Results, method: Method) -> StudyTimes:
@@ -117,8 +122,27 @@ def study_times(results: Results, method: Method) -> StudyTimes:
         same = [trial for trial, hit in found if hit.evaluation == first.evaluation]
         if len(same) > 1 and not method.fastest_by_time:
             ties[key] = same
-    floor_swk = np.minimum(floor_swk, seconds_swk)
-    return StudyTimes(names, workloads, seconds_swk, floor_swk, steps_swk, work_swk, counted, ties)
+    read_sw = np.count_nonzero(~np.isnan(seconds_swk), axis=-1)
+    planned_sw = np.full(shape[:2], shape[2])
+    for study_place, count in results.scope.counts.items():
+        planned_sw[place[study_place]] = count
+    if method.missing_is_infinite:
+        is_missing_swk = np.arange(shape[2]) < planned_sw[..., None]
+        is_missing_swk &= np.isnan(seconds_swk)
+        for values_swk in (seconds_swk, steps_swk, work_swk):
+            values_swk[is_missing_swk] = math.inf
+    return StudyTimes(
+        submissions=names,
+        workloads=workloads,
+        seconds_swk=seconds_swk,
+        floor_swk=np.minimum(floor_swk, seconds_swk),
+        steps_swk=steps_swk,
+        work_swk=work_swk,
+        counted=counted,
+        ties=ties,
+        planned_sw=planned_sw,
+        read_sw=read_sw,
+    )
 
 
 def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:
@@ -137,14 +161,11 @@ def _order(method: Method) -> Callable[[tuple[Trial, Hit]], tuple[float, ...]]:
     return by_time if method.fastest_by_time else by_evaluation
 
 
-def medians(values_k: Floats, method: Method) -> Floats:
+def medians(values_k: Floats) -> Floats:
     """The median over the last axis, ignoring NaN; NaN if all values are.
 
-    With an even number of studies it is the mean of the middle two, and infinite if either is. By
-    the written rule, a study that was not read is infinite.
+    With an even number of studies it is the mean of the middle two, and infinite if either is.
     """
-    if method.missing_is_infinite:
-        values_k = np.nan_to_num(values_k, nan=math.inf, posinf=math.inf)
     ordered = np.sort(values_k, axis=-1)  # NaN last
     count = np.maximum(1, np.count_nonzero(~np.isnan(ordered), axis=-1))
     lower = np.take_along_axis(ordered, (count[..., None] - 1) // 2, axis=-1)[..., 0]

@@ -14,13 +14,13 @@ import numpy.typing as npt
 
 from scoring.profiles import Floats, apply_rules, credit
 from scoring.reading.results import Scope
-from scoring.times import Method, StudyTimes, medians
+from scoring.times import Integers, Method, StudyTimes, medians
 
 RESAMPLES = 10_000
 LEVEL = 0.95
 _CHUNK = 2_000_000  # study times in memory at a time
 
-Integers = npt.NDArray[np.intp]
+Draws = list[dict[int, Integers]]  # by workload: the draws (R, K) for each number of studies K
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ class Uncertainty:
         ranks_low: How often it had that rank whatever the times of pruned trials were.
         ranks_high: How often it may have had that rank.
         beats: How often the row's submission scored above the column's, a tie counting half:
-            (S, S).
+            (S, S). Pruned trials are taken as misses.
+        beats_low: How often it did whatever the times of pruned trials were.
+        beats_high: How often it may have.
     """
 
     resampled: str
@@ -55,6 +57,8 @@ class Uncertainty:
     ranks_low: Floats
     ranks_high: Floats
     beats: Floats
+    beats_low: Floats
+    beats_high: Floats
 
     @property
     def is_open(self) -> bool:
@@ -63,6 +67,7 @@ class Uncertainty:
             (self.low < self.sampling_low).any()
             or (self.high > self.sampling_high).any()
             or (self.ranks_low < self.ranks_high).any()
+            or (self.beats_low < self.beats_high).any()
         )
 
 
@@ -94,7 +99,8 @@ def bootstrap(
     an interval therefore combine the worst (best) possible times of the submission with the best
     (worst) possible times of the others. The bounds of rank probabilities are found in the same
     way: in each resample a submission is at best behind those that certainly score higher, and at
-    worst behind those that may. `beats` takes a pruned trial as a miss. A failed trial is a miss.
+    worst behind those that may; the bounds of `beats` compare the smallest possible score of one
+    with the largest possible score of the other. A failed trial is a miss.
 
     Args:
         studies: Time to target of every study.
@@ -104,7 +110,7 @@ def bootstrap(
         seed: Seed that, with a workload's name, determines the draws of its studies.
         resamples: Number of resamples, R.
     """
-    options = (studies.workloads, scope, method, resampled, seed, resamples)
+    options = (studies, scope, method, resampled, seed, resamples)
     sampled = resampled_scores(studies.seconds_swk, *options)
     tail = (1 - LEVEL) / 2
     sampling_low, sampling_high = np.quantile(sampled, [tail, 1 - tail], axis=0)
@@ -117,9 +123,10 @@ def bootstrap(
             most_rs[:, s] = resampled_scores(most, *options)[:, s]
     rank_sr = np.ascontiguousarray(_ranks(sampled).T)
     count = len(rank_sr)
-    above = [np.count_nonzero(rank_r < rank_sr, axis=1) for rank_r in rank_sr]
-    level = [np.count_nonzero(rank_r == rank_sr, axis=1) for rank_r in rank_sr]
     surely, possibly = _rank_bounds(least_rs, most_rs)
+    sampled_sr, least_sr, most_sr = (
+        np.ascontiguousarray(scores_rs.T) for scores_rs in (sampled, least_rs, most_rs)
+    )
     return Uncertainty(
         resampled=resampled,
         resamples=resamples,
@@ -131,8 +138,25 @@ def bootstrap(
         ranks=np.stack([np.bincount(rank_r, minlength=count) for rank_r in rank_sr]) / resamples,
         ranks_low=surely,
         ranks_high=possibly,
-        beats=(np.stack(above) + np.stack(level) / 2) / resamples,
+        beats=_beats(sampled_sr, sampled_sr),
+        beats_low=_beats(least_sr, most_sr),
+        beats_high=_beats(most_sr, least_sr),
     )
+
+
+def _beats(scores_sr: Floats, others_sr: Floats) -> Floats:
+    """How often each submission's score is above that of each other one: (S, S)."""
+    beats = np.stack([share_above(score_r, others_sr) for score_r in scores_sr])
+    np.fill_diagonal(beats, 0.5)
+    return beats
+
+
+def share_above(score_r: Floats, others: Floats) -> Floats:
+    """How often a score is above another one, or each of several (..., R), a tie counting half."""
+    above = np.count_nonzero(score_r > others, axis=-1)
+    level = np.count_nonzero(score_r == others, axis=-1)
+    share: Floats = (above + level / 2) / len(score_r)
+    return share
 
 
 def _rank_bounds(least_rs: Floats, most_rs: Floats) -> tuple[Floats, Floats]:
@@ -186,44 +210,78 @@ def _ranks(scores_rs: Floats) -> npt.NDArray[np.int32]:
 
 def resampled_scores(
     seconds_swk: Floats,
-    workloads: list[str],
+    studies: StudyTimes,
     scope: Scope,
     method: Method,
     resampled: str,
     seed: int,
     resamples: int,
 ) -> Floats:
-    """The scores of all resamples, (R, S), to 12 digits so that equal ones are equal."""
-    shape = seconds_swk.shape
-    draws_rwk = study_draws(workloads, shape[2], seed, resamples)
+    """The scores of all resamples, (R, S), to 12 digits so that equal ones are equal.
+
+    Args:
+        seconds_swk: Seconds of the studies in place of those of `studies`.
+        studies: The names and numbers of studies.
+        scope: As in `bootstrap`; so are the others.
+        method: How to score.
+        resampled: "studies" or "workloads".
+        seed: Seed of the draws.
+        resamples: Number of resamples, R.
+    """
+    planned_sw = studies.planned_sw
+    draws = study_draws(studies.workloads, planned_sw, seed, resamples)
     weights_rb = _workload_weights(len(scope.scored), resampled, seed, resamples)
-    size = max(1, _CHUNK // math.prod(shape))
+    size = max(1, _CHUNK // math.prod(seconds_swk.shape))
     parts = []
     for start in range(0, resamples, size):
         part = slice(start, start + size)
-        times_rsw = resampled_medians(seconds_swk, draws_rwk[part], method)
+        drawn = [{count: draws_rk[part] for count, draws_rk in of.items()} for of in draws]
+        times_rsw = resampled_medians(seconds_swk, planned_sw, drawn)
         ratios_rsb = apply_rules(times_rsw, scope).ratios
         credit_rsb = credit(ratios_rsb, scope.ruleset.r_max, method.exact_area)
         parts.append(np.einsum("rsb,rb->rs", credit_rsb, weights_rb[part]))
     return np.concatenate(parts).round(12)
 
 
-def resampled_medians(seconds_swk: Floats, draws_rwk: Integers, method: Method) -> Floats:
+def resampled_medians(seconds_swk: Floats, planned_sw: Integers, draws: Draws) -> Floats:
     """Median seconds of each resample: (R, S, W)."""
-    workload = np.arange(seconds_swk.shape[1])[:, None]
-    drawn_srwk = seconds_swk[:, workload, draws_rwk]
-    return np.moveaxis(medians(drawn_srwk, method), 0, 1)
+    resamples = len(next(iter(draws[0].values())))
+    times_rsw = np.empty((resamples, *planned_sw.shape))
+    for w, by_count in enumerate(draws):
+        for count, draws_rk in by_count.items():
+            rows = np.flatnonzero(planned_sw[:, w] == count)
+            times_rsw[:, rows, w] = medians(seconds_swk[rows, w][:, draws_rk]).T
+    return times_rsw
 
 
-def study_draws(workloads: list[str], studies: int, seed: int, resamples: int) -> Integers:
-    """The studies that each resample draws for each workload: (R, W, K).
+def study_draws(workloads: list[str], planned_sw: Integers, seed: int, resamples: int) -> Draws:
+    """The studies that each resample draws for each workload, as many as there are.
 
-    A workload's draws depend only on its name and the seed, not on the rest of the board.
+    Submissions with the same number of studies draw the same ones. Where numbers differ, each still
+    draws all of its own studies with the same probability, and they share as many draws as that
+    allows. A workload's draws depend only on its name, the seed and the numbers of studies.
     """
-    return np.stack(
-        [_generator(seed, name).integers(0, studies, (resamples, studies)) for name in workloads],
-        axis=1,
-    )
+    return [
+        _draws(_generator(seed, name), np.unique(planned_sw[:, w]).tolist(), resamples)
+        for w, name in enumerate(workloads)
+    ]
+
+
+def _draws(
+    generator: np.random.Generator, counts: list[int], resamples: int
+) -> dict[int, Integers]:
+    """The draws (R, K) for each number of studies K, in ascending order."""
+    found: dict[int, Integers] = {}
+    before = np.empty((resamples, 0), np.intp)
+    for count in counts:
+        drawn = generator.integers(0, count, (resamples, count))
+        fewer = before.shape[1]
+        if fewer:  # keep a draw with the probability that a draw is one of the fewer studies
+            kept = generator.random(before.shape) < fewer / count
+            others = generator.integers(fewer, count, before.shape)
+            drawn[:, :fewer] = np.where(kept, before, others)
+        found[count] = before = drawn
+    return found
 
 
 def _workload_weights(count: int, resampled: str, seed: int, resamples: int) -> Floats:

@@ -185,7 +185,7 @@ def relaxation_sweep(
         if reason := refused_by(method, board):
             refused[number] = reason
             continue
-        times_sw = medians(study_times(board, method).seconds_swk, method)
+        times_sw = medians(study_times(board, method).seconds_swk)
         stages = apply_rules(times_sw, board.scope)
         score_s = scores(stages, board.scope.ruleset.r_max, method.exact_area).round(12)
         score_as[number] = score_s

@@ -54,9 +54,10 @@ def finish(unwritten: Sequence[UserError], warnings: Sequence[str], *, strict: b
 
 def save_parquet(board: Leaderboard, folder: Path) -> None:
     """Writes the tables of --parquet."""
-    from scoring.report.parquet import write_parquet
+    from scoring.report.parquet import write_pairs, write_parquet
 
     write_parquet(board.results, folder)
+    write_pairs(board.pairs, folder)
 
 
 def save_html(

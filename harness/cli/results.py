@@ -224,6 +224,10 @@ def compare(
         print_json(to_plain(comparison))
         return
     console.print(comparison_table(comparison))
+    say(
+        f"Over {comparison.test.pairs} pairs of times (sign-flip test, p after Holm's correction "
+        f"over all pairs of submissions): {comparison.test.in_words}"
+    )
 
 
 def read_results(

@@ -97,7 +97,7 @@ def _is_planned(spec: TrialSpec, folder: Path, experiment: Experiment) -> bool:
         (*place, f"trial_{spec.trial}") == folder.parts[-4:]
         and spec.submission in experiment.submissions
         and spec.workload in experiment.workloads
-        and spec.study in range(experiment.studies)
+        and spec.study in range(experiment.planned(spec.submission, spec.workload))
         and spec.trial in range(1, experiment.trials_per_study + 1)
     )
 

@@ -15,6 +15,7 @@ from scoring.names import known_names
 from scoring.reading.official import read_logs, tuning_of
 from scoring.reading.own import read_own
 from scoring.reading.results import Results, Scope, Submission, Trial
+from scoring.reading.studies import chosen_by_results, study_counts
 from scoring.reading.verification import remark
 from scoring.records import ClockKind, RecordError
 from scoring.rulesets import Ruleset
@@ -72,6 +73,7 @@ def read(
         for path in directories
     }
     submissions, trials, warnings, remarks = _named_apart(parts)
+    scope = replace(scope, counts=study_counts(experiments, submissions, scope))
     planned = len(submissions) * len(scope.workloads) * scope.studies * scope.trials
     if planned > MOST_PLANNED:
         raise RecordError(
@@ -84,7 +86,12 @@ def read(
         trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
         missing=_missing(submissions, trials, scope),
         warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
-        remarks=[*_mixed(experiments, overrides, logs, scope), *remarks, *remark(trials)],
+        remarks=[
+            *chosen_by_results(experiments),
+            *_mixed(experiments, overrides, logs, scope),
+            *remarks,
+            *remark(trials),
+        ],
         environments={
             name: {"seed": e.options.seed, "clock": e.options.clock, **e.environment}
             for name, e in experiments.items()
@@ -104,7 +111,11 @@ def _scope(
     rules = ruleset or _agreed("ruleset", {n: e.ruleset for n, e in plans})
     clocks = {n: e.options.clock for n, e in plans}
     clock = _agreed("clock", clocks | {str(log): ClockKind.WALL for log in logs})
-    if ruleset is None:
+    grows = any(e.counts is not None for e in experiments.values())
+    if grows:
+        studies = max(e.studies for e in experiments.values())
+        trials = _agreed("number of trials", {n: e.trials_per_study for n, e in plans})
+    elif ruleset is None:
         studies = _agreed("number of studies", {n: e.studies for n, e in plans})
         trials = _agreed("number of trials", {n: e.trials_per_study for n, e in plans})
     else:
@@ -286,7 +297,7 @@ def _missing(
     missing: dict[tuple[str, str], dict[int, list[int]]] = {}
     for name in sorted(submissions):
         for workload in scope.workloads:
-            for study in range(scope.studies):
+            for study in range(scope.planned(name, workload)):
                 absent = [
                     trial
                     for trial in range(1, scope.trials + 1)

@@ -22,7 +22,7 @@ class Scope:
         ruleset: The ruleset, as applied.
         tuning: "external" or "self".
         clock: "wall", or "steps" if training work was charged instead of measuring time.
-        studies: Number of studies per submission and workload.
+        studies: Number of studies per submission and workload; the largest if `counts` differ.
         trials: Number of trials per study.
         workloads: Goals and budgets by name: the workloads that a score is the mean over, then
             held-out variants.
@@ -30,6 +30,8 @@ class Scope:
         suite: The requested suite; other workloads are then left out on purpose.
         relaxed: The fraction by which each workload's target was relaxed.
         by: The unit of times to target: "seconds" or "steps".
+        counts: Number of studies of each submission on each workload, if `--studies auto` chose
+            it; else empty.
     """
 
     ruleset: Ruleset
@@ -42,6 +44,11 @@ class Scope:
     suite: str | None = None
     relaxed: dict[str, float] = field(default_factory=dict)
     by: str = "seconds"
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def planned(self, submission: str, workload: str) -> int:
+        """The number of studies that are planned of a submission on a workload."""
+        return self.counts.get((submission, workload), self.studies)
 
     @property
     def asked(self) -> str:
@@ -61,8 +68,12 @@ class Scope:
 
     @property
     def repeats(self) -> str:
-        """The number of studies, in words."""
-        return "1 study" if self.studies == 1 else f"{self.studies} studies"
+        """The number of studies, in words; a range if results decided it."""
+        counts = {*self.counts.values()}
+        least, most = min(counts, default=self.studies), max(counts, default=self.studies)
+        if least < most:
+            return f"{least} to {most} studies"
+        return "1 study" if most == 1 else f"{most} studies"
 
     def beyond_plan(self, study: int, trial: int) -> str:
         """Why a trial with these numbers is unexpected; "" if it is planned."""

@@ -12,7 +12,7 @@ from scoring.plain import SCHEMA, to_plain
 from scoring.report.efficiency import to_plain as efficiency_to_plain
 from scoring.report.parquet import as_csv, trials_table
 from scoring.report.public import Public
-from scoring.report.tables import to_csv, to_json
+from scoring.report.tables import pairs_csv, to_csv, to_json
 
 
 def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
@@ -21,6 +21,7 @@ def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
     data = {"schema": SCHEMA, **public.plain(to_plain(to_json(board) | spent))}
     return {
         "leaderboard.csv": _public(to_csv(board), public),
+        **({"pairs.csv": _public(pairs_csv(board), public)} if board.pairs else {}),
         "leaderboard.json": json.dumps(data, indent=1, allow_nan=False) + "\n",
         "trials.csv": _public(as_csv(trials_table(board.results)).decode(), public),
     }

@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from scoring.cells import Cell
 from scoring.escaping import one_line
-from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.leaderboard import Leaderboard, Standing
 from scoring.names import known_names
 from scoring.plain import to_plain
 from scoring.profiles import credit
 from scoring.reading.results import Trial
 from scoring.records import Goal, RecordError, Status
+from scoring.report.tables import pair_row
 from scoring.tree import EVALUATIONS_FILE
 
 _MOST_FACTS = 5  # of a proof that are shown; --json has all
@@ -23,16 +25,22 @@ _MOST_FACTS = 5  # of a proof that are shown; --json has all
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One step of an explanation: a sentence, its numbers, and the reasons for it."""
+    """One step of an explanation: a sentence, its numbers, and the reasons for it.
+
+    `against` is what the tests of a submission's differences from the others say.
+    """
 
     text: str
     facts: dict[str, Any]
     because: list[Reason] = field(default_factory=list)
+    against: list[Reason] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
         """The reason as plain data, for --json."""
         because = [reason.to_plain() for reason in self.because]
-        return {"text": self.text, **to_plain(self.facts), "because": because}
+        against = [reason.to_plain() for reason in self.against]
+        plain = {"text": self.text, **to_plain(self.facts), "because": because}
+        return plain | ({"against": against} if against else {})
 
 
 def explain(board: Leaderboard, submission: str, workload: str | None = None) -> Reason:
@@ -70,7 +78,14 @@ def explain(board: Leaderboard, submission: str, workload: str | None = None) ->
         "tuning": scope.tuning,
         "method": board.method.name,
     }
-    return Reason(text, facts, [_workload(board, standing, name) for name in scope.scored])
+    because = [_workload(board, standing, name) for name in scope.scored]
+    return Reason(text, facts, because, _against_others(board, submission))
+
+
+def _against_others(board: Leaderboard, submission: str) -> list[Reason]:
+    """Whether the submission is faster or slower than each other one."""
+    tests = [test.seen_from(submission) for test in board.pairs if submission in test.names]
+    return [Reason(test.in_words, pair_row(test)) for test in tests]
 
 
 def _credit(board: Leaderboard, cell: Cell) -> float:

@@ -27,8 +27,10 @@ from scoring.report.figures import figures
 from scoring.report.hashes import measurements_hash, ruleset_hash
 from scoring.report.public import Public
 from scoring.report.styles import COLORS, DARK_COLORS, DASHES
-from scoring.report.terminal import format_number, format_odds
+from scoring.report.terminal import format_number, format_odds, odds_range
 from scoring.report.words import Unit, letters, plain, short_seconds, slugs, time_unit
+from scoring.significance import LEVEL as SIGNIFICANCE
+from scoring.significance import p_range
 from scoring.views import RelaxationSweep
 from scoring.writing import write_text
 
@@ -119,6 +121,14 @@ def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = Non
         fastest=fastest,
         unit={name: _unit(scope, seconds) for name, seconds in fastest.items()},
         spent=efficiency(results),
+        tested={
+            (name, other): test.seen_from(name)
+            for test in board.pairs
+            for name, other in (test.names, test.names[::-1])
+        },
+        level=f"{SIGNIFICANCE:g}",
+        odds_range=odds_range,
+        p_range=p_range,
         relaxation=sweep and relaxation_svg(board, sweep),
         refused=list(sweep.refused.values()) if sweep else [],
         notes=_notes(board),

@@ -15,6 +15,8 @@ import pyarrow.parquet
 from scoring.escaping import printable, spreadsheet_cell
 from scoring.reading.evaluations import STEP
 from scoring.reading.results import Results, Trial
+from scoring.report.tables import pair_row
+from scoring.significance import PairTest
 from scoring.tree import EVALUATIONS_FILE, WORK
 
 HYPERPARAMETER = "hparams."  # prefix of a hyperparameter's column
@@ -33,6 +35,12 @@ def write_parquet(results: Results, folder: Path) -> list[Path]:
         for part in _evaluation_tables(results):
             writer.write_table(part)
     return paths
+
+
+def write_pairs(pairs: Sequence[PairTest], folder: Path) -> None:
+    """Writes pairs.parquet: a row for each two submissions, with the test of their difference."""
+    table = pyarrow.Table.from_pylist([pair_row(test) for test in pairs], _schema(_PAIR))
+    pyarrow.parquet.write_table(table, folder / "pairs.parquet")
 
 
 def trials_table(results: Results) -> pyarrow.Table:
@@ -72,6 +80,12 @@ def as_csv(table: pyarrow.Table) -> bytes:
     return written
 
 
+_PAIR = {
+    **{"first": "string", "second": "string", "pairs": "int64", "ratio": "float64"},
+    **{"p_low": "float64", "p_high": "float64"},
+    **{"adjusted_low": "float64", "adjusted_high": "float64"},
+    **{"faster": "string", "more_studies": "int64"},
+}
 _KEY = {"submission": "string", "workload": "string", "study": "int64", "trial": "int64"}
 _RUN = {
     **{"seed": "int64", "batch_size": "int64", "steps": "int64", "attempts": "int64"},

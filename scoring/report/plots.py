@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scoring.leaderboard import Cell, Leaderboard
+from scoring.cells import Cell
+from scoring.leaderboard import Leaderboard
 from scoring.profiles import profile
 from scoring.report.curves import learning_curves as learning_curves
 from scoring.report.styles import COLORS as COLORS

@@ -8,11 +8,13 @@ import json
 import math
 from typing import Any
 
+from scoring.cells import Cell
 from scoring.escaping import markdown, spreadsheet_cell
 from scoring.hyperparameters import Winner, winners
-from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.leaderboard import Leaderboard, Standing
 from scoring.plain import to_plain
 from scoring.profiles import Floats
+from scoring.significance import PairTest
 from scoring.speedup import Speedup
 
 
@@ -37,6 +39,7 @@ def to_json(board: Leaderboard, speedups: dict[str, Speedup] | None = None) -> d
         "uncertainty": {
             name: getattr(uncertainty, name) for name in ("resampled", "resamples", "seed")
         },
+        "pairs": [pair_row(test) for test in board.pairs],
         "reference": reference and {"made": reference.made, "hash": reference.hash},
         "differences": board.differences,
         "integrity": board.results.findings,
@@ -68,6 +71,8 @@ def _standing(
         "rank_probabilities_low": standing.ranks_low,
         "rank_probabilities_high": standing.ranks_high,
         "beats": standing.beats,
+        "beats_low": standing.beats_low,
+        "beats_high": standing.beats_high,
         "reference_score": standing.reference_score,
         "speedup": faster and {"ratio": faster.ratio, "official_ratio": _finite(faster.official)},
         "times": {name: _finite(cell.seconds) for name, cell in scored.items()},
@@ -76,6 +81,7 @@ def _standing(
         "steps": {name: _finite(cell.steps) for name, cell in scored.items()},
         "training_work": {name: _finite(cell.work) for name, cell in scored.items()},
         "held_out_times": {name: _finite(cell.seconds) for name, cell in held_out.items()},
+        "studies": {name: cell.studies for name, cell in standing.cells.items()},
         "studies_reached": {name: cell.reached for name, cell in standing.cells.items()},
         "not_counted": {n: cell.reason for n, cell in standing.cells.items() if cell.reason},
         "after_rule": {
@@ -91,6 +97,23 @@ def _standing(
             for name in scope.workloads
             if (standing.name, name) in won
         },
+    }
+
+
+def pair_row(test: PairTest) -> dict[str, Any]:
+    """The test of two submissions as plain data: an object of JSON, or a row of a table."""
+    first, second = test.names
+    return {
+        "first": first,
+        "second": second,
+        "pairs": test.pairs,
+        "ratio": test.ratio,
+        "p_low": test.p[0],
+        "p_high": test.p[1],
+        "adjusted_low": test.adjusted[0],
+        "adjusted_high": test.adjusted[1],
+        "faster": test.faster or None,
+        "more_studies": test.more_studies,
     }
 
 
@@ -159,7 +182,16 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[Any]]]:
 
 def to_csv(board: Leaderboard) -> str:
     """The `table` as CSV; an apostrophe precedes text that is a formula to spreadsheets (=A1)."""
-    header, rows = table(board)
+    return _as_csv(*table(board))
+
+
+def pairs_csv(board: Leaderboard) -> str:
+    """The tests of every two submissions as CSV."""
+    rows = [pair_row(test) for test in board.pairs]
+    return _as_csv([*rows[0]], [[*row.values()] for row in rows]) if rows else ""
+
+
+def _as_csv(header: list[str], rows: list[list[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text).writerows(
         [spreadsheet_cell(cell) if isinstance(cell, str) else cell for cell in row]

@@ -7,9 +7,10 @@ import math
 from rich.text import Text
 from rich.tree import Tree
 
+from scoring.cells import Cell
 from scoring.compare import Comparison
 from scoring.escaping import one_line
-from scoring.leaderboard import Cell, Leaderboard, Standing
+from scoring.leaderboard import Leaderboard, Standing
 from scoring.report.explain import Reason
 from scoring.report.fitted import Column, FittedTable
 from scoring.speedup import Speedup
@@ -73,9 +74,14 @@ def standings_table(board: Leaderboard, speedups: dict[str, Speedup] | None = No
 
 def format_odds(standing: Standing, rank: int) -> str:
     """The probability of a rank; a range if pruned trials leave it open."""
-    low, high = standing.ranks_low[rank - 1], standing.ranks_high[rank - 1]
+    place = rank - 1
+    return odds_range(standing.ranks[place], standing.ranks_low[place], standing.ranks_high[place])
+
+
+def odds_range(odds: float, low: float, high: float) -> str:
+    """A probability in percent, or its range if pruned trials leave it open."""
     if _percent(low) == _percent(high):
-        return _percent(standing.ranks[rank - 1])
+        return _percent(odds)
     return f"{100 * low:.0f}–{_percent(high)}"
 
 
@@ -137,9 +143,10 @@ def comparison_table(comparison: Comparison) -> FittedTable:
     for row in comparison.workloads:
         interval = f"{format_number(row.low)} to {format_number(row.high)}"
         seconds = [format_number(value) for value in (*row.seconds, row.difference)]
-        table.add_row(row.workload, *seconds, interval, _percent(row.faster))
+        odds = odds_range(row.faster, row.faster_low, row.faster_high)
+        table.add_row(row.workload, *seconds, interval, odds)
     a, b = comparison.scores
-    odds = _percent(comparison.above)
+    odds = odds_range(comparison.above, comparison.above_low, comparison.above_high)
     table.add_row("score", f"{a:.4f}", f"{b:.4f}", f"{a - b:+.4f}", "", odds, style="bold")
     return table
 
@@ -153,4 +160,10 @@ def reason_tree(reason: Reason) -> Tree:
     tree = Tree(Text(one_line(reason.text)), guide_style="dim")
     for child in reason.because:
         tree.add(reason_tree(child))
+    if reason.against:
+        tests = tree.add(
+            Text("against the others (sign-flip test, p after Holm's correction over all pairs)")
+        )
+        for child in reason.against:
+            tests.add(reason_tree(child))
     return tree

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from scoring.leaderboard import Cell
+from scoring.cells import Cell
 from scoring.report.terminal import format_number
 
 Unit = tuple[float, str]

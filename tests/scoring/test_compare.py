@@ -125,7 +125,8 @@ def test_an_interval_leaves_one_in_forty_resamples_out_on_either_side():
     results = make_results(single("w", studies=51), one_trial(times))
     (row,) = compare(results, "a", "b", RULES, seed=4).workloads
     differences = []
-    for drawn in study_draws(["w"], 51, 4, RESAMPLES)[:, 0].tolist():
+    (draws,) = study_draws(["w"], np.array([[51], [51]]), 4, RESAMPLES)
+    for drawn in draws[51].tolist():
         a, b = (statistics.median([times[s, "w"][k] for k in drawn]) for s in "ab")
         differences.append(a - b)
     for end, below in [(row.low, 0.025), (row.high, 0.975)]:

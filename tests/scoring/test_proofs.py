@@ -264,6 +264,9 @@ def test_intervals_of_a_pruned_board_hold_those_of_the_full_one(drawn, seed, res
             standing.ranks_low, expected.ranks, standing.ranks_high, strict=True
         ):
             assert least - 1e-12 <= true <= most + 1e-12
+        for name, true in expected.beats.items():
+            assert expected.beats_low[name] == true == expected.beats_high[name]
+            assert standing.beats_low[name] - 1e-12 <= true <= standing.beats_high[name] + 1e-12
 
 
 @settings(max_examples=30, deadline=None)
@@ -278,8 +281,15 @@ def test_a_comparison_on_a_pruned_board_holds_that_on_the_full_one(drawn, seed):
         assert one_study or mine.high >= expected.high
         for value, whole in zip(mine.seconds, expected.seconds, strict=True):
             assert np.isnan(value) or value == whole
-        assert np.isnan(mine.faster) or mine.faster == expected.faster
-    assert np.isnan(pruned.above) or pruned.above == full.above
+        assert one_study or mine.faster_low <= expected.faster <= mine.faster_high
+        assert one_study or expected.faster_low == expected.faster == expected.faster_high
+    assert one_study or pruned.above_low <= full.above <= pruned.above_high
+    assert one_study or full.above_low == full.above == full.above_high
+    for mine, expected in (
+        (pruned.test.p, full.test.p),
+        (pruned.test.adjusted, full.test.adjusted),
+    ):
+        assert mine[0] - 1e-12 <= expected[0] == expected[1] <= mine[1] + 1e-12
 
 
 def test_a_pruned_time_is_a_bound_wherever_it_is_shown(tmp_path):

@@ -114,9 +114,7 @@ def test_a_reference_holds_the_best_times_and_the_rules(tmp_path):
     rules = single("vw", {"h": "w"})
     trials = one_trial({**TIMES, ("a", "h"): 7.0, ("b", "h"): 3.0})
     results = make_results(rules, trials)
-    stages = apply_rules(
-        medians(study_times(results, OFFICIAL).seconds_swk, OFFICIAL), results.scope
-    )
+    stages = apply_rules(medians(study_times(results, OFFICIAL).seconds_swk), results.scope)
     save_reference(tmp_path / "deep" / "reference.json", stages, results.scope, OFFICIAL)
     reference = load_reference(tmp_path / "deep" / "reference.json")
     assert reference.best == {"v": 10.0, "w": 30.0, "h": 7.0}
@@ -153,7 +151,7 @@ def test_a_reference_made_under_other_rules_is_refused_by_name(key, changes):
     method = options.pop("method")
     scope = make_scope(**options)
     results = dataclasses.replace(make_results(options["rules"], {}, ["a"]), scope=scope)
-    times = medians(study_times(results, method).seconds_swk, method)
+    times = medians(study_times(results, method).seconds_swk)
     with pytest.raises(RecordError, match=f"made under another {key} "):
         reference.scores(times, scope, method)
 

@@ -22,7 +22,7 @@ def sampled(rules, trials, submissions=None, method=RULES, resampled="studies", 
     options = {"seed": 0, "resamples": 50, **draws}
     studies = study_times(results, method)
     return resampled_scores(
-        studies.seconds_swk, studies.workloads, results.scope, method, resampled, **options
+        studies.seconds_swk, studies, results.scope, method, resampled, **options
     )
 
 
@@ -52,13 +52,16 @@ def test_resampled_scores_are_those_of_plain_loops_over_the_same_draws(method, b
     rules, submissions, trials = board
     studies = study_times(make_results(rules, trials, submissions), method)
     count = studies.seconds_swk.shape[2]
-    draws_rwk = study_draws(studies.workloads, count, seed=3, resamples=10)
-    draws = [dict(zip(studies.workloads, drawn.tolist(), strict=True)) for drawn in draws_rwk]
+    drawn = study_draws(studies.workloads, studies.planned_sw, seed=3, resamples=10)
+    draws = [
+        {name: of[count][r].tolist() for name, of in zip(studies.workloads, drawn, strict=True)}
+        for r in range(10)
+    ]
     expected = oracle.resampled_scores(
         rules.model_dump(), trials, submissions, method is OFFICIAL, draws
     )
     mine = resampled_scores(
-        studies.seconds_swk, studies.workloads, make_scope(rules), method, "studies", 3, 10
+        studies.seconds_swk, studies, make_scope(rules), method, "studies", 3, 10
     )
     assert mine == pytest.approx(
         np.array([[s[n] for n in submissions] for s in expected]), abs=1e-9
@@ -66,14 +69,32 @@ def test_resampled_scores_are_those_of_plain_loops_over_the_same_draws(method, b
 
 
 def test_draws_are_uniform_over_studies_and_depend_only_on_seed_and_name():
-    draws = study_draws(["v", "w"], 5, seed=1, resamples=20_000)
-    assert draws.shape == (20_000, 2, 5)
-    share = np.bincount(draws.ravel(), minlength=5) / draws.size
-    assert share == pytest.approx(np.full(5, 0.2), abs=0.005)
-    assert (draws[:, 0] == study_draws(["x", "v"], 5, seed=1, resamples=20_000)[:, 1]).all()
-    assert (draws[:, 0] == draws[:, 1]).mean() == pytest.approx(0.2, abs=0.01)
-    other = study_draws(["v"], 5, seed=2, resamples=20_000)
-    assert (draws[:, :1] == other).mean() == pytest.approx(0.2, abs=0.01)
+    def drawn(names, seed):
+        planned_sw = np.full((3, len(names)), 5)
+        return [of[5] for of in study_draws(names, planned_sw, seed, resamples=20_000)]
+
+    v, w = drawn(["v", "w"], seed=1)
+    assert v.shape == w.shape == (20_000, 5)
+    for draws in (v, w):
+        assert np.bincount(draws.ravel()) / draws.size == pytest.approx(np.full(5, 0.2), abs=0.005)
+    assert (v == drawn(["x", "v"], seed=1)[1]).all()
+    assert (v == w).mean() == pytest.approx(0.2, abs=0.01)
+    assert (v == drawn(["v"], seed=2)[0]).mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_with_unequal_numbers_each_draws_its_own_studies_evenly_and_they_share_what_they_can():
+    (draws,) = study_draws(["w"], np.array([[5], [2], [2], [3]]), seed=1, resamples=20_000)
+    assert list(draws) == [2, 3, 5]
+    for count, drawn in draws.items():
+        assert drawn.shape == (20_000, count)
+        for column in drawn.T:  # each draw on its own, whatever it shares
+            even = np.full(count, 1 / count)
+            assert np.bincount(column) / 20_000 == pytest.approx(even, abs=0.02)
+        repeats = (drawn[:, 0] == drawn[:, 1]).mean()  # draws are independent
+        assert repeats == pytest.approx(1 / count, abs=0.02)
+    for fewer, more in ((2, 3), (3, 5)):
+        same = (draws[fewer] == draws[more][:, :fewer]).mean()
+        assert same == pytest.approx(fewer / more, abs=0.02)
 
 
 @BOTH

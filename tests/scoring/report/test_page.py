@@ -151,7 +151,7 @@ def test_files_can_be_downloaded(page):
         with page.expect_download() as download:
             link.click()
         files[download.value.suggested_filename] = Path(download.value.path()).read_text()
-    assert list(files) == ["leaderboard.csv", "leaderboard.json", "trials.csv"]
+    assert list(files) == ["leaderboard.csv", "pairs.csv", "leaderboard.json", "trials.csv"]
     scores = json.loads(files["leaderboard.json"])
     assert [entry["name"] for entry in scores["submissions"]] == ["<b>fast", "middling", "slow"]
     rows = list(csv.DictReader(io.StringIO(files["trials.csv"])))

@@ -1,0 +1,40 @@
+"""How many studies were run, where `--studies auto` let results decide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scoring.experiment import Experiment
+from scoring.reading.results import Scope, Submission
+
+
+def study_counts(
+    experiments: Mapping[str, Experiment], submissions: Mapping[str, Submission], scope: Scope
+) -> dict[tuple[str, str], int]:
+    """The number of studies by submission and workload, if results decided it in a tree."""
+    if all(experiment.counts is None for experiment in experiments.values()):
+        return {}
+    counts = {}
+    for name, submission in submissions.items():
+        experiment = experiments.get(submission.tree)
+        for workload in scope.workloads:
+            if experiment is None:  # of logs
+                counts[name, workload] = scope.ruleset.studies
+            elif workload in experiment.workloads:
+                counts[name, workload] = experiment.planned(submission.folder.name, workload)
+            else:
+                counts[name, workload] = 1  # missing
+    return counts
+
+
+def chosen_by_results(experiments: Mapping[str, Experiment]) -> list[str]:
+    """A remark for each tree in which results decided how many studies to run."""
+    return [
+        f"{tree}: --studies auto chose the number of studies, {least} to {most} by submission and "
+        "workload: more where the order was undecided. Each median is over the studies that were "
+        "run; intervals of submissions with few studies are the least reliable"
+        for tree, experiment in experiments.items()
+        if experiment.counts is not None
+        for counts in [{n for by in experiment.counts.values() for n in by.values()}]
+        for least, most in [(min(counts), max(counts))]
+    ]
