@@ -23,7 +23,6 @@ from scoring.kendall import NONE, Floats, Spread, spread, tau
 from scoring.names import known_names
 from scoring.reading.results import Results
 from scoring.records import RecordError, Status, UserError
-from scoring.times import RULES
 from scoring.uncertainty import LEVEL, resampled_medians, study_draws
 
 RESAMPLES = 2_000
@@ -205,8 +204,8 @@ class _Draws:
     def studies(self, board: Board) -> Floats:
         """Medians over studies drawn with replacement: (R, N, W)."""
         workloads = list(board.scope.workloads)[: board.value_nwk.shape[1]]
-        draws_rwk = study_draws(workloads, board.studies, self.seed, self.resamples)
-        return resampled_medians(board.value_nwk, draws_rwk, RULES)
+        draws = study_draws(workloads, board.planned_nw, self.seed, self.resamples)
+        return resampled_medians(board.value_nwk, board.planned_nw, draws)
 
 
 def _row(ours: Board, theirs: Board, by: tuple[str, str], split: bool, draws: _Draws) -> Agreement:

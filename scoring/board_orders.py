@@ -17,7 +17,7 @@ from scipy import stats
 from scoring.profiles import Floats, apply_rules, credit
 from scoring.reading.results import Results, Scope
 from scoring.records import RecordError, Status
-from scoring.times import RULES, medians, study_times
+from scoring.times import RULES, Integers, medians, study_times
 
 SCORE = "score"
 
@@ -28,7 +28,8 @@ class Board:
 
     Attributes:
         scope: What it is scored over.
-        value_nwk: Seconds to target, or the best metric so far of scored workloads.
+        value_nwk: Seconds to target, or the best metric so far of scored workloads; NaN for a study
+            that is not planned.
         cut: Whether it is the best metric so far.
     """
 
@@ -41,9 +42,15 @@ class Board:
         """The number of studies."""
         return int(self.value_nwk.shape[2])
 
+    @property
+    def planned_nw(self) -> Integers:
+        """The number of studies of each submission on each workload: (N, W)."""
+        planned: Integers = np.count_nonzero(~np.isnan(self.value_nwk), axis=-1)
+        return planned
+
     def of(self, studies: Sequence[int]) -> Floats:
         """The medians over these studies: (N, W)."""
-        return medians(self.value_nwk[:, :, list(studies)], RULES)
+        return medians(self.value_nwk[:, :, list(studies)])
 
     def order(self, by: str, median_nw: Floats) -> Floats:
         """What "score" or a workload orders by: (..., N), from medians (..., N, W)."""
@@ -99,8 +106,10 @@ def cut_board(results: Results, names: list[str], fraction: float) -> Board:
     Raises:
         RecordError: A trial was pruned before that, so what it would have had there is unknown.
     """
-    scored, studies = list(results.scope.scored), study_times(results, RULES).seconds_swk.shape[2]
-    best_nbk = np.full((len(names), len(scored), studies), np.inf)
+    scored, studies = list(results.scope.scored), study_times(results, RULES)
+    chosen = [studies.submissions.index(name) for name in names]
+    is_planned_nbk = ~np.isnan(studies.seconds_swk[chosen, : len(scored)])
+    best_nbk = np.where(is_planned_nbk, np.inf, np.nan)
     for trial in results.trials:
         if trial.extra or trial.submission not in names or trial.workload not in scored:
             continue

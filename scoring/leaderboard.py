@@ -142,9 +142,32 @@ def make_leaderboard(
     stages = apply_rules(times_sw, scope)
     score_s = scores(stages, scope.ruleset.r_max, method.exact_area).round(12)
     uncertainty = bootstrap(studies, scope, method, resampled, seed, resamples)
-    frozen_s = None
-    if reference is not None:
-        frozen_s = reference.scores(times_sw, scope, method)
+    frozen_s = None if reference is None else reference.scores(times_sw, scope, method)
+    return Leaderboard(
+        results=results,
+        method=method,
+        standings=_standings(results, method, studies, stages, score_s, uncertainty, frozen_s),
+        studies=studies,
+        stages=stages,
+        uncertainty=uncertainty,
+        pairs=pair_tests(studies, scope),
+        reference=reference,
+        differences=differences(results) if method is RULES and not scope.asked else {},
+        warnings=[*results.warnings, *missing(results, method), *predicted(results)],
+        remarks=_remarks(results, studies, method, uncertainty),
+    )
+
+
+def _standings(
+    results: Results,
+    method: Method,
+    studies: StudyTimes,
+    stages: Stages,
+    score_s: Floats,
+    uncertainty: Uncertainty,
+    frozen_s: Floats | None,
+) -> list[Standing]:
+    """The submissions from best to worst; `frozen_s` are the scores relative to a reference."""
     by_name = {
         name: list(trials) for name, trials in groupby(results.trials, lambda t: t.submission)
     }
@@ -154,7 +177,7 @@ def make_leaderboard(
 
     standings = []
     for s, name in enumerate(studies.submissions):
-        hours, trials = _effort(scope, name, by_name.get(name, []))
+        hours, trials = _effort(results.scope, name, by_name.get(name, []))
         standings.append(
             Standing(
                 name=name,
@@ -176,20 +199,7 @@ def make_leaderboard(
                 source=results.submissions[name],
             )
         )
-    standings.sort(key=lambda standing: (standing.rank, standing.name))
-    return Leaderboard(
-        results=results,
-        method=method,
-        standings=standings,
-        studies=studies,
-        stages=stages,
-        uncertainty=uncertainty,
-        pairs=pair_tests(studies, scope),
-        reference=reference,
-        differences=differences(results) if method is RULES and not scope.asked else {},
-        warnings=[*results.warnings, *missing(results, method), *predicted(results)],
-        remarks=_remarks(results, studies, method, uncertainty),
-    )
+    return sorted(standings, key=lambda standing: (standing.rank, standing.name))
 
 
 def _remarks(

@@ -15,7 +15,7 @@ from scoring.names import known_names
 from scoring.reading.official import read_logs, tuning_of
 from scoring.reading.own import read_own
 from scoring.reading.results import Results, Scope, Submission, Trial
-from scoring.reading.studies import chosen_by_results, study_counts
+from scoring.reading.studies import chosen_by_results, missing_trials, study_counts
 from scoring.reading.verification import remark
 from scoring.records import ClockKind, RecordError
 from scoring.rulesets import Ruleset
@@ -74,29 +74,28 @@ def read(
     }
     submissions, trials, warnings, remarks = _named_apart(parts)
     scope = replace(scope, counts=study_counts(experiments, submissions, scope))
+    _refuse_too_many(submissions, scope)
+    return Results(
+        scope=scope,
+        submissions=dict(sorted(submissions.items())),
+        trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
+        missing=missing_trials(submissions, trials, scope),
+        warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
+        remarks=[*_mixed(experiments, overrides, logs, scope), *remarks, *remark(trials)],
+        environments={
+            name: {"seed": e.options.seed, "clock": e.options.clock, **e.environment}
+            for name, e in experiments.items()
+        },
+    )
+
+
+def _refuse_too_many(submissions: Mapping[str, Submission], scope: Scope) -> None:
     planned = len(submissions) * len(scope.workloads) * scope.studies * scope.trials
     if planned > MOST_PLANNED:
         raise RecordError(
             f"{scope.ruleset.name}: plans {planned:,} trials of {len(submissions):,} submissions, "
             f"at most {MOST_PLANNED:,} are scored; use a ruleset with fewer studies or trials"
         )
-    return Results(
-        scope=scope,
-        submissions=dict(sorted(submissions.items())),
-        trials=sorted(trials, key=lambda t: (t.submission, t.workload, t.study, t.trial)),
-        missing=_missing(submissions, trials, scope),
-        warnings=[*warnings, *_charged_apart(submissions, trials, scope)],
-        remarks=[
-            *chosen_by_results(experiments),
-            *_mixed(experiments, overrides, logs, scope),
-            *remarks,
-            *remark(trials),
-        ],
-        environments={
-            name: {"seed": e.options.seed, "clock": e.options.clock, **e.environment}
-            for name, e in experiments.items()
-        },
-    )
 
 
 def _scope(
@@ -257,7 +256,7 @@ def _mixed(
     scope: Scope,
 ) -> list[str]:
     """Remarks for readers of a leaderboard made from several trees."""
-    remarks = []
+    remarks = chosen_by_results(experiments)
     if len(experiments) + len(logs) > 1:
         remarks.append(
             "times from several folders are compared: if they ran on different machines, their "
@@ -287,22 +286,3 @@ def _charged_apart(
         "work: every step cost the same, even one with the work of several batches; run them again "
         "in a new folder to compare them with the others"
     ]
-
-
-def _missing(
-    submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
-) -> dict[tuple[str, str], dict[int, list[int]]]:
-    """The planned trials that were not read: by submission and workload, then by study."""
-    read = {(t.submission, t.workload, t.study, t.trial) for t in trials}
-    missing: dict[tuple[str, str], dict[int, list[int]]] = {}
-    for name in sorted(submissions):
-        for workload in scope.workloads:
-            for study in range(scope.planned(name, workload)):
-                absent = [
-                    trial
-                    for trial in range(1, scope.trials + 1)
-                    if (name, workload, study, trial) not in read
-                ]
-                if absent:
-                    missing.setdefault((name, workload), {})[study] = absent
-    return missing

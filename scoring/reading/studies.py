@@ -1,11 +1,11 @@
-"""How many studies were run, where `--studies auto` let results decide it."""
+"""The planned studies: their number, where results decided it, and which trials are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from scoring.experiment import Experiment
-from scoring.reading.results import Scope, Submission
+from scoring.reading.results import Scope, Submission, Trial
 
 
 def study_counts(
@@ -38,3 +38,22 @@ def chosen_by_results(experiments: Mapping[str, Experiment]) -> list[str]:
         for counts in [{n for by in experiment.counts.values() for n in by.values()}]
         for least, most in [(min(counts), max(counts))]
     ]
+
+
+def missing_trials(
+    submissions: Mapping[str, Submission], trials: Sequence[Trial], scope: Scope
+) -> dict[tuple[str, str], dict[int, list[int]]]:
+    """The planned trials that were not read: by submission and workload, then by study."""
+    read = {(t.submission, t.workload, t.study, t.trial) for t in trials}
+    missing: dict[tuple[str, str], dict[int, list[int]]] = {}
+    for name in sorted(submissions):
+        for workload in scope.workloads:
+            for study in range(scope.planned(name, workload)):
+                absent = [
+                    trial
+                    for trial in range(1, scope.trials + 1)
+                    if (name, workload, study, trial) not in read
+                ]
+                if absent:
+                    missing.setdefault((name, workload), {})[study] = absent
+    return missing
