@@ -114,13 +114,12 @@ def bootstrap(
     sampled = resampled_scores(studies.seconds_swk, *options)
     tail = (1 - LEVEL) / 2
     sampling_low, sampling_high = np.quantile(sampled, [tail, 1 - tail], axis=0)
-    least_rs, most_rs = sampled, sampled
-    if not np.array_equal(studies.floor_swk, studies.seconds_swk, equal_nan=True):
-        least_rs, most_rs = sampled.copy(), sampled.copy()
-        for s in range(sampled.shape[1]):
-            least, most = extremes(studies, s)
-            least_rs[:, s] = resampled_scores(least, *options)[:, s]
-            most_rs[:, s] = resampled_scores(most, *options)[:, s]
+    least_rs, most_rs = sampled.copy(), sampled.copy()
+    is_open = not np.array_equal(studies.floor_swk, studies.seconds_swk, equal_nan=True)
+    for s in range(sampled.shape[1]) if is_open else ():
+        least, most = extremes(studies, s)
+        least_rs[:, s] = resampled_scores(least, *options)[:, s]
+        most_rs[:, s] = resampled_scores(most, *options)[:, s]
     rank_sr = np.ascontiguousarray(_ranks(sampled).T)
     count = len(rank_sr)
     surely, possibly = _rank_bounds(least_rs, most_rs)
