@@ -123,9 +123,6 @@ def bootstrap(
     rank_sr = np.ascontiguousarray(_ranks(sampled).T)
     count = len(rank_sr)
     surely, possibly = _rank_bounds(least_rs, most_rs)
-    sampled_sr, least_sr, most_sr = (
-        np.ascontiguousarray(scores_rs.T) for scores_rs in (sampled, least_rs, most_rs)
-    )
     return Uncertainty(
         resampled=resampled,
         resamples=resamples,
@@ -137,14 +134,15 @@ def bootstrap(
         ranks=np.stack([np.bincount(rank_r, minlength=count) for rank_r in rank_sr]) / resamples,
         ranks_low=surely,
         ranks_high=possibly,
-        beats=_beats(sampled_sr, sampled_sr),
-        beats_low=_beats(least_sr, most_sr),
-        beats_high=_beats(most_sr, least_sr),
+        beats=_beats(sampled, sampled),
+        beats_low=_beats(least_rs, most_rs),
+        beats_high=_beats(most_rs, least_rs),
     )
 
 
-def _beats(scores_sr: Floats, others_sr: Floats) -> Floats:
+def _beats(scores_rs: Floats, others_rs: Floats) -> Floats:
     """How often each submission's score is above that of each other one: (S, S)."""
+    scores_sr, others_sr = np.ascontiguousarray(scores_rs.T), np.ascontiguousarray(others_rs.T)
     beats = np.stack([share_above(score_r, others_sr) for score_r in scores_sr])
     np.fill_diagonal(beats, 0.5)
     return beats
