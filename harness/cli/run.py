@@ -64,6 +64,7 @@ def run(
     from harness.executors.local import LocalExecutor
     from harness.progress.live import PlainProgress
     from harness.progress.track import tracking
+    from harness.sweep.preparation import preparing as preparing_sweep
     from harness.sweep.request import Request, single_trial
     from harness.sweep.run import run_sweep
     from scoring import rulesets
@@ -87,7 +88,8 @@ def run(
     if draft.options.clock is ClockKind.WALL:
         warn_of_load()
     executor, lines = LocalExecutor(workloads.get), PlainProgress(console, rows=True)
-    experiment = draft.complete(out, executor, announce=say)
+    with preparing_sweep(out, say) as announce:
+        experiment = draft.complete(out, executor, announce=announce)
     with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:
         summary = run_uninterrupted(run_sweep, experiment, out, executor, callback)
     say_tracebacks(summary, shown)

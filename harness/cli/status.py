@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import JsonOption, console, print_json, say
+from harness.sweep.preparation import read_preparation
 from harness.system import timers
+from scoring.tree import EXPERIMENT_FILE
 
 if TYPE_CHECKING:
     from harness.progress.status import SweepStatus
@@ -33,21 +36,40 @@ def status(
 
     if watch and as_json:
         raise typer.BadParameter("--watch and --json cannot be combined")
+    preparation = read_preparation(directory)
+    if preparation and not (directory / EXPERIMENT_FILE).is_file():
+        if not watch:
+            print_json({"preparation": asdict(preparation)}) if as_json else say(str(preparation))
+            return
+        _await_plan(directory)
     state = read_status(directory)
     if as_json:
-        print_json(state.to_plain())
+        prepared = {"preparation": asdict(preparation)} if preparation else {}
+        print_json(state.to_plain() | prepared)
         return
     if watch:
         with suppress(KeyboardInterrupt):
             _follow(state)
     else:
         console.print(draw(state, console))
+    if preparation:
+        say(str(preparation))
     for line in state.notices:
         say(line, style="yellow")
     for line in state.distinct_failures:
         say(line, style="red")
-    if not state.alive and not all(trial.done for trial in state.trials.values()):
+    if not (state.alive or preparation) and not all(trial.done for trial in state.trials.values()):
         say(f"Continue with: chronograd resume {directory}")
+
+
+def _await_plan(directory: Path) -> None:
+    """Prints what is being prepared, until that has ended."""
+    shown = None
+    while preparation := read_preparation(directory):
+        if preparation != shown:
+            say(str(preparation))
+        shown = preparation
+        timers.sleep(REFRESH_SECONDS)
 
 
 def _follow(state: SweepStatus) -> None:

@@ -148,14 +148,16 @@ def _run(
     if dry_run:
         _preview(draft, shown.absolute(), how, accepted)
         return
+    from harness.sweep.preparation import preparing as preparing_sweep
     from harness.sweep.run import run_sweep
 
     if how.address is None and draft.options.clock is ClockKind.WALL:
         warn_of_load()
     out, cluster = shown.absolute(), _cluster(draft, how)
     with _callbacks(how.track, out) as callback, closing(cluster):
-        experiment = draft.complete(out, cluster, accepted, say)
-        limits = _limits(how, experiment)
+        with preparing_sweep(out, say) as announce:
+            experiment = draft.complete(out, cluster, accepted, announce)
+            limits = _limits(how, experiment)
         summary = run_uninterrupted(run_sweep, experiment, out, cluster, callback, how, limits)
     conclude(summary, shown)
 
