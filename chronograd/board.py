@@ -17,7 +17,8 @@ from scoring.reading.runs import Runs
 from scoring.records import UserError
 from scoring.reference import load_reference
 from scoring.report import fixed_step
-from scoring.report.tables import table, to_json
+from scoring.report.complete import to_complete_json
+from scoring.report.tables import table
 from scoring.times import METHODS
 from scoring.verdicts import pair_verdict, verdict
 
@@ -59,11 +60,7 @@ class Board:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain data, as `chronograd score --json` does; None is a miss."""
-        from scoring.efficiency import efficiency
-        from scoring.report.efficiency import to_plain as efficiency_to_plain
-
-        spent = efficiency_to_plain(efficiency(self._board.results), None)
-        plain: dict[str, Any] = to_plain(to_json(self._board) | spent)
+        plain: dict[str, Any] = to_plain(to_complete_json(self._board))
         return plain
 
     def plot_profiles(self, ax: Axes | None = None) -> Axes:

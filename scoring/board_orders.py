@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from scoring.profiles import Floats, apply_rules, credit
 from scoring.reading.results import Results, Scope
@@ -58,7 +57,7 @@ class Board:
         if by != SCORE:
             return median_nw[..., scored.index(by)]
         if self.cut:
-            value_n: Floats = stats.rankdata(median_nw, axis=-2).mean(axis=-1)
+            value_n: Floats = _ranks(median_nw).mean(axis=-1)
         else:
             value_n = -self.credit(median_nw).mean(axis=-1)
         return np.asarray(value_n.round(12))  # so that equal ones tie
@@ -91,6 +90,15 @@ class Noise:
     def ratio(self) -> float:
         """Signal over noise."""
         return self.signal / self.noise if self.noise > 0 else math.nan
+
+
+def _ranks(values_nw: Floats) -> Floats:
+    """The rank from 1 of each submission on each workload; those that tie share the mean."""
+    others_nnw = values_nw[..., None, :, :]
+    less = np.count_nonzero(others_nnw < values_nw[..., :, None, :], axis=-2)
+    level = np.count_nonzero(others_nnw == values_nw[..., :, None, :], axis=-2)
+    ranks: Floats = less + (level + 1) / 2
+    return ranks
 
 
 def times_board(results: Results, names: list[str]) -> Board:

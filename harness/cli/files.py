@@ -13,6 +13,7 @@ import typer
 from harness.cli.options import say
 
 if TYPE_CHECKING:
+    from scoring.continuous import Continuous
     from scoring.leaderboard import Leaderboard
     from scoring.records import UserError
     from scoring.views import RelaxationSweep
@@ -61,13 +62,18 @@ def save_parquet(board: Leaderboard, folder: Path) -> None:
 
 
 def save_html(
-    board: Leaderboard, path: Path, title: str, intro: str, sweep: RelaxationSweep | None
+    board: Leaderboard,
+    path: Path,
+    title: str,
+    intro: str,
+    sweep: RelaxationSweep | None,
+    beside: Continuous,
 ) -> None:
     """Writes the page of --html."""
     from scoring.report.page import About, write_html
 
     command = shlex.join(["chronograd", *sys.argv[1:]])
-    write_html(board, path, About(title=title, intro=intro, command=command), sweep)
+    write_html(board, path, About(title=title, intro=intro, command=command), sweep, beside)
 
 
 def read_introduction(path: Path | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,11 +106,14 @@ def score(
       chronograd score LOGS --ruleset algoperf-0.5 --method official
     """
     from scoring import reference as references
+    from scoring.continuous import continuous
     from scoring.efficiency import efficiency
     from scoring.leaderboard import make_leaderboard
     from scoring.plain import write_json
-    from scoring.report.efficiency import relaxation_table, step_times_table, to_plain
-    from scoring.report.tables import to_csv, to_json, to_markdown
+    from scoring.report.complete import to_complete_json
+    from scoring.report.continuous import curve_speedups_table
+    from scoring.report.efficiency import relaxation_table, step_times_table
+    from scoring.report.tables import to_csv, to_markdown
     from scoring.report.terminal import standings_table, times_table
     from scoring.speedup import speedups
     from scoring.times import METHODS
@@ -127,32 +131,33 @@ def score(
     if verify:
         evaluate_deciding(results)
         results = read_results(directories, ruleset, tuning, suite)
-    if strict and results.findings:
-        _say_findings(results)
-        say("--strict: nothing is ranked; docs/integrity.md explains the findings", style="red")
-        raise typer.Exit(1)
+    if strict:
+        _refuse_findings(results)
     refuse_beside_view(relax, by, method is Method.OFFICIAL, (speedup, reference, save_reference))
     shown, sweep = view(results, relax, relax_sweep, by, METHODS[method])
     frozen = None if reference is None else references.load_reference(reference)
     board = make_leaderboard(shown, METHODS[method], frozen, resample, seed)
     faster = None if speedup is None else speedups(results, board.method, speedup)
-    scope, spent = results.scope, efficiency(results)
+    scope = results.scope
+    beside = cache(lambda: continuous(results, speedup))  # reads all evaluations
     writers: list[tuple[Path | None, Callable[[Path], Any]]] = [
         (save_reference, lambda p: references.save_reference(p, board.stages, scope, board.method)),
-        (json_file, lambda path: write_json(path, to_json(board, faster) | to_plain(spent, sweep))),
+        (json_file, lambda p: write_json(p, to_complete_json(board, faster, sweep, beside()))),
         (csv_file, lambda path: write_text(path, to_csv(board))),
         (markdown, lambda path: write_text(path, to_markdown(board))),
         (parquet, lambda path: save_parquet(board, path)),
-        (html, lambda path: save_html(board, path, title, introduction, sweep)),
+        (html, lambda path: save_html(board, path, title, introduction, sweep, beside())),
         (plots, lambda path: save_plots(board, path, sweep)),
     ]
     unwritten = write_files(writers)  # before the tables, which the terminal may fail to show
     console.print(standings_table(board, faster))
     console.print(times_table(board))
+    if speedup is not None:
+        console.print(curve_speedups_table(board, beside()))
     if sweep is not None:
         console.print(relaxation_table(board, sweep))
     if step_times:
-        console.print(step_times_table(board, spent))
+        console.print(step_times_table(board, efficiency(results)))
     _say_remarks(board)
     finish(unwritten, board.warnings, strict=strict)
 
@@ -239,6 +244,14 @@ def read_results(
 
     rules = None if ruleset is None else rulesets.load(ruleset)
     return read(directories, rules, tuning, suite)
+
+
+def _refuse_findings(results: Results) -> None:
+    """Ends the command if there are integrity findings."""
+    if results.findings:
+        _say_findings(results)
+        say("--strict: nothing is ranked; docs/integrity.md explains the findings", style="red")
+        raise typer.Exit(1)
 
 
 def _say_findings(results: Results) -> None:

@@ -6,19 +6,17 @@ import csv
 import io
 import json
 
-from scoring.efficiency import efficiency
 from scoring.leaderboard import Leaderboard
 from scoring.plain import SCHEMA, to_plain
-from scoring.report.efficiency import to_plain as efficiency_to_plain
+from scoring.report.complete import to_complete_json
 from scoring.report.parquet import as_csv, trials_table
 from scoring.report.public import Public
-from scoring.report.tables import pairs_csv, to_csv, to_json
+from scoring.report.tables import pairs_csv, to_csv
 
 
 def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
     """The text of each file, by name."""
-    spent = efficiency_to_plain(efficiency(board.results), None)
-    data = {"schema": SCHEMA, **public.plain(to_plain(to_json(board) | spent))}
+    data = {"schema": SCHEMA, **public.plain(to_plain(to_complete_json(board)))}
     return {
         "leaderboard.csv": _public(to_csv(board), public),
         **({"pairs.csv": _public(pairs_csv(board), public)} if board.pairs else {}),

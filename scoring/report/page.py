@@ -14,12 +14,14 @@ import jinja2
 import numpy as np
 from markdown_it import MarkdownIt
 
+from scoring.continuous import Continuous, continuous
 from scoring.efficiency import efficiency
 from scoring.hyperparameters import winners
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import profile
 from scoring.reading.info import read_info
 from scoring.reading.results import Scope
+from scoring.report.continuous import factor_text
 from scoring.report.downloads import downloads
 from scoring.report.efficiency import relaxation_svg
 from scoring.report.explain import point_in_words
@@ -76,6 +78,7 @@ def write_html(
     path: Path,
     about: About | None = None,
     sweep: RelaxationSweep | None = None,
+    beside: Continuous | None = None,
 ) -> None:
     """Writes the leaderboard's page under another name, then renames it to `path`.
 
@@ -87,11 +90,17 @@ def write_html(
         path: The file to write.
         about: What the publisher adds.
         sweep: Ranks over relaxed targets, if requested.
+        beside: Scores beside the target; None to compute them over the ruleset's baseline.
     """
-    write_text(path, render(board, about or About(), sweep))
+    write_text(path, render(board, about or About(), sweep, beside))
 
 
-def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = None) -> str:
+def render(
+    board: Leaderboard,
+    about: About,
+    sweep: RelaxationSweep | None = None,
+    beside: Continuous | None = None,
+) -> str:
     """Renders the page."""
     results, scope = board.results, board.results.scope
     public = Public.of(results)
@@ -129,6 +138,7 @@ def render(board: Leaderboard, about: About, sweep: RelaxationSweep | None = Non
         level=f"{SIGNIFICANCE:g}",
         odds_range=odds_range,
         p_range=p_range,
+        beside=beside or continuous(results),
         relaxation=sweep and relaxation_svg(board, sweep),
         refused=list(sweep.refused.values()) if sweep else [],
         notes=_notes(board),
@@ -191,7 +201,7 @@ def _environment(public: Public) -> jinja2.Environment:
     found = environment()
     found.filters.update(
         odds=format_odds, short=short_seconds, public=public.text, point=point_in_words,
-        machine=public.environment,
+        machine=public.environment, factor=factor_text,
     )  # fmt: skip
     return found
 
