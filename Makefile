@@ -5,7 +5,7 @@ OUT := results/demo
 DEVICE := cuda
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: demo test test-slow coverage gpu lint bench clean
+.PHONY: demo test test-slow coverage gpu lint bench docs docs-serve clean
 
 demo: .venv/installed
 	$(BIN)/chronograd sweep nadamw adamw nesterov schedule_free_adamw \
@@ -33,6 +33,12 @@ lint: .venv/dev-installed
 
 bench: .venv/dev-installed
 	$(BIN)/python -m benchmarks.overhead
+
+docs: .venv/dev-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: .venv/dev-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

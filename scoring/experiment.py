@@ -46,7 +46,7 @@ class PlannedSubmission(BaseModel):
         hash: Content hash of its code.
         files: The digests of its files; empty in trees of early versions.
         accepted: Changes of files accepted later, as "FILE: SHA-256, now SHA-256".
-        points: Its hyperparameters, [study][trial]; None under self-tuning.
+        points: Its hyperparameters, `[study][trial]`; None under self-tuning.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -24,7 +24,7 @@ PAGES = sorted(
 GUIDES = [page for page in PAGES if page.name != "CHANGELOG.md"]  # old commands are named there
 CHOICES = {c.name: [p for p in c.parameters if p.choices] for c in command_line.commands()}
 COMMAND = typer.main.get_command(app)
-README_WORDS = 1500
+README_WORDS = 1200
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 FOREIGN = {"--exclusive", "--volumes", "--working-dir"}  # of sbatch, docker compose, ray
 PLACEHOLDER = re.compile(r"[A-Z]+|.*[.|/<>$].*")
