@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from scoring.prediction import MOVED, Curves, change, curves, limits, stops_of
 from scoring.pruning import Floats
 from scoring.reading.results import Results
-from scoring.replay import Logs, logs
+from scoring.replay import logs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,17 +40,33 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Finished results and their curves."""
+    """Finished results and their curves.
 
-    results: Results
-    logs: Logs
+    Attributes:
+        submissions: The names of the submissions.
+        workloads: The names of the workloads.
+        logged: How long each trial ran: (S, W, K, T), in the unit of the curves.
+        curves: The learning curves.
+        scores: The scores (S,) that times to target (S, W, K, T) give.
+    """
+
+    submissions: Sequence[str]
+    workloads: Sequence[str]
+    logged: Floats
     curves: Curves
+    scores: Callable[[Floats], Floats]
 
     @classmethod
     def of(cls, results: Results) -> Board:
         """Reads the curves of results."""
         found = logs(results)
-        return cls(results, found, curves(results, found.met))
+        return cls(
+            list(results.submissions),
+            list(results.scope.workloads),
+            found.logged,
+            curves(results, found.met),
+            found.scores,
+        )
 
 
 def leaving_out_submissions(board: Board, risk: float, max_change: float = MOVED) -> Calibration:
@@ -75,12 +92,12 @@ def leaving_out_boards(
 def _calibration(
     board: Board, other: Board, name: str, risk: float, max_change: float
 ) -> Calibration:
-    changes, length = [], np.minimum(board.logs.logged, board.logs.met)
+    changes, length = [], np.minimum(board.logged, board.curves.met)
     kept = 0.0
-    for number, submission in enumerate(board.results.submissions):
+    for number, submission in enumerate(board.submissions):
         limit = _limits_for(board, other, submission, risk, max_change)
         stopped = stops_of(board.curves, number, limit)
-        changes.append(change(board.curves, number, stopped, board.logs.scores))
+        changes.append(change(board.curves, number, stopped, board.scores))
         kept += float(np.minimum(length[number], stopped).sum())
     total = float(length.sum())
     return Calibration(
@@ -99,13 +116,13 @@ def _limits_for(
     board: Board, other: Board, submission: str, risk: float, max_change: float
 ) -> Floats:
     """The limits of a submission on the board's workloads: (W, F)."""
-    names, columns = list(other.results.submissions), list(other.results.scope.workloads)
+    names, columns = list(other.submissions), list(other.workloads)
     number = names.index(submission) if submission in names else None
-    found = limits(other.curves, risk, other.logs.scores, number, max_change)
+    found = limits(other.curves, risk, other.scores, number, max_change)
     without = np.full(found.shape[1], np.inf)
     return np.array(
         [
             found[columns.index(workload)] if workload in columns else without
-            for workload in board.results.scope.workloads
+            for workload in board.workloads
         ]
     )

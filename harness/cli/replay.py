@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.files import write_file
+from harness.cli.fixed_step import fixed_step_board
 from harness.cli.options import console, say
 from harness.cli.result_options import (
     DirectoryArgument,
     JsonFileOption,
+    PublishedOption,
     RulesOption,
     TreeTuningOption,
 )
@@ -19,9 +21,11 @@ from harness.cli.results import read_results
 
 if TYPE_CHECKING:
     from scoring.calibration import Calibration
+    from scoring.fixed_step import FixedStepBoard
     from scoring.reading.results import Results
     from scoring.report.fitted import FittedTable
 
+_SCORED = " (here the fewest steps to the target of any entry over its own, medians of its runs)"
 OtherBoardOption = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="another board; each board is also predicted from the other"),
@@ -38,12 +42,15 @@ def replay(
     tuning: TreeTuningOption = None,
     other_board: OtherBoardOption = None,
     max_change: MaxChangeOption = 0.01,
+    published: PublishedOption = None,
     json_file: JsonFileOption = None,
 ) -> None:
     """Shows what exact pruning would have saved, and proves that no score changes.
 
     Also shows what prediction would have saved, how it would have changed the
     scores, and how much it changes scores on results that it was not fitted to.
+    For a board at a fixed step: how well mid-run losses rank entries, and what
+    stopping runs on a prediction would do.
 
     Example: chronograd replay LOGS --ruleset algoperf-0.5
     """
@@ -52,6 +59,10 @@ def replay(
     from scoring.replay import replay_predictions, to_plain
     from scoring.report.fitted import Column, FittedTable
 
+    tested = fixed_step_board([directory], ruleset, tuning, published=published)
+    if tested is not None:
+        _replay_runs(tested, max_change, json_file)
+        return
     results = read_results([directory], ruleset, tuning, None)
     logs, policies = replayed(results)
     policies += replay_predictions(results, logs, max_change)
@@ -84,6 +95,24 @@ def replay(
         write_file(json_file, lambda path: write_json(path, data))
 
 
+def _replay_runs(board: FixedStepBoard, max_change: float, json_file: Path | None) -> None:
+    """Shows what mid-run losses predict of a board at a fixed step."""
+    from scoring.loss_prediction import calibrations, in_words, rankings
+    from scoring.plain import write_json
+    from scoring.report.fixed_step import rankings_table
+
+    found, calibrated = rankings(board), calibrations(board, max_change)
+    for warning in board.runs.warnings:
+        say(f"warning: {warning}", style="yellow")
+    console.print(rankings_table(found))
+    if sentence := in_words(found):
+        say(sentence, style="yellow")
+    console.print(_calibration_table({"": calibrated}, max_change, "steps", _SCORED))
+    if json_file is not None:
+        data = {"ruleset": board.runs.ruleset.name, "rankings": found, "calibration": calibrated}
+        write_file(json_file, lambda path: write_json(path, data))
+
+
 def _calibrations(boards: dict[str, Results], max_change: float) -> dict[str, list[Calibration]]:
     """Returns, by board, the errors of predictions from its other submissions and other boards."""
     from scoring.calibration import Board, leaving_out_boards, leaving_out_submissions
@@ -104,7 +133,12 @@ def _calibrations(boards: dict[str, Results], max_change: float) -> dict[str, li
     }
 
 
-def _calibration_table(calibrated: dict[str, list[Calibration]], max_change: float) -> FittedTable:
+def _calibration_table(
+    calibrated: dict[str, list[Calibration]],
+    max_change: float,
+    unit: str = "hours",
+    scored: str = "",
+) -> FittedTable:
     from scoring.report.fitted import Column, FittedTable
 
     counted = f"moved by over {max_change:g}"
@@ -119,7 +153,7 @@ def _calibration_table(calibrated: dict[str, list[Calibration]], max_change: flo
         caption=(
             "each submission pruned alone, by limits that come from the others; the risk is the "
             f"requested maximum of the share that moves a score by over {max_change:g}; expected "
-            "and worst change of any score; saved: of its hours in full"
+            f"and worst change of any score{scored}; saved: of its {unit} in full"
         ),
     )
     for board, found in calibrated.items():

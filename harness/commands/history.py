@@ -41,7 +41,7 @@ def limits_from(
     gaps = {}
     for name in experiment.submissions:
         number = earlier.index(name) if name in earlier else None
-        limit_wf = limits(board.curves, risk, board.logs.scores, number, max_change)
+        limit_wf = limits(board.curves, risk, board.scores, number, max_change)
         for workload in experiment.workloads:
             if workload in columns:
                 gaps[name, workload] = limit_wf[columns.index(workload)].tolist()

@@ -16,9 +16,12 @@ from typing import Any
 from harness.progress.board import describe_driver, describe_goal, describe_hours, describe_trials
 from harness.progress.status import NOT_STARTED, UNDER_WAY, SweepStatus, read_status
 from scoring.escaping import one_line
+from scoring.fixed_step import make_board
 from scoring.leaderboard import make_leaderboard
+from scoring.reading.fixed_step import fixed_step_ruleset, read_runs
 from scoring.reading.read import read
 from scoring.records import UserError
+from scoring.report import fixed_step_page
 from scoring.report.page import About, render
 
 STATUS = "/status.json"
@@ -87,6 +90,9 @@ class LivePage:
     def _draw(self) -> str:
         about = About(title=self._title, status=STATUS, version=str(self._version()))
         try:
+            if (ruleset := fixed_step_ruleset([self._out], None)) is not None:
+                runs = read_runs([self._out], ruleset, given=False)
+                return fixed_step_page.render(make_board(runs), about)
             return render(make_leaderboard(read([self._out])), about)
         except UserError as error:
             text = html.escape(one_line(str(error)))

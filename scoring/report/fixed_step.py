@@ -9,6 +9,7 @@ from typing import Any
 
 from scoring.escaping import markdown, spreadsheet_cell
 from scoring.fixed_step import FixedStepBoard
+from scoring.loss_prediction import Ranking
 from scoring.loss_tests import LossTest, Result
 from scoring.noise import p_in_words
 from scoring.report.fitted import Column, FittedTable
@@ -67,6 +68,25 @@ def published_table(board: FixedStepBoard) -> FittedTable:
     for name, difference in board.published.items():
         if difference:
             table.add_row(name, difference)
+    return table
+
+
+def rankings_table(found: list[Ranking]) -> FittedTable:
+    """How well the losses at each step rank entries."""
+    table = FittedTable(
+        [
+            Column(name, right=True)
+            for name in ("step", "tau", "pairs ordered alike", "entries", "tau by luck")
+        ],
+        title="mean loss at a step against the stopping step",
+        caption=(
+            "tau: Kendall's, from -1 to 1; by luck: its standard deviation if losses said nothing"
+        ),
+    )
+    for r in found:
+        table.add_row(
+            f"{r.step:,}", f"{r.tau:+.2f}", f"{r.alike:.0%}", str(r.entries), f"±{r.by_luck:.2f}"
+        )
     return table
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from scoring.hyperparameters import Winner, winners
 from scoring.leaderboard import Leaderboard, Standing, make_leaderboard
+from scoring.reading.fixed_step import fixed_step_ruleset
 from scoring.reading.info import read_info
 from scoring.reading.read import read
 from scoring.records import RecordError, UserError
@@ -106,6 +107,11 @@ def build(plan: SitePlan, out: Path, say: Callable[[str], None]) -> None:
 
 def _scored(plan: BoardPlan, folder: Path) -> _Built:
     """Scores a board, also against its first version if pruned trials allow that."""
+    if (fixed := fixed_step_ruleset(plan.results, rules_of(plan))) is not None:
+        raise UserError(
+            f"{plan.name}: ruleset {fixed.name} compares losses at a fixed step, which a site does "
+            "not show; write its page with chronograd score --html"
+        )
     results = read(plan.results, rules_of(plan), plan.tuning, plan.suite)
     method = METHODS[plan.method]
     frozen, unfrozen = _reference(folder), ""

@@ -94,20 +94,3 @@ showShares();
 
 // The list of submissions is folded if it would cover the figures.
 if (matchMedia("(max-width: 64rem)").matches) document.querySelector("details.legend").open = false;
-
-// A page that follows a sweep shows what runs, and reloads when a trial has ended.
-const underWay = document.getElementById("under-way");
-async function follow() {
-  try {
-    const status = await (await fetch(underWay.dataset.status, { cache: "no-store" })).json();
-    if (String(status.version) !== underWay.dataset.version) return location.reload();
-    const lines = [...status.lines, ...status.running.map((one) => `${one.trial}: ${one.latest}`)];
-    underWay.querySelector("ul").replaceChildren(...lines.map((line) => {
-      const item = document.createElement("li");
-      item.textContent = line;
-      return item;
-    }));
-  } catch { /* the server is gone or busy: leave the page unchanged */ }
-  setTimeout(follow, 3000);
-}
-if (underWay) follow();

@@ -11,7 +11,8 @@ import pytest
 from harness.commands.serve import LivePage, make_server
 from harness.sweep.events import AttemptEnded, AttemptStarted, Evaluated
 from harness.sweep.ledger import Ledger
-from scoring.records import UserError
+from scoring import rulesets
+from scoring.records import Goal, UserError
 from scoring.tree import write_trial
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_tree
 
@@ -41,6 +42,16 @@ def get(port, path="/", **headers):
 @pytest.fixture
 def tree(tmp_path):
     return write_tree(tmp_path / "tree", {("a", "w", 0, 1): 2.0, ("b", "w", 0, 1): 3.0})
+
+
+def test_a_board_at_a_fixed_step_is_served_too(tmp_path):
+    goal = Goal(metric="loss", direction="min", target=3.28)
+    trials = {("a", "w", study, 1): [make_row(1.0, 3.27, 100)] for study in range(2)}
+    rules = rulesets.load("track3").model_dump() | {"scored": ()}
+    with served(write_tree(tmp_path / "tree", trials, goal=goal, ruleset=rules)) as port:
+        _, page, _ = get(port)
+    assert "valid at p &lt; 0.001" in page
+    assert 'data-version="2"' in page
 
 
 def test_the_page_and_its_status_are_served_and_nothing_else(tree):

@@ -255,3 +255,10 @@ def test_its_pages_are_styled_and_without_errors_in_a_browser(site):
         assert page.title() == "First board: history"
         browser.close()
         assert faults == []
+
+
+def test_a_board_at_a_fixed_step_is_refused_by_name(root):
+    text = '[[boards]]\nname = "steps"\nresults = ["tree"]\nruleset = "track3"\n'
+    (root / "boards.toml").write_text(text)
+    with pytest.raises(UserError, match="steps: ruleset track3 compares losses at a fixed step"):
+        build(read_plan(root / "boards.toml"), root / "site", print)
