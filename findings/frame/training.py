@@ -65,9 +65,33 @@ def train(
         TrainingError: The trial failed. A trial that diverged has a result.
     """
     loaded = loading.load(loading.find(submission)) if isinstance(submission, str) else submission
-    spec = TrialSpec(
-        submission=loaded.name,
-        submission_path=str(loaded.folder),
+    spec = trial_spec(
+        loaded, workload, hyperparameters, steps=steps, every=every, seed=seed,
+        batch_size=batch_size, step_hint=step_hint, until=until,
+    )  # fmt: skip
+    with nullcontext() if observe is None else _observed(workload, observe):
+        result = run_trial(spec, workload, loaded, CallClock(1.0), Attempt())
+    if result.status is Status.FAILED:
+        raise TrainingError(f"{spec.key}: {result.message}\n{result.traceback}")
+    return result
+
+
+def trial_spec(
+    submission: Submission,
+    workload: Workload,
+    hyperparameters: dict[str, Any] | None,
+    *,
+    steps: int,
+    every: int = 1,
+    seed: int = 0,
+    batch_size: int | None = None,
+    step_hint: int | None = None,
+    until: Until = Until.BUDGET,
+) -> TrialSpec:
+    """The trial that `train` runs; the arguments are the same."""
+    return TrialSpec(
+        submission=submission.name,
+        submission_path=str(submission.folder),
         submission_hash="",
         tuning=Tuning.SELF if hyperparameters is None else Tuning.EXTERNAL,
         workload=workload.name,
@@ -85,11 +109,6 @@ def train(
         batch_size=batch_size,
         until=until,
     )
-    with nullcontext() if observe is None else _observed(workload, observe):
-        result = run_trial(spec, workload, loaded, CallClock(1.0), Attempt())
-    if result.status is Status.FAILED:
-        raise TrainingError(f"{spec.key}: {result.message}\n{result.traceback}")
-    return result
 
 
 @contextmanager
