@@ -260,9 +260,6 @@ class _OneBatch:
     def __init__(self, batch: Batch) -> None:
         self._batch, self.position = batch, 0
 
-    def __iter__(self) -> _OneBatch:
-        return self
-
     def __next__(self) -> Batch:
         self.position += 1
         return self._batch
