@@ -29,6 +29,7 @@ from torch import nn
 from benchmarks.references import reference
 from harness.spec import LossType, ParameterType
 from harness.submission import loading
+from harness.submission.files import runs_on
 from harness.submission.search_space import load as load_search_space
 from scoring.tree import SEARCH_SPACE_FILE
 from submissions import recipe, schedules
@@ -191,6 +192,11 @@ def tensors(thing: Any, seen: set[int]) -> Iterator[torch.Tensor]:
         yield from tensors(part, seen)
 
 
+def everywhere() -> list[str]:
+    """The library's submissions that train any model; others need a workload's examples."""
+    return [n for n in loading.available() if runs_on(loading.library() / n) is None]
+
+
 def measured_memory(name: str) -> float:
     """The value in submission_info.json: bytes per parameter at a small width."""
     return round(train(name, width=32, steps=20, device="cpu")[1], 2)
@@ -198,7 +204,7 @@ def measured_memory(name: str) -> float:
 
 def write_memory() -> None:
     """Measures every submission's state and writes it into its submission_info.json."""
-    for name in loading.available():
+    for name in everywhere():
         file = loading.library() / name / "submission_info.json"
         info = json.loads(file.read_text(encoding="utf-8")) | {MEMORY: measured_memory(name)}
         file.write_text(json.dumps(info, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -208,7 +214,7 @@ def write_memory() -> None:
 def main() -> None:
     """Rounds of all submissions; prints medians."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("submissions", nargs="*", default=loading.available())
+    parser.add_argument("submissions", nargs="*", default=everywhere())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--width", type=int, default=256)
@@ -221,7 +227,7 @@ def main() -> None:
     if arguments.device == "cpu":
         torch.set_num_threads(1)
     names = [*BASES]
-    for name in map(_full_name, arguments.submissions or loading.available()):
+    for name in map(_full_name, arguments.submissions or everywhere()):
         names += [name, *([REFERENCE + name] if reference(name) else [])]
     seconds: dict[str, list[float]] = {name: [] for name in names}
     memory = {}

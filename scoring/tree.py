@@ -43,6 +43,7 @@ TRACEBACK_FILE = "traceback.txt"  # of a failed trial
 LOG_FILE = "log.txt"  # what a trial printed
 LOG_BYTES = 2**20  # of a trial's log, in all of its attempts
 OPTIMIZERS = "optimizers"  # the folder of optimizers given by dotted names
+INFO_FILE = "submission_info.json"  # who made a submission
 SEARCH_SPACE_FILE = "tuning_search_space.json"  # of a submission
 SPLITS = ("train", "validation", "test")
 WORK = "training_work"  # the column; absent in trees of early versions

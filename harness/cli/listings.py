@@ -67,6 +67,7 @@ def submissions(as_json: JsonOption = False) -> None:
         caption="bytes/parameter: size of the optimizer state; --json prints everything",
     )
     for name, info in found.items():
-        state = f"{info['state_bytes_per_parameter']:.2f}"
+        size = info["state_bytes_per_parameter"]
+        state = "by examples" if size is None else f"{size:.2f}"
         table.add_row(name, info["title"], state, info["paper"])
     console.print(table)

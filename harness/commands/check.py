@@ -35,6 +35,7 @@ from harness.commands.rehearsal import (
 from harness.spec import Workload
 from harness.submission import loading
 from harness.submission.dependencies import off_limits
+from harness.submission.files import runs_on
 from harness.submission.loading import Submission
 from harness.submission.search_space import load as load_search_space
 from harness.sweep.resolve import check_names
@@ -61,13 +62,15 @@ def findings(
 
     Args:
         place: The submission, as returned by `loading.find`.
-        make_workloads: Creates small workloads, the same ones at every call.
+        make_workloads: Creates small workloads, the same ones at every call. A submission that
+            cannot train all workloads is checked on the first of those that it names instead.
         names: Names of workloads that a submission may know; training must not depend on them.
         point: Hyperparameters; None for the first point of the submission's search space, if any.
         group: The processes that check the submission together.
     """
-    checker = _Checker(place, make_workloads, names, group)
     try:
+        make_workloads = _suited(place, make_workloads)
+        checker = _Checker(place, make_workloads, names, group)
         loading.load(place)
         checker.set_point(point)
     except UserError as error:
@@ -273,6 +276,16 @@ class _Checker:
         clock = clock or CallClock(1.0)
         result, parameters = train(loaded, workload, spec, clock, recorder, self._group)
         return result, recorder, parameters
+
+
+def _suited(place: Path, make_workloads: MakeWorkloads) -> MakeWorkloads:
+    """The workloads that a submission is checked on."""
+    suited = runs_on(place)
+    if suited is None:
+        return make_workloads
+    import workloads
+
+    return lambda: [workloads.get(name) for name in suited.workloads[:2]]
 
 
 def _fixed(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:

@@ -7,13 +7,14 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.submission.source import imported, nodes_of
-from scoring.files import is_hidden
+from scoring.files import is_hidden, load_json
 from scoring.records import UserError
-from scoring.tree import LEDGER_FILE, SEARCH_SPACE_FILE
+from scoring.tree import INFO_FILE, LEDGER_FILE, SEARCH_SPACE_FILE
 
 FILE = "submission.py"
 FRAMEWORK = "pytorch"  # the folder of submission.py in NAME/pytorch/, as in AlgoPerf's baselines
@@ -59,6 +60,48 @@ def search_space_of(place: Path, search_space: str = SEARCH_SPACE_FILE) -> Path:
     beside, above = folder / search_space, folder.parent / search_space
     in_layout = folder.name == FRAMEWORK and not beside.is_file() and above.is_file()
     return above if in_layout else beside
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOn:
+    """The workloads that a submission can train, and why it can train no others."""
+
+    workloads: tuple[str, ...]
+    reason: str
+
+    def refusal(self, name: str, workload: str) -> str:
+        """The message for a workload that it cannot train."""
+        return (
+            f"{name} cannot train {workload}: {self.reason}; it trains "
+            f"{', '.join(self.workloads)} ({INFO_FILE})"
+        )
+
+
+def runs_on(place: Path) -> RunsOn | None:
+    """Returns the "runs_on" of a submission's submission_info.json; None if it runs everywhere.
+
+    It is `{"workloads": [names], "reason": "why it needs these"}`.
+
+    Raises:
+        SubmissionError: It has another form.
+    """
+    file = search_space_of(place, INFO_FILE)  # is found in the same places
+    if not file.is_file():
+        return None
+    try:
+        info = load_json(file)
+    except ValueError:  # only a description, which others read
+        return None
+    if not isinstance(info, dict) or "runs_on" not in info:
+        return None
+    match info["runs_on"]:
+        case {"workloads": [*names], "reason": str(reason)} if names and all(
+            isinstance(name, str) for name in names
+        ):
+            return RunsOn(tuple(names), reason)
+    raise SubmissionError(
+        f'{file}: "runs_on" must be {{"workloads": [names], "reason": "why it needs these"}}'
+    )
 
 
 def library() -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.submission import loading
-from harness.submission.files import mentions
+from harness.submission.files import mentions, runs_on
 from harness.submission.search_space import load as load_search_space
 from harness.sweep.plan import PlanError
 
@@ -41,6 +41,14 @@ def default_tuning(places: Mapping[str, Path], search_space: str) -> str:
             "run separate sweeps with different --out, or pass --tuning"
         )
     return "external" if all(has_space.values()) else "self"
+
+
+def check_workloads(place: Path, workloads: Sequence[str]) -> None:
+    """Raises PlanError if a submission says that it cannot train one of these workloads."""
+    suited = runs_on(place)
+    for workload in workloads:
+        if suited is not None and workload not in suited.workloads:
+            raise PlanError(suited.refusal(loading.name_of(place), workload))
 
 
 def check_names(place: Path, search_space: str, point: Mapping[str, Any]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from scoring.files import load_json
 from scoring.reading.results import Submission
+from scoring.tree import INFO_FILE
 
-INFO_FILE = "submission_info.json"
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;)]")
 _LINKS = ("paper", "code", "url", "paper_url", "code_url")  # the keys that may hold an address
 _MOST = 2000  # characters of a text

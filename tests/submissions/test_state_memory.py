@@ -9,7 +9,7 @@ from benchmarks import optimizers
 from harness.submission import loading
 
 
-@pytest.mark.parametrize("name", loading.available())
+@pytest.mark.parametrize("name", optimizers.everywhere())
 def test_a_submissions_state_is_as_its_info_says(name):
     info = json.loads((loading.library() / name / "submission_info.json").read_text())
     # python -m benchmarks.optimizers --write-memory writes it
