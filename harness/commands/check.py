@@ -23,6 +23,7 @@ from harness.commands.rehearsal import (
     PERIODS,
     STEP_HINT,
     CutOffError,
+    MakeWorkloads,
     Recorder,
     TensorCount,
     equal,
@@ -30,12 +31,11 @@ from harness.commands.rehearsal import (
     make_spec,
     plain_sgd,
     same,
+    suited_to,
     train,
 )
-from harness.spec import Workload
 from harness.submission import loading
 from harness.submission.dependencies import off_limits
-from harness.submission.files import runs_on
 from harness.submission.loading import Submission
 from harness.submission.search_space import load as load_search_space
 from harness.sweep.resolve import check_names
@@ -47,8 +47,6 @@ STEPS, PERIOD = 24, 4  # steps of a trial, and between its evaluations
 LONG = 160  # steps of the longer trial, in which memory must stop growing
 SLOW = 10.0  # times the seconds per step of SGD, from which a step is reported as slow
 ALONE = ProcessGroup()
-
-MakeWorkloads = Callable[[], Sequence[Workload]]
 
 
 def findings(
@@ -69,7 +67,7 @@ def findings(
         group: The processes that check the submission together.
     """
     try:
-        make_workloads = _suited(place, make_workloads)
+        make_workloads = suited_to(place, make_workloads)
         checker = _Checker(place, make_workloads, names, group)
         loading.load(place)
         checker.set_point(point)
@@ -276,16 +274,6 @@ class _Checker:
         clock = clock or CallClock(1.0)
         result, parameters = train(loaded, workload, spec, clock, recorder, self._group)
         return result, recorder, parameters
-
-
-def _suited(place: Path, make_workloads: MakeWorkloads) -> MakeWorkloads:
-    """The workloads that a submission is checked on."""
-    suited = runs_on(place)
-    if suited is None:
-        return make_workloads
-    import workloads
-
-    return lambda: [workloads.get(name) for name in suited.workloads[:2]]
 
 
 def _fixed(loaded: Submission, name: str, size: int | None) -> Callable[[str], int]:

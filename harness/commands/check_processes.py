@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from harness.commands.check import MakeWorkloads, findings
+from harness.commands.check import findings
 from harness.commands.finding import Finding, State
+from harness.commands.rehearsal import MakeWorkloads
 from harness.system import timers
 from harness.trial.process_group import Rendezvous, join
 

@@ -15,6 +15,7 @@ import torch
 from harness.checkpoint.pickling import UnsavableError, dump
 from harness.checkpoint.snapshot import Snapshot
 from harness.spec import ForwardPassMode, Workload
+from harness.submission.files import runs_on
 from harness.submission.loading import Submission, name_of
 from harness.trial.attempt import Attempt, prepare_process
 from harness.trial.clock import Clock
@@ -25,6 +26,8 @@ from scoring.records import EvalRow, TrialResult, TrialSpec, Tuning, Until
 
 PERIODS = 100  # evaluation periods per budget
 STEP_HINT = 75  # of these periods are before the step hint
+
+MakeWorkloads = Callable[[], Sequence[Workload]]
 
 
 class CutOffError(BaseException):
@@ -192,6 +195,20 @@ def same(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> bool:
         a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
         for a, b in zip(ours, theirs, strict=True)
     )
+
+
+def suited_to(place: Path, make_workloads: MakeWorkloads) -> MakeWorkloads:
+    """Returns what makes the workloads that a submission is checked on.
+
+    They are those of `make_workloads`, or the first two of those that the submission names, if it
+    can train no others.
+    """
+    suited = runs_on(place)
+    if suited is None:
+        return make_workloads
+    import workloads
+
+    return lambda: [workloads.get(name) for name in suited.workloads[:2]]
 
 
 def plain_sgd() -> Submission:

@@ -15,7 +15,7 @@ from harness.submission import loading
 from harness.submission.search_space import check_point
 from harness.sweep.changes import extend, refuse_foreign_code
 from harness.sweep.plan import PlanError, needs_baseline, plan_submission, plan_workload
-from harness.sweep.resolve import check_names, check_workloads, default_tuning, places_of
+from harness.sweep.resolve import check_names, default_tuning, places_of
 from harness.sweep.run import Executor
 from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
 from scoring.records import ClockKind, RunOptions, Tuning, Until
@@ -62,9 +62,7 @@ def check(
 def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     """Like `check`, but without the data, which need not be on this machine."""
     ruleset = request.ruleset
-    places = places_of(request.submissions, request.tuning)
-    for place in places.values():
-        check_workloads(place, request.workloads)
+    places = places_of(request.submissions, request.tuning, request.workloads)
     search_space = str(request.search_space or SEARCH_SPACE_FILE)
     default = "external" if request.point else default_tuning(places, search_space)
     tuning = request.tuning or default

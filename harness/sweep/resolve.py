@@ -12,8 +12,14 @@ from harness.submission.search_space import load as load_search_space
 from harness.sweep.plan import PlanError
 
 
-def places_of(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
-    """Returns the paths of submissions by name; names must be unique within a results tree."""
+def places_of(
+    names: Sequence[str], tuning: str | None, workloads: Sequence[str]
+) -> dict[str, Path]:
+    """Returns the paths of submissions by name.
+
+    Raises:
+        PlanError: A name is not unique, or a submission says that it cannot train a workload.
+    """
     places: dict[str, Path] = {}
     for given in names:
         place = loading.find(given, tuning)
@@ -24,6 +30,7 @@ def places_of(names: Sequence[str], tuning: str | None) -> dict[str, Path]:
                 f"two submissions are called {name}: {other} and {place}; rename one, or run "
                 "separate sweeps with different --out"
             )
+        _check_workloads(place, workloads)
     return places
 
 
@@ -43,7 +50,7 @@ def default_tuning(places: Mapping[str, Path], search_space: str) -> str:
     return "external" if all(has_space.values()) else "self"
 
 
-def check_workloads(place: Path, workloads: Sequence[str]) -> None:
+def _check_workloads(place: Path, workloads: Sequence[str]) -> None:
     """Raises PlanError if a submission says that it cannot train one of these workloads."""
     suited = runs_on(place)
     for workload in workloads:
