@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
+_LEAST = 1e-99  # smaller probabilities are not told apart
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
@@ -50,15 +52,20 @@ def pooled(groups: Sequence[Sequence[float]]) -> Noise | None:
     return Noise(sigma=math.sqrt(squares / df), df=df) if df and squares > 0 else None
 
 
+def p_equals(p: float) -> str:
+    """A probability as "p = 0.34" or "p < 1e-99"."""
+    return f"p < {_LEAST:.0e}" if p < _LEAST else f"p = {p_in_words(p)}"
+
+
 def p_in_words(p: float) -> str:
-    """A probability as "0.34", "0.002" or "3e-7"."""
+    """A probability as "0.34", "0.002", "3e-7" or "<1e-99"."""
     if p >= 0.995:
         return "1"
     if p >= 0.0995:
         return f"{p:.2f}"
     if p >= 0.00095:
         return f"{p:.1g}"
-    if p == 0:
-        return "0"
+    if p < _LEAST:
+        return f"<{_LEAST:.0e}"
     mantissa, exponent = f"{p:.0e}".split("e")
     return f"{mantissa}e{int(exponent)}"

@@ -6,7 +6,7 @@ import math
 
 from scoring.fixed_step import FixedStepBoard
 from scoring.loss_tests import Result
-from scoring.noise import p_in_words
+from scoring.noise import p_equals
 
 
 def verdict(board: FixedStepBoard, result: Result) -> str:
@@ -23,7 +23,7 @@ def verdict(board: FixedStepBoard, result: Result) -> str:
     if test.more_runs is None:
         return f"not valid: the mean loss does not meet {board.runs.goal.condition}"
     return (
-        f"not valid, p = {p_in_words(test.p)}: {test.more_runs:,} more "
+        f"not valid, {p_equals(test.p)}: {test.more_runs:,} more "
         f"run{'s' * (test.more_runs > 1)} with this mean would decide"
     )
 
@@ -34,11 +34,11 @@ def pair_verdict(board: FixedStepBoard, first: str, second: str) -> str:
     if test is None:
         return f"not compared with {second}"
     if test.passed:
-        return f"better than {second}, p = {p_in_words(test.p)}"
+        return f"better than {second}, {p_equals(test.p)}"
     reverse = board.pairs[second, first]
     if reverse.passed:
-        return f"worse than {second}, p = {p_in_words(reverse.p)}"
-    text = f"not shown to be better than {second}, p = {p_in_words(test.p)}"
+        return f"worse than {second}, {p_equals(reverse.p)}"
+    text = f"not shown to be better than {second}, {p_equals(test.p)}"
     if test.more_runs is None:
         return f"{text}: no number of runs would show it at this difference"
     return f"{text}: {test.more_runs:,} more run{'s' * (test.more_runs > 1)} per side would decide"

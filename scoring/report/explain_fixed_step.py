@@ -7,7 +7,7 @@ from typing import Any
 
 from scoring.fixed_step import FixedStepBoard, common_steps, losses_at
 from scoring.loss_tests import Result
-from scoring.noise import p_in_words
+from scoring.noise import p_equals
 from scoring.report.explain import Reason
 from scoring.report.fixed_step import row
 from scoring.verdicts import pair_verdict, verdict
@@ -40,7 +40,7 @@ def _test(board: FixedStepBoard, result: Result) -> Reason:
     by = "normal" if tester.noise.df is None else f"t with {tester.noise.df} degrees of freedom"
     text = (
         f"statistic ({lead}) * sqrt({n}) = {test.statistic:.6f} {relation} "
-        f"{tester.threshold:.6g}; p = {p_in_words(test.p)} (one-sided, {by}, sigma "
+        f"{tester.threshold:.6g}; {p_equals(test.p)} (one-sided, {by}, sigma "
         f"{tester.noise.sigma:.5g})"
     )
     return Reason(text, {"statistic": test.statistic, "threshold": tester.threshold, "p": test.p})

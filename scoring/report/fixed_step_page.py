@@ -34,8 +34,8 @@ from scoring.report.words import slugs
 from scoring.verdicts import pair_verdict, verdict
 from scoring.writing import write_text
 
-_LABELLED = 60  # entries whose names fit into the figure
-_Z = 1.96  # of a 95% interval
+_LONGEST = 24  # characters of a name in the figure
+_LETTER = 6  # the width of a letter in the figure, in pixels
 
 
 def write_html(board: FixedStepBoard, path: Path, about: About | None = None) -> None:
@@ -117,11 +117,6 @@ def losses(board: FixedStepBoard, ax: Axes) -> Axes:
         step = result.steps or 0
         ax.plot([step, step], [low, high], color=color, linewidth=1.0)
         ax.plot(step, result.mean, "o", markersize=4, color=color)
-        if len(board.compared) <= _LABELLED:
-            ax.annotate(
-                one_line(result.name)[:24], (step, result.mean), (3, 2), fontsize=6,
-                textcoords="offset points", color=color, parse_math=False,
-            )  # fmt: skip
     ax.axhline(target, color=MUTED, linestyle="dotted")
     ax.set(xlabel="stopping step", ylabel=f"mean {board.runs.goal.metric}")
     steps = [result.steps or 0 for result in board.compared]
@@ -130,7 +125,26 @@ def losses(board: FixedStepBoard, ax: Axes) -> Axes:
         ax.xaxis.set_major_formatter("{x:,.0f}")
         ax.xaxis.set_minor_formatter("{x:,.0f}")
         ax.tick_params("x", which="minor", labelsize=7, rotation=35)
+    _name_points(board, ax)
     return tidy(ax)
+
+
+def _name_points(board: FixedStepBoard, ax: Axes) -> None:
+    """Writes the names of entries beside their points, the best first, where there is room."""
+    styles = line_styles(list(board.runs.entries))
+    taken: list[tuple[float, float, float]] = []  # left, right and height of each name
+    for result in board.compared:
+        point = (result.steps or 0, result.mean)
+        x, y = ax.transData.transform(point)
+        name = one_line(result.name)[:_LONGEST]
+        width = _LETTER * len(name)
+        if all(x + width < left or right < x or abs(y - height) > _LETTER * 2
+               for left, right, height in taken):  # fmt: skip
+            taken.append((x, x + width, y))
+            ax.annotate(
+                name, point, (3, 2), fontsize=6, textcoords="offset points",
+                color=styles[result.name]["color"], parse_math=False,
+            )  # fmt: skip
 
 
 def _svg(board: FixedStepBoard) -> str:

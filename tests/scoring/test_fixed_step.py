@@ -14,7 +14,7 @@ from scipy import stats
 from scoring import rulesets
 from scoring.fixed_step import make_board
 from scoring.loss_tests import LossTests
-from scoring.noise import Noise, p_in_words, pooled
+from scoring.noise import Noise, p_equals, p_in_words, pooled
 from scoring.reading.fixed_step import fixed_step_ruleset, read_runs
 from scoring.reading.loss_curves import Published, read_published
 from scoring.records import Goal, RecordError
@@ -228,10 +228,11 @@ def test_a_threshold_without_sigma_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("p", "words"),
     [(1, "1"), (0.999, "1"), (0.344, "0.34"), (0.0996, "0.10"), (0.0123, "0.01"),
-     (0.00123, "0.001"), (0.000949, "9e-4"), (1.07e-7, "1e-7"), (0, "0")],
+     (0.00123, "0.001"), (0.000949, "9e-4"), (1.07e-7, "1e-7"), (1e-120, "<1e-99"), (0, "<1e-99")],
 )  # fmt: skip
 def test_probabilities_in_words(p, words):
     assert p_in_words(p) == words
+    assert p_equals(p) == (f"p {words[0]} {words[1:]}" if words[0] == "<" else f"p = {words}")
 
 
 def test_a_results_tree_is_scored_at_its_stopping_step(tmp_path):
