@@ -169,5 +169,5 @@ def _of_trial(trial: Trial, warnings: list[str]) -> LossRun | None:
         losses=losses,
         lines=lines,
         seconds=seconds_at,
-        made_with=trial.run.host,
+        made_with=f"host {trial.run.host}" if trial.run.host else "",
     )

@@ -28,7 +28,8 @@ class LossRun:
         losses: The validation loss at each; NaN or infinite if it diverged.
         lines: The line of each in the file.
         seconds: Training time until each; NaN if that is not on record.
-        made_with: The line of the log that names PyTorch and the GPU; "" if there is none.
+        made_with: The line of the log that names PyTorch and the GPU, or the host of a trial; "" if
+            there is none.
     """
 
     name: str

@@ -65,7 +65,7 @@ def _run(result: Result, place: int) -> Reason:
         f"{run.name}: loss {run.losses[at]:.5f} at step {run.steps[at]:,}{planned} "
         f"({run.file}:{run.lines[at]})"
     )
-    details = [Reason(f"ran with {run.made_with}", {})] if run.made_with else []
+    details = [Reason(run.made_with, {})] if run.made_with else []
     return Reason(text, facts, details)
 
 
