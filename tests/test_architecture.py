@@ -34,7 +34,7 @@ ALLOWED = {  # by part; the longest that a file is in holds
     "scoring.report": ("scoring",),
     "scoring.site": ("scoring",),
     "scoring": ("scoring.reading", *SCORING_RECORDS),
-    "chronograd": ("scoring",),
+    "chronograd": ("scoring", "harness.commands", "harness.progress", "harness.sweep", "workloads"),
     "harness.spec": ("scoring.records",),
     "harness.environment": ("scoring.files", "scoring.escaping", "scoring.records"),
     "harness.system": (),

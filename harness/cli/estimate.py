@@ -12,14 +12,13 @@ from harness.cli.options import (
     MACHINE,
     OPTIONS,
     JsonOption,
-    PlanOptions,
     console,
     preparing,
     print_json,
     say,
 )
 from harness.cli.records import names_given, takes_records
-from harness.cli.sweep import requested
+from harness.sweep.options import PlanOptions
 from scoring.records import RunOptions
 from scoring.tree import EXPERIMENT_FILE
 
@@ -55,6 +54,7 @@ def estimate(
       chronograd estimate results/mine
     """
     from harness.commands.estimate_inputs import estimate_left, estimate_request
+    from harness.commands.running import requested
 
     tree = Path(asked[0])
     if len(asked) == 1 and (tree / EXPERIMENT_FILE).is_file():

@@ -1,4 +1,4 @@
-"""Checks of arguments: names of submissions, hyperparameters, devices."""
+"""Checks of arguments: names of submissions, hyperparameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import typer
 
-from harness.cli.options import Device
 from scoring.files import load_json, parse_json
 
 
@@ -45,12 +44,3 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
     if not isinstance(point, dict):
         raise typer.BadParameter(f"--hparams must be a JSON object, got {str(point)[:40]}")
     return point
-
-
-def on_gpu(device: Device) -> bool:
-    """Returns whether a trial runs on a GPU; raises BadParameter if there is no GPU for it."""
-    import torch
-
-    if device is Device.CUDA and not torch.cuda.is_available():
-        raise typer.BadParameter("--device cuda: torch sees no GPU")
-    return device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import make_console
-from harness.sweep.options import OptimizerOptions, Schedule, SweepOptions
+from harness.sweep.options import OptimizerOptions, PlanOptions, Schedule, SweepOptions
 from scoring.escaping import printable
 from scoring.records import ClockKind, Order, Pruning, RunOptions, Tuning, Until
 
@@ -113,18 +113,6 @@ SearchSpaceOption = Annotated[
         exists=True, dir_okay=False, resolve_path=True,
     ),
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlanOptions:
-    """The plan of a sweep, apart from its submissions."""
-
-    suite: str | None = None
-    workload: tuple[str, ...] = ()
-    ruleset: str = "mini"
-    tuning: Tuning | None = None
-    studies: int | None = None
-    trials: int | None = None
 
 
 OPTIONS: dict[type, dict[str, Any]] = {

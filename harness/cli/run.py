@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.given import hyperparameters, on_gpu, say_which
+from harness.cli.given import hyperparameters, say_which
 from harness.cli.options import (
     ONE_PROCESS,
     OPTIONS,
@@ -23,9 +23,9 @@ from harness.cli.options import (
     say,
 )
 from harness.cli.records import takes_records
-from harness.cli.summary import exit_by, run_uninterrupted, say_tracebacks, warn_of_load
+from harness.cli.summary import exit_by, say_tracebacks, warn
 from harness.sweep.options import OptimizerOptions
-from scoring.records import ClockKind, RunOptions
+from scoring.records import RunOptions
 from scoring.tree import OPTIMIZERS
 
 TRACKER_PATIENCE = 60.0  # seconds per evaluation, during which the trial's clock is paused
@@ -61,12 +61,10 @@ def run(
     """
     import workloads
     from harness.commands import dotted
-    from harness.executors.local import LocalExecutor
+    from harness.commands.running import run_here, uses_gpu
     from harness.progress.live import PlainProgress
     from harness.progress.track import tracking
-    from harness.sweep.preparation import preparing as preparing_sweep
     from harness.sweep.request import Request, single_trial
-    from harness.sweep.run import run_sweep
     from scoring import rulesets
 
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
@@ -81,17 +79,13 @@ def run(
         tuning=tuning,
         search_space=search_space,
         point=hyperparameters(hparams),
-        options=replace(options, gpus_per_trial=int(on_gpu(device))),
+        options=replace(options, gpus_per_trial=int(uses_gpu(device))),
     )
     with preparing() as progress:
         draft = single_trial(request, study, trial, workloads.get, progress)
-    if draft.options.clock is ClockKind.WALL:
-        warn_of_load()
-    executor, lines = LocalExecutor(workloads.get), PlainProgress(console, rows=True)
-    with preparing_sweep(out, say) as announce:
-        experiment = draft.complete(out, executor, announce=announce)
-    with tracking(lines, track, out, say, patience=TRACKER_PATIENCE) as callback:
-        summary = run_uninterrupted(run_sweep, experiment, out, executor, callback)
+    lines = PlainProgress(console, rows=True)
+    callback = tracking(lines, track, out, say, patience=TRACKER_PATIENCE)
+    summary = run_here(draft, out, callback, say, warn)
     say_tracebacks(summary, shown)
     say(f"Records in {shown}")
     exit_by(summary)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,23 +14,9 @@ if TYPE_CHECKING:
     from harness.sweep.recorder import Summary
 
 
-def warn_of_load() -> None:
-    """Warns if this machine has other work, which slows trials down."""
-    from harness.commands.machine import processor
-
-    check = processor()
-    if check.fix:
-        say(f"warning: {check.what}: {check.fix}", style="yellow")
-
-
-def run_uninterrupted(sweep: Callable[..., Summary], *arguments: Any) -> Summary:
-    """Runs a sweep; returns its summary at its end or interruption."""
-    from harness.sweep.interruption import InterruptedSweepError
-
-    try:
-        return sweep(*arguments)
-    except InterruptedSweepError as interrupted:
-        return interrupted.summary
+def warn(text: str) -> None:
+    """Prints a warning."""
+    say(text, style="yellow")
 
 
 def conclude(summary: Summary, out: Path) -> None:

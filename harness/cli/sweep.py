@@ -15,7 +15,6 @@ from harness.cli.given import say_which
 from harness.cli.options import (
     FAILURES,
     OPTIONS,
-    PlanOptions,
     SearchSpaceOption,
     StudiesOption,
     console,
@@ -23,17 +22,14 @@ from harness.cli.options import (
     say,
 )
 from harness.cli.records import as_options, override, takes_records
-from harness.cli.summary import conclude, run_uninterrupted, warn_of_load
-from harness.sweep.options import OptimizerOptions, SweepOptions
-from scoring.records import ClockKind, Pruning, RunOptions
+from harness.cli.summary import conclude, warn
+from harness.sweep.options import OptimizerOptions, PlanOptions, SweepOptions
+from scoring.records import Pruning, RunOptions
 from scoring.tree import OPTIMIZERS
 
 if TYPE_CHECKING:
-    from harness.executors.cluster import Cluster
     from harness.sweep.callback import SweepCallback
-    from harness.sweep.limits import Limits
-    from harness.sweep.request import Draft, Request
-    from scoring.experiment import Experiment
+    from harness.sweep.request import Draft
 
 AcceptOption = Annotated[
     list[str] | None,
@@ -66,6 +62,7 @@ def sweep(
     """
     import workloads
     from harness.commands import dotted
+    from harness.commands.running import requested
     from harness.sweep.request import check
 
     say_which(submissions, plan.tuning)
@@ -76,37 +73,6 @@ def sweep(
         request = requested(names, plan, options, search_space)
         draft = check(request, workloads.get, progress)
     _run(draft, shown, how, accept_change or (), dry_run)
-
-
-def requested(
-    submissions: Sequence[str],
-    plan: PlanOptions,
-    options: RunOptions,
-    search_space: Path | None = None,
-) -> Request:
-    """Returns the request that the command line describes."""
-    from harness.commands.suites import members
-    from harness.sweep.request import Request
-    from scoring import rulesets
-
-    if (plan.suite is None) == (not plan.workload):
-        raise typer.BadParameter("needs either --suite or --workload")
-    rules = rulesets.load(plan.ruleset)
-    if options.max_steps is not None and not rules.by_steps:
-        raise typer.BadParameter(
-            f"--max-steps: under {rules.name}, a trial ends at its target or budget; use a ruleset "
-            "by steps, such as track3, or `chronograd run`"
-        )
-    return Request(
-        submissions=submissions,
-        workloads=plan.workload or members(str(plan.suite), rules),
-        ruleset=rules,
-        tuning=plan.tuning,
-        studies=plan.studies,
-        trials=plan.trials,
-        search_space=search_space,
-        options=options,
-    )
 
 
 @takes_records(OPTIONS)
@@ -148,17 +114,10 @@ def _run(
     if dry_run:
         _preview(draft, shown.absolute(), how, accepted)
         return
-    from harness.sweep.preparation import preparing as preparing_sweep
-    from harness.sweep.run import run_sweep
+    from harness.commands.running import run_on_ray
 
-    if how.address is None and draft.options.clock is ClockKind.WALL:
-        warn_of_load()
-    out, cluster = shown.absolute(), _cluster(draft, how)
-    with _callbacks(how.track, out) as callback, closing(cluster):
-        with preparing_sweep(out, say) as announce:
-            experiment = draft.complete(out, cluster, accepted, announce)
-            limits = _limits(how, experiment)
-        summary = run_uninterrupted(run_sweep, experiment, out, cluster, callback, how, limits)
+    out = shown.absolute()
+    summary = run_on_ray(draft, out, how, _callbacks(how.track, out), say, warn, accepted)
     conclude(summary, shown)
 
 
@@ -167,17 +126,18 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
     from harness.cli.estimate import say_hours
     from harness.commands.estimate_inputs import estimate_preview, slots_here
     from harness.commands.machine import disk
+    from harness.commands.running import cluster_of, limits_of
     from harness.sweep.restore import remaining
 
     experiment = draft.preview(out, accepted)
-    _limits(how, experiment)
+    limits_of(how, experiment, say)
     say(draft.describe())
     say(f"Results: {disk('results', out).what}")
     if how.address is None:
         slots = min(slots_here(experiment), how.max_concurrent or sys.maxsize)
         say(f"Ray on this machine: {slots} trial{'s' * (slots > 1)} at once")
     else:
-        with closing(_cluster(draft, how)) as cluster:
+        with closing(cluster_of(draft, how, say)) as cluster:
             slots = cluster.slots()
     left = remaining(out, experiment)
     is_pruned = how.pruning is not Pruning.OFF
@@ -194,27 +154,6 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
         )
     for note in notes:
         say(note)
-
-
-def _cluster(draft: Draft, how: SweepOptions) -> Cluster:
-    """Returns the executor of a sweep; it announces the cluster when it connects."""
-    import workloads
-    from harness.executors.cluster import Cluster
-    from harness.executors.team import TrialResources
-
-    resources = TrialResources.of(draft.options, how.exclusive_nodes)
-    return Cluster(workloads.get, how.address, resources, how.hang_timeout, how.max_concurrent, say)
-
-
-def _limits(how: SweepOptions, experiment: Experiment) -> Limits | None:
-    """Returns the limits of --pruning predict, and prints how well they are calibrated."""
-    from harness.commands.history import limits_from
-
-    if not how.history:
-        return None
-    limits = limits_from(how.history, experiment, how.risk, how.max_change)
-    say(f"Prediction: {limits.calibration}")
-    return limits
 
 
 @contextmanager

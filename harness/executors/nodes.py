@@ -133,21 +133,32 @@ def _only_cluster() -> str:
 
 
 def _check_token(address: str) -> None:
-    """Raises ClusterError if the cluster wants another token than this process has.
+    """Takes the token of this machine if the cluster wants one and RAY_AUTH_MODE is not set.
 
-    Ray would try for 20 seconds, and then say that there is no cluster.
+    Raises:
+        ClusterError: The cluster wants another token than this process has. Ray would try for 20
+            seconds, and then say that there is no cluster.
     """
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # as ray.init does
-    try:
-        GcsClient(address=address, cluster_id=None)
-    except AuthenticationError:
+    if _answers(address):
+        return
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)  # it writes RAY_AUTH_MODE
+    if not _answers(address):
         given = "not the one given" if os.environ.get("RAY_AUTH_MODE") == "token" else "none given"
         raise ClusterError(
             f"the Ray cluster at {address} wants a token ({given}): set RAY_AUTH_MODE=token and "
             "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to those of the cluster"
-        ) from None
-    except RayError:
-        pass  # ray.init says what is wrong
+        )
+
+
+def _answers(address: str) -> bool:
+    """Whether a cluster accepts the token of this process, or fails for another reason."""
+    try:
+        GcsClient(address=address, cluster_id=None)
+    except AuthenticationError:
+        return False
+    except RayError:  # ray.init says what is wrong
+        return True
+    return True
 
 
 def _own_folder() -> str:

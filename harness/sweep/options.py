@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from scoring.records import Order, Pruning, UserError
+from scoring.records import Order, Pruning, Tuning, UserError
 
 
 class Schedule(StrEnum):
@@ -22,6 +22,18 @@ class Schedule(StrEnum):
     CYCLIC = "cyclic"
     WSD = "wsd"
     SQRT = "sqrt"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanOptions:
+    """The plan of a sweep, apart from its submissions."""
+
+    suite: str | None = None
+    workload: tuple[str, ...] = ()
+    ruleset: str = "mini"
+    tuning: Tuning | None = None
+    studies: int | None = None
+    trials: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

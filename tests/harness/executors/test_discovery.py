@@ -123,3 +123,8 @@ def test_a_cluster_that_wants_a_token_says_so(short):
             )  # fmt: skip
             assert f"127.0.0.1:{port} wants a token ({why}): set RAY_AUTH_MODE" in done.stderr
         subprocess.run([sys.executable, "-c", code], env={**os.environ, **token}, check=True)
+        of_this_machine = Path(short) / ".ray" / "auth_token"
+        of_this_machine.parent.mkdir(exist_ok=True)
+        of_this_machine.write_text(token["RAY_AUTH_TOKEN"])
+        environment = {**os.environ, "HOME": short}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)

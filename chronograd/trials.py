@@ -1,0 +1,291 @@
+"""Runs trials and sweeps, as `chronograd run` and `chronograd sweep` do. Needs chronograd[run]."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+
+from rich.console import Console
+
+from chronograd.results import PathLike, Results, read
+from scoring.plain import to_plain
+from scoring.records import RunOptions, UserError
+from scoring.tree import OPTIMIZERS
+from scoring.writing import write_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.sweep.options import OptimizerOptions
+
+    MakeOptimizer = Callable[[Any, Any, int], torch.optim.Optimizer]
+    Submission = PathLike | type[torch.optim.Optimizer] | MakeOptimizer
+
+SearchSpace = PathLike | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+class TrialKeywords(TypedDict, total=False):
+    """How trials run: the options of `chronograd run`, with the same defaults."""
+
+    seed: int  # of all random number generators
+    clock: Literal["wall", "steps"]
+    until: Literal["validation", "test", "budget"]
+    stop_diverged: bool
+    compile: bool
+    max_steps: int | None
+    batch_size: int | None
+    data_dir: str | None
+    cpus_per_trial: int
+    schedule: str  # of optimizers: none, constant, linear, cosine, ...
+    warmup: float | None
+    grad_clip: float | None
+
+
+class SweepKeywords(TrialKeywords, total=False):
+    """How sweeps run: the options of `chronograd sweep`, with the same defaults."""
+
+    gpus_per_trial: int
+    processes_per_trial: int
+    address: str | None
+    max_concurrent: int | None
+    exclusive_nodes: bool
+    checkpoint_dir: str | None
+    max_attempts: int
+    hang_timeout: float
+    pruning: Literal["exact", "predict", "off"]
+    risk: float
+    max_change: float
+    history: Sequence[PathLike]
+    order: Literal["cost", "latency"]
+
+
+def run(
+    submission: Submission,
+    workload: str,
+    *,
+    hparams: Mapping[str, Any] | None = None,
+    search_space: SearchSpace | None = None,
+    study: int = 0,
+    trial: int = 1,
+    ruleset: PathLike = "mini",
+    tuning: Literal["external", "self"] | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    out: PathLike | None = None,
+    **options: Unpack[TrialKeywords],
+) -> Results:
+    """Runs one trial in this process and returns its results.
+
+    Args:
+        submission: The name or folder of a submission; an optimizer class; or a function
+            `make_optimizer(params, hyperparameters, horizon)` that returns an optimizer, where
+            `horizon` is the number of steps that schedules end after. What is defined in a notebook
+            or script is written into `out` as source code, with what it refers to.
+        workload: Its name, see `chronograd workloads`.
+        hparams: The hyperparameters by name; None for a point of the search space.
+        search_space: Replaces that of the submission: a file, or its content.
+        study: Index of the study, from 0.
+        trial: Number of the trial in it, from 1.
+        ruleset: The name of a ruleset, or the path of a TOML file.
+        tuning: AlgoPerf's tuning rules; None for external if there is a search space.
+        device: Where the trial runs.
+        out: Results directory; None for a new one in `results/runs`.
+        options: The options of `chronograd run`.
+
+    Returns:
+        The results in `out`; `.trials()` has the status, and the message of a failed trial.
+
+    Raises:
+        UserError: Something is missing or invalid; the message says what.
+        KeyboardInterrupt: The trial was interrupted; what was measured is recorded.
+    """
+    with _needs_run():
+        import workloads
+        from harness.commands import running
+        from harness.progress.live import PlainProgress
+        from harness.sweep.request import Request, single_trial
+        from scoring import rulesets
+    name = _name(submission)
+    now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
+    place = Path(out or Path("results/runs") / f"{name}-{workload}-{now}").absolute()
+    plain, optimizer = _split(options)
+    request = Request(
+        submissions=_written([submission], place, optimizer),
+        workloads=[workload],
+        ruleset=rulesets.load(os.fspath(ruleset)),
+        tuning=tuning,
+        search_space=_space_file(search_space, place),
+        point=None if hparams is None else dict(hparams),
+        options=RunOptions(**_of(RunOptions, plain, gpus_per_trial=int(running.uses_gpu(device)))),
+    )
+    with _process_restored():
+        draft = single_trial(request, study, trial, workloads.get)
+        lines = nullcontext(PlainProgress(Console(), rows=True))
+        summary = running.run_here(draft, place, lines, print, print)
+    if summary.left:
+        raise KeyboardInterrupt
+    return read(place)
+
+
+def sweep(
+    submissions: Submission | Sequence[Submission],
+    *,
+    out: PathLike,
+    suite: str | None = None,
+    workloads: str | Sequence[str] = (),
+    search_space: SearchSpace | None = None,
+    ruleset: PathLike = "mini",
+    tuning: Literal["external", "self"] | None = None,
+    studies: int | None = None,
+    trials: int | None = None,
+    **options: Unpack[SweepKeywords],
+) -> Results:
+    """Runs submissions x workloads x studies x trials on Ray; trials that are done are kept.
+
+    Args:
+        submissions: One or several, each as for `run`.
+        out: Results directory.
+        suite: A set of workloads.
+        workloads: Names of workloads, instead of a suite.
+        search_space: Replaces those of all submissions: a file, or its content.
+        ruleset: The name of a ruleset, or the path of a TOML file.
+        tuning: AlgoPerf's tuning rules; None for external if there are search spaces.
+        studies: Studies per submission and workload; None for the ruleset's number.
+        trials: Trials per study; None for the ruleset's number.
+        options: The options of `chronograd sweep`.
+
+    Returns:
+        The results in `out`, also of earlier calls.
+
+    Raises:
+        UserError: Something is missing or invalid; the message says what.
+        KeyboardInterrupt: The sweep was interrupted; the same call continues it.
+    """
+    with _needs_run():
+        import workloads as library
+        from harness.commands import running
+        from harness.progress.live import PlainProgress
+        from harness.sweep.options import PlanOptions, SweepOptions
+        from harness.sweep.request import check
+    place = Path(out).absolute()
+    several: Any = [submissions] if _is_one(submissions) else submissions
+    named = (workloads,) if isinstance(workloads, str) else tuple(workloads)
+    plan = PlanOptions(
+        suite=suite, workload=named, ruleset=os.fspath(ruleset), tuning=tuning,  # type: ignore[arg-type]
+        studies=studies, trials=trials,
+    )  # fmt: skip
+    plain, optimizer = _split(options)
+    how = SweepOptions.from_plain(_of(SweepOptions, plain, pruning="exact", order="cost"))
+    names = _written(several, place, optimizer)
+    run_options = RunOptions(**_of(RunOptions, plain))
+    request = running.requested(names, plan, run_options, _space_file(search_space, place))
+    draft = check(request, library.get)
+    lines = nullcontext(PlainProgress(Console()))
+    summary = running.run_on_ray(draft, place, how, lines, print, print)
+    if summary.left:
+        raise KeyboardInterrupt
+    return read(place)
+
+
+@contextmanager
+def _needs_run() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"this needs the Python package {error.name}, which is not installed; "
+            "pip install 'chronograd[run]' installs everything that trials need"
+        ) from None
+
+
+def _is_one(submissions: Any) -> bool:
+    return isinstance(submissions, (str, os.PathLike, type)) or callable(submissions)
+
+
+def _name(submission: Any) -> str:
+    if isinstance(submission, (str, os.PathLike)):
+        return Path(submission).resolve().name
+    return str(submission.__name__)
+
+
+def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], OptimizerOptions]:
+    """Returns the options of trials and sweeps, and those of optimizers."""
+    from harness.sweep.options import OptimizerOptions, Schedule, SweepOptions
+
+    known = {field.name for kind in (RunOptions, SweepOptions) for field in fields(kind)}
+    known |= {field.name for field in fields(OptimizerOptions)}
+    if unknown := sorted(options.keys() - known):
+        from scoring.names import known_names
+
+        raise UserError(f"no option {unknown[0]!r}. {known_names(unknown[0], sorted(known))}")
+    own = _of(OptimizerOptions, options)
+    if "schedule" in own:
+        try:
+            own["schedule"] = Schedule(own["schedule"])
+        except ValueError:
+            raise UserError(
+                f"schedule must be one of {', '.join(Schedule)}, got {own['schedule']!r}"
+            ) from None
+    plain = dict(options)
+    for name in ("data_dir", "checkpoint_dir"):
+        if plain.get(name) and "://" not in str(plain[name]):
+            plain[name] = str(Path(plain[name]).absolute())
+    return plain, OptimizerOptions(**own)
+
+
+def _of(kind: type[Any], options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Returns those options that are fields of a record."""
+    names = {field.name for field in fields(kind)}
+    return {**defaults, **{name: value for name, value in options.items() if name in names}}
+
+
+def _written(
+    submissions: Sequence[Submission], place: Path, optimizer: OptimizerOptions
+) -> list[str]:
+    """Returns names and paths of submissions; writes those given as objects or dotted names."""
+    from harness.commands import dotted, objects
+
+    folder = place / OPTIMIZERS
+    names = [objects.submission_of(given, folder, optimizer) for given in submissions]
+    is_used = any(name != given for name, given in zip(names, submissions, strict=True))
+    if is_used and not any(map(dotted.is_dotted, names)):
+        return names
+    return dotted.write(names, folder, optimizer)
+
+
+def _space_file(given: SearchSpace | None, place: Path) -> Path | None:
+    """Returns the path of a search space, which is written into OUT if its content is given."""
+    if given is None or isinstance(given, (str, os.PathLike)):
+        return None if given is None else Path(given).absolute()
+    text = json.dumps(to_plain(given), indent=2) + "\n"
+    file = place / "search_space.json"
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        raise UserError(f"{file}: holds another search space; choose another `out`")
+    write_text(file, text)
+    return file
+
+
+@contextmanager
+def _process_restored() -> Iterator[None]:
+    """Context after which this process is as before a trial, which sets devices and threads."""
+    import numpy as np
+    import torch
+
+    environment, folder, threads = dict(os.environ), Path.cwd(), torch.get_num_threads()
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        torch.set_num_threads(threads)
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
