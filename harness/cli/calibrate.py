@@ -34,7 +34,7 @@ def calibrate(
     import workloads
     from harness.commands.calibrate import Calibration
     from harness.executors.cluster import Cluster
-    from harness.executors.team import TrialResources
+    from harness.executors.resources import TrialResources
     from harness.progress.live import watch
     from harness.sweep.interruption import InterruptedSweepError
 

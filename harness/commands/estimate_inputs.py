@@ -269,7 +269,7 @@ def slots_here(experiment: Experiment) -> int:
     import torch
 
     from harness.commands.machine import usable_cores
-    from harness.executors.team import TrialResources
+    from harness.executors.resources import TrialResources
 
     here = {"CPU": usable_cores(), "GPU": torch.cuda.device_count()}
     return max(1, TrialResources.of(experiment.options).fits(here))

@@ -115,7 +115,7 @@ def run_on_ray(
 def cluster_of(draft: Draft, how: SweepOptions, say: Say) -> Cluster:
     """Returns the executor of a sweep; it announces the cluster when it connects."""
     from harness.executors.cluster import Cluster
-    from harness.executors.team import TrialResources
+    from harness.executors.resources import TrialResources
 
     resources = TrialResources.of(draft.options, how.exclusive_nodes)
     return Cluster(workloads.get, how.address, resources, how.hang_timeout, how.max_concurrent, say)

@@ -27,7 +27,8 @@ from harness.executors.nodes import (
 )
 from harness.executors.process import BEAT_SECONDS, HANG_TIMEOUT, TrialProcess
 from harness.executors.remote_attempt import AttemptState, RemoteAttempt
-from harness.executors.team import PackedSubmissions, Team, TrialResources
+from harness.executors.resources import TrialResources
+from harness.executors.team import PackedSubmissions, Team
 from harness.system import timers
 from harness.system.signals import deferred_interrupt
 from harness.trial.messages import Broken, Ended, Started
