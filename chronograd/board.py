@@ -179,8 +179,9 @@ class FixedStepBoard(Board):
         write_html(self._tests, Path(path), About(title=title, intro=intro))
 
     def _repr_html_(self) -> str:
-        table: str = self.to_pandas().to_html(index=False, na_rep="")
-        return table
+        from scoring.report.page import markdown
+
+        return markdown(fixed_step.to_markdown(self._tests))
 
     def __repr__(self) -> str:
         tested = ", ".join(f"{name} {verdict}" for name, verdict in self.verdicts.items())

@@ -14,7 +14,15 @@ from scoring.reading.evaluations import STEP
 from scoring.reading.loss_curves import read_curves
 from scoring.reading.read import read
 from scoring.reading.results import Results, Trial
-from scoring.reading.runs import Found, LossRun, Runs, named_apart, not_finite, without_duplicates
+from scoring.reading.runs import (
+    Found,
+    LossRun,
+    Runs,
+    named_apart,
+    not_finite,
+    shared_runs,
+    without_duplicates,
+)
 from scoring.reading.track3 import read_track3
 from scoring.records import Goal, RecordError
 from scoring.rulesets import Ruleset
@@ -85,7 +93,7 @@ def read_runs(
         workload=workload,
         goal=goal,
         entries=known,
-        warnings=[warning for part in found.values() for warning in part.warnings],
+        warnings=[*(w for part in found.values() for w in part.warnings), *shared_runs(known)],
         remarks=[remark for part in found.values() for remark in part.remarks],
         findings=[finding for part in found.values() for finding in part.findings],
     )

@@ -59,7 +59,8 @@ def read(
             raise RecordError(
                 f"{path}: not a results tree (no experiment.json): give the --out folder of a "
                 "sweep; if these are logs in AlgoPerf's layout, name their rules: --ruleset "
-                "algoperf-0.5 (and --tuning if no folder is called self_tuning or external_tuning)"
+                "algoperf-0.5 (and --tuning if no folder is called self_tuning or "
+                "external_tuning); for logs of modded-nanogpt: --ruleset track3"
             )
     tunings: dict[str, str] = {name: experiment.tuning for name, experiment in experiments.items()}
     tunings |= {str(path): tuning_of(path, tuning) for path in logs}

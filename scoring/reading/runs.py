@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,14 +123,33 @@ def without_duplicates(entry: str, runs: Iterable[LossRun], warnings: list[str])
     """
     kept: dict[object, LossRun] = {}
     for run in runs:
-        key = (tuple(run.steps), tuple(map(str, run.losses)))
-        first = kept.setdefault(key if len(run.steps) >= _ENOUGH else run.place, run)
+        first = kept.setdefault(_losses(run) if len(run.steps) >= _ENOUGH else run.place, run)
         if first is not run:
             warnings.append(
                 f"{run.place}: {entry}, {run.name}: has the losses of {first.name} "
                 f"({first.place}), and is left out as a duplicate"
             )
     return list(kept.values())
+
+
+def shared_runs(entries: Mapping[str, Entry]) -> list[str]:
+    """A line for each pair of entries that have runs in common: they are not independent."""
+    owners: dict[object, list[str]] = {}
+    for name, entry in entries.items():
+        for run in entry.runs:
+            if len(run.steps) >= _ENOUGH:
+                owners.setdefault(_losses(run), []).append(name)
+    pairs = Counter(tuple(names) for names in owners.values() if len(names) > 1)
+    return [
+        f"{' and '.join(names)} have {count} run{'s' * (count > 1)} in common: the tests of one "
+        "against the other assume that they have none"
+        for names, count in pairs.items()
+    ]
+
+
+def _losses(run: LossRun) -> object:
+    """What two runs have in common only if they are the same."""
+    return tuple(run.steps), tuple(map(str, run.losses))
 
 
 def not_finite(run: LossRun) -> str:

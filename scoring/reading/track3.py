@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scoring.escaping import one_line
-from scoring.files import entries, read_packed_text
+from scoring.files import entries, read_packed_text, without_links
 from scoring.reading.evaluations import as_number, as_step
 from scoring.reading.runs import Found, LossRun, not_finite, without_duplicates
 
@@ -78,24 +78,30 @@ def _entries(root: Path, found: Found) -> Iterator[tuple[str, list[_Log]]]:
 def _folders(folder: Path, found: Found, depth: int) -> Iterator[tuple[Path, list[_Log], bool]]:
     """Each folder with logs, the logs, and whether no folder in it has any."""
     try:
-        children = entries(folder)
-        below = [child for child in children if depth and child.is_dir()]
+        children = without_links(entries(folder))
+        above = folder.resolve()
+        children = [child for child in children if not above.is_relative_to(child.resolve())]
+        folders = {child for child in children if child.is_dir()}
     except OSError as error:
         found.warnings.append(f"{folder}: cannot be listed ({error}); the runs in it are missing")
         return
-    deeper = [place for child in below for place in _folders(child, found, depth - 1)]
-    logs = [log for child in children if _is_log(child) and (log := _read(child, found))]
+    logs: list[_Log] = []
+    deeper: list[tuple[Path, list[_Log], bool]] = []
+    for child in children:
+        if not child.name.isprintable():
+            found.warnings.append(f"{folder}: {child.name!a}: cannot be printed, left out")
+        elif child in folders and depth:
+            deeper += _folders(child, found, depth - 1)
+        elif child not in folders and _is_log(child):
+            logs += filter(None, [_read(child, found)])
     if logs:
         yield folder, logs, not deeper
     yield from deeper
 
 
 def _is_log(path: Path) -> bool:
-    return (
-        Path(path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name).suffix
-        in _KINDS
-        and not path.is_dir()
-    )
+    name = path.name.removesuffix(path.suffix) if path.suffix in _PACKED else path.name
+    return name.endswith(_KINDS)
 
 
 def _stem(path: Path) -> str:

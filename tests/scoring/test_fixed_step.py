@@ -161,6 +161,12 @@ def test_runs_that_stopped_at_different_steps_are_refused_with_file_and_line(tmp
     assert declared.result("a").steps == 3000
 
 
+def test_entries_with_a_run_in_common_are_warned_of(tmp_path):
+    write_entries(tmp_path, {"a": (3350, [3.27, 3.271]), "b": (3350, [3.271, 3.272])})
+    (warning,) = board_of(tmp_path).warnings
+    assert warning.startswith("a and b have 1 run in common")
+
+
 def test_the_smallest_valid_stopping_step_is_found_by_trying_all(tmp_path):
     write_entries(tmp_path, {"a": (3350, spread(3.275, 6))})
     board = board_of(tmp_path)

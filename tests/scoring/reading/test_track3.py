@@ -183,6 +183,32 @@ def test_a_file_that_is_no_log_is_left_out_with_one_warning(tmp_path, content, f
     assert fault in warning
 
 
+def test_a_space_before_a_unit_changes_nothing(tmp_path):
+    line = "step:125/125 val_loss:4.5 train_time:22.87 s step_avg:182.9 ms"
+    write_log(tmp_path / "a.txt", line)
+    (run,) = only(read_track3(tmp_path), "a")
+    assert (run.steps, run.losses, run.seconds) == ([125], [4.5], [22.87])
+
+
+def test_a_name_that_cannot_be_printed_is_left_out_with_a_warning(tmp_path):
+    write_log(tmp_path / "good.txt", curve(3.278))
+    for name in (b"bad\xff.txt", b"bad\x1b.txt"):
+        path = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+        with open(path, "w") as file:  # noqa: PTH123 - Path is tested elsewhere
+            file.write(log_text(curve(3.2)))
+    found = read_track3(tmp_path)
+    assert list(found.runs) == ["good"]
+    assert len(found.warnings) == 2
+    assert all(warning.isprintable() for warning in found.warnings)
+
+
+def test_a_link_to_a_folder_beside_it_is_not_a_second_entry(tmp_path):
+    write_log(tmp_path / "e" / "a.txt", curve(3.278))
+    (tmp_path / "latest").symlink_to("e")
+    (tmp_path / "e" / "loop").symlink_to(tmp_path)
+    assert list(read_track3(tmp_path).runs) == ["e"]
+
+
 def test_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     assert "not a regular file" in read_track3(tmp_path).warnings[0]
