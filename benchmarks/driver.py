@@ -230,7 +230,7 @@ def resume(out: Path) -> None:
 
     steps: dict[str, Callable[[], object]] = {
         "Ledger()": driver,
-        "what is left": lambda: _read_remaining(experiment, out, Pruner(experiment)),
+        "what is left": lambda: _read_remaining(experiment, out, Pruner(experiment), None),
         "status": lambda: read_status(out).to_plain(),
     }
     for name, step in steps.items():

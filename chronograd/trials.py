@@ -64,6 +64,9 @@ class SweepKeywords(TrialKeywords, total=False):
     max_change: float
     history: Sequence[PathLike]
     order: Literal["cost", "latency"]
+    decide: Literal["all", "top"]
+    confidence: float
+    max_studies: int
 
 
 def run(
@@ -142,7 +145,7 @@ def sweep(
     search_space: SearchSpace | None = None,
     ruleset: PathLike = "mini",
     tuning: Literal["external", "self"] | None = None,
-    studies: int | None = None,
+    studies: int | Literal["auto"] | None = None,
     trials: int | None = None,
     **options: Unpack[SweepKeywords],
 ) -> Results:
@@ -156,7 +159,8 @@ def sweep(
         search_space: Replaces those of all submissions: a file, or its content.
         ruleset: The name of a ruleset, or the path of a TOML file.
         tuning: AlgoPerf's tuning rules; None for external if there are search spaces.
-        studies: Studies per submission and workload; None for the ruleset's number.
+        studies: Studies per submission and workload; "auto": until results decide the order; None
+            for the ruleset's number.
         trials: Trials per study; None for the ruleset's number.
         options: The options of `chronograd sweep`.
 
@@ -171,20 +175,22 @@ def sweep(
         import workloads as library
         from harness.commands import running
         from harness.progress.live import PlainProgress
-        from harness.sweep.options import PlanOptions, SweepOptions
+        from harness.sweep.options import AUTO, PlanOptions, SweepOptions, deciding
         from harness.sweep.request import check
     place = Path(out).absolute()
     several: Any = [submissions] if _is_one(submissions) else submissions
     named = (workloads,) if isinstance(workloads, str) else tuple(workloads)
     plan = PlanOptions(
         suite=suite, workload=named, ruleset=os.fspath(ruleset), tuning=tuning,  # type: ignore[arg-type]
-        studies=studies, trials=trials,
+        studies=AUTO if studies == "auto" else studies, trials=trials,
     )  # fmt: skip
     plain, optimizer = _split(options)
     how = SweepOptions.from_plain(_of(SweepOptions, plain, pruning="exact", order="cost"))
+    how = deciding(plan.studies, how)
     names = _written(several, place, optimizer)
     run_options = RunOptions(**_of(RunOptions, plain))
-    request = running.requested(names, plan, run_options, _space_file(search_space, place))
+    space = _space_file(search_space, place)
+    request = running.requested(names, plan, run_options, space, how.most)
     draft = check(request, library.get)
     lines = nullcontext(PlainProgress(Console()))
     summary = running.run_on_ray(draft, place, how, lines, print, print)

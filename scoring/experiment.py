@@ -26,6 +26,7 @@ from scoring.rulesets import MOST_REPEATS, Ruleset, first_fault
 from scoring.tree import EXPERIMENT_FILE, OPTIMIZERS, SEARCH_SPACE_FILE
 
 MOST_PLANNED = 1_000_000  # trials of a leaderboard: more are a typing error, and would take forever
+FIRST_STUDIES = 2  # before results decide how many more; with one, nothing shows the spread
 _DROPOUT_RATES = ("dropout_rate", "aux_dropout_rate")
 _OPTIONS = {field.name for field in fields(RunOptions)}
 

@@ -48,6 +48,13 @@ class Order(StrEnum):
     LATENCY = "latency"  # the longest first: the sweep ends soonest
 
 
+class Decide(StrEnum):
+    """What `--studies auto` decides."""
+
+    TOP = "top"  # which submission is the fastest
+    ALL = "all"  # which of each two is faster
+
+
 class Pruning(StrEnum):
     """Which trials of a sweep stop early."""
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import combinations
 
 import numpy as np
@@ -26,19 +25,11 @@ import numpy.typing as npt
 
 from scoring.grid import Place
 from scoring.pruning import Bounds, Floats
-from scoring.records import Order
+from scoring.records import Decide, Order
 from scoring.significance import holm, log_ratio
 
 SCALES = 4.0 ** np.arange(4)
-FIRST = 2  # studies of every submission on every workload; with one, nothing shows the spread
 Counts = npt.NDArray[np.intp]
-
-
-class Decide(StrEnum):
-    """What `--studies auto` decides."""
-
-    TOP = "top"
-    ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scoring.experiment import FIRST_STUDIES
 from scoring.pruning import Bounds
 from scoring.reading.results import Results
 from scoring.records import Status
 from scoring.sequential import (
-    FIRST,
     Counts,
     Decision,
     Observations,
@@ -57,7 +57,7 @@ def looks(
         r_max: The largest ratio that counts.
         question: What is to be decided.
     """
-    counts_sw = np.full(full.ended.shape[:2], min(FIRST, question.max_studies))
+    counts_sw = np.full(full.ended.shape[:2], min(FIRST_STUDIES, question.max_studies))
     while True:
         seen = until(full, counts_sw)
         decisions = decide(seen, names, scored, r_max, question)

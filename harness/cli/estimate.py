@@ -18,7 +18,7 @@ from harness.cli.options import (
     say,
 )
 from harness.cli.records import names_given, takes_records
-from harness.sweep.options import PlanOptions
+from harness.sweep.options import PlanOptions, SweepOptions, deciding
 from scoring.records import RunOptions
 from scoring.tree import EXPERIMENT_FILE
 
@@ -61,7 +61,8 @@ def estimate(
         _refuse_beside_tree(context)
         show(*estimate_left(tree, records or [], slots), as_json)
         return
-    request = requested(asked, plan, options)
+    how = deciding(plan.studies, SweepOptions())
+    request = requested(asked, plan, options, max_studies=how.most)
     with preparing() as progress:
         found = estimate_request(request, records or [], slots, progress)
     show(*found, as_json)

@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import make_console
-from harness.sweep.options import OptimizerOptions, PlanOptions, Schedule, SweepOptions
+from harness.sweep.options import AUTO, OptimizerOptions, PlanOptions, Schedule, SweepOptions
 from scoring.escaping import printable
-from scoring.records import ClockKind, Order, Pruning, RunOptions, Tuning, Until
+from scoring.records import ClockKind, Decide, Order, Pruning, RunOptions, Tuning, Until
 
 console = make_console()
 INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
@@ -25,6 +25,7 @@ INTERRUPTED = 130  # the exit code that shells use for Ctrl-C
 PLAN, TRIALS, SWITCHES = "What is run", "How trials run", "How trials run: switches"
 OPTIMIZERS, CLUSTER = "Optimizer classes", "Cluster"
 PRUNING, FAILURES = "Pruning", "Failures"
+STUDIES = "Number of studies"
 
 
 class Device(StrEnum):
@@ -78,6 +79,12 @@ def _number(help: str, panel: str, **limits: float) -> Any:
     return _option(help, panel, metavar="N", **limits)
 
 
+def _studies(given: str) -> int:
+    if given != "auto" and (not given.isdecimal() or int(given) < 1):
+        raise typer.BadParameter(f"{given!r} is neither a number from 1 nor auto")
+    return AUTO if given == "auto" else int(given)
+
+
 DataDirOption = Annotated[Path | None, typer.Option(help="folder of the datasets")]
 CheckpointsOption = Annotated[
     str | None,
@@ -104,8 +111,9 @@ RulesetOption = Annotated[
 ]
 StudiesOption = Annotated[
     int | None,
-    _number("studies per submission and workload; default: the ruleset's", PLAN, min=1),
-]
+    _option("studies per submission and workload; auto: until results decide the order; default: "
+            "the ruleset's", PLAN, metavar="N|auto", parser=_studies),
+]  # fmt: skip
 SearchSpaceOption = Annotated[
     Path | None,
     _option(
@@ -231,6 +239,18 @@ OPTIONS: dict[type, dict[str, Any]] = {
             Order,
             _option("cost: likely winners first, for the fewest hours; latency: longest first, "
                     "for the earliest end", PRUNING),
+        ],
+        "decide": Annotated[
+            Decide | None,
+            _option("add studies until results decide which of each two submissions is faster: "
+                    "all (as --studies auto), or which is the fastest: top", STUDIES),
+        ],
+        "confidence": Annotated[
+            float,
+            _number("one minus the probability that any decision is wrong", STUDIES, min=0, max=1),
+        ],
+        "max_studies": Annotated[
+            int, _number("maximum number of studies per submission and workload", STUDIES, min=1)
         ],
         "track": TrackOption,
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -23,7 +24,7 @@ from harness.cli.options import (
 )
 from harness.cli.records import as_options, override, takes_records
 from harness.cli.summary import conclude, warn
-from harness.sweep.options import OptimizerOptions, PlanOptions, SweepOptions
+from harness.sweep.options import OptimizerOptions, PlanOptions, SweepOptions, deciding
 from scoring.records import Pruning, RunOptions
 from scoring.tree import OPTIMIZERS
 
@@ -70,7 +71,8 @@ def sweep(
     with TemporaryDirectory() as aside, preparing() as progress:
         folder = Path(aside) if dry_run else out / OPTIMIZERS
         names = dotted.write(submissions, folder, optimizer)
-        request = requested(names, plan, options, search_space)
+        how = deciding(plan.studies, how)
+        request = requested(names, plan, options, search_space, how.most)
         draft = check(request, workloads.get, progress)
     _run(draft, shown, how, accept_change or (), dry_run)
 
@@ -100,10 +102,13 @@ def resume(
     from harness.sweep.restore import last_options
 
     out, accepted = directory.absolute(), accept_change or ()
+    how = deciding(studies, override(context, last_options(out) or SweepOptions(), how))
     with preparing() as progress:
-        draft = resumed(out, studies, workloads.get, progress, trust=trust, accepted=accepted)
-    recorded = last_options(out) or SweepOptions()
-    _run(draft, directory, override(context, recorded, how), accepted, dry_run)
+        draft = resumed(
+            out, studies, workloads.get, progress,
+            trust=trust, accepted=accepted, max_studies=how.most,
+        )  # fmt: skip
+    _run(draft, directory, how, accepted, dry_run)
 
 
 def _run(
@@ -131,7 +136,7 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
 
     experiment = draft.preview(out, accepted)
     limits_of(how, experiment, say)
-    say(draft.describe())
+    say(_describe(draft))
     say(f"Results: {disk('results', out).what}")
     if how.address is None:
         slots = min(slots_here(experiment), how.max_concurrent or sys.maxsize)
@@ -154,6 +159,20 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
         )
     for note in notes:
         say(note)
+
+
+def _describe(draft: Draft) -> str:
+    """Returns a one-line summary of the trials."""
+    sizes = (len(draft.submissions), len(draft.workloads), draft.studies, draft.trials)
+    studies, trials = f"{draft.studies}", f"{math.prod(sizes)}"
+    if draft.first is not None:  # results decide how many are added
+        least = math.prod(sizes) // draft.studies * draft.first
+        studies, trials = f"{draft.first} to {studies}", f"at least {least}, at most {trials}"
+    return (
+        f"{sizes[0]} submissions ({', '.join(draft.submissions)}) x {sizes[1]} workloads "
+        f"({', '.join(draft.workloads)}) x {studies} studies x {sizes[3]} trials = "
+        f"{trials} trials; ruleset {draft.ruleset.name}, {draft.tuning} tuning"
+    )
 
 
 @contextmanager

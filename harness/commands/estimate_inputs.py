@@ -78,7 +78,7 @@ def _by_share(
         pruned = partial(_times, share)
     slots = slots or slots_here(experiment)
     found = estimate(experiment, left, known.records, slots, pruned)
-    return found, [note, *_notes(found)]
+    return found, [note, *_notes(found, experiment)]
 
 
 def estimate_left(
@@ -129,7 +129,7 @@ def estimate_preview(
         found, more = _by_share(experiment, left, known, slots, by_steps)
         return found, notes + more
     found = estimate(experiment, left, known.records, slots)
-    return found, [*notes, "Nothing is pruned.", *_notes(found)]
+    return found, [*notes, "Nothing is pruned.", *_notes(found, experiment)]
 
 
 def _by_deadlines(
@@ -157,7 +157,7 @@ def _by_deadlines(
         )
     slots = slots or slots_here(experiment)
     found = estimate(experiment, left, known.records, slots, pruned)
-    return found, notes + _notes(found)
+    return found, notes + _notes(found, experiment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +275,13 @@ def slots_here(experiment: Experiment) -> int:
     return max(1, TrialResources.of(experiment.options).fits(here))
 
 
-def _notes(found: Estimate) -> list[str]:
+def _notes(found: Estimate, experiment: Experiment) -> list[str]:
     notes = []
+    if experiment.counts is not None:
+        notes.append(
+            "With --studies auto, these trials run in any case: results decide how many more do, "
+            f"up to {experiment.studies} studies per submission and workload."
+        )
     if any(cell.source == "complete budgets" for cell in found.cells):
         notes.append("Complete budgets are upper bounds: trials end when they reach their goals.")
     if found.without_evaluation:

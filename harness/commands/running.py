@@ -35,8 +35,9 @@ def requested(
     plan: PlanOptions,
     options: RunOptions,
     search_space: Path | None = None,
+    max_studies: int | None = None,
 ) -> Request:
-    """Returns the request for a sweep.
+    """Returns the request for a sweep; `max_studies` as in `Request`.
 
     Raises:
         UserError: The plan names both a suite and workloads, or neither.
@@ -54,7 +55,8 @@ def requested(
         workloads=plan.workload or members(str(plan.suite), rules),
         ruleset=rules,
         tuning=plan.tuning,
-        studies=plan.studies,
+        studies=plan.studies or None,  # AUTO
+        max_studies=max_studies,
         trials=plan.trials,
         search_space=search_space,
         options=options,

@@ -22,6 +22,7 @@ from harness.sweep.events import (
     DriverStarted,
     Evaluated,
     Pruned,
+    StudiesChosen,
     TrialEvent,
 )
 from harness.system import timers
@@ -34,6 +35,7 @@ from scoring.tree import DAMAGED_LEDGERS, LEDGER_FILE, TRIAL_FILE, read_ending, 
 NOT_STARTED, UNDER_WAY = "not started", "under way"
 _KINDS = (
     DriverStarted, AttemptStarted, AttemptResumed, AttemptLost, AttemptEnded, Pruned, Evaluated,
+    StudiesChosen,
 )  # fmt: skip
 
 
@@ -119,6 +121,8 @@ class SweepStatus:
                 case DriverStarted() as started:
                     self._begin(started)
                     self.driver_since = entry.time
+                case StudiesChosen(added=added):
+                    self._add(added)
                 case TrialEvent() as event:
                     self._take(event, entry.time)
 
@@ -136,6 +140,13 @@ class SweepStatus:
         self._running.clear()
         for trial in self._failed.values():
             trial.done = trial.failure != Failure.WORKER_LOST
+
+    def _add(self, studies: Sequence[Sequence[Any]]) -> None:
+        """Adds the trials of studies that `--studies auto` added after the plan was read."""
+        for submission, workload, study in studies:
+            for trial in range(1, self.experiment.trials_per_study + 1):
+                key = f"{submission}/study_{study}/{workload}/trial_{trial}"
+                self.trials.setdefault(key, TrialState(submission, workload))
 
     def _take(self, event: TrialEvent, time: float) -> None:
         name = event.trial

@@ -19,7 +19,7 @@ class SweepCallback(Protocol):
     """Receives the events of a sweep: a live table, plain lines, a tracker."""
 
     def on_sweep_start(self, experiment: Experiment, out: Path, left: Sequence[TrialSpec]) -> None:
-        """Called once, before the first trial; `out` already has the plan and a ledger."""
+        """Called before the first trial, and when studies are added; `out` has plan and ledger."""
 
     def on_trial_start(self, spec: TrialSpec) -> None:
         """Called when an attempt of a trial has started."""

@@ -12,6 +12,12 @@ from harness.submission.files import earlier_hash, is_imported
 from harness.sweep.plan import PlanError
 from scoring.experiment import Experiment, PlannedSubmission
 from scoring.records import RunOptions
+from scoring.tree import EXPERIMENT_FILE
+
+
+def plan_of(out: Path) -> Experiment | None:
+    """Returns the plan of a results tree; None if there is none yet."""
+    return Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None
 
 
 def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] = ()) -> Experiment:
@@ -47,14 +53,36 @@ def extend(old: Experiment, new: Experiment, out: Path, accepted: Sequence[str] 
             "submissions": submissions,
             "workloads": {**new.workloads, **old.workloads},
             "studies": max(old.studies, new.studies),
+            "counts": _counts(old, new),
             "only": new.only,
         }
     )
 
 
+def _counts(old: Experiment, new: Experiment) -> dict[str, dict[str, int]] | None:
+    """The numbers of studies of both plans together, if results decide them in one of these."""
+    if old.counts is None and new.counts is None:
+        return None
+    least = new.studies
+    if new.counts is not None:
+        least = min(count for counts in new.counts.values() for count in counts.values())
+    known = {
+        (name, workload): old.planned(name, workload)
+        for name in old.submissions
+        for workload in old.workloads
+    }
+    return {
+        name: {
+            workload: max(least, known.get((name, workload), 0))
+            for workload in {**new.workloads, **old.workloads}
+        }
+        for name in {**old.submissions, **new.submissions}
+    }
+
+
 def _fixed(old: Experiment, new: Experiment) -> dict[str, tuple[Any, Any]]:
     """Returns old and new value, by name, of fields that all trials of a tree must share."""
-    may_differ = {"submissions", "workloads", "studies", "environment", "only", "options"}
+    may_differ = {"submissions", "workloads", "studies", "counts", "environment", "only", "options"}
     of_both = {n: (getattr(old, n), getattr(new, n)) for n in Experiment.model_fields}
     options = {
         field.name: (getattr(old.options, field.name), getattr(new.options, field.name))

@@ -7,7 +7,7 @@ key, SUBMISSION/study_K/WORKLOAD/trial_N, and the number of its attempt, from 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -25,6 +25,19 @@ class DriverStarted:
     path: str = ""  # path of the results tree; "" in older ledgers
     tree: str = ""  # id of the results tree; a copy gets a new one
     options: Mapping[str, Any] | None = None  # SweepOptions as JSON; None in older ledgers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudiesChosen:
+    """`--studies auto` looked at the results: what they decide, and which studies are added.
+
+    Each of `decisions` has the names `first` and `second`, the `faster` one or null, and `p`, which
+    is valid at any time.
+    """
+
+    kind: ClassVar[str] = "studies_chosen"
+    decisions: Sequence[Mapping[str, Any]]
+    added: Sequence[Sequence[Any]]  # submission, workload and number of each study; none at the end
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,10 +136,11 @@ class Pruned(TrialEvent):
     kind: ClassVar[str] = "pruned"
 
 
-Event = DriverStarted | TrialEvent
+Event = DriverStarted | StudiesChosen | TrialEvent
 _OF_TRIALS: list[type[TrialEvent]] = TrialEvent.__subclasses__()
 _KINDS: dict[str, type[Event]] = {
-    DriverStarted.kind: DriverStarted, **{kind.kind: kind for kind in _OF_TRIALS},
+    DriverStarted.kind: DriverStarted, StudiesChosen.kind: StudiesChosen,
+    **{kind.kind: kind for kind in _OF_TRIALS},
 }  # fmt: skip
 _RESULT = {f.name for f in fields(TrialResult)} - {"rows"}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from scoring.records import Order, Pruning, Tuning, UserError
+from scoring.records import Decide, Order, Pruning, Tuning, UserError
+
+AUTO = 0  # as a number of studies: until results decide
 
 
 class Schedule(StrEnum):
@@ -71,6 +73,10 @@ class SweepOptions:
         max_change: The change of a score that counts.
         history: Results trees that `Pruning.PREDICT` learns from.
         order: Which waiting trial starts next.
+        decide: What results must decide before no more studies are added; None for a fixed number
+            of studies.
+        confidence: One minus the probability that any of these decisions is wrong.
+        max_studies: Maximum number of studies per submission and workload with `decide`.
         track: Names of experiment trackers.
     """
 
@@ -85,11 +91,21 @@ class SweepOptions:
     max_change: float = 0.01
     history: tuple[Path, ...] = ()
     order: Order = Order.COST
+    decide: Decide | None = None
+    confidence: float = 0.95
+    max_studies: int = 20
     track: tuple[str, ...] = ()
+
+    @property
+    def most(self) -> int | None:
+        """The largest number of studies if results decide it; None for a fixed number."""
+        return None if self.decide is None else self.max_studies
 
     def __post_init__(self) -> None:
         if bool(self.history) != (self.pruning is Pruning.PREDICT):
             raise UserError("--pruning predict and --history DIR must be used together")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"--confidence {self.confidence:g}: must be between 0 and 1")
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> SweepOptions:
@@ -99,9 +115,16 @@ class SweepOptions:
         if given.get("max_change") == 1.0:  # of earlier versions, in which it was no bound
             del given["max_change"]
         given["pruning"], given["order"] = Pruning(given["pruning"]), Order(given["order"])
+        if "decide" in given:
+            given["decide"] = Decide(given["decide"])
         given["history"] = tuple(map(Path, given.get("history", ())))
         given["track"] = tuple(given.get("track", ()))
         return cls(**given)
 
 
 EVERY_TRIAL = SweepOptions(pruning=Pruning.OFF)  # every trial runs to its end
+
+
+def deciding(studies: int | None, how: SweepOptions) -> SweepOptions:
+    """Returns the options with what `--studies auto` means."""
+    return replace(how, decide=how.decide or Decide.ALL) if studies == AUTO else how

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,13 @@ def _with_rules(goal: Goal, own: dict[str, Any], target: float | None) -> Goal:
         direction=own.get("direction", goal.direction),
         target=goal.target if target is None else target,
     )
+
+
+def check_test_goals(loaded: Mapping[str, Workload]) -> None:
+    """Raises PlanError if a workload has no target for `--until test`."""
+    for name, workload in loaded.items():
+        if "test" not in workload.splits or workload.test_goal is None:
+            lacks = "test target" if "test" in workload.splits else "test split"
+            raise PlanError(
+                f"--until test: {name} has no {lacks}; remove it, or use --until validation"
+            )

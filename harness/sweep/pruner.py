@@ -92,7 +92,7 @@ class Pruner:
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:
         """Uses the result of a trial, unless the trial was interrupted and will run again."""
         place = self._grid.place(spec)
-        met_at, pruned = _met_at(spec, result), result.status is Status.PRUNED
+        met_at, pruned = met_at_second(spec, result), result.status is Status.PRUNED
         if met_at is not None or not result.will_run_again:
             self._bounds.learn(place, met_at, result.submission_seconds if pruned else None)
         if pruned:
@@ -174,7 +174,7 @@ def _read(folder: Path) -> tuple[TrialSpec, TrialResult]:
     return (spec, ending) if spec.until == "validation" else read_trial(folder)
 
 
-def _met_at(spec: TrialSpec, result: TrialResult) -> float | None:
+def met_at_second(spec: TrialSpec, result: TrialResult) -> float | None:
     """Returns the second at which a trial met its validation goal; None if it did not."""
     if spec.until == "validation":  # it ended at that second
         return result.submission_seconds if result.status is Status.REACHED else None

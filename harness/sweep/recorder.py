@@ -86,6 +86,10 @@ class Recorder:
         self._low_priority = False  # whether the warning was given
         self._failed: dict[str, tuple[TrialSpec, TrialResult]] = {}
 
+    def add(self, count: int) -> None:
+        """Adds trials to those that are planned."""
+        self._planned += count
+
     def attempts(self, spec: TrialSpec) -> int:
         """Returns the number of attempts of a trial that this and earlier drivers started."""
         return self._trials[spec.key].attempts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +12,20 @@ from harness import environment
 from harness.spec import LoadWorkload, Progress, Workload
 from harness.submission import loading
 from harness.submission.search_space import check_point
-from harness.sweep.changes import extend, refuse_foreign_code
-from harness.sweep.plan import PlanError, needs_baseline, plan_submission, plan_workload
+from harness.sweep.changes import extend, plan_of, refuse_foreign_code
+from harness.sweep.plan import (
+    PlanError,
+    check_test_goals,
+    needs_baseline,
+    plan_submission,
+    plan_workload,
+)
 from harness.sweep.resolve import check_names, default_tuning, places_of
 from harness.sweep.run import Executor
-from scoring.experiment import Experiment, PlannedSubmission, PlannedWorkload
+from scoring.experiment import FIRST_STUDIES, Experiment, PlannedSubmission, PlannedWorkload
 from scoring.records import ClockKind, RunOptions, Tuning, Until
 from scoring.rulesets import Ruleset
-from scoring.tree import EXPERIMENT_FILE, SEARCH_SPACE_FILE
+from scoring.tree import SEARCH_SPACE_FILE
 
 MAX_NODE_RATIO = 1.10  # of the step times of node types within one sweep
 
@@ -34,6 +39,7 @@ class Request:
     ruleset: Ruleset
     tuning: str | None = None
     studies: int | None = None
+    max_studies: int | None = None  # if results decide how many are added; None for a fixed number
     trials: int | None = None
     search_space: Path | None = None  # for all submissions; None for each submission's own
     point: dict[str, Any] | None = None  # replaces the search space's points
@@ -66,10 +72,15 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     search_space = str(request.search_space or SEARCH_SPACE_FILE)
     default = "external" if request.point else default_tuning(places, search_space)
     tuning = request.tuning or default
-    studies = request.studies or ruleset.studies
+    studies = request.max_studies or request.studies or ruleset.studies
+    first = min(request.studies or FIRST_STUDIES, studies) if request.max_studies else None
     trials = 1 if tuning == "self" else request.trials or ruleset.trials
     options = request.options
     if ruleset.by_steps:
+        if first is not None:
+            raise PlanError(
+                f"--studies auto: under {ruleset.name}, trials have no time to a target"
+            )
         options = replace(options, clock=ClockKind.STEPS, until=Until.BUDGET)
     points = None
     if request.point is not None:
@@ -92,28 +103,19 @@ def plan(request: Request, load_workload: LoadWorkload) -> Draft:
     }
     loaded = {name: load_workload(name, options.data_dir, "cpu") for name in request.workloads}
     if options.until is Until.TEST:
-        _check_test_goals(loaded)
+        check_test_goals(loaded)
     return Draft(
         ruleset=ruleset,
         submissions=planned,
         workloads=loaded,
         tuning=Tuning(tuning),
         studies=studies,
+        first=first,
         trials=trials,
         search_space=search_space,
         options=options,
         only=request.only,
     )
-
-
-def _check_test_goals(loaded: Mapping[str, Workload]) -> None:
-    """Raises PlanError if a workload has no target for `--until test`."""
-    for name, workload in loaded.items():
-        if "test" not in workload.splits or workload.test_goal is None:
-            lacks = "test target" if "test" in workload.splits else "test split"
-            raise PlanError(
-                f"--until test: {name} has no {lacks}; remove it, or use --until validation"
-            )
 
 
 def resumed(
@@ -124,6 +126,7 @@ def resumed(
     *,
     trust: bool = False,
     accepted: Sequence[str] = (),
+    max_studies: int | None = None,
 ) -> Draft:
     """Returns the draft of the plan in `out`, possibly with more studies.
 
@@ -134,6 +137,7 @@ def resumed(
         progress: Receives the progress of preparing data.
         trust: Whether to import code from any path that the plan contains.
         accepted: Files of submissions that may have changed.
+        max_studies: As in `Request`.
 
     Raises:
         UserError: There is no plan, or something it needs is missing, changed or not trusted.
@@ -146,7 +150,8 @@ def resumed(
         workloads=list(old.workloads),
         ruleset=old.ruleset,
         tuning=old.tuning,
-        studies=max(studies or 0, old.studies),
+        studies=studies or None if max_studies else max(studies or 0, old.studies),
+        max_studies=max_studies and max(max_studies, old.studies),
         trials=old.trials,
         search_space=Path(old.search_space),
         known=old.submissions,
@@ -187,6 +192,7 @@ class Draft:
     workloads: dict[str, Workload]
     tuning: Tuning
     studies: int
+    first: int | None  # number of studies before results decide how many more; None for all
     trials: int
     search_space: str
     options: RunOptions
@@ -223,7 +229,7 @@ class Draft:
 
     def untimed(self, out: Path) -> list[str]:
         """Returns the workloads whose budgets need a timing that `out` does not have yet."""
-        known = _plan_of(out)
+        known = plan_of(out)
         planned = known.workloads if known else {}
         return [name for name in self.workloads if self._is_timed(name) and name not in planned]
 
@@ -233,7 +239,7 @@ class Draft:
         Raises:
             PlanError: As for `complete`.
         """
-        old = _plan_of(out)
+        old = plan_of(out)
         known = {} if old is None else old.workloads
         planned = {}
         for name, workload in self.workloads.items():
@@ -245,15 +251,6 @@ class Draft:
     def _is_timed(self, name: str) -> bool:
         return needs_baseline(self.workloads[name], self.ruleset, self.options.clock)
 
-    def describe(self) -> str:
-        """Returns a one-line summary of the trials."""
-        sizes = (len(self.submissions), len(self.workloads), self.studies, self.trials)
-        return (
-            f"{sizes[0]} submissions ({', '.join(self.submissions)}) x {sizes[1]} workloads "
-            f"({', '.join(self.workloads)}) x {sizes[2]} studies x {sizes[3]} trials = "
-            f"{math.prod(sizes)} trials; ruleset {self.ruleset.name}, {self.tuning} tuning"
-        )
-
     def _experiment(self, workloads: Mapping[str, PlannedWorkload]) -> Experiment:
         return Experiment(
             ruleset=self.ruleset,
@@ -262,6 +259,9 @@ class Draft:
             environment=environment.describe("cpu", self.options.cpus_per_trial),
             tuning=self.tuning,
             studies=self.studies,
+            counts=None
+            if self.first is None
+            else {name: dict.fromkeys(workloads, self.first) for name in self.submissions},
             trials=self.trials,
             search_space=self.search_space,
             options=self.options,
@@ -293,8 +293,3 @@ class Draft:
                 f"({times}); use nodes of one type"
             )
         return statistics.median(by_type.values())
-
-
-def _plan_of(out: Path) -> Experiment | None:
-    """Returns the plan of a results tree; None if there is none yet."""
-    return Experiment.read(out).at(out) if (out / EXPERIMENT_FILE).is_file() else None

@@ -15,12 +15,14 @@ from harness.sweep.recorder import Recorder, Summary
 from harness.sweep.restore import read_results
 from harness.sweep.schedule import Schedule
 from harness.system import debug_log
+from harness.system.signals import signals_blocked
 from scoring.records import Pruning, TrialSpec, Until
 from scoring.tree import remove_half_written
 
 if TYPE_CHECKING:  # a trial's process need not import pydantic; it sets threads before numpy
     from harness.sweep.limits import Limits
     from harness.sweep.pruner import Pruner
+    from harness.sweep.studies import AutoStudies, Look
     from scoring.experiment import Experiment
 
 
@@ -70,17 +72,32 @@ def run_sweep(
             from harness.sweep.pruner import Pruner
 
             pruner = Pruner(experiment)
+        studies = None
+        if options.decide is not None:
+            from harness.sweep.studies import AutoStudies
+
+            studies = AutoStudies(experiment, options)
         with writing(out):
             experiment.write(out)
-            left, restored = _read_remaining(experiment, out, pruner)
+            left, restored = _read_remaining(experiment, out, pruner, studies)
         if restored:
             callback.on_message(None, f"restored {restored} folders of trials from the ledger")
-        schedule = Schedule(pruner, options.order, limits)
-        driver = Driver(book, out, schedule, Recorder(book, out, callback, len(left)), options)
+        schedule = Schedule(pruner, options.order, limits, studies)
+        recorder = Recorder(book, out, callback, len(left))
+        driver = Driver(book, out, schedule, recorder, options)
         log.debug("%s: %d trials left, %s", out, len(left), options)
         callback.on_sweep_start(experiment, out, left)
         try:
             executor.run(left, driver)
+            while studies is not None and (look := studies.look(experiment)) is not None:
+                left = _add_studies(experiment, look, out, book)
+                callback.on_message(None, look.message)
+                if not left:
+                    break
+                experiment = look.experiment
+                recorder.add(len(left))
+                callback.on_sweep_start(experiment, out, left)
+                executor.run(left, driver)
         except KeyboardInterrupt:
             driver.interrupt()
             raise InterruptedSweepError(driver.summary()) from None
@@ -90,18 +107,31 @@ def run_sweep(
         return driver.summary()
 
 
+@signals_blocked()
+def _add_studies(experiment: Experiment, look: Look, out: Path, book: Ledger) -> list[TrialSpec]:
+    """Records what results decide, and returns the trials of the studies that are added."""
+    book.append(look.event)
+    if look.experiment is experiment:
+        return []
+    with writing(out):
+        look.experiment.write(out)
+    planned = {spec.key for spec in experiment.specs()}
+    return [spec for spec in look.experiment.specs() if spec.key not in planned]
+
+
 def _read_remaining(
-    experiment: Experiment, out: Path, pruner: Pruner | None
+    experiment: Experiment, out: Path, pruner: Pruner | None, studies: AutoStudies | None
 ) -> tuple[list[TrialSpec], int]:
     """Returns the remaining trials and the number of folders restored from the ledger.
 
-    The pruner receives the results of all other trials.
+    Those who decide what else must run receive the results of all other trials.
     """
     done, restored = set(), 0
     for spec, result, is_restored in read_results(out, experiment):
         restored += is_restored
-        if pruner is not None:
-            pruner.learn(spec, result)
+        for learner in (pruner, studies):
+            if learner is not None:
+                learner.learn(spec, result)
         if result.has_ended:
             done.add(spec.key)
     is_done = pruner.is_done if pruner is not None else lambda spec: spec.key in done

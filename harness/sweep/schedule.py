@@ -15,6 +15,7 @@ from scoring.records import EvalRow, Order, Status, TrialResult, TrialSpec
 if TYPE_CHECKING:  # numpy must not be imported before a trial's process sets its threads
     from harness.sweep.limits import Limits
     from harness.sweep.pruner import Pruner
+    from harness.sweep.studies import AutoStudies
 
 
 log = debug_log.logger("schedule")
@@ -27,10 +28,17 @@ class Schedule:
         pruner: Derives deadlines from results; None to prune no trial.
         order: Which waiting trial starts next.
         limits: Limits for `Pruning.PREDICT`; None for none.
+        studies: Decides which studies are added; None for a fixed number.
     """
 
-    def __init__(self, pruner: Pruner | None, order: Order, limits: Limits | None) -> None:
-        self._pruner, self._limits = pruner, limits
+    def __init__(
+        self,
+        pruner: Pruner | None,
+        order: Order,
+        limits: Limits | None,
+        studies: AutoStudies | None = None,
+    ) -> None:
+        self._pruner, self._limits, self._studies = pruner, limits, studies
         self._attempts: Counter[str] = Counter()  # attempts started by this driver, by trial
         self._given_up: set[str] = set()
         self._queue = TrialQueue(pruner, order, self._attempts)
@@ -77,6 +85,7 @@ class Schedule:
         return replace(result, proof=self._pruner.proof(spec, result.submission_seconds))
 
     def ended(self, spec: TrialSpec, result: TrialResult) -> None:
-        """Passes the result of a trial to the pruner; deadlines of others may decrease."""
-        if self._pruner is not None:
-            self._pruner.learn(spec, result)
+        """Passes the result of a trial to those who decide what else must run."""
+        for learner in (self._pruner, self._studies):
+            if learner is not None:
+                learner.learn(spec, result)

@@ -30,13 +30,13 @@ def study_counts(
 def chosen_by_results(experiments: Mapping[str, Experiment]) -> list[str]:
     """A remark for each tree in which results decided how many studies to run."""
     return [
-        f"{tree}: --studies auto chose the number of studies, {least} to {most} by submission and "
+        f"{tree}: --studies auto chose the number of studies, {shown} by submission and "
         "workload: more where the order was undecided. Each median is over the studies that were "
         "run; intervals of submissions with few studies are the least reliable"
         for tree, experiment in experiments.items()
         if experiment.counts is not None
         for counts in [{n for by in experiment.counts.values() for n in by.values()}]
-        for least, most in [(min(counts), max(counts))]
+        for shown in [" to ".join(map(str, sorted({min(counts), max(counts)})))]
     ]
 
 

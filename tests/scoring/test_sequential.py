@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from scoring.records import Order
+from scoring.records import Decide, Order
 from scoring.sequential import (
     SCALES,
-    Decide,
     Observations,
     Question,
     decide,
