@@ -21,7 +21,8 @@ SCORING_RECORDS = (  # what is read and written, under everything else
 BASE = ("harness.system", "harness.environment", "harness.spec", *SCORING_RECORDS)
 TRIAL = ("harness.checkpoint", "harness.submission", *BASE)
 SWEEP = (
-    "harness.checkpoint", "harness.submission", "scoring.pruning", "scoring.order", *BASE,
+    "harness.checkpoint", "harness.submission", "scoring.pruning", "scoring.order",
+    "scoring.sequential", *BASE,
 )  # fmt: skip
 BOTH = ("harness.trial", "harness.sweep", *TRIAL, *SWEEP)
 COMMANDS = (
