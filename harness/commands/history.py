@@ -26,7 +26,8 @@ def limits_from(
         max_change: The change of a score that counts.
 
     Raises:
-        UserError: The results in `history` do not allow predictions at this risk.
+        UserError: The results in `history` do not allow predictions at this risk, or the ruleset
+            compares losses at a fixed step.
     """
     import numpy as np
 
@@ -35,6 +36,12 @@ def limits_from(
     from scoring.prediction import FRACTIONS, limits
     from scoring.reading.read import read
 
+    if experiment.ruleset.fixed_step is not None:
+        raise UserError(
+            f"ruleset {experiment.ruleset.name}: all runs of a submission stop at the same step: "
+            "leave out --pruning predict, which would stop some of them earlier (chronograd replay "
+            "shows what mid-run losses predict)"
+        )
     results = read(history, experiment.ruleset, experiment.tuning)
     earlier, columns = list(results.submissions), list(results.scope.workloads)
     board = Board.of(results)

@@ -12,6 +12,7 @@ from scoring.prediction import FRACTIONS, curves, limits, stops
 from scoring.reading.read import read
 from scoring.records import EvalRow, Failure, Goal, Status, TrialResult, UserError
 from scoring.replay import logs
+from scoring.rulesets.fixed_step import FixedStepRules
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.sweeps import Quiet, make_row, plan_toys
 from tests.fixtures.toy import make_spec
@@ -107,6 +108,15 @@ def test_too_few_submissions_allow_no_prediction(tmp_path):
     experiment = plan_toys("newcomer", ruleset=rules, tuning="external")
     with pytest.raises(UserError, match=r"3 submissions are too few .* at a risk below 0\.25;"):
         limits_from([root], experiment, 0.1, 0.01)
+
+
+def test_runs_that_stop_at_the_same_step_are_not_predicted(tmp_path):
+    root, rules = history(tmp_path)
+    tests = FixedStepRules(p=0.001, loss_per_100_steps=0.0)
+    rules = rules.model_copy(update={"fixed_step": tests})
+    experiment = plan_toys("newcomer", ruleset=rules, tuning="external")
+    with pytest.raises(UserError, match="all runs of a submission stop at the same step"):
+        limits_from([root], experiment, 0.2, 0.01)
 
 
 def test_limits_are_fitted_to_the_other_submissions_only(tmp_path):
