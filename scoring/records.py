@@ -139,6 +139,7 @@ class RunOptions:
     clock: ClockKind = ClockKind.WALL
     until: Until = Until.VALIDATION
     stop_diverged: bool = True  # end a trial whose parameters remain non-finite
+    keep_checkpoint: bool = False  # keep the last weights even if the goal was not reached
     compile: bool = True  # on GPUs, if the workload asks for it
     max_steps: int | None = None
     batch_size: int | None = None  # None: the submission's, else the workload's

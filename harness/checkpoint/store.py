@@ -1,7 +1,8 @@
 """The checkpoints of a process: written atomically, verified before they are read.
 
 Files are called STEP.PART.ATTEMPT.HMAC.pt. PART is `state`, from which training resumes, or
-`final`, the weights at the evaluation that reached the goal, which are kept after the trial.
+`final`, the weights at the end of a trial that reached its goal or ran with --keep-checkpoint,
+which are kept after the trial.
 """
 
 from __future__ import annotations

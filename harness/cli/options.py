@@ -153,6 +153,11 @@ OPTIONS: dict[type, dict[str, Any]] = {
             bool,
             _option("end a trial whose parameters are not finite in two evaluations", SWITCHES),
         ],
+        "keep_checkpoint": Annotated[
+            bool,
+            _option("keep the last weights of every trial, not only of those that reach their "
+                    "goals; `chronograd landscape` reads them", SWITCHES),
+        ],
         "compile": Annotated[
             bool, _option("use torch.compile on GPUs, for workloads that ask for it", SWITCHES)
         ],

@@ -99,7 +99,7 @@ class Attempt:
             self._report_once(NotResumable(f"{reason}; if interrupted, the trial {start}"))
 
     def save_final(self, step: int, snapshot: Snapshot) -> None:
-        """Saves the weights with which the trial reached its goal; a failure to save is ignored."""
+        """Saves the weights at the end of the trial; a failure to save is ignored."""
         if self._place is not None:
             with suppress(Exception):
                 Store(self._place).save(step, "final", snapshot.write_weights)

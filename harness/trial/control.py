@@ -23,7 +23,7 @@ class Control(Protocol):
         """Saves a checkpoint; if that fails, the trial continues without it. Not timed."""
 
     def save_final(self, step: int, snapshot: Snapshot) -> None:
-        """Saves the weights with which the goal was reached; a failure is ignored. Not timed."""
+        """Saves the weights at the end of the trial; a failure is ignored. Not timed."""
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
         """Returns the last checkpoint of an earlier attempt; None if there is none.

@@ -2,17 +2,15 @@
 
 The rules (those of AlgoPerf v0.6, with its faults fixed):
 
-- `data_selection`, `update_params` and `prepare_for_eval` are charged to the submission clock;
-  evaluation, logging and checks are not.
+- `data_selection`, `update_params` and `prepare_for_eval` are charged to the clock, nothing else.
 - The first evaluation follows step 1; the next is due once the clock has advanced by the evaluation
   period since the last one. If the period is in steps, evaluations follow its multiples instead.
-- The budget is checked after every step and again after `prepare_for_eval`: once it is used up, the
-  trial ends without an evaluation. So every row is within the budget, which is overshot by at most
-  one step.
+- The budget is checked after every step and after `prepare_for_eval`: once it is used up, the trial
+  ends without an evaluation. So every row is within it; it is overshot by at most one step.
 - TrainingCompleteError and the step limit are followed by an evaluation of the last parameters.
 - The deadline, after which a trial's result no longer matters, is checked at the same points; past
   the deadline, the trial ends as pruned, without an evaluation.
-- If an evaluation fails, the trial fails. Non-finite parameters at two evaluations in a row end it.
+- If an evaluation fails, the trial fails. Non-finite parameters at two evaluations end it.
 """
 
 from __future__ import annotations
@@ -58,16 +56,15 @@ def run_trial(
 ) -> TrialResult:
     """Runs one trial to its end and returns its result, also if it fails.
 
-    This is the only place where errors of a trial are caught: an exception of the submission, the
-    workload or its data becomes a `failed` result with its class and traceback, Ctrl-C an
-    `interrupted` one. ControlError is raised.
+    Errors of a trial are caught here only: an exception of the submission, the workload or its data
+    becomes a `failed` result with its class and traceback, Ctrl-C an `interrupted` one.
+    ControlError is raised.
     """
     trial = _Trial(spec, workload, submission, clock, control, group, record)
     try:
         settings = cudnn_benchmark(workload.cudnn_benchmark)
         with os_exit_raises(), settings, contextlib.closing(trial.calls):
-            trial.set_up()
-            return trial.result(trial.train())
+            return trial.run()
     except BaseException as error:
         if interrupted():
             return trial.result(Status.INTERRUPTED)
@@ -114,6 +111,14 @@ class _Trial:
         self.record.initialised(unwrap(params))
         self._resume()
 
+    def run(self) -> TrialResult:
+        """Sets up and trains; keeps the weights that reached the goal, or if asked to."""
+        self.set_up()
+        status = self.train()
+        if self.group.rank == 0 and (status is Status.REACHED or self.spec.keep_checkpoint):
+            self.control.save_final(self.calls.step, self.calls.snapshot())
+        return self.result(status)
+
     def train(self) -> Status:
         """Trains and evaluates until one of the rules in the module's docstring ends the trial."""
         spec, clock, calls = self.spec, self.clock, self.calls
@@ -133,7 +138,7 @@ class _Trial:
                 )  # fmt: skip
             last = complete or calls.step >= max_steps
             due = last or self._is_due(seconds)
-            if seconds < budget and seconds <= deadline and not due:
+            if not due and seconds < budget and seconds <= deadline:
                 continue
             if seconds < budget:
                 calls.prepare_for_eval()
@@ -149,8 +154,6 @@ class _Trial:
             if clock.seconds > deadline:
                 return Status.PRUNED
             if self._evaluate(last):
-                if self.group.rank == 0:
-                    self.control.save_final(calls.step, calls.snapshot())
                 return Status.REACHED
             if self._has_diverged():
                 return Status.DIVERGED
@@ -246,10 +249,9 @@ class _Trial:
         self.phase = Failure.EVALUATION_ERROR
         metrics = self.workload.eval_model(unwrap(self.calls.params), self.calls.model_state, split)
         if self.workload.target_metric_name not in metrics:
-            raise ValueError(
-                f"{self.spec.workload}: eval_model({split!r}) returned {sorted(metrics)}; "
-                f"the target metric {self.workload.target_metric_name!r} is missing"
-            )
+            missing = f"the target metric {self.workload.target_metric_name!r} is missing"
+            found = f"eval_model({split!r}) returned {sorted(metrics)}"
+            raise ValueError(f"{self.spec.workload}: {found}; {missing}")
         self.phase = Failure.SUBMISSION_ERROR
         return {f"{split}/{name}": float(value) for name, value in metrics.items()}
 
@@ -295,5 +297,4 @@ class _Trial:
     def failed(self, error: BaseException) -> TrialResult:
         """Returns the result of a trial that `error` ended, with the class of the failure."""
         described = describe_error(error, self.folder)
-        details = {"failure": failure_of(error, self.phase), **described}
-        return self.result(Status.FAILED, **details)
+        return self.result(Status.FAILED, failure=failure_of(error, self.phase), **described)
