@@ -68,6 +68,7 @@ for command in (
     estimate.estimate,
     listings.workloads,
     listings.submissions,
+    listings.rulesets,
 ):
     app.command()(completed(command))
 app.add_typer(data.app, name="data")

@@ -1,10 +1,13 @@
-"""The commands that list what is available: workloads, submissions."""
+"""The commands that list what is available: workloads, submissions, rulesets."""
 
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
-from harness.cli.options import JsonOption, console, print_json
+import typer
+
+from harness.cli.options import JsonOption, console, print_json, say
 
 
 def workloads(as_json: JsonOption = False) -> None:
@@ -70,4 +73,35 @@ def submissions(as_json: JsonOption = False) -> None:
         size = info["state_bytes_per_parameter"]
         state = "by examples" if size is None else f"{size:.2f}"
         table.add_row(name, info["title"], state, info["paper"])
+    console.print(table)
+
+
+def rulesets(
+    ruleset: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="the one to print, or a TOML file")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lists the rulesets, or prints one as TOML, with its comments.
+
+    Example: chronograd rulesets demo > mine.toml
+    """
+    from scoring.files import read_text
+    from scoring.report.fitted import Column, FittedTable
+    from scoring.rulesets import load, names, path_of
+
+    found = {name: load(name) for name in ([ruleset] if ruleset else names())}
+    if as_json:
+        plain = {name: rules.model_dump(mode="json") for name, rules in found.items()}
+        print_json(plain[ruleset] if ruleset else plain)
+        return
+    if ruleset:
+        say(read_text(path_of(ruleset)).rstrip())
+        return
+    heads = ("studies", "trials", "limit of profiles", "workloads")
+    table = FittedTable([Column("ruleset"), *(Column(head, right=True) for head in heads)])
+    for name, rules in found.items():
+        scored = str(len(rules.scored)) if rules.scored else "those planned"
+        row = (str(rules.studies), str(rules.trials), f"{rules.r_max:g}", scored)
+        table.add_row(name, *row)
     console.print(table)

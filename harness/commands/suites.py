@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import workloads
+from scoring.names import known_names
 from scoring.rulesets import Ruleset
 
 
@@ -17,5 +18,8 @@ def members(suite: str, rules: Ruleset) -> list[str]:
     """
     if listed := rules.suite(suite):
         return list(listed)
+    if suite not in (known := workloads.suites()) and rules.suites:
+        both = sorted({*known, *rules.suites})
+        raise workloads.WorkloadNotFoundError(f"no suite {suite!r}. {known_names(suite, both)}")
     found = workloads.suite(suite)
     return [name for name in found if name in rules.scored] or found

@@ -162,11 +162,7 @@ def load(name: str) -> Ruleset:
     Raises:
         RulesetError: There is no such ruleset, or the file is malformed.
     """
-    path = Path(name) if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
-    if not path.is_file():
-        raise RulesetError(
-            f"no ruleset {name!r}. {known_names(name, names())}; or give a .toml file"
-        )
+    path = path_of(name)
     try:
         text = read_text(path)
         if any(line.count(".") > MOST_DEPTH for line in text.splitlines()):
@@ -180,9 +176,29 @@ def load(name: str) -> Ruleset:
         raise RulesetError(f"{path}: cannot be read as TOML ({error})") from None
 
 
+def path_of(name: str) -> Path:
+    """The file of a ruleset given by its name or by the path of a TOML file.
+
+    Raises:
+        RulesetError: There is no such ruleset.
+    """
+    path = Path(name) if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
+    if not path.is_file():
+        raise RulesetError(
+            f"no ruleset {name!r}. {known_names(name, names())}; or give a .toml file"
+        )
+    return path
+
+
+_TABLES: dict[str, type[BaseModel]] = {"workloads": WorkloadRules, "fixed_step": FixedStepRules}
+
+
 def first_fault(error: ValidationError) -> str:
-    """The first error that pydantic found, in one line: the key and the message."""
-    first = error.errors()[0]
+    """The first unknown key, or else the first error, in one line: the key and the message."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     message = first["msg"].removeprefix("Value error, ")
     key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        table = _TABLES.get(str(first["loc"][0]) if first["loc"][1:] else "", Ruleset)
+        return f"{key}: unknown key. {known_names(str(first['loc'][-1]), table.model_fields)}"
     return f"{key}: {message}" if key else message

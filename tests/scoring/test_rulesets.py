@@ -12,6 +12,7 @@ from scoring.leaderboard import make_leaderboard
 from scoring.plain import to_plain
 from scoring.reading.read import read
 from scoring.rulesets import Ruleset, RulesetError
+from scoring.rulesets.fixed_step import FixedStepRules
 from scoring.times import METHODS
 from tests.scoring.logs import log_folder, write_logs, write_measurements
 
@@ -309,3 +310,30 @@ def test_the_qualification_set_of_0_5_has_no_held_out_variants(tmp_path):
     suite = read([tmp_path], rules, "external", "qualification").scope
     assert (len(whole.workloads), len(whole.held_out)) == (14, 6)
     assert (suite.scored, suite.held_out) == (["criteo1tb", "ogbg", "wmt"], {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stud = 1", "stud: unknown key. Did you mean 'studies'?"),
+        ("[workloads.w]\nbudget_secs = 1", "w.budget_secs: unknown key. Did you mean 'budget_se"),
+        ("[fixed_step]\nsigmas = 1", "fixed_step.sigmas: unknown key. Did you mean 'sigma'?"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_file_and_the_nearest(tmp_path, text, message):
+    file = tmp_path / "mine.toml"
+    known = "studies = 1\ntrials = 1\nself_tuning_budget_factor = 1\nr_max = 4\n"
+    file.write_text(known + text)
+    with pytest.raises(RulesetError) as caught:
+        rulesets.load(str(file))
+    assert str(caught.value).startswith(f"{file}: ")
+    assert message in str(caught.value)
+
+
+def test_every_key_is_documented():
+    page = (Path(__file__).parents[2] / "docs/scoring.md").read_text()
+    section = page.partition("## Rulesets")[2].partition("\n## ")[0]
+    for kind in (rulesets.Ruleset, rulesets.WorkloadRules, FixedStepRules):
+        assert all(f"`{key}`" in section or f"`{key}." in section for key in kind.model_fields), (
+            kind
+        )

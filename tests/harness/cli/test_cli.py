@@ -251,3 +251,26 @@ def test_wrong_options_exit_2(chronograd, arguments, message):
 def test_debug_shows_the_traceback(chronograd):
     with pytest.raises(Exception, match="no submission"):
         chronograd("--debug", "run", "nadam", "-w", "digits")
+
+
+def test_rulesets_are_listed_and_printed(chronograd, tmp_path):
+    code, out, _ = chronograd("rulesets")
+    assert code == 0
+    assert all(name in out for name in rulesets.names())
+    code, text, _ = chronograd("rulesets", "demo")
+    assert tomllib.loads(text)["max_budget_seconds"] == 4.0
+    (tmp_path / "mine.toml").write_text(text)
+    assert chronograd("rulesets", "mine.toml")[1] == text
+    assert json.loads(chronograd("rulesets", "demo", "--json")[1])["trials"] == 2
+    code, _, err = chronograd("rulesets", "dmo")
+    assert (code, "Did you mean 'demo'?" in err) == (2, True)
+
+
+def test_a_sweep_takes_a_suite_of_an_own_ruleset(chronograd, tmp_path):
+    text = chronograd("rulesets", "demo")[1] + '\n[suites]\nsmall = ["diabetes"]\n'
+    (tmp_path / "mine.toml").write_text(text)
+    place = ("sweep", "nadamw", "--ruleset", "mine.toml", "--out", "r", "--dry-run")
+    code, out, _ = chronograd(*place, "--suite", "small")
+    assert (code, "1 workloads (diabetes)" in out) == (0, True)
+    code, _, err = chronograd(*place, "--suite", "smal")
+    assert (code, "Did you mean 'small'?" in err) == (2, True)
