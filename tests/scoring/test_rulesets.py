@@ -229,7 +229,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are():
         (TOY.replace("studies = 1", "studies = 0"), "studies: "),
         (TOY.replace("studies = 1\n", ""), "studies: "),
         (TOY.replace("studies = 1", "studies = 1000000000"), "studies: "),
-        (TOY.replace("studies = 1", "studys = 1"), "studies: "),
+        (TOY.replace("studies = 1", "studys = 1"), "studys: unknown key. Did you mean 'studies'"),
         (TOY.replace("r_max = 3", "r_max = 1"), "r_max: "),
         (TOY.replace("r_max = 3", "r_max = inf"), "r_max: "),
         (
