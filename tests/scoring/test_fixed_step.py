@@ -272,6 +272,25 @@ def test_the_excerpt_gives_the_published_verdicts():
     assert board.result("12").valid_from == 3325
 
 
+def test_logs_and_curves_with_the_same_numbers_give_the_same_board(tmp_path):
+    runs = {}
+    with EXCERPT.open() as file:
+        for row in csv.DictReader(file):
+            key = (row["result"].removesuffix(".0"), row["run"])
+            runs.setdefault(key, {})[int(row["step"])] = float(row["val_loss"])
+    for name in {name for name, _ in runs}:
+        mine = [curve for (entry, _), curve in runs.items() if entry == name]
+        write_log(tmp_path / name / "1.txt", *mine[:7])
+        write_log(tmp_path / name / "2.txt", *mine[7:])
+    from_logs, from_curves = board_of(tmp_path), board_of(EXCERPT)
+    for one, other in zip(from_logs.results, from_curves.results, strict=True):
+        assert (one.name, one.rank, one.steps) == (other.name, other.rank, other.steps)
+        assert sorted(one.losses) == sorted(other.losses)
+    assert {k: t.passed for k, t in from_logs.pairs.items()} == {
+        k: t.passed for k, t in from_curves.pairs.items()
+    }
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs shared/track3")
 def test_published_results_follow_from_the_curves():
     """36 of 46 as logged, three more without runs that were logged twice; others say why not."""
