@@ -120,6 +120,7 @@ class Workload(abc.ABC):
     step_hint: int  # number of steps for which submissions plan their schedules
     nominal_step_sec: float = 0.001  # seconds per step on the step clock, if budgets are in steps
 
+    is_shuffled: bool = True  # whether the order of training examples depends on the seed
     splits: tuple[str, ...] = ("train", "validation", "test")  # the test split is optional
     num_train_examples: int
     num_eval_train_examples: int

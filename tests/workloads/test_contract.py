@@ -15,7 +15,9 @@ from harness.testing.workload import batch_of, loss_of
 from workloads.arrays import ArrayWorkload
 
 # the others need their data and a large machine
-SMALL = ["mnist", *workloads.suite("mini"), *workloads.suite("classic")]
+SMALL = ["mnist", "nanogpt_track3_mini", *workloads.suite("mini"), *workloads.suite("classic")]
+IN_STEPS = {*SMALL, "nanogpt_track3"} - {"mnist"}
+BY_TOKEN = ("finewebedu_lm_mini", "nanogpt_track3_mini")  # whose examples are tokens
 ARRAYS = [name for name in SMALL if isinstance(workloads.get(name), ArrayWorkload)]
 
 
@@ -43,7 +45,7 @@ def test_facts_are_stated_and_sane(name):
     workload = workloads.get(name)
     WorkloadContract().test_facts_are_stated_and_sane(workload)
     in_seconds = workload.max_allowed_runtime_sec is not None
-    assert in_seconds == (name not in SMALL or name == "mnist")
+    assert in_seconds == (name not in IN_STEPS)
 
 
 def test_variants_know_what_they_vary():
@@ -105,7 +107,7 @@ def test_loss_is_the_mean_of_its_examples_and_masks_leave_examples_out(of_arrays
     model, _ = of_arrays.init_model_fn(0)
     batch = batch_of(of_arrays)
     loss = loss_of(of_arrays, model, batch)
-    by_token = of_arrays.name.startswith("finewebedu_lm")  # whose examples are tokens
+    by_token = of_arrays.name in BY_TOKEN
     shape = batch["targets"].shape if by_token else (of_arrays.train_batch_size,)
     assert loss["per_example"].shape == shape
     assert loss["n_valid_examples"].item() == math.prod(shape)

@@ -1,24 +1,25 @@
-"""nanogpt: the language model of the NanoGPT speedrun, and its mini."""
+"""nanogpt: the language models of the NanoGPT speedrun and of its track 3, and their minis."""
 
 from __future__ import annotations
 
-import numpy as np
+from types import MappingProxyType
 
-from harness.spec import DataError
-from scoring.files import entries
+import numpy as np
+import torch
+
 from workloads import language
-from workloads.arrays import Columns, Splits
-from workloads.nanogpt import text
+from workloads.arrays import Splits
+from workloads.nanogpt import track3_model
+from workloads.nanogpt.files import TokenFiles
+from workloads.nanogpt.invented import InventedLanguage
 from workloads.nanogpt.model import Config
 from workloads.nanogpt.task import LanguageModelling
-from workloads.parts import Part
-from workloads.shards import read_shard, windows
+from workloads.nanogpt.track3_task import Track3
+from workloads.shards import windows
 from workloads.targets import read_targets
 
-_TOKENS = 50257  # of GPT-2
 
-
-class Nanogpt(LanguageModelling):
+class Nanogpt(TokenFiles, LanguageModelling):
     """GPT-2 small on FineWeb to a validation loss of 3.28: the NanoGPT speedrun's task.
 
     Target, model and data are those of the speedrun (github.com/KellerJordan/modded-nanogpt), step
@@ -31,11 +32,6 @@ class Nanogpt(LanguageModelling):
 
     name = "nanogpt"
     summary = "language model on FineWeb (token shards in --data-dir), GPT-2 small"
-    data_source = (
-        "fineweb_train_*.bin and fineweb_val_*.bin of "
-        "https://huggingface.co/datasets/kjj0/fineweb10B-gpt2, or texts train*.txt and val*.txt "
-        "to be made into shards"
-    )
 
     validation_target_value = 3.28
     test_target_value = 3.28
@@ -44,6 +40,7 @@ class Nanogpt(LanguageModelling):
     step_hint = 19073
     compile_model = True
     read_ahead = 10
+    needed_tokens = MappingProxyType({"train": 10**10, "val": 2 * 10_485_760 + 1})
 
     num_train_examples = 9765625
     num_eval_train_examples = 1024
@@ -56,7 +53,7 @@ class Nanogpt(LanguageModelling):
     def load(self) -> Splits:
         """Windows [N, 1024] of every split, memory-mapped."""
         length = self.config.context
-        train, held_out = self._shards("train"), self._shards("val")
+        train, held_out = self.shards("train"), self.shards("val")
         count = min(
             self.num_validation_examples, sum((len(s) - 1) // length for s in held_out) // 2
         )
@@ -65,57 +62,14 @@ class Nanogpt(LanguageModelling):
             "validation": windows(held_out, length, 0, count),
             "test": windows(held_out, length, count, count),
         }
-        for split, (inputs, _) in splits.items():
-            if not len(inputs):
-                raise DataError(
-                    f"{self.data_dir}: too few tokens for {split}: no window of {length}"
-                )
-        return {
-            split: {"inputs": inputs, "targets": targets}
-            for split, (inputs, targets) in splits.items()
-        }
-
-    def check_data(self) -> None:
-        """Raises DataError where files are missing or damaged."""
-        if not self.parts():
-            self.load()
-
-    def data_faults(self) -> list[str]:
-        """What is missing, damaged, or of another size than the speedrun's."""
-        faults = super().data_faults()
-        if faults:
-            return faults
-        for split, needed in (("train", 10**10), ("val", 2 * 10_485_760 + 1)):
-            shards = self._shards(split)
-            count = sum(len(shard) for shard in shards)
-            if count < needed:
-                faults.append(
-                    f"{self.data_dir}: {count:,} tokens of {split}, the workload has {needed:,}"
-                )
-            if any(int(shard.max()) >= _TOKENS for shard in shards):
-                faults.append(f"{self.data_dir}: a shard of {split} has tokens beyond GPT-2's")
-        return faults
+        return self.columns(splits)
 
     def training_tokens(self) -> np.ndarray:
         """The first training shard."""
-        return self._shards("train")[0]
-
-    def _shards(self, split: str) -> list[np.ndarray]:
-        """The tokens of a split's shards: those given, or those made of texts."""
-        files = entries(self.files, f"*{split}*.bin") if self.files.is_dir() else []
-        if not files:
-            made = [part.name for part in self.parts() if part.name.startswith(split)]
-            files = [self.folder / name / text.SHARD for name in made]
-        if not files:
-            raise DataError(f"{self.files}: no *{split}*.bin there; get {self.data_source}")
-        return [read_shard(file) for file in files]
-
-    def parts(self) -> list[Part]:
-        """The shards that are made of texts; none where shards are given."""
-        return text.parts(self.files, self.folder, _TOKENS)
+        return self.shards("train")[0]
 
 
-class NanogptMini(LanguageModelling):
+class NanogptMini(InventedLanguage, LanguageModelling):
     """The same on a language made here, see `workloads.language`."""
 
     name = "nanogpt_mini"
@@ -136,20 +90,73 @@ class NanogptMini(LanguageModelling):
     eval_batch_size = 50
     config = Config(language.VOCABULARY, context=32, layers=3, heads=4, width=128)
 
+
+class NanogptTrack3(TokenFiles, Track3):
+    """The optimizer benchmark of modded-nanogpt: fewest steps to a validation loss of 3.28.
+
+    Model, data, order, batch and evaluation are those of its baseline, which takes 3,375 steps (see
+    the ruleset `track3`). Validation is the first 10,485,760 tokens of the validation text.
+    """
+
+    name = "nanogpt_track3"
+    summary = "optimizer benchmark: language model on FineWeb (token shards in --data-dir)"
+
+    validation_target_value = 3.28
+    budget_steps = 3375
+    eval_period_steps = 125
+    step_hint = 3375
+    compile_model = True
+    read_ahead = 10
+    needed_tokens = MappingProxyType({"train": 3375 * 524_288 + 1, "val": 10_485_760 + 1})
+
+    num_train_examples = 9765625
+    num_eval_train_examples = 1024
+    num_validation_examples = 10240
+    train_batch_size = 512
+    micro_batch_size = 64
+    logits_at_once = 16
+    eval_batch_size = 16
+    config = track3_model.Config()
+
     def load(self) -> Splits:
-        """Windows [N, 32] of every split."""
-        return {split: self._windows(split) for split in self.sizes}
+        """Sequences [N, 1024] of both splits, memory-mapped."""
+        length = self.config.context
+        splits = {
+            "train": windows(self.shards("train"), length),
+            "validation": windows(self.shards("val"), length, 0, self.num_validation_examples),
+        }
+        return self.columns(splits)
 
-    def parts(self) -> list[Part]:
-        """The text of each split, written in seconds."""
-        context = self.config.context
-        return language.parts({s: count * context + 1 for s, count in self.sizes.items()})
+    @property
+    def sequences_by_shard(self) -> list[int]:
+        """How many sequences each training shard has."""
+        return [(len(shard) - 1) // self.config.context for shard in self.shards("train")]
 
-    def training_tokens(self) -> np.ndarray:
-        """The complete training text."""
-        return self.read("train")["tokens"]
 
-    def _windows(self, split: str) -> Columns:
-        tokens = self.read(split)["tokens"].astype(np.int64)
-        shape = (-1, self.config.context)
-        return {"inputs": tokens[:-1].reshape(shape), "targets": tokens[1:].reshape(shape)}
+class NanogptTrack3Mini(InventedLanguage, Track3):
+    """The same on the language of nanogpt_mini; all in float32, so that machines agree."""
+
+    name = "nanogpt_track3_mini"
+    summary = "nanogpt_track3 on an invented language whose words follow Zipf's law, small model"
+
+    validation_target_value = read_targets(__file__, name)[0]
+
+    budget_steps = 720
+    eval_period_steps = 90
+    step_hint = 720
+
+    num_train_examples = 10000
+    num_eval_train_examples = 100
+    num_validation_examples = 500
+    train_batch_size = 8
+    micro_batch_size = 4
+    logits_at_once = 4
+    eval_batch_size = 50
+    config = track3_model.Config(
+        language.VOCABULARY, context=32, layers=3, heads=4, width=128, dtype=torch.float32
+    )
+
+    @property
+    def sequences_by_shard(self) -> list[int]:
+        """All sequences, as one shard."""
+        return [self.num_train_examples]
