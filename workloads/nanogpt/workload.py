@@ -141,9 +141,9 @@ class NanogptTrack3Mini(InventedLanguage, Track3):
 
     validation_target_value = read_targets(__file__, name)[0]
 
-    budget_steps = 720
-    eval_period_steps = 90
-    step_hint = 720
+    budget_steps = 480
+    eval_period_steps = 80
+    step_hint = 480
 
     num_train_examples = 10000
     num_eval_train_examples = 100
@@ -153,7 +153,7 @@ class NanogptTrack3Mini(InventedLanguage, Track3):
     logits_at_once = 4
     eval_batch_size = 50
     config = track3_model.Config(
-        language.VOCABULARY, context=32, layers=3, heads=4, width=128, dtype=torch.float32
+        language.VOCABULARY, context=32, layers=2, heads=2, width=64, dtype=torch.float32
     )
 
     @property
