@@ -28,6 +28,7 @@ from harness.cli import (
     site,
     status,
     sweep,
+    targets,
     verify,
 )
 from harness.cli.completion import completed
@@ -64,6 +65,7 @@ for command in (
     check.new,
     check.check,
     calibrate.calibrate,
+    targets.targets,
     doctor.doctor,
     estimate.estimate,
     listings.workloads,

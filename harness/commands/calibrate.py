@@ -4,6 +4,9 @@ Every submission with a `target_setting_search_space.json` is tuned by quasi-ran
 trial runs for 75% of the step budget. The best point is run again with 20 seeds. The target is the
 median of the best validation values, so that most seeds reach it before the budget ends. Trials run
 on the step clock, so that the result does not depend on the machine's speed.
+
+The targets of a suite with a ruleset of its own are what the ruleset's baseline reaches within the
+budget on the machine that calibrates.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import datetime
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,10 @@ from scoring import rulesets
 from scoring.experiment import Experiment
 from scoring.plain import write_json
 from scoring.records import ClockKind, EvalRow, RunOptions, TrialResult, TrialSpec, Until
+from scoring.rulesets import Ruleset, WorkloadRules
+from scoring.rulesets.text import ruleset_text
 from scoring.tree import read_trial, trial_folder
+from scoring.writing import write_text
 
 SEARCH_SPACE_FILE = "target_setting_search_space.json"
 BUDGET_FRACTION = 0.75
@@ -139,6 +145,65 @@ class Calibration:
             ),
         )
         return check(request, self.load_workload).complete(self.out / "search", self.executor)
+
+
+def calibrate_suite(
+    request: Request,
+    load_workload: LoadWorkload,
+    out: Path,
+    executor: Executor,
+    callback: SweepCallback,
+) -> Ruleset:
+    """Finds the targets of a ruleset: what its baseline reaches within the budget.
+
+    A workload's target is the median over studies of the best value of a study's trials. Writes
+    OUT/NAME.toml, the ruleset with these targets.
+
+    Args:
+        request: The workloads and the ruleset; submissions and `until` are replaced.
+        load_workload: Loads a workload, given its name, the data directory and the device.
+        out: Folder of the results tree `baseline` and of the ruleset.
+        executor: Runs the trials.
+        callback: Is notified of the progress.
+
+    Raises:
+        PlanError: A study has no evaluation.
+    """
+    rules = request.ruleset
+    options = replace(request.options, until=Until.BUDGET)
+    asked = replace(request, submissions=[rules.baseline], options=options)
+    tree = out / "baseline"
+    experiment = check(asked, load_workload).complete(tree, executor)
+    run_sweep(experiment, tree, executor, callback)
+    found = dict(rules.workloads)
+    for name, planned in experiment.workloads.items():
+        target = statistics.median(_best_by_study(experiment, tree, name))
+        stated = found.get(name, WorkloadRules()).model_dump()
+        stated |= {**asdict(planned.goal), "validation_target": target}
+        found[name] = WorkloadRules(**{n: v for n, v in stated.items() if n != "target"})
+    calibrated = rules.model_copy(update={"workloads": found, "provisional": ""})
+    comment = (
+        f"{rules.name} with targets found on {datetime.datetime.now(tz=datetime.UTC).date()}: the "
+        f"median over {experiment.studies} studies of the best value that {rules.baseline} has "
+        "within the budget. Written by `chronograd calibrate --suite`."
+    )
+    write_text(out / f"{rules.name}.toml", ruleset_text(calibrated, comment))
+    return calibrated
+
+
+def _best_by_study(experiment: Experiment, out: Path, workload: str) -> list[float]:
+    """Returns the best validation value of each study's trials at any evaluation."""
+    goal = experiment.workloads[workload].goal
+    best = [math.nan] * experiment.studies
+    for spec, result in _trials(experiment, out):
+        for row in result.rows if spec.workload == workload else ():
+            if goal.better(value := row.metrics[spec.goal_column], best[spec.study]):
+                best[spec.study] = value
+    if any(map(math.isnan, best)):
+        raise PlanError(
+            f"{out}: a study on {workload} has no evaluation; see `chronograd status {out}`"
+        )
+    return best
 
 
 def _target_setting_submissions() -> list[Path]:

@@ -90,6 +90,12 @@ def read(
     )
 
 
+def _provisional(scope: Scope) -> list[str]:
+    """A remark if the targets are provisional."""
+    origin = scope.ruleset.provisional
+    return [f"{scope.ruleset.name}: targets are provisional: {origin}"] if origin else []
+
+
 def _refuse_too_many(submissions: Mapping[str, Submission], scope: Scope) -> None:
     planned = len(submissions) * len(scope.workloads) * scope.studies * scope.trials
     if planned > MOST_PLANNED:
@@ -256,8 +262,8 @@ def _mixed(
     logs: Sequence[Path],
     scope: Scope,
 ) -> list[str]:
-    """Remarks for readers of a leaderboard made from several trees."""
-    remarks = chosen_by_results(experiments)
+    """Remarks for readers: provisional targets, and what differs between several trees."""
+    remarks = [*_provisional(scope), *chosen_by_results(experiments)]
     if len(experiments) + len(logs) > 1:
         remarks.append(
             "times from several folders are compared: if they ran on different machines, their "

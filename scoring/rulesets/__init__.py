@@ -80,6 +80,8 @@ class Ruleset(BaseModel):
             workload's budget in steps; it is also the step hint that submissions see.
         own_initialisation: Whether a submission may change the initial parameters in
             `init_optimizer_state`.
+        provisional: Where targets come from that are provisional, shown with every leaderboard;
+            "" if they are not.
         scored: The workloads that a score is the mean over; if empty, those that were planned.
         held_out: The workload of each held-out variant, which counts only if the variant does.
         suites: Named sets of workloads that can be scored in place of `scored`.
@@ -102,6 +104,7 @@ class Ruleset(BaseModel):
     max_budget_seconds: float | None = Field(default=None, gt=0)
     by_steps: bool = False
     own_initialisation: bool = False
+    provisional: str = ""
     scored: tuple[str, ...] = ()
     held_out: dict[str, str] = {}
     suites: dict[str, tuple[str, ...]] = {}
@@ -127,12 +130,12 @@ class Ruleset(BaseModel):
         return self
 
     def suite(self, name: str) -> tuple[str, ...]:
-        """The workloads of a suite; the suite named like the ruleset's family is what it scores.
+        """The workloads of a suite; one named like the ruleset or its family is what it scores.
 
         The family of algoperf-0.6 is `algoperf`. Empty if there is no such suite.
         """
-        family = self.name.partition("-")[0]
-        return self.suites.get(name, self.scored if name == family else ())
+        own = (self.name, self.name.partition("-")[0])
+        return self.suites.get(name, self.scored if name in own else ())
 
     def budget_factor(self, tuning: str) -> float:
         """The budget under `tuning` over that under external tuning."""

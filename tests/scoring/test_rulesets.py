@@ -51,7 +51,8 @@ def toml(tmp_path):
 
 def test_those_that_come_with_chronograd_load_under_their_names():
     assert rulesets.names() == [
-        "algoperf-0.5", "algoperf-0.6", "algoperf-0.6-a100", "demo", "mini", "track3",
+        "algoperf-0.5", "algoperf-0.6", "algoperf-0.6-a100", "demo", "mini", "sprint",
+        "sprint-qualification", "track3",
     ]  # fmt: skip
     assert [rulesets.load(name).name for name in rulesets.names()] == rulesets.names()
 
@@ -210,7 +211,7 @@ def test_a_user_s_file_scores_logs(toml, tmp_path):
 def test_an_unknown_name_is_refused_with_those_that_there_are():
     with pytest.raises(RulesetError, match=r"no ruleset 'algoperf-0\.7'\. Did you mean") as error:
         rulesets.load("algoperf-0.7")
-    assert "algoperf-0.5, algoperf-0.6, algoperf-0.6-a100, demo, mini" in str(error.value)
+    assert "algoperf-0.5, algoperf-0.6-a100" in str(error.value)
     with pytest.raises(RulesetError, match=r"no ruleset 'none\.toml'"):
         rulesets.load("none.toml")
 

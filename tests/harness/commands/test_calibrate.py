@@ -8,13 +8,17 @@ import pytest
 from rich.console import Console
 
 import workloads
-from harness.commands.calibrate import SEEDS, Calibration
+from harness.commands.calibrate import SEEDS, Calibration, calibrate_suite
 from harness.executors.local import LocalExecutor
 from harness.progress.live import PlainProgress
+from harness.sweep.request import Request
+from scoring import rulesets
 from scoring.experiment import Experiment
 from scoring.plain import read_json
 from scoring.records import RunOptions
+from scoring.rulesets import Ruleset, WorkloadRules
 from scoring.tree import read_trial, trial_folders
+from tests.fixtures.mnist import write_mnist
 
 OPTIONS = RunOptions()
 
@@ -94,7 +98,47 @@ def test_an_exact_optimum_needs_no_search(tmp_path):
     assert not (tmp_path / "search").exists()
 
 
-@pytest.mark.parametrize("name", workloads.suite("mini"))
+def test_a_suite_s_targets_are_what_its_baseline_reaches(chronograd, tmp_path):
+    """From a calibration to a leaderboard, with an official workload on data of its format."""
+    data = str(write_mnist(tmp_path / "data"))
+    steps = WorkloadRules(budget_steps=30, eval_period_steps=10, step_hint=30)
+    rules = Ruleset(
+        name="short", studies=2, trials=2, self_tuning_budget_factor=1.5, r_max=4.0,
+        provisional="guessed", scored=("diabetes", "mnist"),
+        workloads={"diabetes": steps, "mnist": steps},
+    )  # fmt: skip
+    request = Request(
+        submissions=[], workloads=rules.scored, ruleset=rules, tuning="external",
+        options=RunOptions(clock="steps", data_dir=data),
+    )  # fmt: skip
+    callback = PlainProgress(Console(file=io.StringIO()))
+    calibrate_suite(request, workloads.get, tmp_path, LocalExecutor(workloads.get), callback)
+    found = rulesets.load(str(tmp_path / "short.toml"))
+    assert (found.provisional, found.studies) == ("", 2)
+    trials = [read_trial(folder) for folder in trial_folders(tmp_path / "baseline")]
+    assert len(trials) == 8
+    for name, metric, best in (("diabetes", "loss", min), ("mnist", "accuracy", max)):
+        of_studies = [
+            best(
+                row.metrics[f"validation/{metric}"]
+                for spec, result in trials
+                if (spec.workload, spec.study) == (name, study)
+                for row in result.rows
+            )
+            for study in (0, 1)
+        ]
+        assert found.goal(name).target == statistics.median(of_studies)
+        code, _, error = chronograd(
+            "run", "nadamw", "-w", name, "--ruleset", "short.toml", "--clock", "steps",
+            "--data-dir", data, "--device", "cpu", "--out", f"results/{name}",
+        )  # fmt: skip
+        assert code == 0, error
+    code, out, error = chronograd("score", "results/mnist", "results/diabetes")
+    assert code == 0, error
+    assert "nadamw" in out
+
+
+@pytest.mark.parametrize("name", [*workloads.suite("mini"), "nanogpt_track3_mini"])
 def test_committed_targets_record_how_they_were_found(name):
     (file,) = Path(workloads.__file__).parent.glob(f"*/{name}.target.json")
     targets = read_json(file)

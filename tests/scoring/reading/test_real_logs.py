@@ -29,6 +29,7 @@ from scoring.replay import RISKS, Logs, replay, replay_order, replay_predictions
 from scoring.replay import logs as logs_of
 from scoring.report.explain import explain
 from scoring.report.tables import to_csv, to_json
+from scoring.short_targets import short_targets
 from scoring.speedup import speedups
 from scoring.times import METHODS, OFFICIAL, RULES
 from tests.scoring import oracle
@@ -68,6 +69,13 @@ def expected():
 @pytest.fixture(scope="module")
 def official(boards):
     return {s["name"]: s for s in to_json(boards[OFFICIAL])["submissions"]}
+
+
+@pytest.mark.parametrize(("name", "fraction"), [("sprint", 0.1), ("sprint-qualification", 0.05)])
+def test_the_provisional_targets_of_sprint_follow_from_the_logs(results, name, fraction):
+    rules = rulesets.load(name)
+    found = short_targets(results, fraction, rules.scored)
+    assert {target.workload: target.rules for target in found} == rules.workloads
 
 
 @pytest.fixture(scope="module")
