@@ -81,6 +81,17 @@ class Observations:
         self.started[place] = pruned_at != 0
         self.seconds[place] = seconds
 
+    @property
+    def hours(self) -> float:
+        """The hours of all trials."""
+        return float(self.seconds.sum()) / 3600
+
+    def of(self, submissions: Sequence[int]) -> Observations:
+        """The observations of some submissions only."""
+        chosen = list(submissions)
+        bounds = Bounds(self.bounds.low[chosen], self.bounds.high[chosen])
+        return Observations(bounds, self.ended[chosen], self.started[chosen], self.seconds[chosen])
+
     def log_ratios(self, a: int, b: int, w: int, r_max: float) -> tuple[Floats, Floats]:
         """The smallest and largest possible log ratios of two submissions on a workload: (N,) each.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -99,12 +100,87 @@ def observations(results: Results) -> Observations:
     return found
 
 
-def replay_studies(results: Results, question: Question) -> list[Look]:
-    """Replays the studies of results; a larger number than they have is not possible."""
-    scope, grid = results.scope, results.grid
-    names, scored = list(results.submissions), len(scope.scored)
-    r_max = scope.ruleset.r_max
-    return list(looks(observations(results), names, scored, grid.held_out, r_max, question))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairReplay:
+    """What replays decide about two submissions.
+
+    Attributes:
+        first: The name of one.
+        second: The name of the other.
+        faster: The one that the sweep of all submissions shows to be faster; "" if neither.
+        p: Its p-value, valid at any time.
+        hours: The hours of the sweep of all submissions when it was decided; None if it was not.
+        alone_faster: As `faster`, for a sweep of these two only.
+        alone_studies: The mean number of studies per workload after which that sweep ended.
+        alone_hours: Its hours.
+        alone_most: Its hours with all studies.
+    """
+
+    first: str
+    second: str
+    faster: str
+    p: float
+    hours: float | None
+    alone_faster: str
+    alone_studies: float
+    alone_hours: float
+    alone_most: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudiesReplay:
+    """What `--studies auto` would have decided on finished results.
+
+    Attributes:
+        looks: How often the sweep of all submissions looked at the results.
+        hours: The hours of the studies that it ran.
+        most: The hours of all studies.
+        settled: The number of pairs that needed no more studies.
+        pairs: Each two submissions.
+    """
+
+    looks: int
+    hours: float
+    most: float
+    settled: int
+    pairs: list[PairReplay]
+
+
+def replay_studies(results: Results, question: Question) -> StudiesReplay:
+    """Replays the studies of results, of all submissions together and of each two alone."""
+    full, names = observations(results), list(results.submissions)
+    scored, r_max = len(results.scope.scored), results.scope.ruleset.r_max
+    rules = (scored, results.grid.held_out, r_max, question)
+    together = list(looks(full, names, *rules))
+    pairs = []
+    for (a, b), last, first in zip(
+        combinations(range(len(names)), 2),
+        together[-1].decisions,
+        first_decided(together),
+        strict=True,
+    ):
+        both = full.of([a, b])
+        *_, alone = looks(both, [names[a], names[b]], *rules)
+        pairs.append(
+            PairReplay(
+                first=names[a],
+                second=names[b],
+                faster=last.faster,
+                p=last.p,
+                hours=None if first is None else first.hours,
+                alone_faster=alone.decisions[0].faster,
+                alone_studies=float(alone.counts_sw[:, :scored].mean()),
+                alone_hours=alone.hours,
+                alone_most=both.hours,
+            )
+        )
+    return StudiesReplay(
+        looks=len(together),
+        hours=together[-1].hours,
+        most=full.hours,
+        settled=sum(decision.settled for decision in together[-1].decisions),
+        pairs=pairs,
+    )
 
 
 def first_decided(found: Sequence[Look]) -> list[Look | None]:

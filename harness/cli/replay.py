@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from harness.cli.files import write_file
 from harness.cli.fixed_step import fixed_step_board
 from harness.cli.options import console, say
+from harness.cli.replay_studies import replay_studies
 from harness.cli.result_options import (
     DirectoryArgument,
     JsonFileOption,
@@ -18,12 +20,20 @@ from harness.cli.result_options import (
     TreeTuningOption,
 )
 from harness.cli.results import read_results
+from scoring.records import Decide
 
 if TYPE_CHECKING:
     from scoring.calibration import Calibration
     from scoring.fixed_step import FixedStepBoard
     from scoring.reading.results import Results
     from scoring.report.fitted import FittedTable
+
+
+class Studies(StrEnum):
+    """The number of studies."""
+
+    AUTO = "auto"
+
 
 _SCORED = " (here the fewest steps to the target of any entry over its own, medians of its runs)"
 OtherBoardOption = Annotated[
@@ -34,6 +44,16 @@ MaxChangeOption = Annotated[
     float,
     typer.Option(min=0, max=0.5, help="prediction: the change of a score that the risk is of"),
 ]
+AutoStudiesOption = Annotated[
+    Studies | None, typer.Option(help="replay the adding of studies instead of pruning")
+]
+DecideOption = Annotated[
+    Decide, typer.Option(help="--studies auto: decide all pairs, or the first place")
+]
+ConfidenceOption = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="--studies auto: one minus the probability of any error"),
+]
 
 
 def replay(
@@ -43,6 +63,9 @@ def replay(
     other_board: OtherBoardOption = None,
     max_change: MaxChangeOption = 0.01,
     published: PublishedOption = None,
+    studies: AutoStudiesOption = None,
+    decide: DecideOption = Decide.ALL,
+    confidence: ConfidenceOption = 0.95,
     json_file: JsonFileOption = None,
 ) -> None:
     """Shows what exact pruning would have saved, and proves that no score changes.
@@ -50,9 +73,12 @@ def replay(
     Also shows what prediction would have saved, how it would have changed the
     scores, and how much it changes scores on results that it was not fitted to.
     For a board at a fixed step: how well mid-run losses rank entries, and what
-    stopping runs on a prediction would do.
+    stopping runs on a prediction would do. With --studies auto: which pairs of
+    submissions a sweep with that option would have decided, after how many hours.
 
-    Example: chronograd replay LOGS --ruleset algoperf-0.5
+    Examples:
+      chronograd replay LOGS --ruleset algoperf-0.5
+      chronograd replay LOGS --ruleset algoperf-0.5 --studies auto
     """
     from scoring.plain import write_json
     from scoring.replay import replay as replayed
@@ -64,6 +90,9 @@ def replay(
         _replay_runs(tested, max_change, json_file)
         return
     results = read_results([directory], ruleset, tuning, None)
+    if studies is not None:
+        replay_studies(results, decide, confidence, json_file)
+        return
     logs, policies = replayed(results)
     policies += replay_predictions(results, logs, max_change)
     boards = {str(directory): results}

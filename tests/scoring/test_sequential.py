@@ -19,8 +19,8 @@ from scoring.sequential import (
     log_factors,
     next_counts,
 )
-from scoring.sequential_replay import first_decided, looks
-from tests.scoring.boards import INF
+from scoring.sequential_replay import first_decided, looks, replay_studies
+from tests.scoring.boards import INF, make_results, one_trial, single
 
 R_MAX = 4.0
 LIMIT = math.log(R_MAX)
@@ -275,3 +275,27 @@ def test_the_same_results_give_the_same_next_studies():
     assert one.tolist() == same.tolist()
     assert (one - counts).sum() == 3  # one study on one workload
     assert counts.tolist() == [[2] * 3] * 3
+
+
+def test_a_replay_of_results_decides_as_the_looks_do():
+    rng = np.random.default_rng(9)
+    times = {
+        (s, w): (rng.lognormal(0, 0.05, 6) * seconds).tolist()
+        for s, seconds in (("a", 10.0), ("b", 10.0), ("c", 30.0))
+        for w in "vw"
+    }
+    results = make_results(single("vw", studies=6), one_trial(times))
+    question = Question(max_studies=6, confidence=0.9)
+    found = replay_studies(results, question)
+    array = np.array([[times[s, w] for w in "vw"] for s in "abc"])
+    together = run(array, confidence=0.9, seconds_swk=array)
+    assert found.looks == len(together)
+    assert found.hours == pytest.approx(together[-1].hours)
+    assert found.most == pytest.approx(array.sum() / 3600)
+    assert [pair.faster for pair in found.pairs] == [d.faster for d in together[-1].decisions]
+    alone = run(array[[0, 2]], confidence=0.9, seconds_swk=array[[0, 2]])[-1]
+    (pair,) = (pair for pair in found.pairs if (pair.first, pair.second) == ("a", "c"))
+    assert pair.alone_faster == "a"
+    assert pair.alone_hours == pytest.approx(alone.hours)
+    assert pair.alone_studies == alone.counts_sw.mean() < 6
+    assert found.settled == sum(bool(pair.faster) for pair in found.pairs)

@@ -1,6 +1,7 @@
 """Options of the command line: records become options, and `resume` reuses them."""
 
 import inspect
+import json
 import re
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from scoring.plain import to_plain
 from scoring.records import Order, Pruning
 from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, Script, plan_toys
+from tests.scoring.trees import write_tree
 
 
 def commands():
@@ -127,3 +129,40 @@ def test_a_sweep_with_predictions_can_be_resumed_without(chronograd, tmp_path):
     assert override(context, last_options(tmp_path / "out"), given) == given
     context.named = set()
     assert override(context, predicts, given) == predicts
+
+
+def test_studies_auto_in_a_dry_run_and_wrong_numbers_of_studies(chronograd, tmp_path):
+    given = ("nadamw", "adamw", "--workload", "digits", "--ruleset", "demo", "--clock", "steps")
+    out = ("--out", str(tmp_path / "out"), "--dry-run")
+    code, text, _ = chronograd("sweep", *given, "--studies", "auto", "--max-studies", "7", *out)
+    assert code == 0
+    text = " ".join(text.split())
+    assert "Sweep options: --decide all --max-studies 7" in text
+    assert "x 2 to 7 studies x 2 trials = at least 8, at most 28 trials" in text
+    assert "results decide how many more do, up to 7 studies" in text
+    code, text, _ = chronograd("sweep", *given, "--studies", "3", "--decide", "top", *out)
+    assert code == 0
+    assert "x 3 to 20 studies x" in " ".join(text.split())
+    for wrong in ("0", "-1", "many"):
+        code, _, error = chronograd("sweep", *given, "--studies", wrong, *out)
+        assert code == 2
+        assert "neither a number from 1 nor auto" in " ".join(error.replace("│", "").split())
+
+
+def test_replay_studies_auto(chronograd, tmp_path):
+    trials = {
+        (name, workload, study, 1): seconds * (1 + 0.01 * (study * 3 % 5))
+        for name, seconds in (("a", 10.0), ("b", 20.0))
+        for workload in "vwxyz"
+        for study in range(6)
+    }
+    tree = write_tree(tmp_path / "tree", trials)
+    file = tmp_path / "replay.json"
+    code, text, _ = chronograd("replay", str(tree), "--studies", "auto", "--json", str(file))
+    assert code == 0
+    found = json.loads(file.read_text())
+    (pair,) = found["pairs"]
+    assert (pair["first"], pair["faster"], pair["alone_faster"]) == ("a", "a", "a")
+    assert pair["alone_studies"] == 2
+    assert found["hours"] < found["most"] / 2
+    assert "1 of 1 pairs decided" in " ".join(text.split())
