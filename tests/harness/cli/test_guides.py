@@ -47,7 +47,8 @@ def test_a_guide_runs(page, made, chronograd, address, tmp_path):
         if words[0] == "sweep":
             words += ["--address", address]
         code, out, err = chronograd(*words)
-        assert code == 0, (text, out, err)
+        traces = [file.read_text() for file in tmp_path.rglob("traceback.txt")]
+        assert code == 0, "\n".join([text, out, err, *traces])
         if words[-1] == "--json":
             assert json.loads(out)
         ran += 1
