@@ -29,23 +29,31 @@ def _made(kind: Callable[..., Any], **options: Any) -> Make:
     return make
 
 
+_DECAY = {"weight_decay": 1e-3}  # as the submissions have it: another pass over the parameters
 _ADAMW = _made(torch.optim.AdamW, lr=1e-3)
+_NADAMW = _made(torch.optim.NAdam, lr=1e-3, decoupled_weight_decay=True, **_DECAY)
 REFERENCES: dict[str, tuple[str, Make]] = {  # the package and the method in it, by submission
-    "external_tuning/adadelta": ("torch.optim", _made(torch.optim.Adadelta, lr=1e-3)),
+    "external_tuning/adadelta": ("torch.optim", _made(torch.optim.Adadelta, lr=1e-3, **_DECAY)),
     "external_tuning/adafactor": ("torch.optim", _made(torch.optim.Adafactor, lr=1e-3)),
-    "external_tuning/adagrad": ("torch.optim", _made(torch.optim.Adagrad, lr=1e-3)),
-    "external_tuning/adam": ("torch.optim", _made(torch.optim.Adam, lr=1e-3)),
+    "external_tuning/adagrad": ("torch.optim", _made(torch.optim.Adagrad, lr=1e-3, **_DECAY)),
+    "external_tuning/adam": ("torch.optim", _made(torch.optim.Adam, lr=1e-3, **_DECAY)),
     "external_tuning/adamw": ("torch.optim", _ADAMW),
-    "external_tuning/amsgrad": ("torch.optim", _made(torch.optim.Adam, lr=1e-3, amsgrad=True)),
-    "external_tuning/diloco": ("torch.optim", _ADAMW),
-    "external_tuning/heavy_ball": ("torch.optim", _made(torch.optim.SGD, lr=1e-3, momentum=0.9)),
-    "external_tuning/nadamw": ("torch.optim", _made(torch.optim.NAdam, lr=1e-3)),
-    "external_tuning/nesterov": (
-        "torch.optim", _made(torch.optim.SGD, lr=1e-3, momentum=0.9, nesterov=True),
+    "external_tuning/amsgrad": (
+        "torch.optim", _made(torch.optim.Adam, lr=1e-3, amsgrad=True, **_DECAY),
     ),
-    "external_tuning/rmsprop": ("torch.optim", _made(torch.optim.RMSprop, lr=1e-3, momentum=0.9)),
-    "external_tuning/sgd": ("torch.optim", _made(torch.optim.SGD, lr=1e-3)),
-    "self_tuning/nadamw": ("torch.optim", _made(torch.optim.NAdam, lr=1e-3)),
+    "external_tuning/diloco": ("torch.optim", _ADAMW),
+    "external_tuning/heavy_ball": (
+        "torch.optim", _made(torch.optim.SGD, lr=1e-3, momentum=0.9, **_DECAY),
+    ),
+    "external_tuning/nadamw": ("torch.optim", _NADAMW),
+    "external_tuning/nesterov": (
+        "torch.optim", _made(torch.optim.SGD, lr=1e-3, momentum=0.9, nesterov=True, **_DECAY),
+    ),
+    "external_tuning/rmsprop": (
+        "torch.optim", _made(torch.optim.RMSprop, lr=1e-3, momentum=0.9, **_DECAY),
+    ),
+    "external_tuning/sgd": ("torch.optim", _made(torch.optim.SGD, lr=1e-3, **_DECAY)),
+    "self_tuning/nadamw": ("torch.optim", _NADAMW),
     "external_tuning/schedule_free_adamw": (
         "schedulefree", _made(schedulefree.AdamWScheduleFree, lr=1e-3, warmup_steps=2),
     ),
@@ -62,13 +70,13 @@ REFERENCES |= {
             pytorch_optimizer.AdEMAMix,
             {"t_alpha_beta3": 40, "weight_decay": 0.01, "weight_decouple": True},
         ),
-        ("adopt", pytorch_optimizer.ADOPT, {}),
+        ("adopt", pytorch_optimizer.ADOPT, _DECAY),
         ("amos", pytorch_optimizer.Amos, {}),
-        ("generalized_adam", pytorch_optimizer.QHAdam, {}),
+        ("generalized_adam", pytorch_optimizer.QHAdam, _DECAY),
         ("kron", pytorch_optimizer.Kron, {}),
-        ("lion", pytorch_optimizer.Lion, {}),
-        ("mars", pytorch_optimizer.MARS, {}),
-        ("prodigy", pytorch_optimizer.Prodigy, {"lr": 1.0}),
+        ("lion", pytorch_optimizer.Lion, _DECAY),
+        ("mars", pytorch_optimizer.MARS, _DECAY),
+        ("prodigy", pytorch_optimizer.Prodigy, {"lr": 1.0, **_DECAY}),
         ("shampoo", pytorch_optimizer.ScalableShampoo, {}),
         ("soap", pytorch_optimizer.SOAP, {}),
     )

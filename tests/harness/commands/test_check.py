@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+import workloads
 from harness.commands import rehearsal, review
 from harness.commands.check import ALONE, findings
 from harness.submission import loading, search_space
@@ -18,6 +19,12 @@ NAMES = ("ogbg", "wmt")
 
 def some_workloads():
     return tiny.workloads()[:2]
+
+
+@pytest.fixture
+def few_names(monkeypatch):
+    """Workloads that a submission may know, in place of all, for each of which it is trained."""
+    monkeypatch.setattr(workloads, "names", lambda: [*NAMES])
 
 
 def broken(place, make_workloads=some_workloads, point=None):
@@ -135,6 +142,7 @@ def mine(chronograd, tmp_path, old, new):
     return tmp_path / "mine"
 
 
+@pytest.mark.usefixtures("few_names")
 def test_a_point_that_diverges_is_noted_and_not_a_violation(chronograd, tmp_path):
     old = "    optimizer.step()"
     place = mine(chronograd, tmp_path, old, "    model.hidden.bias.data += float('inf')")
@@ -321,6 +329,7 @@ def test_reviewers_get_a_remark(chronograd, tmp_path, trick):
     assert any(remark in found for found in reviewed(mine(chronograd, tmp_path, old, new)))
 
 
+@pytest.mark.usefixtures("few_names")
 def test_remarks_for_reviewers_are_not_violations(chronograd, tmp_path):
     old = "    optimizer.step()"
     new = "    [p.grad.neg_() for p in model.parameters()]; optimizer.step(); import gc"
@@ -348,6 +357,7 @@ TOGETHER = """    import torch.distributed as dist
     optimizer.step()"""
 
 
+@pytest.mark.usefixtures("few_names")
 def test_a_submission_that_needs_a_group_is_checked_in_several_processes(chronograd, tmp_path):
     mine(chronograd, tmp_path, "    optimizer.step()", TOGETHER)
     code, out, _ = chronograd("check", "mine", "--processes", "2")
