@@ -66,6 +66,16 @@ def remarks(
             f"the ruleset's sigma is {noise.sigma:g}; pooled from the runs of this board it is "
             f"{found.sigma:.5f} ({found.df} degrees of freedom)"
         )
+    if rules.sigma is not None and found is not None and found.exceeds(rules.sigma, rules.p):
+        lines.append(
+            "the runs of this board vary more than the ruleset's sigma says, so that its tests are "
+            "too favourable here; a ruleset without sigma pools it from the runs"
+        )
+    if not runs.is_scored:
+        lines.append(
+            f"{runs.ruleset.name} is made for {', '.join(runs.ruleset.scored)}: its sigma and "
+            f"threshold are not used for {runs.workload}, and what 100 steps are worth may differ"
+        )
     exact = noise.critical(rules.p) * noise.sigma
     if rules.threshold is not None and rules.threshold < exact:
         lines.append(

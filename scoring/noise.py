@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import chdtrc, ndtr, ndtri, stdtr, stdtrit
 
 _LEAST = 1e-99  # smaller probabilities are not told apart
 
@@ -30,6 +30,12 @@ class Noise:
         By the normal distribution if sigma is known, else by Student's t.
         """
         return float(ndtr(-z) if self.df is None else stdtr(self.df, -z))
+
+    def exceeds(self, sigma: float, p: float) -> bool:
+        """Whether this estimate is larger than `sigma` by more than luck (a chi-squared test)."""
+        return self.df is not None and bool(
+            chdtrc(self.df, self.df * (self.sigma / sigma) ** 2) < p
+        )
 
     def critical(self, p: float) -> float:
         """The number of standard errors that luck exceeds with probability `p`."""

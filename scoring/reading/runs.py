@@ -98,10 +98,18 @@ class Runs:
     findings: list[str] = field(default_factory=list)
 
     @property
+    def is_scored(self) -> bool:
+        """Whether the ruleset is made for the workload, so that its sigma applies."""
+        return not self.ruleset.scored or self.workload in self.ruleset.scored
+
+    @property
     def rules(self) -> FixedStepRules:
-        """The rules of the tests."""
-        assert self.ruleset.fixed_step is not None
-        return self.ruleset.fixed_step
+        """The rules of the tests; without sigma and threshold on another workload."""
+        rules = self.ruleset.fixed_step
+        assert rules is not None
+        if self.is_scored:
+            return rules
+        return rules.model_copy(update={"sigma": None, "threshold": None})
 
 
 @dataclass(slots=True)

@@ -216,6 +216,29 @@ def test_a_ruleset_without_sigma_pools_it_from_the_runs(tmp_path):
     assert "Student's t" in " ".join(board.remarks)
 
 
+def test_a_sigma_that_the_runs_exceed_is_remarked_on(tmp_path):
+    values = spread(3.27, 8, 0.02)
+    board = board_of(write_entries(tmp_path, {"a": (3000, values)}))
+    ratio = 7 * np.var([round(v, 5) for v in values], ddof=1) / 0.0013**2
+    assert stats.chi2.sf(ratio, 7) < 0.001
+    assert any("vary more than the ruleset's sigma" in remark for remark in board.remarks)
+    alike = board_of(write_entries(tmp_path / "alike", {"a": (3000, spread(3.27, 8, 0.004))}))
+    assert not any("vary more" in remark for remark in alike.remarks)
+
+
+def test_the_sigma_of_a_ruleset_is_not_used_for_another_workload(tmp_path):
+    goal = Goal(metric="loss", direction="min", target=3.6)
+    trials = {
+        ("a", "mini", study, 1): [make_row(1.0, 5.0, 125), make_row(2.0, 3.5 + study / 50, 250)]
+        for study in range(3)
+    }
+    write_tree(tmp_path, trials, ruleset=TRACK3.model_dump(), goal=goal)
+    board = make_board(read_runs([tmp_path], TRACK3, given=False))
+    assert (board.tester.noise.df, board.runs.workload) == (2, "mini")
+    assert board.tester.noise.sigma == pytest.approx(0.02)
+    assert any("track3 is made for nanogpt_track3" in remark for remark in board.remarks)
+
+
 def test_a_sigma_that_cannot_be_pooled_is_an_error(tmp_path):
     toml = tmp_path / "mine.toml"
     toml.write_text(POOLED)
