@@ -128,11 +128,20 @@ def draw_contours(
     shown_ab = np.log10(np.clip(loss_ab, 1e-8, top))
     levels = np.linspace(shown_ab.min(), shown_ab.max() + 1e-9, CONTOURS)
     filled = ax.contourf(steps_a, steps_b, shown_ab.T, levels=levels, cmap="viridis")
-    ax.contour(steps_a, steps_b, shown_ab.T, levels=levels, colors="white", linewidths=0.4)
+    ax.contour(
+        steps_a,
+        steps_b,
+        shown_ab.T,
+        levels=levels,
+        colors="white",
+        linewidths=0.4,
+        linestyles="solid",
+    )
     bar = ax.get_figure().colorbar(filled, ax=ax, shrink=0.8, format="%.1f")  # type: ignore[union-attr]
     bar.set_label("logarithm of the loss, base 10")
     ax.plot(0, 0, marker="+", color="white", ms=9, mew=1.8)
     ax.set(xlabel="first direction", ylabel="second direction", aspect="equal")
+    ax.set(xticks=np.linspace(steps_a[0], steps_a[-1], 5))
 
 
 def draw_surface(
@@ -144,6 +153,6 @@ def draw_surface(
     shown_ab = np.clip(loss_ab, None, top)
     ax.plot_surface(grid_a, grid_b, shown_ab, cmap="viridis", rstride=1, cstride=1, lw=0.15,
                     edgecolor="#ffffff55")  # fmt: skip
-    ax.set(xlabel="first direction", ylabel="second direction", zlabel="loss [nats]")
+    ax.set(xlabel="first direction", ylabel="second direction", title="loss [nats]")
     ax.view_init(elev=34, azim=-58)
     return ax

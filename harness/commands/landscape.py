@@ -126,5 +126,5 @@ def _figure(spec: TrialSpec, workload: Workload, result: dict[str, Any]) -> Any:
     landscape.draw_surface(figure, place, sides, sides, plane_ab, top)
     numbers = range(1, len(result["eigenvalues"]) + 1)
     bars.bar(list(numbers), result["eigenvalues"], color=style(0)["color"])
-    bars.set(xlabel="number", ylabel="eigenvalue of the Hessian", xticks=list(numbers))
+    bars.set(xlabel="largest first", ylabel="eigenvalue of the Hessian", xticks=list(numbers))
     return figure
