@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from harness.sweep.events import AttemptStarted, DriverStarted, Event, to_record
+from harness.sweep.events import AttemptEnded, AttemptStarted, DriverStarted, Event, to_record
 from harness.sweep.ledger_lines import LedgerError, Reader, line_of, read
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.system import timers
@@ -33,6 +33,7 @@ class Ledger:
         tree: Id of this results tree, so that checkpoints of another one are never used; a copied
             or moved tree gets a new id.
         attempts: Number of attempts that earlier drivers started, by trial.
+        ended: The last attempt of earlier drivers, by trial; only if it has ended.
         notice: Description of the damage if the ledger was damaged and replaced; else "".
 
     Raises:
@@ -52,11 +53,15 @@ class Ledger:
         self._drop_truncated_line()
         self.tree, self.notice = "", ""
         self.attempts: Counter[str] = Counter()
+        self.ended: dict[str, int] = {}
         reader, path = Reader(out), str(out.resolve())
-        for entry in reader.new_events(kinds=(AttemptStarted, DriverStarted)):
+        for entry in reader.new_events(kinds=(AttemptStarted, AttemptEnded, DriverStarted)):
             match entry.event:
                 case AttemptStarted(trial=trial):
                     self.attempts[trial] += 1
+                    self.ended.pop(trial, None)
+                case AttemptEnded(trial=trial, attempt=attempt, rows=int()):
+                    self.ended[trial] = attempt
                 case DriverStarted(tree=tree) as started if tree:
                     copied = (started.path or path) != path
                     self.tree = "" if copied else self.tree or tree

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 
 
 def read_results(
-    out: Path, experiment: Experiment
+    out: Path, experiment: Experiment, ended: Mapping[str, int]
 ) -> Iterator[tuple[TrialSpec, TrialResult, bool]]:
     """Yields the results of all trials of the plan that have ended.
 
     If a trial's folder is missing, damaged, or older than the last attempt that ended according to
     the ledger, it is restored from the ledger.
+
+    Args:
+        out: The results tree.
+        experiment: Its plan.
+        ended: The last attempt of each trial, if it has ended, as `Ledger.ended`.
 
     Yields:
         The trial, its result, and whether its folder was restored.
@@ -38,15 +43,14 @@ def read_results(
     Raises:
         RecordError: A folder is damaged, and the ledger does not contain the trial's result.
     """
-    ends = _ends(out)
     late: dict[str, TrialSpec] = {}
     for spec in experiment.specs():
-        found = _read(trial_folder(out, spec), may_be_damaged=spec.key in ends)
-        if (found.attempts if found else 0) < ends.get(spec.key, 0):
+        found = _read(trial_folder(out, spec), may_be_damaged=spec.key in ended)
+        if (found.attempts if found else 0) < ended.get(spec.key, 0):
             late[spec.key] = spec
         elif found:
             yield spec, found, False
-    for name, result in _results(out, {name: ends[name] for name in late}) if late else ():
+    for name, result in _results(out, {name: ended[name] for name in late}) if late else ():
         spec = late.pop(name)
         write_trial(out, spec, result)
         yield spec, result, True
@@ -71,18 +75,6 @@ def remaining(out: Path, experiment: Experiment) -> list[TrialSpec]:
 
 def _has_ended(folder: Path) -> bool:
     return (folder / TRIAL_FILE).is_file() and read_ending(folder)[1].has_ended
-
-
-def _ends(out: Path) -> dict[str, int]:
-    """Returns the last attempt by trial, for trials whose last attempt has ended."""
-    ends: dict[str, int] = {}
-    for entry in Reader(out).new_events((), latest=(AttemptEnded, AttemptStarted)):
-        match entry.event:
-            case AttemptEnded(trial=trial, attempt=attempt, rows=int()):
-                ends[trial] = attempt
-            case AttemptStarted(trial=trial):
-                ends.pop(trial, None)
-    return ends
 
 
 def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:

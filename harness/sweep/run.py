@@ -79,7 +79,7 @@ def run_sweep(
             studies = AutoStudies(experiment, options)
         with writing(out):
             experiment.write(out)
-            left, restored = _read_remaining(experiment, out, pruner, studies)
+            left, restored = _read_remaining(experiment, book, pruner, studies)
         if restored:
             callback.on_message(None, f"restored {restored} folders of trials from the ledger")
         schedule = Schedule(pruner, options.order, limits, studies)
@@ -120,14 +120,14 @@ def _add_studies(experiment: Experiment, look: Look, out: Path, book: Ledger) ->
 
 
 def _read_remaining(
-    experiment: Experiment, out: Path, pruner: Pruner | None, studies: AutoStudies | None
+    experiment: Experiment, book: Ledger, pruner: Pruner | None, studies: AutoStudies | None
 ) -> tuple[list[TrialSpec], int]:
     """Returns the remaining trials and the number of folders restored from the ledger.
 
     Those who decide what else must run receive the results of all other trials.
     """
     done, restored = set(), 0
-    for spec, result, is_restored in read_results(out, experiment):
+    for spec, result, is_restored in read_results(book.path.parent, experiment, book.ended):
         restored += is_restored
         for learner in (pruner, studies):
             if learner is not None:
