@@ -67,7 +67,12 @@ def describe_trials(status: SweepStatus) -> str:
     running = len(status.running)
     left = len(trials) - done - running
     parts += [f"{running:,} running"] * (running > 0) + [f"{left:,} left"] * (left > 0)
-    return f"{done:,} of {len(trials):,} trials done: {', '.join(parts)}"
+    line = f"{done:,} of {len(trials):,} trials done: {', '.join(parts)}"
+    if status.experiment.counts is None:
+        return line
+    experiment = status.experiment
+    most = experiment.studies * len(experiment.submissions) * len(experiment.workloads)
+    return f"{line}; --studies auto may add more, up to {most * experiment.trials_per_study:,}"
 
 
 def describe_hours(status: SweepStatus) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import workloads
+from harness.progress.board import describe_trials
 from harness.progress.status import read_status
 from harness.sweep import ledger
 from harness.sweep.changes import extend
@@ -200,6 +201,14 @@ def test_status_in_another_process_counts_the_added_studies(tmp_path):
     assert status.counts == read_status(tmp_path).counts
     assert status.counts["not started"] == 0
     assert len(status.trials) == len(list(Experiment.read(tmp_path).specs()))
+
+
+def test_status_says_that_more_trials_may_be_added(tmp_path):
+    sweep(tmp_path, toys("ab", "v"))
+    line = describe_trials(read_status(tmp_path))
+    assert f"--studies auto may add more, up to {2 * MOST}" in line
+    sweep(tmp_path / "fixed", plan_toys("a", "b"))
+    assert "auto" not in describe_trials(read_status(tmp_path / "fixed"))
 
 
 def test_one_that_fails_in_every_trial_is_slower(tmp_path):
