@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+import workloads
 from findings import Check, Finding, Outcome
 from findings.frame.figure import panels, style
 from findings.frame.training import column, made_of, train
-from harness.spec import Batch, Hyperparameters, LossType
+from harness.spec import Hyperparameters
 from harness.submission.loading import Submission
 from scoring.records import Until
 from submissions import recipe
-from workloads.arrays import ArrayWorkload, Splits
-from workloads.nanogpt.model import GPT, Config
 
 FINDING = Finding(
     claim=(
@@ -40,51 +38,13 @@ FINDING = Finding(
 PRIME, STEPS, EVERY, DECAYS = 47, 1500, 25, (1.0, 0.3)
 
 
-class ModularDivision(ArrayWorkload):
-    """a / b mod PRIME as the token that follows a, b and an equals sign."""
-
-    name = "modular_division"
-    loss_type = LossType.SOFTMAX_CROSS_ENTROPY
-    target_metric_name = "accuracy"
-    target_direction = "max"
-    validation_target_value = 0.99
-    splits = ("train", "validation")
-    num_train_examples = num_validation_examples = num_eval_train_examples = (
-        PRIME * (PRIME - 1) // 2
-    )
-    train_batch_size = 512
-    eval_batch_size = 2048
-    step_hint = STEPS
-
-    def build_model(self) -> nn.Module:
-        """A small GPT."""
-        return GPT(Config(vocab_size=PRIME + 1, context=3, layers=2, heads=4, width=128))
-
-    def forward(self, model: nn.Module, batch: Batch, dropout_rate: float | None) -> Tensor:
-        """The logits after the equals sign."""
-        logits: Tensor = model(batch["inputs"])[:, -1]
-        return logits
-
-    def load(self) -> Splits:
-        """All pairs in a fixed random order, half of them for training."""
-        pairs = np.array([(a, b) for a in range(PRIME) for b in range(1, PRIME)])
-        pairs = np.random.default_rng(0).permutation(pairs)
-        answers = np.array([a * pow(b, -1, PRIME) % PRIME for a, b in pairs.tolist()])
-        tokens = np.column_stack([pairs, np.full(len(pairs), PRIME)])
-        half = self.num_train_examples
-        return {
-            "train": {"inputs": tokens[:half], "targets": answers[:half]},
-            "validation": {"inputs": tokens[half:], "targets": answers[half:]},
-        }
-
-
 def run(quick: bool) -> Outcome:
     """Trains with both weight decays, the second as long as the first."""
     figure, axes = panels(FINDING.claim, columns=2, sharey=True)
     steps = 12 if quick else STEPS
     last, learnt, generalised, at_learnt, best = [], [], [], [], []
     for ax, decay in zip(axes, DECAYS, strict=True):
-        result = train(_adamw(decay), ModularDivision(), steps=steps, every=EVERY,
+        result = train(_adamw(decay), workloads.get("modular_division"), steps=steps, every=EVERY,
                        step_hint=2 * STEPS, until=Until.VALIDATION)  # fmt: skip
         at, training = column(result, "train/accuracy")
         held_out = column(result, "validation/accuracy")[1]

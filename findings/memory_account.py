@@ -22,7 +22,7 @@ from findings.frame import memory
 from findings.frame.figure import panels, style
 from findings.frame.memory import Memory
 from harness.submission import loading
-from workloads.nanogpt.model import GPT, Config
+from workloads.gpt import GPT, Config
 
 FINDING = Finding(
     claim=(

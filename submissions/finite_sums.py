@@ -69,8 +69,10 @@ class FiniteSum(Optimizer, abc.ABC):
         """The number of an example, uniformly drawn."""
         return int(self.random.integers(self.examples))
 
-    def gradients(self, closure: Closure, index: int | None = None) -> tuple[float, list[Tensor]]:
-        """The loss of an example, or of all, and its gradients."""
+    def gradients(
+        self, closure: Closure, index: int | Tensor | None = None
+    ) -> tuple[float, list[Tensor]]:
+        """The loss of an example, or the mean over several [B] or all, and its gradients."""
         with torch.enable_grad():
             loss = closure() if index is None else closure(index)
         found = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.params]

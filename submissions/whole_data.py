@@ -32,9 +32,10 @@ def submission(make_optimizer: MakeOptimizer, fixed: Mapping[str, Any] | None = 
 
     The optimizer is called as `step(closure)`. `closure(index, backward=True)` clears the
     gradients, computes the loss [] of the example `index` and its gradients, and returns the loss;
-    without an index the loss is the mean over all examples. `closure(index, backward=False)` only
-    returns the loss, which is attached to the graph where gradients are enabled. In the first step
-    the examples are collected from as many batches as it takes to see each, on the clock.
+    of several examples [B] it is the mean, and without an index the mean over all examples.
+    `closure(index, backward=False)` only returns the loss, which is attached to the graph where
+    gradients are enabled. In the first step the examples are collected from as many batches as it
+    takes to see each, on the clock.
 
     Args:
         make_optimizer: Called with the parameters, the hyperparameters, the number of examples and
@@ -109,12 +110,13 @@ class _WholeData:
         """One step of the optimizer."""
         optimizer = optimizer_state["optimizer"]
 
-        def closure(index: int | None = None, backward: bool = True) -> Tensor:
+        def closure(index: int | Tensor | None = None, backward: bool = True) -> Tensor:
             if backward:
                 optimizer.zero_grad()
             chosen = batch
             if index is not None:
-                chosen = {name: column[index : index + 1] for name, column in batch.items()}
+                rows = index if isinstance(index, Tensor) else slice(index, index + 1)
+                chosen = {name: column[rows] for name, column in batch.items()}
             logits, _ = workload.model_fn(
                 params=current_param_container,
                 augmented_and_preprocessed_input_batch=chosen,

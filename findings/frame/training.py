@@ -72,7 +72,9 @@ def train(
     with nullcontext() if observe is None else _observed(workload, observe):
         result = run_trial(spec, workload, loaded, CallClock(1.0), Attempt())
     if result.status is Status.FAILED:
-        raise TrainingError(f"{spec.key}: {result.message}\n{result.traceback}")
+        error = TrainingError(f"{spec.key}: {result.message}")
+        error.add_note(result.traceback)
+        raise error
     return result
 
 

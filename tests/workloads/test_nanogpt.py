@@ -13,8 +13,8 @@ from harness.spec import ForwardPassMode, ParameterType
 from tests.fixtures.nanogpt import write_files
 from tests.workloads.official import two_steps
 from workloads import language
+from workloads.gpt import GPT, Config
 from workloads.language import Language
-from workloads.nanogpt.model import GPT, Config
 from workloads.nanogpt.task import deciles
 
 TINY = Config(vocab_size=50, context=12, layers=2, heads=2, width=16)

@@ -21,8 +21,8 @@ from harness.spec import (
     Tensor,
 )
 from workloads.arrays import ArrayWorkload
+from workloads.gpt import GPT, Config
 from workloads.losses import cross_entropy
-from workloads.nanogpt.model import GPT, Config
 from workloads.prepared import PreparedWorkload
 
 _DECILES = 10

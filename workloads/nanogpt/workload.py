@@ -9,10 +9,10 @@ import torch
 
 from workloads import language
 from workloads.arrays import Splits
+from workloads.gpt import Config
 from workloads.nanogpt import track3_model
 from workloads.nanogpt.files import TokenFiles
 from workloads.nanogpt.invented import InventedLanguage
-from workloads.nanogpt.model import Config
 from workloads.nanogpt.task import LanguageModelling
 from workloads.nanogpt.track3_task import Track3
 from workloads.shards import windows
