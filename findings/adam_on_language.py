@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from findings import Check, Finding, Outcome
 from findings.frame.figure import panels, style
 from findings.frame.language import Language
-from findings.frame.training import column, made_of, train
+from findings.frame.training import column, known, made_of, train
 from harness.spec import Hyperparameters, Workload
 from harness.submission.loading import Submission
 from submissions import recipe
@@ -41,7 +41,7 @@ def run(quick: bool) -> Outcome:
     """Tunes both optimizers on both workloads."""
     figure, axes = panels(FINDING.claim, columns=2)
     gaps: dict[str, float] = {}
-    final: dict[str, dict[str, dict[str, float]]] = {}
+    final: dict[str, dict[str, dict[str, float | None]]] = {}
     for ax, (name, kind) in zip(
         axes, (("cifar_mini", CifarMini), ("nanogpt_mini", Language)), strict=True
     ):
@@ -51,7 +51,7 @@ def run(quick: bool) -> Outcome:
             found = {}
             for rate in rates[1:2] if quick else rates:
                 found[rate] = _curve(method, rate, kind(), steps)
-            final[name][method] = {f"{rate:g}": curve[1][-1] for rate, curve in found.items()}
+            final[name][method] = known({rate: curve[1][-1] for rate, curve in found.items()})
             chosen = min(found, key=lambda rate: found[rate][1][-1])
             best[method] = found[chosen][1]
             for rate, curve in found.items():

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from findings import Check, Finding, Outcome
 from findings.frame.figure import panels, style
 from findings.frame.language import Language
-from findings.frame.training import made_of, train
+from findings.frame.training import known, made_of, train
 from harness.spec import Hyperparameters
 from harness.submission.loading import Submission
 from submissions import recipe
@@ -91,13 +91,14 @@ def run(quick: bool) -> Outcome:
     steps = 3 if quick else STEPS
     rates = {name: values[1:2] if quick else values for name, values in RATES.items()}
     best: dict[str, dict[str, dict[str, float]]] = {}
-    losses: dict[str, dict[str, dict[str, float]]] = {}
+    losses: dict[str, dict[str, dict[str, float | None]]] = {}
     for data, kind in (("words", Language), ("balanced", Balanced)):
         best[data], losses[data] = {}, {}
         for name in rates:
             found = {rate: _final(name, rate, kind(), steps) for rate in rates[name]}
-            losses[data][name] = {f"{rate:g}": row["loss"] for rate, row in found.items()}
-            best[data][name] = min(found.values(), key=lambda row: row["loss"])
+            losses[data][name] = known({rate: row["loss"] for rate, row in found.items()})
+            finite = [row for row in found.values() if np.isfinite(row["loss"])]
+            best[data][name] = min(finite, key=lambda row: row["loss"])
     starts = {"words": float(np.log(WORDS)), "balanced": float(np.log(Balanced().labels))}
     gap = {data: _gap(rows, "loss", starts[data]) for data, rows in best.items()}
     deciles = [_gap(best["words"], f"loss_decile_{n}", starts["words"]) for n in range(1, 11)]

@@ -141,7 +141,7 @@ def run(quick: bool) -> Outcome:
                             color=style(number)["color"], alpha=0.15)  # fmt: skip
     left.set(xlabel="step", ylabel="training loss [nats]", yscale="log")
     right.set(xlabel="step", ylabel="validation accuracy")
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="center right")
     plain, pretrained, relu = (float(np.mean(values)) for values in final.values())
     return Outcome(
         figure=figure,

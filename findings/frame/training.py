@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -135,3 +136,8 @@ def column(result: TrialResult, metric: str) -> tuple[list[int], list[float]]:
         [row.global_step for row in result.rows],
         [row.metrics[metric] for row in result.rows],
     )
+
+
+def known(values: Mapping[float, float]) -> dict[str, float | None]:
+    """Values by name, for the numbers of a finding: None for what is not finite."""
+    return {f"{name:g}": v if math.isfinite(v) else None for name, v in values.items()}
