@@ -58,7 +58,7 @@ def run(quick: bool) -> Outcome:
         label = f"step {factor:g} x 2 / curvature"
         color = style(number)["color"]
         left.plot(path_t, _function(path_t), "o-", ms=4, lw=0.8, label=label, color=color)
-    left.set(xlabel="x", ylabel="f(x)", title="one dimension")
+    left.set(xlabel="x", ylabel="f(x)", title="one dimension", ylim=(-2, 1.6))
     left.legend(frameon=False, loc="upper right")
     middle.hist(ends, bins=np.linspace(-3, 4.5, 46).tolist(), color=style(2)["color"])
     middle.plot(grid_g, 12 + 5 * values_g, color="0.45", lw=1.6)
