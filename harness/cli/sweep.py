@@ -25,7 +25,7 @@ from harness.cli.options import (
 from harness.cli.records import as_options, override, takes_records
 from harness.cli.summary import conclude, warn
 from harness.sweep.options import OptimizerOptions, PlanOptions, SweepOptions, deciding
-from scoring.records import Pruning, RunOptions
+from scoring.records import ClockKind, Pruning, RunOptions
 from scoring.tree import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -156,6 +156,11 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
         notes.append(
             f"Budgets of {', '.join(untimed)} are in baseline steps, which are not timed yet: the "
             "nominal time of a step is assumed. `chronograd estimate` times steps here."
+        )
+    if draft.options.clock is ClockKind.STEPS:
+        notes.append(
+            "The step clock measures no time, so these hours are nominal; `chronograd estimate` "
+            "times steps here."
         )
     for note in notes:
         say(note)

@@ -14,6 +14,7 @@ import workloads
 from harness.spec import DataError, ParameterType
 from harness.testing.workload import loss_of
 from tests.fixtures.nanogpt import write_files, write_shard
+from tests.workloads.official import two_steps
 from workloads.nanogpt.track3_model import Config, Track3Model
 from workloads.nanogpt.track3_task import Track3, in_file_order
 
@@ -298,3 +299,9 @@ def test_data_is_checked(tmp_path):
     assert "3,000 tokens of val, the workload has 10,485,761" in faults[1]
     with pytest.raises(DataError, match=r"no \*train\*.bin there"):
         workloads.get("nanogpt_track3", tmp_path / "nowhere").check_data()
+
+
+@pytest.mark.slow
+def test_the_official_model_trains_from_its_files(tmp_path):
+    rows = two_steps("nanogpt_track3", write_files(tmp_path, tokens=4 * 1024 + 1), batch_size=1)
+    assert rows[0]["validation/loss"] < 12  # that of an even guess is 10.8
