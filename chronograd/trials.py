@@ -90,7 +90,7 @@ def run(
             `make_optimizer(params, hyperparameters, horizon)` that returns an optimizer, where
             `horizon` is the number of steps that schedules end after. What is defined in a notebook
             or script is written into `out` as source code, with what it refers to.
-        workload: Its name, see `chronograd workloads`.
+        workload: Its name, see `chronograd workloads`, or the path of its folder.
         hparams: The hyperparameters by name; None for a point of the search space.
         search_space: Replaces that of the submission: a file, or its content.
         study: Index of the study, from 0.
@@ -114,6 +114,7 @@ def run(
         from harness.progress.live import PlainProgress
         from harness.sweep.request import Request, single_trial
         from scoring import rulesets
+    workload = workloads.named(workload)
     name = _name(submission)
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
     place = Path(out or Path("results/runs") / f"{name}-{workload}-{now}").absolute()
@@ -155,7 +156,7 @@ def sweep(
         submissions: One or several, each as for `run`.
         out: Results directory.
         suite: A set of workloads.
-        workloads: Names of workloads, instead of a suite.
+        workloads: Names or folders of workloads, instead of a suite.
         search_space: Replaces those of all submissions: a file, or its content.
         ruleset: The name of a ruleset, or the path of a TOML file.
         tuning: AlgoPerf's tuning rules; None for external if there are search spaces.
@@ -179,7 +180,7 @@ def sweep(
         from harness.sweep.request import check
     place = Path(out).absolute()
     several: Any = [submissions] if _is_one(submissions) else submissions
-    named = (workloads,) if isinstance(workloads, str) else tuple(workloads)
+    named = tuple(map(library.named, [workloads] if isinstance(workloads, str) else workloads))
     plan = PlanOptions(
         suite=suite, workload=named, ruleset=os.fspath(ruleset), tuning=tuning,  # type: ignore[arg-type]
         studies=AUTO if studies == "auto" else studies, trials=trials,

@@ -105,6 +105,7 @@ class Workload(abc.ABC):
     summary: str  # one line: task, model, data
     suites: tuple[str, ...] = ()
     data_source: str = ""  # where to get the files that --data-dir must hold
+    own_folder: str | None = None  # of a workload outside the library; set when it is loaded
 
     loss_type: LossType
     target_metric_name: str

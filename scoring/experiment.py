@@ -71,6 +71,7 @@ class PlannedWorkload(BaseModel):
     eval_period_steps: int | None = None  # None unless the ruleset is by steps
     step_hint: int = 0
     baseline_step_seconds: float | None = None  # None if the budget is in official seconds
+    folder: str | None = None  # of the code of a workload outside the library
 
 
 class Experiment(BaseModel):

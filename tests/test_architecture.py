@@ -26,8 +26,8 @@ SWEEP = (
 )  # fmt: skip
 BOTH = ("harness.trial", "harness.sweep", *TRIAL, *SWEEP)
 COMMANDS = (
-    "harness.executors", "harness.progress", "scoring", "workloads", "submissions", "findings",
-    *BOTH,
+    "harness.executors", "harness.testing", "harness.progress", "scoring", "workloads",
+    "submissions", "findings", *BOTH,
 )  # fmt: skip
 ALLOWED = {  # by part; the longest that a file is in holds
     **dict.fromkeys(SCORING_RECORDS, SCORING_RECORDS),

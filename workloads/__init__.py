@@ -1,13 +1,17 @@
 """Workloads, found by name without importing them.
 
 A folder here holds `workload.py`, whose classes each state their `name = "..."`, a literal. Others
-register theirs through the entry-point group `chronograd.workloads` (name = "module:Class").
+register theirs through the entry-point group `chronograd.workloads` (name = "module:Class"), or
+give the path of such a folder, which `register` makes available by its name.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
+import importlib.machinery
+import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,13 +26,77 @@ if TYPE_CHECKING:
     from harness.spec import Workload
 
 
+OWN = "CHRONOGRAD_WORKLOADS"  # folders of registered workloads, for processes started by this one
+FILE = "workload.py"
+
+
 class WorkloadNotFoundError(LookupError):
     """There is no workload, or no suite, of that name."""
 
 
 def names() -> list[str]:
     """Every workload there is, in alphabetical order."""
-    return sorted({*_folders(), *entry_points(group="chronograd.workloads").names})
+    return sorted({*_library(), *_own()})
+
+
+def _library() -> set[str]:
+    return {*_folders(), *entry_points(group="chronograd.workloads").names}
+
+
+def named(given: str) -> str:
+    """The name of a workload given by its name, or by the path of its folder or `workload.py`."""
+    is_path = "/" in given or given.startswith(".") or given.endswith(".py")
+    return register(given) if is_path else given
+
+
+def register(place: str | Path) -> str:
+    """Makes the workload of a folder available here and in processes started from here.
+
+    Args:
+        place: A folder with `workload.py`, whose only class with a literal `name` is the workload.
+
+    Returns:
+        Its name.
+
+    Raises:
+        WorkloadNotFoundError: There is none, or the name is taken.
+    """
+    path = Path(place).resolve()
+    folder = path.parent if path.name == FILE else path
+    if not (folder / FILE).is_file():
+        raise WorkloadNotFoundError(
+            f"no workload at {place}: give the path of a folder with {FILE}"
+        )
+    try:
+        found = [*_stated("name", folder / FILE)]
+    except SyntaxError as error:
+        raise WorkloadNotFoundError(f"{folder / FILE}:{error.lineno}: {error.msg}") from None
+    if len(found) != 1 or not str(found[0]).isidentifier():
+        given = ", ".join(map(repr, found)) or "none"
+        raise WorkloadNotFoundError(
+            f"{folder / FILE}: must define one class with a literal name, an identifier; "
+            f"found: {given}"
+        )
+    name = str(found[0])
+    if name in _library() or _own().get(name, folder) != folder:
+        raise WorkloadNotFoundError(
+            f"{folder / FILE}: there is another workload {name!r}; choose another name"
+        )
+    others = [known for known in os.environ.get(OWN, "").split(os.pathsep) if known]
+    os.environ[OWN] = os.pathsep.join(dict.fromkeys([*others, str(folder)]))
+    return name
+
+
+def own_folder(name: str) -> Path | None:
+    """The folder of a registered workload; None if it is in the library."""
+    return _own().get(name)
+
+
+def _own() -> dict[str, Path]:
+    """The folders of registered workloads, by name."""
+    places = [Path(place) for place in os.environ.get(OWN, "").split(os.pathsep) if place]
+    found = {place: place / FILE for place in places if (place / FILE).is_file()}
+    return {str(name): place for place, file in found.items() for name in _stated("name", file)}
 
 
 def get(name: str, data_dir: str | Path | None = None, device: str = "cpu") -> Workload:
@@ -68,14 +136,31 @@ def _find(name: str) -> type[Workload]:
         return cast("type[Workload]", entry.load())
     from harness.spec import Workload
 
-    module = importlib.import_module(f"workloads.{_folders()[name]}.workload")
+    own = _own().get(name)
+    package = f"workloads.{_folders()[name]}" if own is None else _package(name, own)
+    module = importlib.import_module(f"{package}.workload")
     for value in vars(module).values():
         ours = isinstance(value, type) and issubclass(value, Workload)
         if ours and getattr(value, "name", None) == name:
-            return cast("type[Workload]", value)
+            found = cast("type[Workload]", value)
+            found.own_folder = None if own is None else str(own)
+            return found
     raise WorkloadNotFoundError(
         f"{module.__file__}: must define a subclass of Workload with name = {name!r}"
     )
+
+
+def _package(name: str, folder: Path) -> str:
+    """Makes a folder a package, so that its files can import each other; returns its name."""
+    package = f"_workload_{name}"
+    known = sys.modules.get(package)
+    if known is None or [*known.__path__] != [str(folder)]:
+        for module in [m for m in sys.modules if m.partition(".")[0] == package]:
+            del sys.modules[module]
+        spec = importlib.machinery.ModuleSpec(package, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules[package] = importlib.util.module_from_spec(spec)
+    return package
 
 
 @cache

@@ -16,6 +16,7 @@ from harness.cli.options import (
     StudiesOption,
     console,
     print_json,
+    registered,
     say,
 )
 from harness.cli.records import takes_records
@@ -30,7 +31,9 @@ PROCEDURE_TRIALS = 200
 
 @takes_records(OPTIONS, only=MACHINE)
 def calibrate(
-    workload: Annotated[str | None, typer.Argument(help="see `chronograd workloads`")] = None,
+    workload: Annotated[
+        str | None, typer.Argument(callback=registered, help="a name, or the folder of your own")
+    ] = None,
     suite: Annotated[
         str | None,
         typer.Option(

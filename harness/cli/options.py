@@ -71,6 +71,15 @@ def _installed(names: list[Track] | None) -> list[str]:
     return [name.value for name in names or []]
 
 
+def registered(given: str | list[str] | None) -> str | list[str] | None:
+    """Returns the names of workloads that are given by their names or by paths of folders."""
+    if not given:
+        return given
+    import workloads
+
+    return workloads.named(given) if isinstance(given, str) else [*map(workloads.named, given)]
+
+
 def _option(help: str, panel: str, **settings: Any) -> Any:
     return typer.Option(help=help, rich_help_panel=panel, **settings)
 
@@ -129,7 +138,8 @@ OPTIONS: dict[type, dict[str, Any]] = {
         "workload": Annotated[
             list[str] | None,
             typer.Option(
-                "--workload", "-w", help="a workload; repeatable", rich_help_panel=PLAN
+                "--workload", "-w", help="a workload, by name or folder; repeatable",
+                rich_help_panel=PLAN, callback=registered,
             ),
         ],
         "ruleset": RulesetOption,

@@ -20,6 +20,7 @@ from harness.cli.options import (
     TuningOption,
     console,
     preparing,
+    registered,
     say,
 )
 from harness.cli.records import takes_records
@@ -39,7 +40,13 @@ def run(
     options: RunOptions,
     optimizer: OptimizerOptions,
     workload: Annotated[
-        str, typer.Option("--workload", "-w", help="see `chronograd workloads`")
+        str,
+        typer.Option(
+            "--workload",
+            "-w",
+            callback=registered,
+            help="a name (`chronograd workloads`) or a folder",
+        ),
     ] = ...,  # type: ignore[assignment]
     study: Annotated[int, typer.Option(min=0, help="number of the study, from 0")] = 0,
     trial: Annotated[int, typer.Option(min=1, help="number of the trial, from 1")] = 1,

@@ -98,10 +98,12 @@ def resume(
     Example: chronograd resume results/demo
     """
     import workloads
+    from harness.commands.running import register_planned
     from harness.sweep.request import resumed
     from harness.sweep.restore import last_options
 
     out, accepted = directory.absolute(), accept_change or ()
+    register_planned(out)
     how = deciding(studies, override(context, last_options(out) or SweepOptions(), how))
     with preparing() as progress:
         draft = resumed(

@@ -132,6 +132,13 @@ def limits_of(how: SweepOptions, experiment: Experiment, say: Say) -> Limits | N
     return limits
 
 
+def register_planned(out: Path) -> None:
+    """Makes the workloads of a results tree available that are not in the library."""
+    for rules in Experiment.read(out).workloads.values():
+        if rules.folder:
+            workloads.register(rules.folder)
+
+
 def uses_gpu(device: str) -> bool:
     """Returns whether a trial runs on a GPU.
 

@@ -31,6 +31,7 @@ from scoring.escaping import first_line
 from scoring.files import private_folder
 from scoring.records import UserError
 
+OWN_WORKLOADS = "CHRONOGRAD_WORKLOADS"  # see `workloads.register`
 MAX_FOLDER_BYTES = 40  # a socket's path has at most 107, of which Ray's own names need 67
 
 
@@ -94,7 +95,7 @@ def connect(address: str | None) -> None:
                 include_dashboard=None if address else False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                job_config=_Installed(),
+                job_config=_Installed(runtime_env=_environment()),
                 _temp_dir=None if address else _own_folder(),
             )
     except ClusterError:
@@ -106,6 +107,12 @@ def connect(address: str | None) -> None:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def _environment() -> dict[str, Any] | None:
+    """Returns the variables that trials get on any cluster: where own workloads are."""
+    given = os.environ.get(OWN_WORKLOADS)
+    return {"env_vars": {OWN_WORKLOADS: given}} if given else None
 
 
 def _only_cluster() -> str:

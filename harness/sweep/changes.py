@@ -145,11 +145,13 @@ def refuse_foreign_code(planned: Experiment, out: Path, accepted: Sequence[str] 
     """Refuses to run code from a path that only the results tree names.
 
     Raises:
-        PlanError: A submission is not in `out`, the working directory or the built-in library, or
-            its code differs from what was planned.
+        PlanError: A submission or workload is not in `out`, the working directory or the built-in
+            library, or a submission's code differs from what was planned.
     """
     known = (out.resolve(), Path.cwd(), loading.library().resolve())
-    foreign = [p.path for p in planned.submissions.values() if not _is_in(Path(p.path), known)]
+    places = [submission.path for submission in planned.submissions.values()]
+    places += [rules.folder for rules in planned.workloads.values() if rules.folder]
+    foreign = [place for place in places if not _is_in(Path(place), known)]
     if foreign:
         raise PlanError(
             f"{out}: refers to code outside it and the working directory ({', '.join(foreign)}); "

@@ -75,6 +75,7 @@ def plan_workload(
     own = _own_rules(workload, ruleset)
     limits = _by_steps(workload, own, stopping_step) if ruleset.by_steps else None
     return PlannedWorkload(
+        folder=workload.own_folder,
         goal=_with_rules(workload.goal, own, own.get("validation_target")),
         test_goal=workload.test_goal
         and _with_rules(workload.test_goal, own, own.get("test_target")),
