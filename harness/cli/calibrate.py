@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.given import registered
 from harness.cli.options import (
     INTERRUPTED,
     MACHINE,
@@ -16,7 +17,6 @@ from harness.cli.options import (
     StudiesOption,
     console,
     print_json,
-    registered,
     say,
 )
 from harness.cli.records import takes_records

@@ -1,4 +1,4 @@
-"""Checks of arguments: names of submissions, hyperparameters."""
+"""Checks of arguments: names of submissions and workloads, hyperparameters."""
 
 from __future__ import annotations
 
@@ -44,3 +44,12 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
     if not isinstance(point, dict):
         raise typer.BadParameter(f"--hparams must be a JSON object, got {str(point)[:40]}")
     return point
+
+
+def registered(given: str | list[str] | None) -> str | list[str] | None:
+    """Returns the names of workloads that are given by their names or by paths of folders."""
+    if not given:
+        return given
+    import workloads
+
+    return workloads.named(given) if isinstance(given, str) else [*map(workloads.named, given)]

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.given import registered
 from harness.cli.output import make_console
 from harness.sweep.options import AUTO, OptimizerOptions, PlanOptions, Schedule, SweepOptions
 from scoring.escaping import printable
@@ -69,15 +70,6 @@ def _installed(names: list[Track] | None) -> list[str]:
 
         require(names)
     return [name.value for name in names or []]
-
-
-def registered(given: str | list[str] | None) -> str | list[str] | None:
-    """Returns the names of workloads that are given by their names or by paths of folders."""
-    if not given:
-        return given
-    import workloads
-
-    return workloads.named(given) if isinstance(given, str) else [*map(workloads.named, given)]
 
 
 def _option(help: str, panel: str, **settings: Any) -> Any:

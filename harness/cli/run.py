@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.given import hyperparameters, say_which
+from harness.cli.given import hyperparameters, registered, say_which
 from harness.cli.options import (
     ONE_PROCESS,
     OPTIONS,
@@ -20,7 +20,6 @@ from harness.cli.options import (
     TuningOption,
     console,
     preparing,
-    registered,
     say,
 )
 from harness.cli.records import takes_records
