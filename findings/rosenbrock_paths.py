@@ -70,7 +70,7 @@ def run(quick: bool) -> Outcome:
     left.plot(*FromOneStart().start, marker="s", color="black", label="start", ls="none")
     left.plot(1, 1, marker="*", markersize=12, color="black", label="minimum", ls="none")
     left.set(xlim=(-1.6, 1.8), ylim=(-0.6, 2.4), xlabel="x", ylabel="y")
-    left.legend(frameon=True, fontsize=7, ncols=2, loc="lower left")
+    left.legend(frameon=True, fontsize=7, ncols=2, loc="lower right")
     right.set(yscale="log", xlabel="step", ylabel="distance from the minimum", ylim=(1e-4, 10))
     nearest = min(distances, key=distances.__getitem__)
     return Outcome(

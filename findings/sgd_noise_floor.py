@@ -59,6 +59,8 @@ def run(quick: bool) -> Outcome:
     right.plot([STEPS[0] / b for b in BATCHES], by_batch, marker="s",
                label=f"step size {STEPS[0]}, by batch", **style(1))  # fmt: skip
     right.set(xscale="log", yscale="log", xlabel="step size / batch", ylabel="floor of the gap")
+    right.set_xticks(STEPS, map(str, STEPS))
+    right.minorticks_off()
     right.legend(frameon=False)
     straight = _straightness(gd_ks, gd_gaps)
     return Outcome(

@@ -30,14 +30,15 @@ FINDING = Finding(
     "Gradient",
     chosen=(
         "logistic_regression with the exact L: SAG with step 1/L, SAGA 1/(3L), SVRG 1/(10L) and a "
-        "snapshot every 2n steps, SGD 1/L, at most 150 n steps; R^2 of the line through the log "
-        "gap over 0.97. least_squares to 1e-10: SAG with 1/L and uniform sampling against half "
-        "uniform, half in proportion to L_i, with step (1/L + 1/mean L_i)/2, median of 5 seeds. "
-        "Norms: the median of direction over gradient in the last fifth must be 0.1 to 10 for SAG "
-        "and over 1,000 for SGD."
+        "snapshot every 2n steps, SGD 1/L, 60 n steps; R^2 of the line through the log gap over "
+        "0.97. least_squares to 1e-10: SAG with 1/L and uniform sampling against half uniform, "
+        "half in proportion to L_i, with step (1/L + 1/mean L_i)/2, median of 5 seeds. Norms, the "
+        "median over the last fifth: SAG's direction must be 0.1 to 10 times the gradient, and "
+        "SGD's over 0.01 of its first. A first version compared SGD's direction with the gradient "
+        "where SGD stalls, which does not vanish either; its bound of 1,000 was a mistake."
     ),
 )
-PASSES = 150
+PASSES = 60
 Make = Callable[[Any, int, int], torch.optim.Optimizer]
 
 
@@ -55,14 +56,21 @@ def run(quick: bool) -> Outcome:
     figure, (left, right) = panels(FINDING.claim, columns=2)
     fits, ends, norms = {}, {}, {}
     for number, (name, make) in enumerate(makers.items()):
-        ks, gaps, ratios = _trained(name, make, passes)
+        ks, gaps, directions, gradients = _trained(name, make, passes)
         left.plot(np.array(ks) / 200, np.maximum(gaps, 1e-13), label=name, **style(number))
         ends[name], fits[name] = min(gaps), _straightness(ks, gaps)
-        norms[name] = float(np.median(ratios[-max(1, len(ratios) // 5) :]))
-        if name in ("SAG", "SGD"):
-            right.plot(np.array(ks) / 200, ratios, label=name, **style(number))
+        if name not in ("SAG", "SGD"):
+            continue
+        reference = gradients if name == "SAG" else [directions[0]] * len(ks)
+        late = np.divide(directions, reference)[-max(1, len(ks) // 5) :]
+        norms[name] = float(np.median(late))
+        for what, values in (("direction", directions), ("gradient", gradients)):
+            look = style(number) if what == "direction" else {**style(number), "linestyle": ":"}
+            right.plot(
+                np.array(ks) / 200, np.maximum(values, 1e-9), label=f"{name}, {what}", **look
+            )
     left.set(yscale="log", xlabel="steps / n", ylabel="gap (f - f*) / (f(x0) - f*)")
-    right.set(yscale="log", xlabel="steps / n", ylabel="norm of the direction over the gradient's")
+    right.set(yscale="log", xlabel="steps / n", ylabel="norm")
     left.legend(frameon=False)
     right.legend(frameon=False)
     uniform, weighted = _sampling_steps(1 if quick else 5, 1e-1 if quick else 1e-10)
@@ -73,7 +81,7 @@ def run(quick: bool) -> Outcome:
             "steps with uniform sampling": uniform,
             "steps with Lipschitz sampling": weighted,
             "SAG's direction over the gradient, late": norms["SAG"],
-            "SGD's direction over the gradient, late": norms["SGD"],
+            "SGD's direction over its first, late": norms["SGD"],
             "smallest gap": ends,
             "R^2 of the log-linear fit": fits,
         },
@@ -87,24 +95,26 @@ def run(quick: bool) -> Outcome:
                   weighted < uniform),
             Check(f"SAG's direction over the gradient must be 0.1 to 10: {norms['SAG']:.2g}",
                   0.1 <= norms["SAG"] <= 10),
-            Check(f"SGD's direction over the gradient must be over 1,000: "
-                  f"{norms['SGD']:.2g}", norms["SGD"] > 1000),
+            Check(f"SGD's direction over its first must be over 0.01: {norms['SGD']:.2g}",
+                  norms["SGD"] > 0.01),
         ],
     )  # fmt: skip
 
 
-def _trained(name: str, make: Make, passes: int) -> tuple[list[int], list[float], list[float]]:
-    """Steps, gaps, and the norm of the direction over that of the full gradient."""
+def _trained(
+    name: str, make: Make, passes: int
+) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Steps, gaps, and the norms of the last direction and of the full gradient."""
     workload: Any = workloads.get("logistic_regression")
     objective, made = workload.objective(), list[Any]()
 
     def observe(model: nn.Module) -> dict[str, float]:
         x_p = parameters_to_vector(model.parameters()).detach().numpy()
-        full = float(np.linalg.norm(objective.gradient(x_p)))
-        if not hasattr(made[0], "direction"):
-            return {"ratio": float("nan")}
-        (direction,) = made[0].direction
-        return {"ratio": float(direction.norm()) / max(full, 1e-300)}
+        direction = getattr(made[0], "direction", [torch.full((1,), torch.nan)])[0]
+        return {
+            "gradient": float(np.linalg.norm(objective.gradient(x_p))),
+            "direction": float(direction.norm()),
+        }
 
     def keeping(params: Any, count: int, seed: int) -> torch.optim.Optimizer:
         made.append(make(params, count, seed))
@@ -114,7 +124,8 @@ def _trained(name: str, make: Make, passes: int) -> tuple[list[int], list[float]
         finite_sum(name, keeping), workload, steps=passes * 200, every=100, observe=observe
     )
     ks, gaps = column(result, "validation/gap")
-    return ks, gaps, column(result, "validation/ratio")[1]
+    directions = column(result, "validation/direction")[1]
+    return ks, gaps, directions, column(result, "validation/gradient")[1]
 
 
 def _sampling_steps(seeds: int, target: float) -> tuple[int, int]:
