@@ -34,6 +34,7 @@ from harness.cli import (
 from harness.cli.completion import completed
 from harness.cli.options import INTERRUPTED, console, say
 from harness.cli.output import unfailing
+from harness.cli.sweep_file import expanded
 from harness.executors.head import exit_now
 from harness.sweep.interruption import HeadLostError
 from harness.system import debug_log
@@ -149,6 +150,8 @@ def _without_aliases(arguments: list[str]) -> list[str]:
     if command == ["sweep"] and any(given.partition("=")[0] == "--resume" for given in rest):
         parts = [given.removeprefix("--resume=") for given in rest if given != "--resume"]
         return [*head, "resume", *parts]
+    if command == ["sweep"]:
+        return [*head, "sweep", *expanded(rest, typer.main.get_command(app).commands["sweep"])]  # type: ignore[attr-defined]
     if command == ["doctor"] and "--estimate" in rest:
         return [*head, "estimate", *(given for given in rest if given != "--estimate")]
     return arguments

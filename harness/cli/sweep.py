@@ -24,6 +24,7 @@ from harness.cli.options import (
 )
 from harness.cli.records import as_options, override, takes_records
 from harness.cli.summary import conclude, warn
+from harness.cli.sweep_file import write_sweep
 from harness.sweep.options import OptimizerOptions, PlanOptions, SweepOptions, deciding
 from scoring.records import ClockKind, Pruning, RunOptions
 from scoring.tree import OPTIMIZERS
@@ -45,7 +46,11 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="check everything,
 
 @takes_records(OPTIONS)
 def sweep(
-    submissions: Annotated[list[str], typer.Argument(help="names, paths or optimizer classes")],
+    context: typer.Context,
+    submissions: Annotated[
+        list[str],
+        typer.Argument(help="names, paths or optimizer classes; or first a TOML file with options"),
+    ],
     plan: PlanOptions,
     search_space: SearchSpaceOption = None,
     out: Annotated[Path, typer.Option(help="results directory")] = ...,  # type: ignore[assignment]
@@ -58,8 +63,9 @@ def sweep(
 ) -> None:
     """Runs submissions x workloads x studies x trials on Ray; trials that are done are kept.
 
-    Example:
+    Examples:
       chronograd sweep nadamw adamw --suite demo --ruleset demo --out results/demo
+      chronograd sweep sweep.toml --out results/again
     """
     import workloads
     from harness.commands import dotted
@@ -74,6 +80,9 @@ def sweep(
         how = deciding(plan.studies, how)
         request = requested(names, plan, options, search_space, how.most)
         draft = check(request, workloads.get, progress)
+    if not dry_run:
+        draft.preview(out, accept_change or ())  # refuses before anything is written
+        write_sweep(context, out)
     _run(draft, shown, how, accept_change or (), dry_run)
 
 
