@@ -118,7 +118,7 @@ def _run() -> None:
     debug = "--debug" in sys.argv
     with unfailing(console), sigterm_as_interrupt():
         try:
-            app(args=_without_aliases(sys.argv[1:]), prog_name="chronograd")
+            app(args=_with_file(_without_aliases(sys.argv[1:])), prog_name="chronograd")
         except KeyboardInterrupt:
             _fail("interrupted", INTERRUPTED)
         except HeadLostError as error:
@@ -150,11 +150,18 @@ def _without_aliases(arguments: list[str]) -> list[str]:
     if command == ["sweep"] and any(given.partition("=")[0] == "--resume" for given in rest):
         parts = [given.removeprefix("--resume=") for given in rest if given != "--resume"]
         return [*head, "resume", *parts]
-    if command == ["sweep"]:
-        return [*head, "sweep", *expanded(rest, typer.main.get_command(app).commands["sweep"])]  # type: ignore[attr-defined]
     if command == ["doctor"] and "--estimate" in rest:
         return [*head, "estimate", *(given for given in rest if given != "--estimate")]
     return arguments
+
+
+def _with_file(arguments: list[str]) -> list[str]:
+    """Replaces the TOML file of `sweep FILE` by the options that it has."""
+    place = next((n for n, given in enumerate(arguments) if not given.startswith("-")), 0)
+    if arguments[place : place + 1] != ["sweep"]:
+        return arguments
+    command = typer.main.get_command(app).commands["sweep"]  # type: ignore[attr-defined]
+    return [*arguments[: place + 1], *expanded(arguments[place + 1 :], command)]
 
 
 def _user_errors() -> tuple[type[Exception], ...]:
