@@ -40,7 +40,8 @@ FINDING = Finding(
         "fewest steps counts. The fit is of log S = log(S_min (1 + B / batch)): its root mean "
         "square error must be below 0.35, and the mean noise scale on the way, of SGD with rate "
         "0.16 at batch 32, within a factor of 4 of its B. The exponent of the best rate up to "
-        "batch 64 must be 1 +- 0.35 for SGD and 0.5 +- 0.35 for Adam."
+        "batch 64 must be 1 +- 0.35 for SGD and 0.5 +- 0.35 for Adam. Added after the first run, "
+        "to be stricter: no best rate may be at the end of the rates tried."
     ),
 )
 BATCHES = (8, 16, 32, 64, 128, 256, 512)
@@ -94,6 +95,12 @@ def run(quick: bool) -> Outcome:
     right.set(xscale="log", yscale="log", xlabel="batch size", ylabel="best learning rate")
     right.legend(frameon=False)
     factor = max(scale / knee, knee / scale)
+    ends = {
+        f"{name} at batch {batch}"
+        for name, found in best.items()
+        for batch, rate in zip(found.batches, found.rates, strict=True)
+        if batch <= 64 and rate in (RATES[name][0], RATES[name][-1])
+    }
     return Outcome(
         figure=figure,
         numbers={
@@ -109,6 +116,8 @@ def run(quick: bool) -> Outcome:
             *(Check(f"the exponent of {name} must be {EXPONENT[name]:g} +- 0.35: {found:.2f}",
                     quick or abs(found - EXPONENT[name]) <= 0.35)
               for name, found in exponents.items()),
+            Check("best rates up to batch 64 must be inside of the rates tried; at their end: "
+                  f"{', '.join(sorted(ends)) or 'none'}", quick or not ends),
         ],
     )  # fmt: skip
 
