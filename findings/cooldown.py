@@ -27,7 +27,9 @@ FINDING = Finding(
         "plateau, as the paper recommends, betas 0.9 and 0.95, weight decay 0.1, warm-up over 5% "
         "(of the shortest for all); lengths of 200, 300 and 400 steps. Trials have the same seed, "
         "so those with a plateau are one run that is cooled down at three points. Validation "
-        "losses on 128 windows must be within 1% of, or below, the cosine's at every length."
+        "losses on 128 windows must be within 1% of the cosine's at every length. The check was "
+        "made two-sided after the first run, in which the cosine's loss rose in the first steps at "
+        "that rate and ended 12 to 20% above: a win over a schedule that is not tuned shows little."
     ),
 )
 LENGTHS, RATE, WARMUP = (200, 300, 400), 3e-3, 10
@@ -54,15 +56,16 @@ def run(quick: bool) -> Outcome:
     left.set(xlabel="step", ylabel="validation loss [nats per token]")
     right.set(xlabel="step", ylabel="learning rate")
     left.legend(frameon=False)
-    worst = max(b / a - 1 for a, b in zip(final["cosine"], final["cooldown"], strict=True))
+    changes = [b / a - 1 for a, b in zip(final["cosine"], final["cooldown"], strict=True)]
+    worst = max(changes, key=abs)
     return Outcome(
         figure=figure,
         numbers={
             "lengths": list(lengths),
             **{f"final loss, {name}": losses for name, losses in final.items()},
         },
-        checks=[Check(f"the cooldown must end at most 1% above the cosine: {worst:+.2%} at worst",
-                      quick or worst <= 0.01)],
+        checks=[Check(f"the cooldown must end within 1% of the cosine: {worst:+.2%} at worst",
+                      quick or abs(worst) <= 0.01)],
     )  # fmt: skip
 
 
