@@ -30,7 +30,7 @@ FINDING = Finding(
         "from (1, 1) after the last step, infinite where a method has diverged."
     ),
 )
-RATE, STEPS = 0.003, 3000
+RATE, STEPS, EVERY = 0.003, 3000, 5
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "SGD": lambda p: torch.optim.SGD(p, lr=RATE),
     "momentum": lambda p: torch.optim.SGD(p, lr=RATE, momentum=0.9),
@@ -57,7 +57,7 @@ class FromOneStart(Rosenbrock):
 
 def run(quick: bool) -> Outcome:
     """Follows every optimizer."""
-    steps = 60 if quick else STEPS
+    steps = 61 if quick else STEPS + 1
     paths = {name: _path(make, steps) for name, make in OPTIMIZERS.items()}
     distances = {name: _distance(path) for name, path in paths.items()}
     figure, (left, right) = panels(FINDING.claim, columns=2)
@@ -66,7 +66,8 @@ def run(quick: bool) -> Outcome:
         left.plot(*path.T, label=name, **{**style(number), "linewidth": 1.5})
         left.plot(*path[-1], marker="o", markersize=4, color=style(number)["color"])
         apart = _distances(path)
-        right.plot(np.arange(len(path)), apart, label=name, **style(number))
+        at = np.maximum(0, 1 + EVERY * np.arange(-1, len(path) - 1))
+        right.plot(at, apart, label=name, **style(number))
     left.plot(*FromOneStart().start, marker="s", color="black", label="start", ls="none")
     left.plot(1, 1, marker="*", markersize=12, color="black", label="minimum", ls="none")
     left.set(xlim=(-1.6, 1.8), ylim=(-0.6, 2.4), xlabel="x", ylabel="y")
@@ -89,7 +90,7 @@ def run(quick: bool) -> Outcome:
 
 
 def _path(make: Callable[[Any], torch.optim.Optimizer], steps: int) -> np.ndarray:
-    """The start and the parameters after each step, [steps + 1, 2]; ends where it diverges."""
+    """The start, then the parameters after step 1 and every EVERY steps; ends on divergence."""
     workload = FromOneStart()
     path = [workload.start]
 
@@ -98,7 +99,7 @@ def _path(make: Callable[[Any], torch.optim.Optimizer], steps: int) -> np.ndarra
         return {}
 
     functions = recipe.submission(lambda p, *_: make(p), schedules.none, fixed={})
-    train(made_of("optimizer", functions), workload, steps=steps, observe=observe)
+    train(made_of("optimizer", functions), workload, steps=steps, every=EVERY, observe=observe)
     return np.array(path)
 
 
