@@ -124,7 +124,7 @@ def schemas() -> str:
     """The fields of what the harness reads and writes, from the classes that do so."""
     from harness.sweep import events
 
-    kinds = [events.DriverStarted, *events.TrialEvent.__subclasses__()]
+    kinds: list[type] = [events.DriverStarted, *events.TrialEvent.__subclasses__()]
     ledger = "\n".join(f"::: {kind.__module__}.{kind.__qualname__}" for kind in kinds)
     records = ("RunOptions", "Goal", "TrialSpec", "TrialResult", "EvalRow")
     trials = "\n".join(f"::: scoring.records.{name}" for name in records)
