@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -140,7 +141,7 @@ def _scope(
         studies=studies,
         trials=trials,
         workloads={
-            name: _judged(name, rules, tuning, planned, ruleset is not None)
+            name: _judged(name, rules, tuning, planned, ruleset is not None, bool(logs))
             for name in [*scored, *held_out]
         },
         held_out=held_out,
@@ -200,15 +201,26 @@ def _workloads(
 
 
 def _judged(
-    name: str, rules: Ruleset, tuning: str, planned: Mapping[str, Criteria], override: bool
+    name: str,
+    rules: Ruleset,
+    tuning: str,
+    planned: Mapping[str, Criteria],
+    override: bool,
+    logs: bool,
 ) -> Criteria:
-    """The goal and budget of a workload: those of the plan, or of a ruleset that overrides it."""
+    """The goal and budget of a workload: those of the plan, or of a ruleset that overrides it.
+
+    A budget in steps has no seconds; a workload that no tree planned needs none, since nobody ran
+    it, unless there are logs.
+    """
     goal, budget = rules.goal(name), rules.budget(name, tuning)
     if name in planned:
         own = planned[name]
         if not override:
             return own
         goal, budget = goal or own.goal, budget or own.budget_seconds
+    elif budget is None and not logs:
+        budget = math.inf
     if goal is None or budget is None:
         raise RecordError(
             f"ruleset {rules.name}: cannot judge logs of workload {name} without its metric, "

@@ -228,6 +228,19 @@ def test_a_ruleset_that_is_named_judges_in_place_of_the_one_applied(tmp_path):
     assert "ran for loss <= 0.5 within 100 s, is judged by loss <= 0.25 within 3 s" in warning
 
 
+def test_a_workload_that_nobody_ran_needs_no_budget_in_seconds(tmp_path):
+    """The ruleset gives no budget in seconds, as one by steps; the workload is a miss for all."""
+    write_tree(tmp_path / "tree", {("a", "w", 0, 1): 20.0, ("b", "w", 0, 1): 10.0})
+    goal = {"metric": "loss", "direction": "min", "validation_target": 0.5}
+    rules = make_rules(
+        scored=("v", "w"), held_out={}, suites={}, studies=1, trials=1,
+        workloads={"v": goal, "w": goal},
+    )  # fmt: skip
+    board = make_leaderboard(read([tmp_path / "tree"], rules))
+    assert {s.name: s.score for s in board.standings} == pytest.approx({"b": 1 / 2, "a": 1 / 3})
+    assert {s.cells["v"].reason for s in board.standings} == {"no trial read"}
+
+
 def test_a_ruleset_without_a_workload_leaves_its_rules(tree):
     results = read_tree(
         tree, make_rules(held_out={}, scored=(), suites={}, workloads={}, studies=2)
