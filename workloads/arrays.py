@@ -34,8 +34,9 @@ class ArrayWorkload(ModelWorkload):
 
     Training batches walk through one random permutation of the examples after the other, the
     incomplete batch at the end of each dropped; evaluation goes through a split in order. With
-    several processes each takes its share of every batch and of every split. A batch has "indices"
-    [B], the numbers of its examples in their split, for methods that remember something about each.
+    several processes each takes its share of every batch and of every split. If all columns are in
+    memory, a batch has "indices" [B], the numbers of its examples in their split, for methods that
+    remember something about each.
 
     Attributes:
         augmentation_draws: How many random numbers `augmented` takes for an example; 0 for none.
@@ -139,16 +140,21 @@ class Examples:
         return len(next(iter(self._columns.values())))
 
     def take(self, indices: np.ndarray) -> Batch:
-        """The examples with these indices [B] as a batch on the device, with "indices" [B]."""
+        """The examples with these indices [B] as a batch on the device.
+
+        It has "indices" [B] if all columns are in memory.
+        """
         if self._tensors is not None:
             chosen = on_device(indices, self._device)
             batch = {name: tensor[chosen] for name, tensor in self._tensors.items()}
             batch["indices"] = chosen
             return batch
-        batch = {"indices": on_device(indices, self._device)}
+        batch = {}
         for name, column in self._columns.items():
             rows = column.take(indices) if isinstance(column, Rows) else column[indices]
             batch[name] = on_device(rows, self._device)
+        if not any(isinstance(column, Rows) for column in self._columns.values()):
+            batch["indices"] = on_device(indices, self._device)
         return batch
 
     def __getitem__(self, name: str) -> Tensor:

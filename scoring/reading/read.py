@@ -208,18 +208,14 @@ def _judged(
     override: bool,
     logs: bool,
 ) -> Criteria:
-    """The goal and budget of a workload: those of the plan, or of a ruleset that overrides it.
-
-    A budget in steps has no seconds; a workload that no tree planned needs none, since nobody ran
-    it, unless there are logs.
-    """
+    """The goal and budget of a workload: those of the plan, or of a ruleset that overrides it."""
     goal, budget = rules.goal(name), rules.budget(name, tuning)
     if name in planned:
         own = planned[name]
         if not override:
             return own
         goal, budget = goal or own.goal, budget or own.budget_seconds
-    elif budget is None and not logs:
+    elif budget is None and not logs:  # it is in steps, and nobody ran the workload
         budget = math.inf
     if goal is None or budget is None:
         raise RecordError(
@@ -240,12 +236,7 @@ def _named_apart(
     for tree, (submissions, of_tree, faults) in parts.items():
         names = {n: f"{n} ({tree})" if count[n] > 1 else n for n in submissions}
         merged |= {names[name]: submission for name, submission in submissions.items()}
-        trials += [
-            trial
-            if names[trial.submission] == trial.submission
-            else replace(trial, submission=names[trial.submission])
-            for trial in of_tree
-        ]
+        trials += [replace(trial, submission=names[trial.submission]) for trial in of_tree]
         warnings += faults
     remarks = [
         f"{name}: is in {number} folders; they are ranked separately, each with its folder's name"

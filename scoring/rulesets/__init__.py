@@ -8,8 +8,9 @@ scoring them needs a ruleset that specifies everything.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -193,15 +194,29 @@ def path_of(name: str) -> Path:
     return path
 
 
-_TABLES: dict[str, type[BaseModel]] = {"workloads": WorkloadRules, "fixed_step": FixedStepRules}
+def first_fault(error: ValidationError, file: type[BaseModel] = Ruleset) -> str:
+    """The first unknown key, or else the first error, in one line: the key and the message.
 
-
-def first_fault(error: ValidationError) -> str:
-    """The first unknown key, or else the first error, in one line: the key and the message."""
+    Args:
+        error: The errors in a file.
+        file: The model of the file, which has the known keys.
+    """
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     message = first["msg"].removeprefix("Value error, ")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        table = _TABLES.get(str(first["loc"][0]) if first["loc"][1:] else "", Ruleset)
-        return f"{key}: unknown key. {known_names(str(first['loc'][-1]), table.model_fields)}"
+        *tables, unknown = first["loc"]
+        for table in tables:
+            file = next(
+                _models(getattr(file.model_fields.get(str(table)), "annotation", None)), file
+            )
+        return f"{key}: unknown key. {known_names(str(unknown), file.model_fields)}"
     return f"{key}: {message}" if key else message
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a type holds, such as those of the values of a dict."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)

@@ -86,7 +86,7 @@ def read_plan(file: Path) -> SitePlan:
     try:
         plan = SitePlan(**tomllib.loads(read_text(file)))
     except ValidationError as error:
-        raise UserError(f"{file}: {first_fault(error)}") from None
+        raise UserError(f"{file}: {first_fault(error, SitePlan)}") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:

@@ -216,7 +216,7 @@ def read(path: Path) -> Dataset:
         data: dict[str, Any] = tomllib.loads(read_text(path))
         return Dataset(**{**data, "path": path})
     except ValidationError as error:
-        raise DataError(f"{path}: {first_fault(error)}") from None
+        raise DataError(f"{path}: {first_fault(error, Dataset)}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (ValueError, RecursionError, OSError, TypeError) as error:

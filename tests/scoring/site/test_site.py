@@ -184,7 +184,10 @@ def test_a_damaged_history_is_not_written_over(root):
         ("", "boards: Field required"),
         ("boards = []", "boards: "),
         ('[[boards]]\nname = "a"', "boards.0.results: Field required"),
-        ('[[boards]]\nname = "a"\nresults = ["x"]\nresult = 1', "boards.0.result: Extra inputs"),
+        (
+            '[[boards]]\nname = "a"\nresults = ["x"]\nresult = 1',
+            "boards.0.result: unknown key. Did you mean 'results'?",
+        ),
         ('[[boards]]\nname = "../a"\nresults = ["x"]', "must be lower-case letters"),
         ('[[boards]]\nname = "a"\nresults = ["x"]\n' * 2, "two boards are called 'a'"),
         ('[[boards]]\nname = "a"\nresults = ["x"]\nmethod = "best"', "boards.0.method: "),
