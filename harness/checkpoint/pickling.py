@@ -62,7 +62,9 @@ class Known:
         self.objects = {**fixed, **_GENERATORS, **self._modules, **self._tensors}
         self.names = {id(obj): name for name, obj in self.objects.items()}
         modules = [(name, module) for name, module in [*sys.modules.items()] if module]
-        self.globals = {id(vars(module)): name for name, module in modules if name != "__main__"}
+        # held, as the id of a dictionary that is gone would be that of another object
+        self._variables = {name: vars(module) for name, module in modules if name != "__main__"}
+        self.globals = {id(variables): name for name, variables in self._variables.items()}
 
     def has_globals_of(self, function: types.FunctionType) -> bool:
         """Whether a function's global variables are those of a module."""

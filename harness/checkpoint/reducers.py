@@ -137,7 +137,7 @@ def _array(obj: np.ndarray) -> Reduced:
     memory: Any = obj.base
     if memory is None:
         reduced: Any = obj.__reduce__()
-        return tuple(reduced)
+        return tuple(reduced) if obj.dtype.hasobject else (_owner, tuple(reduced))
     if isinstance(memory, torch.Tensor):
         memory = memory.untyped_storage()
         start = memory.data_ptr()
@@ -147,6 +147,13 @@ def _array(obj: np.ndarray) -> Reduced:
         return None
     made_of = (memory, obj.ctypes.data - start, obj.shape, obj.strides, obj.dtype)
     return _view, (type(obj), obj.flags.writeable, *made_of)
+
+
+def _owner(made: Callable[..., Any], made_of: tuple[Any, ...], state: Any) -> Any:
+    """Returns an array that owns its memory; `__setstate__` borrows that of long bytes objects."""
+    array = made(*made_of)
+    array.__setstate__(state)
+    return array.copy(order="K")
 
 
 def _view(

@@ -228,7 +228,8 @@ def _content(obj: Any, path: str, first: dict[int, str]) -> list[Any]:
         start = base.ctypes.data if isinstance(base, np.ndarray) else obj.ctypes.data
         if isinstance(base, torch.Tensor):
             start = base.untyped_storage().data_ptr()
-        elif not isinstance(base, np.ndarray) and obj.flags.writeable:
+        elif not isinstance(base, (np.ndarray, bytes)) and obj.flags.writeable:
+            # (writeable over bytes: a subclass's `__setstate__` made them for this array)
             return [_Address(f"an array over the memory of a {type(base).__name__}")]
         layout = [obj.dtype, obj.shape, obj.strides, obj.ctypes.data - start]
     else:

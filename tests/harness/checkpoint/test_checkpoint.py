@@ -7,11 +7,14 @@ import os
 import pickle
 import shutil
 import stat
+import sys
+import types
 from dataclasses import replace
 
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 import workloads
 from harness.checkpoint import pickling
@@ -405,3 +408,17 @@ def test_objects_that_are_saved_or_recreated_do_not_prevent_a_checkpoint(tmp_pat
     messages, pieces = run(spec, place_of(tmp_path / "kept", attempt=2))
     assert [type(message) for message in messages] == [Resumed]
     assert_same_rows(expected, pieces)
+
+
+def test_a_dictionary_at_the_address_of_one_that_is_gone_is_saved(monkeypatch):
+    class Fleeting(types.ModuleType):
+        __dict__ = property(lambda self: {"made": "for this call"})  # as lazy modules may do
+
+    monkeypatch.setitem(sys.modules, "fleeting", Fleeting("fleeting"))
+    model = nn.Linear(1, 1)
+    known = pickling.Known({}, model)
+    state = {"held": [{"made": number} for number in range(1000)]}  # one is where it was
+    file = io.BytesIO()
+    pickling.dump(state, file, known)
+    file.seek(0)
+    assert pickling.load(file, known)["state"] == state
