@@ -98,14 +98,13 @@ class ArrayWorkload(ModelWorkload):
         """The mean of every metric over a split, each example once."""
         examples = self.examples[split]
         count = self.eval_count(split, len(examples))
-        rank, processes = world()
         sums = {"count": 0.0}
         with eval_mode(params):
-            for chosen in _pieces(np.arange(rank, count, processes), self.eval_batch_size):
-                batch = examples.take(chosen)
+            for chosen in _own_pieces(count, self.eval_batch_size):
+                batch = examples.take(chosen if len(chosen) else np.arange(1))
                 logits = self.forward(params, batch, 0.0)
                 for name, values in self.per_example_metrics(batch, logits).items():
-                    sums[name] = sums.get(name, 0.0) + values.double().sum().item()
+                    sums[name] = sums.get(name, 0.0) + values[: len(chosen)].double().sum().item()
                 sums["count"] += len(chosen)
         sums = summed(sums, self.device)
         counted = sums.pop("count")
@@ -162,10 +161,15 @@ class Examples:
         return self.take(np.arange(len(self)))[name]
 
 
-def _pieces(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Consecutive pieces of at most `size`."""
-    for start in range(0, len(indices), size):
-        yield indices[start : start + size]
+def _own_pieces(count: int, size: int) -> Iterator[np.ndarray]:
+    """This process's share of the numbers below `count`, in pieces of at most `size`.
+
+    Every process has the same number of pieces; where examples are few, the last may be empty.
+    """
+    rank, processes = world()
+    own = np.arange(rank, count, processes)
+    for start in range(0, -(-count // processes), size):
+        yield own[start : start + size]
 
 
 def standardised_splits(

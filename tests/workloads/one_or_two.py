@@ -26,8 +26,13 @@ def has_own_statistics(model):
     )
 
 
+def can_be_shared(workload):
+    """Whether two processes can share a training batch: one example cannot be shared."""
+    return workload.num_train_examples > 1
+
+
 def compute(workload, processes):
-    """Loss, valid examples, gradient and metrics, over all processes."""
+    """Loss, valid examples, gradient and metrics, over all processes; see `can_be_shared`."""
     model, _ = workload.init_model_fn(0)
     for module in model.modules():
         if isinstance(module, SpecAugment):
@@ -36,6 +41,13 @@ def compute(workload, processes):
         for parameter in model.parameters():
             if not parameter.any():  # what starts at 0 would hide the gradients below it
                 parameter.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+    values = training_values(workload, model, processes) if can_be_shared(workload) else []
+    metrics = {split: workload.eval_model(model, None, split) for split in workload.splits}
+    return {"values": values, "metrics": metrics}
+
+
+def training_values(workload, model, processes):
+    """Loss, valid examples and gradient of a batch."""
     size = 2 * (workload.train_batch_size // 2)
     batch = next(workload.build_input_queue(3, "train", size))
     logits, _ = workload.model_fn(
@@ -56,8 +68,7 @@ def compute(workload, processes):
     if processes > 1:
         for value in values:
             distributed.all_reduce(value)
-    metrics = {split: workload.eval_model(model, None, split) for split in workload.splits}
-    return {"values": values, "metrics": metrics}
+    return values
 
 
 def main(folder, processes, rank, *names):

@@ -41,7 +41,7 @@ def speech(folder):
 
 def shards(folder):
     workload = workloads.get("nanogpt", folder)
-    return [len(workload._shards(split)) for split in ("train", "val")]
+    return [len(workload.shards(split)) for split in ("train", "val")]
 
 
 def texts(folder):

@@ -113,7 +113,7 @@ def test_workloads_that_read_files_read_ahead_and_the_others_need_not():
     families = {workloads.get(name).base_name for name in ahead}
     assert families == {
         "criteo1tb", "fastmri", "finewebedu_lm", "librispeech_conformer", "librispeech_deepspeech",
-        "nanogpt", "wmt",
+        "nanogpt", "nanogpt_track3", "wmt",
     }  # fmt: skip
 
 
@@ -198,7 +198,9 @@ def update_params(*, global_step, **arguments):
     (tmp_path / "submission.py").write_text(text)
     spec = replace(spec_of("nadamw", "criteo1tb_mini", steps=8), submission_path=str(tmp_path))
     result = run_attempt(workloads.get, spec)
-    assert result.message == "RuntimeError: no more", result.traceback
+    line = 1 + text.splitlines().index('        raise RuntimeError("no more")')
+    place = f"submission.py:{line} in update_params"
+    assert result.message == f"RuntimeError: no more, at {place}", result.traceback
     assert len(sys.kept) == 4
     assert reading_threads() == []
 

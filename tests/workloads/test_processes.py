@@ -8,7 +8,7 @@ import torch
 
 import workloads
 from tests.fixtures.mnist import write_mnist
-from tests.workloads.one_or_two import DATA, has_own_statistics
+from tests.workloads.one_or_two import DATA, can_be_shared, has_own_statistics
 from tests.workloads.test_contract import SMALL
 
 
@@ -18,7 +18,8 @@ def is_additive(name):
         return not has_own_statistics(workloads.get(name).build_model())
 
 
-ADDITIVE = [name for name in SMALL if is_additive(name)]
+SHARED = [name for name in SMALL if can_be_shared(workloads.get(name))]
+ADDITIVE = [name for name in SHARED if is_additive(name)]
 
 
 @pytest.fixture(scope="module")

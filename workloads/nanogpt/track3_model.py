@@ -1,6 +1,7 @@
 """The language model of modded-nanogpt's track 3.
 
-Shapes: B sequences, T tokens, D width, N heads of E = D / N, V tokens of the vocabulary.
+Shapes: B sequences, T tokens, D width, N heads of E = D / N, V tokens of the vocabulary, I inputs
+and O outputs of a linear layer.
 """
 
 from __future__ import annotations
@@ -186,9 +187,9 @@ class MLP(nn.Module):
 class Linear(nn.Linear):
     """A linear layer that casts its weights to the type of its input."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., inputs] to [..., outputs]."""
-        return _linear(x, self.weight, self.bias)
+    def forward(self, x_bti: Tensor) -> Tensor:
+        """[B, T, I] to [B, T, O]."""
+        return _linear(x_bti, self.weight, self.bias)
 
 
 class RMSNorm(nn.Module):
@@ -198,13 +199,13 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.gains = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., D] to [..., D]."""
-        return F.rms_norm(x, x.shape[-1:], self.gains.type_as(x))
+    def forward(self, x_btd: Tensor) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        return F.rms_norm(x_btd, x_btd.shape[-1:], self.gains.type_as(x_btd))
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return F.linear(x, weight.type_as(x), bias.type_as(x))
+def _linear(x_bti: Tensor, weight_oi: Tensor, bias_o: Tensor) -> Tensor:
+    return F.linear(x_bti, weight_oi.type_as(x_bti), bias_o.type_as(x_bti))
 
 
 def _at_least_float32(x: Tensor) -> torch.dtype:

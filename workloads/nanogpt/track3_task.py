@@ -119,7 +119,8 @@ class Track3(ArrayWorkload):
         """
         if isinstance(logits, Tensor):
             return _token_losses(labels, logits, label_smoothing)
-        loss_of = partial(_deferred_losses, logits.weight_vd, logits.bias_v, label_smoothing)
+        smoothing = 1.0 * label_smoothing  # torch.compile needs its first use outside a checkpoint
+        loss_of = partial(_deferred_losses, logits.weight_vd, logits.bias_v, smoothing)
         size = self.logits_at_once
         *earlier, last = zip(logits.features_btd.split(size), labels.split(size), strict=True)
         found = [*(_recomputed(loss_of, *piece) for piece in earlier), loss_of(*last)]
