@@ -1,6 +1,7 @@
 """Writes docs/gallery.md and its pictures from results: `python -m docs.gallery DIR`.
 
-DIR is the output folder of `chronograd reproduce --out DIR`, with all findings at full size.
+DIR is the output folder of `chronograd reproduce --out DIR`. Findings that it does not have are
+listed as not run yet.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ problems of the suite `classic`, with known minima, are in [Workloads](workloads
 def main() -> None:
     """Writes the page and its pictures."""
     folder = Path(sys.argv[1])
-    results = {name: read_json(folder / name / "result.json") for name in findings.names()}
+    places = {name: folder / name / "result.json" for name in findings.names()}
+    results = {name: read_json(path) for name, path in places.items() if path.is_file()}
     if quick := [name for name, result in results.items() if result["quick"]]:
         sys.exit(f"run at full size first: {', '.join(quick)}")
     PICTURES.mkdir(exist_ok=True)
@@ -50,6 +52,10 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         f"| [{name}](#{name}) | {_cell(result['claim'])} | {_outcome(result)} | "
         f"{result['seconds']:.0f} |"
         for name, result in results.items()
+    ]
+    others = [name for name in findings.names() if name not in results]
+    rows += [
+        f"| {name} | {_cell(findings.load(name)[0].claim)} | not run yet | |" for name in others
     ]
     table = ["| finding | claim | here | seconds |", "|---|---|---|--:|", *rows]
     sections = [_section(name, result) for name, result in results.items()]
