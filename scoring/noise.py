@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc, ndtr, ndtri, stdtr, stdtrit
 
-_LEAST = 1e-99  # smaller probabilities are not told apart
+_LEAST = 1e-99  # smaller probabilities are not distinguished
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

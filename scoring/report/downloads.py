@@ -6,6 +6,7 @@ import csv
 import io
 import json
 
+from scoring.continuous import Continuous
 from scoring.leaderboard import Leaderboard
 from scoring.plain import SCHEMA, to_plain
 from scoring.report.complete import to_complete_json
@@ -14,9 +15,17 @@ from scoring.report.public import Public
 from scoring.report.tables import pairs_csv, to_csv
 
 
-def downloads(board: Leaderboard, public: Public) -> dict[str, str]:
-    """The text of each file, by name."""
-    data = {"schema": SCHEMA, **public.plain(to_plain(to_complete_json(board)))}
+def downloads(
+    board: Leaderboard, public: Public, beside: Continuous | None = None
+) -> dict[str, str]:
+    """The text of each file, by name.
+
+    Args:
+        board: The leaderboard.
+        public: What may be shown.
+        beside: Scores beside the target; None to compute them over the ruleset's baseline.
+    """
+    data = {"schema": SCHEMA, **public.plain(to_plain(to_complete_json(board, beside=beside)))}
     return {
         "leaderboard.csv": _public(to_csv(board), public),
         **({"pairs.csv": _public(pairs_csv(board), public)} if board.pairs else {}),

@@ -105,6 +105,7 @@ def render(
     results, scope = board.results, board.results.scope
     public = Public.of(results)
     names = sorted(results.submissions)
+    beside = beside or continuous(results)
     styles: dict[str, dict[str, Any]] = {
         "color": {name: place % len(COLORS) for place, name in enumerate(names)},
         "dashes": {name: dashes(place) for place, name in enumerate(names)},
@@ -138,7 +139,7 @@ def render(
         level=f"{SIGNIFICANCE:g}",
         odds_range=odds_range,
         p_range=p_range,
-        beside=beside or continuous(results),
+        beside=beside,
         relaxation=sweep and relaxation_svg(board, sweep),
         refused=list(sweep.refused.values()) if sweep else [],
         notes=_notes(board),
@@ -154,7 +155,7 @@ def render(
         data={
             "geometry": {**drawn.geometry, "r_max": scope.ruleset.r_max, "lines": _lines(board)},
             "slugs": {styles["group"][name]: styles["slug"][name] for name in names},
-            "files": downloads(board, public),
+            "files": downloads(board, public, beside),
         },
         **stylesheet_parts(),
     )  # fmt: skip

@@ -1,14 +1,18 @@
 """Scores beside the target, against literal loops."""
 
+import json
 import math
+import re
 import statistics
 
 import numpy as np
 import pytest
 
 from scoring.continuous import continuous
+from scoring.leaderboard import make_leaderboard
 from scoring.reading.read import read
 from scoring.records import RecordError, Status
+from scoring.report.page import About, render
 from tests.scoring.logs import make_rules, write_logs
 from tests.scoring.trees import make_result, make_row, make_spec, write_experiment, write_trial
 
@@ -118,6 +122,17 @@ def test_another_baseline_and_none(tmp_path):
     assert (continuous(results).baseline, continuous(results).speedups) == ("", {})
     with pytest.raises(RecordError, match=r"no submission 'y'.*a, x"):
         continuous(results, "y")
+
+
+def test_the_page_and_its_download_have_the_same_baseline(tmp_path):
+    curves = {("x", "w", 0, 1): power_law(1.0), ("a", "w", 0, 1): power_law(2.0)}
+    results = read([write_logs(tmp_path, curves)], rules_of())
+    board = make_leaderboard(results, resamples=2)
+    page = render(board, About(), beside=continuous(results, "x"))
+    assert "Speed-up over the curves of x" in page
+    found = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    files = json.loads(found[1])["files"]
+    assert json.loads(files["leaderboard.json"])["curve_speedup"]["baseline"] == "x"
 
 
 def sensitivity(folder, tried, status=Status.OUT_OF_TIME):

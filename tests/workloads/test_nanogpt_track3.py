@@ -230,7 +230,7 @@ def compare_with_wrapper(tiny):
 
 
 def test_micro_batches_work_in_the_wrapper_of_several_processes(tiny, tmp_path):
-    """Each step, with the model of the harness's wrapper; one process stands for all."""
+    """Each step, with the model of the harness's wrapper; one process is enough."""
     distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/at", rank=0, world_size=1
     )

@@ -200,7 +200,9 @@ class Dataset(BaseModel):
             needed = file.only_for, file.unpack.classes_from if file.unpack else None
             for other in needed:
                 if other is not None and other not in names:
-                    raise ValueError(f"{file.name} refers to {other}, which is no file here")
+                    raise ValueError(
+                        f"{file.name} refers to {other}, which is not a file of this dataset"
+                    )
             if file.url is None and not self.obtain:
                 raise ValueError(f"{file.name} has no url: say in `obtain` how to get it")
         return self

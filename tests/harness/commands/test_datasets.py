@@ -1,4 +1,4 @@
-"""Downloads against a real HTTP server on loopback that cuts off, fails and lies."""
+"""Downloads from a real HTTP server on loopback that cuts off, fails and sends wrong data."""
 
 import functools
 import gzip
@@ -485,7 +485,7 @@ def test_unpacked_files_overwrite_nothing_and_an_interrupted_placing_is_repeated
         ({"url": None}, "has no url"),
         ({"unknown": 1}, "unknown"),
         ({"piece_bytes": 10, "piece_sha256": ["0" * 64]}, "checksums of"),
-        ({"only_for": "y"}, "which is no file here"),
+        ({"only_for": "y"}, "which is not a file of this dataset"),
         ({"numbers": [0, 10**9]}, "more than 10,000 files"),
     ],
 )
