@@ -18,7 +18,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from scoring.board_orders import SCORE, Board, Noise, cut_board, noise_of, times_board
+from scoring.board_orders import SCORE, Board, Separation, cut_board, separations, times_board
 from scoring.kendall import NONE, Floats, Spread, spread, tau
 from scoring.names import known_names
 from scoring.reading.results import Results
@@ -82,7 +82,7 @@ class Agreements:
     split: bool
     rows: list[Agreement]
     halves: Spread
-    noise: list[Noise]
+    noise: list[Separation]
     remarks: list[str]
 
 
@@ -118,7 +118,7 @@ def agreement(
     pairs, left_out = _matched(first, reference, aliases or {})
     names, others = list(pairs), list(pairs.values())
     ours, theirs = times_board(first, names), times_board(reference, others)
-    noise = [*noise_of("first", ours), *noise_of("reference", theirs)]
+    noise = [*separations("first", ours), *separations("reference", theirs)]
     if fraction < 1:
         ours = cut_board(first, names, fraction)
     trees = [{s.folder.resolve() for s in r.submissions.values()} for r in (first, reference)]

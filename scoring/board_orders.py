@@ -69,7 +69,7 @@ class Board:
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class Separation:
     """What separates submissions on a workload, and what separates studies.
 
     Attributes:
@@ -135,7 +135,7 @@ def cut_board(results: Results, names: list[str], fraction: float) -> Board:
     return Board(results.scope, best_nbk, cut=True)
 
 
-def noise_of(board: str, of: Board) -> list[Noise]:
+def separations(board: str, of: Board) -> list[Separation]:
     """Signal and noise of each scored workload."""
     found = []
     for w, workload in enumerate(of.scope.scored):
@@ -148,5 +148,5 @@ def noise_of(board: str, of: Board) -> list[Noise]:
         freedom = sum(len(row) - 1 for row in repeated)
         square = sum(float(((row - row.mean()) ** 2).sum()) for row in repeated)
         noise = math.sqrt(square / freedom) if freedom else math.nan
-        found.append(Noise(board, workload, signal, noise))
+        found.append(Separation(board, workload, signal, noise))
     return found

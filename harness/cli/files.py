@@ -49,7 +49,7 @@ def finish(unwritten: Sequence[UserError], warnings: Sequence[str], *, strict: b
     if unwritten:
         raise unwritten[0]
     if strict and warnings:
-        say(f"--strict: {len(warnings)} warnings", style="red")
+        say(f"--strict: {len(warnings)} warning{'s' * (len(warnings) > 1)}", style="red")
         raise typer.Exit(1)
 
 

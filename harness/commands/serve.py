@@ -13,8 +13,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from harness.progress.board import describe_driver, describe_goal, describe_hours, describe_trials
+from harness.progress.board import (
+    describe_driver,
+    describe_goal,
+    describe_hours,
+    describe_trials,
+    describe_used,
+)
 from harness.progress.status import NOT_STARTED, UNDER_WAY, SweepStatus, read_status
+from harness.sweep.preparation import read_preparation
 from scoring.escaping import one_line
 from scoring.fixed_step import make_board
 from scoring.leaderboard import make_leaderboard
@@ -23,12 +30,14 @@ from scoring.reading.read import read
 from scoring.records import UserError
 from scoring.report import fixed_step_page
 from scoring.report.page import About, render
+from scoring.tree import EXPERIMENT_FILE
 
 STATUS = "/status.json"
+_PREPARING = -1  # the version of the page while a sweep is being prepared
 
 
 class LivePage:
-    """The current page of a results tree.
+    """The current page of a results tree, or of a sweep that is being prepared.
 
     The page is scored and rendered again after a trial has ended. The running trials are read from
     the ledger at every call of `status`.
@@ -36,70 +45,97 @@ class LivePage:
     Args:
         out: The results tree.
         title: Title of the page; "" for the default.
+
+    Raises:
+        UserError: `out` is not a results tree, and no sweep is being prepared there.
     """
 
     def __init__(self, out: Path, title: str = "") -> None:
         self._out, self._title = out, title
-        self._sweep: SweepStatus = read_status(out)
+        self._sweep = None if _preparation(out) else read_status(out)
         self._lock = Lock()
         self._drawn: tuple[int, str] | None = None
 
     def status(self) -> dict[str, Any]:
         """Returns the sweep's status; its `version` changes when the page does."""
         with self._lock:
-            self._sweep.refresh()
-            return self._status()
+            sweep = self._read()
+            if isinstance(sweep, str):
+                return {"version": _PREPARING, "lines": [sweep], "running": []}
+            lines = [describe_trials(sweep), describe_hours(sweep), describe_driver(sweep)]
+            return {
+                "version": _version(sweep),
+                "lines": [*lines, *sweep.notices],
+                "running": [_running(sweep, name) for name in sweep.running],
+            }
 
     def page(self) -> str:
         """Returns the page, or one that explains why there is no leaderboard yet."""
         with self._lock:
-            self._sweep.refresh()
-            version = self._version()
+            sweep = self._read()
+            if isinstance(sweep, str):
+                return _no_leaderboard(sweep)
+            version = _version(sweep)
             if self._drawn is None or self._drawn[0] != version:
-                self._drawn = version, self._draw()
+                self._drawn = version, self._draw(version)
             return self._drawn[1]
 
-    def _status(self) -> dict[str, Any]:
-        sweep = self._sweep
-        lines = [describe_trials(sweep), describe_hours(sweep), describe_driver(sweep)]
-        return {
-            "version": self._version(),
-            "lines": [*lines, *sweep.notices],
-            "running": [self._running(name) for name in sweep.running],
-        }
+    def _read(self) -> SweepStatus | str:
+        """Returns the sweep as it is now, or why there is none."""
+        if self._sweep is None:
+            if preparation := _preparation(self._out):
+                return preparation
+            try:
+                self._sweep = read_status(self._out)
+            except UserError as error:
+                return str(error)
+        self._sweep.refresh()
+        return self._sweep
 
-    def _version(self) -> int:
-        """Returns the number of trials that have ended."""
-        waiting = (NOT_STARTED, UNDER_WAY)
-        return sum(trial.state not in waiting for trial in self._sweep.trials.values())
-
-    def _running(self, name: str) -> dict[str, str]:
-        """Describes a running trial: its name and its latest evaluation."""
-        trial = self._sweep.trials[name]
-        if trial.row is None:
-            return {"trial": one_line(name), "latest": "starting"}
-        goal = self._sweep.experiment.workloads[trial.workload].goal
-        value = trial.row.metrics.get(f"validation/{goal.metric}", math.nan)
-        return {
-            "trial": one_line(name),
-            "latest": f"step {trial.row.global_step:,}, {trial.seconds:,.1f} of "
-            f"{self._sweep.budget(trial.workload):,.1f} s: "
-            f"{describe_goal(goal, goal.metric, value)}",
-        }
-
-    def _draw(self) -> str:
-        about = About(title=self._title, status=STATUS, version=str(self._version()))
+    def _draw(self, version: int) -> str:
+        about = About(title=self._title, status=STATUS, version=str(version))
         try:
             if (ruleset := fixed_step_ruleset([self._out], None)) is not None:
                 runs = read_runs([self._out], ruleset, given=False)
                 return fixed_step_page.render(make_board(runs), about)
             return render(make_leaderboard(read([self._out])), about)
         except UserError as error:
-            text = html.escape(one_line(str(error)))
-            return (
-                '<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="5">'
-                f"<title>No leaderboard yet</title><h1>No leaderboard yet</h1><p>{text}</p>"
-            )
+            return _no_leaderboard(str(error))
+
+
+def _preparation(out: Path) -> str:
+    """Returns what is being prepared, if there is no plan of a sweep yet; else ""."""
+    preparation = read_preparation(out)
+    return str(preparation) if preparation and not (out / EXPERIMENT_FILE).is_file() else ""
+
+
+def _version(sweep: SweepStatus) -> int:
+    """Returns the number of trials that have ended."""
+    return sum(t.state not in (NOT_STARTED, UNDER_WAY) for t in sweep.trials.values())
+
+
+def _running(sweep: SweepStatus, name: str) -> dict[str, str]:
+    """Describes a running trial: its name and its latest evaluation."""
+    trial = sweep.trials[name]
+    if trial.row is None:
+        return {"trial": one_line(name), "latest": "starting"}
+    goal = sweep.experiment.workloads[trial.workload].goal
+    value = trial.row.metrics.get(f"validation/{goal.metric}", math.nan)
+    used, budget = describe_used(sweep, trial, digits=1)
+    latest = describe_goal(goal, goal.metric, value)
+    return {
+        "trial": one_line(name),
+        "latest": f"step {trial.row.global_step:,}, {used} of {budget}: {latest}",
+    }
+
+
+def _no_leaderboard(why: str) -> str:
+    """Returns a page that says why there is no leaderboard, and is loaded again after 5 s."""
+    text = html.escape(one_line(why))
+    return (
+        '<!DOCTYPE html><meta charset="utf-8"><meta http-equiv="refresh" content="5">'
+        f"<title>No leaderboard yet</title><h1>No leaderboard yet</h1><p>{text}</p>"
+    )
 
 
 def make_server(page: LivePage, host: str, port: int) -> ThreadingHTTPServer:

@@ -76,14 +76,19 @@ def describe_trials(status: SweepStatus) -> str:
 
 
 def describe_hours(status: SweepStatus) -> str:
-    """Returns a line with the hours spent and saved on the submission clock, and the time left."""
+    """Returns a line with what was spent and saved on the submission clock, and the time left.
+
+    That is in hours, or in steps if the ruleset is by steps.
+    """
     gpus = status.experiment.options.gpus_per_trial
-    unit = "GPU hours" if gpus else "CPU trial hours"
-    spent = status.hours_spent * max(1, gpus)
-    parts = [f"{spent:,.3f} {unit} spent on the submission clock"]
-    saved = status.hours_saved_at_most * max(1, gpus)
-    if saved:
-        parts.append(f"up to {saved:,.3f} saved by pruning")
+    spent, saved = status.hours_spent, status.hours_saved_at_most
+    if status.experiment.ruleset.by_steps:  # a step is charged as one second
+        parts = [f"{3600 * spent:,.0f} steps made"]
+        parts += [f"up to {3600 * saved:,.0f} saved by pruning"] * (saved > 0)
+    else:
+        unit, each = ("GPU hours", gpus) if gpus else ("CPU trial hours", 1)
+        parts = [f"{each * spent:,.3f} {unit} spent on the submission clock"]
+        parts += [f"up to {each * saved:,.3f} saved by pruning"] * (saved > 0)
     left = status.seconds_left()
     if left is not None:
         parts.append(f"about {describe_seconds(left)} to go")
@@ -113,6 +118,16 @@ def describe_seconds(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def describe_used(status: SweepStatus, trial: TrialState, digits: int) -> tuple[str, str]:
+    """Returns how much of its budget a running trial has used, and the budget with its unit."""
+    if status.experiment.ruleset.by_steps:  # a step is charged as one second
+        return (
+            f"{trial.seconds:,.0f}",
+            f"{status.experiment.workloads[trial.workload].step_hint:,} steps",
+        )
+    return f"{trial.seconds:,.{digits}f}", f"{status.budget(trial.workload):,.{digits}f} s"
+
+
 def describe_goal(goal: Goal, column: str, value: float) -> str:
     """Returns a measured value and its target."""
     return f"{column} {value:.5g} (target {goal.condition})"
@@ -124,8 +139,8 @@ def _running(status: SweepStatus, console: Console) -> Table | Text:
     rows = []
     for name, trial in list(running.items())[:MAX_RUNNING]:
         rules = status.experiment.workloads[trial.workload]
-        clock = f"{trial.seconds:,.0f}/{status.budget(trial.workload):,.0f} s"
-        rows.append((printable(name), *_latest(trial.row, rules, clock)))
+        used, budget = describe_used(status, trial, digits=0)
+        rows.append((printable(name), *_latest(trial.row, rules, f"{used}/{budget}")))
     if len(running) > MAX_RUNNING:
         rows.append((f"and {len(running) - MAX_RUNNING} more", "", "", ""))
     lines = Table.grid(padding=(0, 2))

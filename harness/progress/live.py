@@ -45,8 +45,8 @@ def _print_summaries(lines: PlainProgress, over: threading.Event) -> None:
 
 def describe_end(spec: TrialSpec, result: TrialResult) -> str:
     """Returns a line with the status of a trial, its last step and its last metric."""
-    work = _work(result)
-    where = f"step {result.global_step:,}, {work}{result.submission_seconds:.2f} s"
+    seconds = "" if _by_steps(spec) else f", {result.submission_seconds:.2f} s"
+    where = f"step {result.global_step:,}{_work(result)}{seconds}"
     value = _value(spec, result.rows[-1]) if result.rows else "no evaluation"
     failure = f" ({result.failure}: {result.message})" if result.failure else ""
     return f"{result.status}{failure} at {where}: {value}"
@@ -54,7 +54,12 @@ def describe_end(spec: TrialSpec, result: TrialResult) -> str:
 
 def _work(at: EvalRow | TrialResult) -> str:
     """Returns the training work, unless it equals the number of steps."""
-    return "" if at.work is None or at.work == at.global_step else f"training work {at.work:,g}, "
+    return "" if at.work is None or at.work == at.global_step else f", training work {at.work:,g}"
+
+
+def _by_steps(spec: TrialSpec) -> bool:
+    """Whether the ruleset is by steps, which have no time."""
+    return spec.eval_period_steps is not None
 
 
 def _value(spec: TrialSpec, row: EvalRow) -> str:
@@ -98,8 +103,10 @@ class PlainProgress:
     def on_evaluation(self, spec: TrialSpec, row: EvalRow) -> None:
         """Prints an evaluation."""
         if self._rows:
-            at = f"step {row.global_step:>8,}  {row.submission_seconds:9.2f} s"
-            self._print(f"{at}  {_work(row)}{_value(spec, row)}")
+            at = f"step {row.global_step:>8,}"
+            if not _by_steps(spec):
+                at += f"  {row.submission_seconds:9.2f} s"
+            self._print(f"{at}{_work(row)}  {_value(spec, row)}")
 
     def on_message(self, spec: TrialSpec | None, message: str) -> None:
         """Prints a message."""

@@ -52,6 +52,7 @@ class Watch:
         self._ours = tuple(f"{path}{os.sep}" for path in ours)
         python = {sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *sys.path, library}
         self._python = tuple(f"{path}{os.sep}" for path in python if path)
+        self._archives = {os.path.realpath(path) for path in sys.path}  # such as python311.zip
         self._busy = False
         self.calls: dict[str, str] = {}
 
@@ -101,6 +102,8 @@ class Watch:
             return ""
         if flags & _WRITES:
             return f"writes {name}"
+        if name in self._archives:
+            return ""
         is_data = Path(name).suffix.lower() in _DATA
         if is_data or not name.startswith((self._folder, *self._python)):
             return f"reads {name}"

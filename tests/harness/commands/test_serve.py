@@ -11,6 +11,7 @@ import pytest
 from harness.commands.serve import LivePage, make_server
 from harness.sweep.events import AttemptEnded, AttemptStarted, Evaluated
 from harness.sweep.ledger import Ledger
+from harness.sweep.preparation import preparing
 from scoring import rulesets
 from scoring.records import Goal, UserError
 from scoring.tree import write_trial
@@ -52,6 +53,28 @@ def test_a_board_at_a_fixed_step_is_served_too(tmp_path):
         _, page, _ = get(port)
     assert "valid at p &lt; 0.001" in page
     assert 'data-version="2"' in page
+
+
+def test_a_sweep_that_is_prepared_is_served_from_its_beginning(tmp_path):
+    out = tmp_path / "tree"
+    with preparing(out, lambda line: None) as announce:
+        announce("timing the baseline: digits (2 of 13)")
+        with served(out) as port:
+            page, status = get(port)[1], json.loads(get(port, "/status.json")[1])
+            assert "timing the baseline: digits (2 of 13)" in page
+            assert "timing the baseline: digits (2 of 13)" in status["lines"][0]
+            write_tree(out, {("a", "w", 0, 1): 2.0, ("b", "w", 0, 1): 3.0})
+            page, later = get(port)[1], json.loads(get(port, "/status.json")[1])
+            assert "<h1>Leaderboard: mini</h1>" in page
+            assert later["version"] == 2 != status["version"]
+
+
+def test_a_sweep_whose_preparation_failed_has_no_leaderboard(tmp_path):
+    with preparing(tmp_path / "tree", lambda line: None):
+        page = LivePage(tmp_path / "tree")
+    assert "no such file" in page.page()
+    with pytest.raises(UserError, match="no such file"):
+        LivePage(tmp_path / "tree")
 
 
 def test_the_page_and_its_status_are_served_and_nothing_else(tree):

@@ -16,6 +16,7 @@ from harness.sweep import ledger
 from harness.sweep.events import Pruned
 from harness.sweep.run import run_sweep
 from harness.system import timers
+from scoring import rulesets
 from scoring.records import Failure, Status, TrialResult
 from scoring.tree import LEDGER_FILE
 from tests.fixtures.sweeps import Script, make_row, plan_toys
@@ -190,6 +191,24 @@ def test_the_savings_of_pruning_are_an_upper_bound_in_gpu_hours(tmp_path):
         f"{80 / 3600:.3f} GPU hours spent on the submission clock, "
         f"up to {(budget - 60) / 3600:.3f} saved by pruning"
     )
+
+
+def test_a_ruleset_by_steps_has_steps_instead_of_seconds(tmp_path, log):
+    rules = plan_toys("a").workloads["toy"].model_copy(update={"eval_period_steps": 10})
+    ruleset = rulesets.load("track3")
+    experiment = plan_toys("a", "b", workloads={"toy": rules}, ruleset=ruleset)
+    seen = []
+
+    def look(driver, spec):
+        runs(driver, spec)
+        seen[:] = drawn(tmp_path)
+
+    run_sweep(experiment, tmp_path, Script(ends(REACHED), look), PlainProgress(log, rows=True))
+    assert seen[1].startswith("50 steps made")
+    assert seen[3].split()[:5] == ["b/study_0/toy/trial_1", "step", "30", "30/100", "steps"]
+    lines = shown(log).splitlines()
+    assert lines[1].endswith("reached at step 20: validation/loss 0.5 (target <= 1)")
+    assert "step       30  validation/loss 1.5 (target <= 1)" in lines
 
 
 BIG = [f"submission_of_someone_{n}" for n in range(12)]

@@ -115,3 +115,15 @@ def test_the_librarys_shared_modules_may_be_read_wherever_they_are_installed(tmp
     assert audit._watched[0].calls == {}
     names["read"](audit._hook, str(tmp_path / "elsewhere/secret.py"))
     assert list(audit._watched[0].calls) == [f"reads {tmp_path / 'elsewhere/secret.py'}"]
+
+
+def test_an_archive_of_the_import_path_may_be_read_and_another_one_not(tmp_path, monkeypatch):
+    """Python tries to import from python311.zip, whoever imports."""
+    archive, place = tmp_path / "lib/python311.zip", tmp_path / "mine"
+    monkeypatch.syspath_prepend(str(archive))
+    monkeypatch.setattr(audit, "_watched", [audit.Watch(place, [], tmp_path / "library")])
+    code = compile("def read(f, path): f('open', (path, 'r', 0))", place / "submission.py", "exec")
+    exec(code, names := {})
+    for path in (archive, tmp_path / "data.zip"):
+        names["read"](audit._hook, str(path))
+    assert list(audit._watched[0].calls) == [f"reads {tmp_path / 'data.zip'}"]
