@@ -79,6 +79,23 @@ def test_sag_follows_its_paper(initial):
     np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_sag_of_a_linear_model_takes_the_steps_of_sag_with_one_number_for_each_example():
+    smoothness = float(LINEAR.smoothness().max())
+    whole = Trained(lambda p: module_of("sag").SAG(p, N, 7, 0.5, smoothness), LINEAR).run(260)
+    linear = Trained(lambda p: module_of("sag_linear").LinearSAG(p, N, 7, 0.5, smoothness), LINEAR)
+    linear.optimizer.rows = torch.tensor(LINEAR.x_np)
+    np.testing.assert_allclose(linear.run(260), whole, rtol=1e-9, atol=1e-12)
+    (state,) = linear.optimizer.state.values()
+    assert sorted(len(column) for column in state.values()) == [10, N]
+
+
+def test_sag_of_a_linear_model_refuses_a_penalty():
+    linear = Trained(lambda p: module_of("sag_linear").LinearSAG(p, N, 7, 0.5, 8.0), LOGISTIC)
+    linear.optimizer.rows = torch.tensor(LOGISTIC.x_np)
+    with pytest.raises(ValueError, match="has a penalty; use sag"):
+        linear.run(1)
+
+
 def test_sag_draws_in_proportion_to_the_constants_half_of_the_time():
     rng, constants = np.random.default_rng(7), LOGISTIC.smoothness()
     p = 0.5 / N + 0.5 * constants / constants.sum()
