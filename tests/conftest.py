@@ -21,8 +21,13 @@ settings.load_profile("chronograd")
 
 @pytest.fixture(autouse=True, scope="session")
 def cache_of_the_tests(tmp_path_factory):
-    """Data that the project makes goes into a folder of the session, not into the user's cache."""
-    os.environ["CHRONOGRAD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Data that the project makes goes into a folder of the session, not into the user's cache.
+
+    The processes of pytest-xdist share it: their folders are in the session's.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["CHRONOGRAD_CACHE"] = str(shared / "cache")
 
 
 @pytest.fixture(autouse=True)

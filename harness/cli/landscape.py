@@ -36,8 +36,10 @@ def landscape(
     import workloads
     from harness.commands.landscape import draw, find_trial
     from harness.commands.reproduce import FIGURE
+    from harness.commands.running import register_trusted
 
     spec = find_trial(directory, trial)
+    register_trusted(directory, [spec.workload])
     folder = out or directory / "landscape" / spec.key
     where = None if data_dir is None else str(data_dir.resolve())
     result = draw(

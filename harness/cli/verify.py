@@ -79,9 +79,11 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Evaluates trials of a results tree; records, prints and returns the outcomes."""
     import workloads
+    from harness.commands.running import register_trusted
     from harness.commands.verify import evaluate_again
     from scoring.reading.verification import Verification
 
+    register_trusted(directory, (trial.workload for trial in trials))
     outcomes = []
     where = None if data_dir is None else str(data_dir.resolve())
     folders = [trial.folder for trial in trials]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from harness.commands.machine import processor
 from harness.commands.suites import members
 from harness.executors.local import LocalExecutor
 from harness.sweep.callback import SweepCallback
+from harness.sweep.changes import is_trusted
 from harness.sweep.interruption import InterruptedSweepError
 from harness.sweep.limits import Limits
 from harness.sweep.options import PlanOptions, SweepOptions
@@ -137,6 +138,23 @@ def register_planned(out: Path) -> None:
     for rules in Experiment.read(out).workloads.values():
         if rules.folder:
             workloads.register(rules.folder)
+
+
+def register_trusted(out: Path, names: Iterable[str]) -> None:
+    """Makes workloads of a results tree available that are not in the library.
+
+    Raises:
+        UserError: The code of one is neither in `out` nor in the working directory.
+    """
+    planned = Experiment.read(out).workloads
+    for name in dict.fromkeys(names):
+        if folder := planned[name].folder:
+            if not is_trusted(Path(folder), out):
+                raise UserError(
+                    f"{out}: the code of its workload {name} is outside it and the working "
+                    f"directory, at {folder}; to run it, change to a folder that contains it"
+                )
+            workloads.register(folder)
 
 
 def uses_gpu(device: str) -> bool:

@@ -148,10 +148,9 @@ def refuse_foreign_code(planned: Experiment, out: Path, accepted: Sequence[str] 
         PlanError: A submission or workload is not in `out`, the working directory or the built-in
             library, or a submission's code differs from what was planned.
     """
-    known = (out.resolve(), Path.cwd(), loading.library().resolve())
     places = [submission.path for submission in planned.submissions.values()]
     places += [rules.folder for rules in planned.workloads.values() if rules.folder]
-    foreign = [place for place in places if not _is_in(Path(place), known)]
+    foreign = [place for place in places if not is_trusted(Path(place), out)]
     if foreign:
         raise PlanError(
             f"{out}: refers to code outside it and the working directory ({', '.join(foreign)}); "
@@ -164,5 +163,7 @@ def refuse_foreign_code(planned: Experiment, out: Path, accepted: Sequence[str] 
             _unchanged(name, old, old.model_copy(update=found), out, accepted)
 
 
-def _is_in(place: Path, roots: Sequence[Path]) -> bool:
+def is_trusted(place: Path, out: Path) -> bool:
+    """Returns whether a path is in a results tree, the working directory or the library."""
+    roots = (out.resolve(), Path.cwd(), loading.library().resolve())
     return any(place.resolve().is_relative_to(root) for root in roots)

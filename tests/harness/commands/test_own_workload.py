@@ -73,6 +73,25 @@ def test_a_run_and_a_resume_find_the_folder(chronograd, task, tmp_path, monkeypa
     assert (code, "to run it, add --trust" in err) == (2, True)
 
 
+def test_verify_and_landscape_find_the_folder_but_run_no_code_from_elsewhere(
+    chronograd, task, tmp_path, own_tmp, monkeypatch
+):
+    broken(tmp_path, "validation_target_value = 0.97", "validation_target_value = 0.001")
+    folder = write_submission(tmp_path, "pass", "mine")
+    code, out, err = chronograd("run", folder, "-w", task, *RUN, "--out", "out")
+    assert code == 0, out + err
+    for given in (["verify", "out"], ["landscape", "out", "trial_1", "--points", "3"]):
+        monkeypatch.delenv(workloads.OWN)
+        code, out, err = chronograd(*given)
+        assert code == 0, out + err
+    monkeypatch.delenv(workloads.OWN)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for given in (["verify", "../out"], ["landscape", "../out", "trial_1"]):
+        code, _, err = chronograd(*given)
+        assert (code, "change to a folder that contains it" in err) == (2, True)
+
+
 def test_a_sweep_and_estimate_take_a_folder(chronograd, task, tmp_path):
     place = ("nadamw", "-w", task, "-w", "digits", "--ruleset", "demo")
     code, out, _ = chronograd("sweep", *place, "--out", "out", "--dry-run")

@@ -18,16 +18,6 @@ from workloads.arrays import ArrayWorkload
 TRIAL = "study_0/digits_pytorch/trial_1"
 
 
-@pytest.fixture
-def own_tmp(tmp_path, monkeypatch):
-    """Weights are kept below this folder, not in the machine's temporary one."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
 def trained(chronograd, out, submission="nadamw", workload="digits", **options):
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     code, _, error = chronograd(
