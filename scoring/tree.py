@@ -23,8 +23,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +118,15 @@ def remove_half_written(out: Path) -> None:
 
 def read_trial(folder: Path) -> tuple[TrialSpec, TrialResult]:
     """Reads a trial's folder, as written by `write_trial`."""
-    spec, ending, measured = read_ending(folder)
+    spec, result, measured = read_ending(folder)
     try:
-        rows = _read_csv(folder / EVALUATIONS_FILE) if measured else []
-        if len(rows) != measured:
-            raise ValueError(f"{len(rows)} evaluations, trial.json has {measured}")
+        if measured:
+            result.rows.extend(_read_csv(folder / EVALUATIONS_FILE))
+        if len(result.rows) != measured:
+            raise ValueError(f"{len(result.rows)} evaluations, trial.json has {measured}")
     except (KeyError, TypeError, ValueError, OSError, csv.Error) as error:
         raise RecordError(f"{folder}: damaged trial records ({error})") from None
-    return spec, replace(ending, rows=rows)
+    return spec, result
 
 
 def read_ending(folder: Path) -> tuple[TrialSpec, TrialResult, int]:
@@ -197,13 +196,13 @@ def _read_csv(path: Path) -> list[EvalRow]:
     rows = []
     head, *lines = csv.reader(io.StringIO(text, newline=""))
     metrics = [(name, head.index(name)) for name in head if "/" in name]
-    times_in = itemgetter(*map(head.index, _TIMES))
+    times = [(name, head.index(column)) for column, name in _TIMES.items()]
     step, work = head.index("global_step"), head.index(WORK) if WORK in head else None
     for cells in filter(None, lines):
         if len(cells) != len(head):
             raise ValueError(f"{path.name}: a line has too many or too few cells")
         values = {name: float(cells[place]) for name, place in metrics if cells[place]}
-        seconds = dict(zip(_TIMES.values(), map(float, times_in(cells)), strict=True))
+        seconds = {name: float(cells[place]) for name, place in times}
         done = float(cells[work]) if work is not None and cells[work] else None
         rows.append(EvalRow(global_step=int(cells[step]), work=done, metrics=values, **seconds))
     return rows

@@ -112,8 +112,11 @@ class Reader:
     ) -> Iterator[_Parsed]:
         held: dict[bytes, tuple[int, bytes]] = {}  # by trial: the last line of a kind in `latest`
         for number, line in self._complete_lines():
-            head = _HEAD.match(line, _PREFIX_BYTES) if _is_intact(line) else None
-            if head is None:
+            intact = _is_intact(line)
+            head = _HEAD.match(line, _PREFIX_BYTES) if intact else None
+            if not (intact or line.startswith(_OLD_PREFIX)):
+                self.damaged.append(number)
+            elif head is None:
                 yield from self._parsed(number, line, new=False)
             elif not self._is_new(int(head[1])):
                 self.repeated += 1
@@ -161,6 +164,9 @@ class Reader:
     def _is_new(self, sequence: int) -> bool:
         if sequence < self._next or sequence in self._ahead:
             return False
+        if sequence == self._next and not self._ahead:  # as in all ledgers that are not damaged
+            self.sequence = self._next = sequence + 1
+            return True
         self.sequence = max(self.sequence, sequence + 1)
         self._ahead.add(sequence)
         while self._next in self._ahead:
@@ -187,9 +193,7 @@ def _is_intact(line: bytes) -> bool:
 
 
 def _parse(line: bytes) -> _Parsed | None:
-    """Returns what a line holds; None if it is damaged or lacks fields of its kind."""
-    if not line.startswith(_OLD_PREFIX) and not _is_intact(line):
-        return None
+    """Returns what a line holds; None if it is no JSON or lacks fields of its kind."""
     try:
         record: dict[str, Any] = json.loads(line)
         record.pop("crc32", None)

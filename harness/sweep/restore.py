@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 def read_results(
-    out: Path, experiment: Experiment, ended: Mapping[str, int]
+    out: Path, specs: Iterable[TrialSpec], ended: Mapping[str, int]
 ) -> Iterator[tuple[TrialSpec, TrialResult, bool]]:
-    """Yields the results of all trials of the plan that have ended.
+    """Yields the results of those trials that have ended.
 
     If a trial's folder is missing, damaged, or older than the last attempt that ended according to
     the ledger, it is restored from the ledger.
 
     Args:
         out: The results tree.
-        experiment: Its plan.
+        specs: Its trials.
         ended: The last attempt of each trial, if it has ended, as `Ledger.ended`.
 
     Yields:
@@ -44,7 +44,7 @@ def read_results(
         RecordError: A folder is damaged, and the ledger does not contain the trial's result.
     """
     late: dict[str, TrialSpec] = {}
-    for spec in experiment.specs():
+    for spec in specs:
         found = _read(trial_folder(out, spec), may_be_damaged=spec.key in ended)
         if (found.attempts if found else 0) < ended.get(spec.key, 0):
             late[spec.key] = spec
@@ -79,14 +79,12 @@ def _has_ended(folder: Path) -> bool:
 
 def _read(folder: Path, may_be_damaged: bool) -> TrialResult | None:
     """Returns the result in a trial's folder; None if it is missing or damaged."""
-    if not (folder / TRIAL_FILE).is_file():
-        return None
     try:
         return read_trial(folder)[1]
     except RecordError:
-        if not may_be_damaged:
-            raise
-        return None
+        if may_be_damaged or not (folder / TRIAL_FILE).is_file():
+            return None
+        raise
 
 
 def _results(out: Path, needed: dict[str, int]) -> Iterator[tuple[str, TrialResult]]:

@@ -126,8 +126,8 @@ def _read_remaining(
 
     Those who decide what else must run receive the results of all other trials.
     """
-    done, restored = set(), 0
-    for spec, result, is_restored in read_results(book.path.parent, experiment, book.ended):
+    specs, done, restored = list(experiment.specs()), set(), 0
+    for spec, result, is_restored in read_results(book.path.parent, specs, book.ended):
         restored += is_restored
         for learner in (pruner, studies):
             if learner is not None:
@@ -135,4 +135,4 @@ def _read_remaining(
         if result.has_ended:
             done.add(spec.key)
     is_done = pruner.is_done if pruner is not None else lambda spec: spec.key in done
-    return [spec for spec in experiment.specs() if not is_done(spec)], restored
+    return [spec for spec in specs if not is_done(spec)], restored
