@@ -7,6 +7,7 @@ the kernels chosen as on a CPU), so that a model of any size can be counted on a
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -221,6 +222,7 @@ def checkpointed(model: nn.Module) -> Iterator[int]:
 def allocated(forward: Callable[[], Tensor]) -> int:
     """The bytes that a forward pass leaves allocated while its loss can be differentiated."""
     gc.collect()
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # torch's profiler writes lines to stderr
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         loss = forward()
     del loss
