@@ -231,8 +231,7 @@ def allocated(forward: Callable[[], Tensor]) -> int:
 
 def stored(tensors: Iterable[Tensor]) -> Stored:
     """The storages of tensors."""
-    storages = [tensor.untyped_storage() for tensor in tensors]
-    return {storage._cdata: storage for storage in storages}
+    return {storage._cdata: storage for storage in map(Tensor.untyped_storage, tensors)}
 
 
 def size(storages: Stored, given: Stored | None = None) -> int:
