@@ -1,6 +1,7 @@
 """The step clock charges training work: every kind of step against a literal count."""
 
 import copy
+import sys
 import threading
 
 import pytest
@@ -308,6 +309,7 @@ def test_a_trial_in_pieces_has_the_same_work_bit_for_bit(tmp_path):
     assert whole.work == pieces.work
 
 
+@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="torch.compile needs 3.13.1")
 def test_counting_does_not_make_a_compiled_model_compile_again():
     compiled = []
 
