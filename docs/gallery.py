@@ -22,12 +22,12 @@ INTRODUCTION = """\
 # Gallery of findings
 
 Findings that a course on training algorithms teaches, each repeated by `chronograd reproduce NAME`
-on one CPU core, at most in minutes. Each module of `findings/` states the claim, what was chosen
-before looking at results, and checks that can fail; "not reproduced" means that a check failed at
-this size. `chronograd reproduce --out DIR` runs all of them and writes the same figures, with all
-numbers, to `DIR/index.html`; `--quick` runs short versions, whose verdicts do not count. The
-problems of the suite `classic`, with known minima, are in [Workloads](workloads.md), the methods in
-[Submissions](submissions.md).
+on one CPU core in at most four minutes; all of them take 12 minutes on two cores. Each module of
+`findings/` states the claim, what was chosen before looking at results, and checks that can fail;
+"not reproduced" means that a check failed at this size. `chronograd reproduce --out DIR` runs all
+of them and writes the same figures, with all numbers, to `DIR/index.html`; `--quick` runs short
+versions, whose verdicts do not count. The problems of the suite `classic`, with known minima, are
+in [Workloads](workloads.md), the methods in [Submissions](submissions.md).
 """
 
 
