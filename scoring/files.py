@@ -31,10 +31,7 @@ _LEFT_BEHIND = frozenset(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is not data.
-
-    For example .DS_Store, ._copy.py, .ipynb_checkpoints, and others that operating systems create.
-    """
+    """Whether a file or folder of this name is not data: .DS_Store, .ipynb_checkpoints, and others."""
     return name.startswith(".") or name in _LEFT_BEHIND
 
 
@@ -87,6 +84,28 @@ def _links(path: Path) -> int:
     return sum(part.is_symlink() for part in (path, *path.parents))
 
 
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """Opens a file that may be anything, without waiting for a pipe; returns its descriptor.
+
+    Args:
+        path: The file; links are only followed for reading, as they may lead anywhere.
+        flags: The flags of `os.open`.
+
+    Raises:
+        OSError: It cannot be opened.
+        ValueError: It is a folder, pipe, socket or device, or a link that is opened for writing.
+    """
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        if path.is_symlink():
+            raise ValueError("is a symbolic link, through which nothing is written")
+        flags |= os.O_NOFOLLOW
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("is not a regular file")
+    return descriptor
+
+
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     """Reads a complete file.
 
@@ -98,11 +117,9 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: It cannot be opened or read.
         ValueError: It is a folder, pipe, socket or device, or larger than `most`.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe: do not wait
+    descriptor = open_regular(path)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("is not a regular file")
         if found.st_size <= most:
             content = _all_of(descriptor, found.st_size, most)
             if len(content) <= most:
@@ -207,7 +224,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) >= _MOST_DIGITS and (len(digits) > _MOST_DIGITS + 1 or _overflows(digits)):
+    if len(digits) >= _MOST_DIGITS and math.isinf(float(digits[:400])):
         raise ValueError(f"has a number of {len(digits)} digits, more than a 64-bit float holds")
     return int(digits)
 
@@ -217,10 +234,6 @@ def _float(digits: str) -> float:
     if math.isinf(value):
         raise ValueError(f"has the number {digits[:20]}, more than a 64-bit float holds")
     return value
-
-
-def _overflows(digits: str) -> bool:
-    return math.isinf(float(digits))
 
 
 def _no_number(constant: str) -> NoReturn:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from scoring.escaping import printable
-from scoring.files import is_hidden, read_text, without_links
+from scoring.files import is_hidden, open_regular, read_text, without_links
 from scoring.plain import read_json, result_from_plain, spec_from_plain, to_plain, write_json
 from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
 
@@ -98,7 +98,7 @@ def append_to_log(out: Path, spec: TrialSpec, text: str) -> None:
     if earlier.is_file() and not log.exists():  # of an attempt that was interrupted
         shutil.copyfile(earlier, log)
     text = printable(text.replace("\r\n", "\n").replace("\r", "\n"))
-    with log.open("ab") as file:
+    with os.fdopen(open_regular(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
         room = LOG_BYTES - file.tell()
         added = text.encode("utf-8", "backslashreplace")
         if len(added) > room >= 0:

@@ -20,6 +20,7 @@ from harness.sweep.ledger_lines import LedgerError, Reader, line_of, read
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.system import timers
 from harness.system.exits import exit_if_forked
+from scoring.files import open_regular
 from scoring.plain import to_plain
 from scoring.tree import LEDGER_FILE
 
@@ -44,9 +45,12 @@ class Ledger:
         self.path, self._owner = out / LEDGER_FILE, os.getpid()
         try:
             out.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("a+b", buffering=0)
+            descriptor = open_regular(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        except ValueError as error:
+            raise LedgerError(f"{self.path}: {error}; remove it, or choose another --out") from None
         except OSError as error:
             raise LedgerError(f"{out}: cannot be written ({error}); choose another --out") from None
+        self._file = os.fdopen(descriptor, "a+b", buffering=0)
         if not self._lock():
             self._file.close()
             raise LedgerError(f"{out}: is in use by {_last_driver(self.path)}")
@@ -182,11 +186,11 @@ def writing(out: Path) -> Iterator[None]:
 def is_held(out: Path) -> bool:
     """Whether a driver, on this machine or another, has the ledger of `out` open."""
     try:
-        with (out / LEDGER_FILE).open("rb") as file:
+        with os.fdopen(open_regular(out / LEDGER_FILE), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing the file releases it
     except BlockingIOError:
         return True
-    except OSError:
+    except (OSError, ValueError):
         return False  # no ledger, or an unreadable one, which Reader reports
     return False
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -26,6 +27,7 @@ from harness.sweep.events import (
     TrialEvent,
     from_record,
 )
+from scoring.files import MOST_BYTES, open_regular
 from scoring.plain import TIMES
 from scoring.records import UserError
 from scoring.tree import LEDGER_FILE
@@ -132,17 +134,19 @@ class Reader:
     def _complete_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yields the complete lines that have not been read yet, with their numbers."""
         try:
-            with self._path.open("rb") as file:
+            with os.fdopen(open_regular(self._path), "rb") as file:
                 file.seek(self._offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while line := file.readline(MOST_BYTES):  # a longer one is read as several
+                    is_complete = line.endswith(b"\n")
+                    if not is_complete and len(line) < MOST_BYTES:
                         return
+                    number = self._lines + 1
                     self._offset += len(line)
-                    self._lines += 1
-                    yield self._lines, line
+                    self._lines += is_complete
+                    yield number, line
         except (FileNotFoundError, NotADirectoryError):
             return
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise LedgerError(f"{self._path}: cannot be read ({error})") from None
 
     def _parsed(self, number: int, line: bytes, new: bool = True) -> Iterator[_Parsed]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scoring.escaping import one_line
-from scoring.files import load_json
+from scoring.files import load_json, open_regular
 
 FILE = "preparing.json"  # locked by the process that prepares, which removes it at the end
 
@@ -35,16 +35,21 @@ def preparing(out: Path, announce: Callable[[str], object]) -> Iterator[Callable
     is_new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = (out / FILE).open("a", encoding="utf-8")
+        file = os.fdopen(open_regular(out / FILE, os.O_WRONLY | os.O_CREAT), "wb", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another process prepares the sweep, or it cannot be written: see Ledger
+    except (
+        OSError,
+        ValueError,
+    ):  # another process prepares it, or it cannot be written: see Ledger
         yield announce
         return
 
     def note(line: str) -> None:
-        file.truncate(0)
-        json.dump(asdict(Preparation(os.uname().nodename, os.getpid(), line)), file)
-        file.flush()
+        doing = asdict(Preparation(os.uname().nodename, os.getpid(), line))
+        with suppress(OSError):  # a full disk, on which the ledger will fail
+            file.truncate(0)
+            file.seek(0)
+            file.write(json.dumps(doing).encode())
 
     def announce_and_note(line: str) -> None:
         note(line)
@@ -55,20 +60,20 @@ def preparing(out: Path, announce: Callable[[str], object]) -> Iterator[Callable
         try:
             yield announce_and_note
         finally:
-            (out / FILE).unlink(missing_ok=True)
-            if is_new:
-                with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # it is not there, or the folder is not empty
+                (out / FILE).unlink(missing_ok=True)
+                if is_new:
                     out.rmdir()
 
 
 def read_preparation(out: Path) -> Preparation | None:
     """Returns what is being prepared in `out`; None if nothing is."""
     try:
-        with (out / FILE).open("rb") as file:
+        with os.fdopen(open_regular(out / FILE), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         with suppress(OSError, ValueError, TypeError):
             return Preparation(**load_json(out / FILE))
-    except OSError:
+    except (OSError, ValueError):
         pass
     return None

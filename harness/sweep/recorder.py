@@ -149,7 +149,7 @@ class Recorder:
         if not attempt.printed and number > 1:
             text = f"[attempt {number}]\n{text}"
         attempt.printed = True
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             append_to_log(self._out, spec, text)
 
     def heartbeat(self, spec: TrialSpec, steps: int) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pytest
 from harness.sweep import ledger
 from harness.sweep.events import Evaluated, Pruned
 from harness.sweep.ledger import Ledger, LedgerError
+from harness.sweep.preparation import preparing
+from harness.sweep.run import run_sweep
 from scoring.tree import LEDGER_FILE
-from tests.fixtures.sweeps import make_row
+from tests.fixtures.sweeps import Quiet, Script, make_row, plan_toys
 
 
 @dataclass
@@ -206,6 +209,56 @@ def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError, match="choose another --out"):
         Ledger(tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_only_a_regular_file_is_a_ledger(tmp_path, kind):
+    """A pipe is not waited for, and a device without end not read."""
+    path = tmp_path / LEDGER_FILE
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    for use in (ledger.read, Ledger):
+        with pytest.raises(LedgerError, match=f"{LEDGER_FILE}"):
+            use(tmp_path)
+    assert not ledger.is_held(tmp_path)
+
+
+def test_nothing_is_written_through_a_link(tmp_path):
+    """The tree may be somebody else's, and the link lead to any file of this user."""
+    (tmp_path / "mine").write_text("a line\nwithout an end")
+    for name in (LEDGER_FILE, "preparing.json", "running/a/study_0/toy/trial_1.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(LedgerError, match="is a symbolic link, through which nothing is written"):
+        Ledger(tmp_path)
+    with preparing(tmp_path, lambda line: None) as announce:
+        announce("a line")
+    (tmp_path / LEDGER_FILE).unlink()
+    printing = Script(lambda driver, spec: (driver.started(spec, {}), driver.printed(spec, "x")))
+    run_sweep(plan_toys("a"), tmp_path, printing, Quiet())
+    assert (tmp_path / "mine").read_text() == "a line\nwithout an end"
+
+
+def test_a_line_without_end_takes_no_memory(tmp_path, monkeypatch):
+    """Of a sparse file, for example; the events before and after it are read."""
+    monkeypatch.setattr("harness.sweep.ledger_lines.MOST_BYTES", 1000)
+    with Ledger(tmp_path) as book:
+        note(book)
+    path = tmp_path / LEDGER_FILE
+    first, second = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + bytes(10_500) + b"\n" + second)
+    reader = ledger.Reader(tmp_path)
+    assert [event["sequence"] for event in reader.new_records()] == [0, 1]
+    assert reader.damaged == [2] * 11
+    path.write_bytes(first + bytes(10_500))
+    assert len(ledger.read(tmp_path)) == 1
+    with Ledger(tmp_path):
+        pass
+    assert len(ledger.read(tmp_path)) == 2
 
 
 def test_a_missing_ledger_has_no_events(tmp_path):

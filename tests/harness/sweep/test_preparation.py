@@ -1,6 +1,8 @@
 """`status` of a sweep that is being prepared says what is done."""
 
 import json
+import os
+import resource
 import threading
 
 from harness.sweep.preparation import preparing, read_preparation
@@ -24,6 +26,27 @@ def test_status_of_a_sweep_without_a_plan(chronograd, tmp_path):
     assert announced[-1] == LINE
     assert not out.exists()
     assert chronograd("status", "out")[0] == 2
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "preparing.json")
+    assert read_preparation(tmp_path) is None
+    with preparing(tmp_path, lambda line: None) as announce:
+        announce(LINE)
+
+
+def test_a_full_disk_does_not_stop_the_preparation(tmp_path):
+    """What is announced is lost at most; results could not be recorded, as the ledger says."""
+    announced = []
+    with preparing(tmp_path, announced.append) as announce:
+        announce(LINE)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8, limit[1]))
+        try:
+            announce(LINE)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert announced == [LINE, LINE]
 
 
 def test_status_of_a_sweep_that_is_extended(chronograd, tmp_path):
