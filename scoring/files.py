@@ -31,7 +31,7 @@ _LEFT_BEHIND = frozenset(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is not data: .DS_Store, .ipynb_checkpoints, and others."""
+    """Whether a file or folder of this name is not data, such as .DS_Store or ._copy.py."""
     return name.startswith(".") or name in _LEFT_BEHIND
 
 

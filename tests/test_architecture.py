@@ -16,7 +16,7 @@ FILES = sorted(f for package in PACKAGES for f in (ROOT / package).rglob("*.py")
 SCORING_RECORDS = (  # what is read and written, under everything else
     "scoring.records", "scoring.tree", "scoring.rulesets", "scoring.files", "scoring.escaping",
     "scoring.plain", "scoring.experiment", "scoring.integrity", "scoring.writing",
-    "scoring.names", "scoring.grid",
+    "scoring.names", "scoring.grid", "scoring.toml",
 )  # fmt: skip
 BASE = ("harness.system", "harness.environment", "harness.spec", *SCORING_RECORDS)
 TRIAL = ("harness.checkpoint", "harness.submission", *BASE)

@@ -40,6 +40,7 @@ from harness.sweep.interruption import HeadLostError
 from harness.system import debug_log
 from harness.system.exits import exit_soon
 from harness.system.signals import sigterm_as_interrupt
+from scoring.escaping import printable
 
 app = typer.Typer(
     help="Measures how fast training algorithms bring neural networks to a target.",
@@ -173,6 +174,6 @@ def _user_errors() -> tuple[type[Exception], ...]:
 
 def _fail(message: str, code: int) -> None:
     Console(stderr=True, soft_wrap=True).print(
-        f"chronograd: {message}", highlight=False, markup=False
+        printable(f"chronograd: {message}"), highlight=False, markup=False
     )
     raise SystemExit(code)

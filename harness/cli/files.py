@@ -78,11 +78,12 @@ def save_html(
 
 def read_introduction(path: Path | None) -> str:
     """Returns the text of --intro FILE."""
+    from scoring.files import read_text
     from scoring.records import UserError
 
     try:
-        return "" if path is None else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+        return "" if path is None else read_text(path)
+    except (OSError, ValueError) as error:
         raise UserError(f"--intro {path}: cannot be read ({error}); pass a Markdown file") from None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,9 @@ from typing import Any
 import typer
 
 from harness.cli.records import names_given
-from scoring.files import read_text
 from scoring.names import known_names
 from scoring.records import UserError
+from scoring.toml import load_toml, toml_value
 from scoring.writing import write_text
 
 _EITHER = {"suite": "workload", "workload": "suite"}  # one on the command line replaces the other
@@ -34,8 +32,8 @@ def expanded(arguments: Sequence[str], command: Any) -> list[str]:
         return [*arguments]
     path, rest = Path(arguments[0]), [*arguments[1:]]
     try:
-        data = tomllib.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        data = load_toml(path)
+    except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read as TOML ({why})") from None
     known = {str(p.name): p for p in command.params if p.name not in _NOT_IN_FILES}
@@ -81,7 +79,7 @@ def write_sweep(context: typer.Context, out: Path) -> None:
     values = {name: _plain(value) for name, value in context.params.items() if name in given}
     if "workload" in values:
         values["workload"] = [str(workloads.own_folder(w) or w) for w in values["workload"]]
-    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+    text = "".join(f"{name} = {toml_value(value)}\n" for name, value in values.items())
     write_text(out / "sweep.toml", text)
 
 

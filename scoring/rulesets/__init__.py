@@ -7,17 +7,16 @@ scoring them needs a ruleset that specifies everything.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scoring.files import MOST_DEPTH, check_depth, read_text
 from scoring.names import known_names
 from scoring.records import Goal, UserError
 from scoring.rulesets.fixed_step import FixedStepRules
+from scoring.toml import load_toml
 
 MOST_REPEATS = 1000  # studies, or trials per study: more are a typing error, and fill the memory
 
@@ -168,15 +167,10 @@ def load(name: str) -> Ruleset:
     """
     path = path_of(name)
     try:
-        text = read_text(path)
-        if any(line.count(".") > MOST_DEPTH for line in text.splitlines()):
-            raise ValueError(f"a line has more than {MOST_DEPTH} dots")  # takes tomllib minutes
-        data = tomllib.loads(text)
-        check_depth(data)
-        return Ruleset(**{"name": path.stem, **data})
+        return Ruleset(**{"name": path.stem, **load_toml(path)})
     except ValidationError as error:
         raise RulesetError(f"{path}: {first_fault(error)}") from None
-    except (ValueError, RecursionError, OverflowError, OSError) as error:
+    except (ValueError, OverflowError, OSError) as error:
         raise RulesetError(f"{path}: cannot be read as TOML ({error})") from None
 
 

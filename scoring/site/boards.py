@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +12,7 @@ from scoring import rulesets
 from scoring.files import read_text
 from scoring.records import UserError
 from scoring.rulesets import first_fault
+from scoring.toml import load_toml
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -84,12 +84,12 @@ def read_plan(file: Path) -> SitePlan:
         UserError: It cannot be read, or a key is unknown, missing or of the wrong kind.
     """
     try:
-        plan = SitePlan(**tomllib.loads(read_text(file)))
+        plan = SitePlan(**load_toml(file))
     except ValidationError as error:
         raise UserError(f"{file}: {first_fault(error, SitePlan)}") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{file}: cannot be read as TOML ({error})") from None
     here = file.parent
     boards = tuple(_placed(board, here) for board in plan.boards)
@@ -121,6 +121,6 @@ def text_of(file: Path | None) -> str:
         UserError: It cannot be read.
     """
     try:
-        return "" if file is None else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
+        return "" if file is None else read_text(file)
+    except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read ({error}); give a Markdown file") from None

@@ -6,15 +6,14 @@ example of a mirror.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.spec import DataError
-from scoring.files import read_text
 from scoring.rulesets import first_fault
+from scoring.toml import load_toml
 
 FILE = "dataset.toml"
 _MOST_FILES = 10_000
@@ -215,13 +214,12 @@ def read(path: Path) -> Dataset:
         DataError: There is no such file, or it is malformed; the message names the key.
     """
     try:
-        data: dict[str, Any] = tomllib.loads(read_text(path))
-        return Dataset(**{**data, "path": path})
+        return Dataset(**{**load_toml(path), "path": path})
     except ValidationError as error:
         raise DataError(f"{path}: {first_fault(error, Dataset)}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (ValueError, RecursionError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError) as error:
         raise DataError(f"{path}: cannot be read as TOML ({error})") from None
 
 

@@ -46,6 +46,9 @@ def test_the_command_line_replaces_what_the_file_has(dry):
         ("dry_run = true", "mine.toml: dry_run: unknown key. "),
         ("[studies]\na = 1", "mine.toml: studies: must be a value, or a list of values"),
         ("studies = [", "mine.toml: cannot be read as TOML ("),
+        (".".join(50_000 * "a") + " = 1", "mine.toml: cannot be read as TOML (has a key of more"),
+        ("out = " + 5000 * "[", "mine.toml: cannot be read as TOML (is nested more than 100 deep"),
+        (r'"\u001b[2J" = 1', r"mine.toml: \x1b[2J: unknown key"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(dry, text, says):
@@ -71,3 +74,12 @@ def test_a_sweep_is_written_as_it_was_run_and_can_be_run_again(
     }  # fmt: skip
     assert chronograd("sweep", "q/sweep.toml")[0] == 0
     assert tomllib.loads((tmp_path / "q/sweep.toml").read_text()) == written
+
+
+def test_any_characters_in_a_path_are_written_as_toml(chronograd, dry, tmp_path, monkeypatch):
+    """JSON would have a surrogate pair and a bare DEL, which TOML does not allow."""
+    monkeypatch.setattr("harness.cli.sweep._run", lambda *arguments: None)
+    dry()
+    out = 'q \U0001f600 \x7f "\u00e9\\'
+    assert chronograd("sweep", "mine.toml", "--out", out)[0] == 0
+    assert tomllib.loads((tmp_path / out / "sweep.toml").read_text())["out"] == out

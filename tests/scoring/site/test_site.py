@@ -192,6 +192,7 @@ def test_a_damaged_history_is_not_written_over(root):
         ('[[boards]]\nname = "a"\nresults = ["x"]\n' * 2, "two boards are called 'a'"),
         ('[[boards]]\nname = "a"\nresults = ["x"]\nmethod = "best"', "boards.0.method: "),
         ("[[", "cannot be read as TOML"),
+        (".".join(50_000 * "a") + " = 1", "has a key of more than 100 parts"),
     ],
 )
 def test_an_error_in_boards_toml_names_its_key(tmp_path, text, told):
