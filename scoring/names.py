@@ -28,7 +28,7 @@ def known_names(name: str, known: Collection[str], listing: str = "") -> str:
     hint = f"Did you mean {likely!r}? " if similar else ""
     if len(known) <= _FEW:
         return f"{hint}There are: {', '.join(known)}"
-    where = f"; {listing} lists all {len(known)}" if listing else f", of {len(known)}"
+    where = f"; {listing} lists all {len(known)}" if listing else f"; there are {len(known)}"
     shown = others if similar else [likely, *others]
     return f"{hint}{'Also near' if similar else 'The nearest'}: {', '.join(shown)}{where}"
 

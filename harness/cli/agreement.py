@@ -46,7 +46,7 @@ def agreement(
     """Measures how far one board predicts another, between a floor and a ceiling.
 
     Examples:
-      chronograd agreement results/mini LOGS --ruleset algoperf-0.5 --alias nadamw=baseline
+      chronograd agreement OUT LOGS --ruleset algoperf-0.5 --alias nadamw=baseline
       chronograd agreement LOGS LOGS --ruleset algoperf-0.5 --fraction 0.05
     """
     from scoring.agreement import agreement as measured

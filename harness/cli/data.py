@@ -107,12 +107,12 @@ def download(
 ) -> None:
     """Downloads and unpacks a workload's dataset; resumes where it was stopped.
 
-    Files whose licence a person has to accept (ImageNet, fastMRI) are taken from --archives, or
-    from the address that was mailed.
+    Files whose licence a person has to accept (ImageNet, fastMRI) are taken
+    from --archives, or from the address that was mailed to you (--url).
 
-    Examples: chronograd data download ogbg --data-dir /data/ogbg
-
-    chronograd data download imagenet_vit --data-dir /data/imagenet --archives ~/Downloads
+    Examples:
+      chronograd data download ogbg --data-dir /data/ogbg
+      chronograd data download imagenet_vit --data-dir D --archives ~/Downloads
     """
     _download(_plan(workload, data_dir, source, archives, url), jobs, keep_archives, dry_run)
 

@@ -10,6 +10,8 @@ import typer
 
 from scoring.files import load_json, parse_json
 
+_POINT = """give a JSON object such as '{"learning_rate": 0.01}', or the path of a file with one"""
+
 
 def say_which(names: Sequence[str], tuning: str | None) -> None:
     """Prints on stderr which submission is used if a name refers to more than one."""
@@ -40,9 +42,9 @@ def hyperparameters(given: str | None) -> dict[str, Any] | None:
         point = parse_json(given) if inline else load_json(Path(given))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise typer.BadParameter(f"--hparams {given[:200]}: {why}") from None
+        raise typer.BadParameter(f"--hparams {given[:200]}: {why}; {_POINT}") from None
     if not isinstance(point, dict):
-        raise typer.BadParameter(f"--hparams must be a JSON object, got {str(point)[:40]}")
+        raise typer.BadParameter(f"--hparams {given[:200]}: holds no JSON object; {_POINT}")
     return point
 
 

@@ -59,8 +59,8 @@ def memory(
 ) -> None:
     """Shows the memory of a training step: weights, gradients, optimizer state, activations.
 
-    It is counted from shapes, without allocating anything, and measured beside that on the CPU of
-    this machine if it has enough memory.
+    Memory is counted from shapes, without allocating anything, and measured on
+    this machine's CPU if that has enough memory.
 
     Example: chronograd memory nanogpt_mini adamw --batch-size 32
     """

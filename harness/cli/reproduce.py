@@ -22,7 +22,7 @@ def reproduce(
 ) -> None:
     """Reproduces published findings about training algorithms: figures, numbers, verdicts.
 
-    Runs as many at a time as there are cores. Exit code: 0 if all are reproduced, 1 if not.
+    Runs one finding per core at a time. Exit code 1 if any is not reproduced.
 
     Example: chronograd reproduce double_descent --out results/findings
     """

@@ -35,7 +35,7 @@ def targets(
     """Finds targets for a shortened benchmark: what the median submission has at that point.
 
     Example:
-      chronograd targets --from-logs LOGS --ruleset algoperf-0.5 --fraction 0.1 --out sprint.toml
+      chronograd targets --from-logs LOGS --ruleset algoperf-0.5 --out sprint.toml
     """
     from scoring import rulesets
     from scoring.plain import to_plain

@@ -82,7 +82,8 @@ def datasets(
             checks.append(Finding("data", name, State.OK, f"found in {data_dir}"))
         else:
             state = State.PROBLEM if needed else State.WARNING
-            advice = f"`chronograd data check {name}` prints where to get it; pass --data-dir"
+            advice = f"`chronograd data check {name}` prints where to get it"
+            advice += "; pass --data-dir" if data_dir is None else ""
             checks.append(Finding("data", name, state, missing, advice))
     if generated:
         found = f"{', '.join(generated)}: need no files; missing data is generated when needed"

@@ -6,14 +6,18 @@ version of its package and the options; it exists when a sweep is resumed; it ca
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from torch.optim import Optimizer
 
 from harness.submission.loading import FILE, SubmissionError, candidates
 from harness.sweep.options import OptimizerOptions
 from harness.system.signals import interrupted
 from scoring.escaping import error_message
+from scoring.names import known_names
 from scoring.writing import write_text
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
@@ -62,10 +66,27 @@ def write(names: Sequence[str], folder: Path, options: OptimizerOptions) -> list
     return [_write_one(name, folder, options) if is_dotted(name) else name for name in names]
 
 
+def _check_exists(name: str) -> None:
+    """Raises ValueError, with the nearest optimizers, if a module has no class of that name."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return  # `dotted.optimizer_class` reports it
+    if not hasattr(found, attribute):
+        classes = [
+            key
+            for key, value in vars(found).items()
+            if isinstance(value, type) and issubclass(value, Optimizer) and value is not Optimizer
+        ]
+        raise ValueError(f"{module} has no {attribute!r}. {known_names(attribute, classes)}")
+
+
 def _write_one(name: str, folder: Path, options: OptimizerOptions) -> str:
     from submissions import dotted
 
     try:
+        _check_exists(name)
         dotted.optimizer_class(name)
     except ValueError as error:
         raise SubmissionError(str(error)) from None

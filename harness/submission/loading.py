@@ -96,6 +96,11 @@ def find(name: str, tuning: str | None = None) -> Path:
     found = candidates(name, tuning)
     if found:
         return found[0]
+    if Path(name).is_dir():
+        raise SubmissionError(
+            f"{name}: this folder has no {FILE}, nor {FRAMEWORK}/{FILE}; `chronograd new NAME` "
+            "writes one to start from"
+        )
     if _is_path(name):
         raise SubmissionError(
             f"no submission at {name}: pass the path of a folder with {FILE}, or of a Python "

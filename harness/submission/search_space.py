@@ -70,7 +70,7 @@ class SearchSpace:
             if len(self.space) < trials:
                 raise SearchSpaceError(
                     f"{self.path}: lists {len(self.space)} points, but {trials} trials per study "
-                    f"are asked for; add points or pass --trials {len(self.space)}"
+                    f"are asked for; add points, or ask for at most {len(self.space)} trials"
                 )
             return [self.space[:trials]] * studies
         import numpy as np

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -136,16 +136,20 @@ class FittedTable:
         part: list[int] = []
         for place in others:
             if self._width(console, [first, *part, place]) > width:
-                yield self._table([first, *part])
+                yield self._with_rows_of(part)._table([first, *part])
                 part = []
             part.append(place)
-        yield self._table([first, *part])
+        yield self._with_rows_of(part)._table([first, *part])
+
+    def _with_rows_of(self, places: Sequence[int]) -> FittedTable:
+        """The table without the rows that are empty in all of these columns."""
+        return replace(self, rows=[row for row in self.rows if any(row[p].plain for p in places)])
 
     def _listed(self, shown: Sequence[int]) -> Iterator[RenderableType]:
-        """A paragraph for each row."""
+        """A paragraph for each row, without its empty cells."""
         for row in self.rows:
             yield row[shown[0]]
-            for place in shown[1:]:
+            for place in (place for place in shown[1:] if row[place].plain):
                 yield Text.assemble(
                     "  ", (one_line(self.columns[place].name), "dim"), " ", row[place]
                 )

@@ -183,7 +183,8 @@ def path_of(name: str) -> Path:
     path = Path(name) if name.endswith(".toml") else Path(__file__).parent / f"{name}.toml"
     if not path.is_file():
         raise RulesetError(
-            f"no ruleset {name!r}. {known_names(name, names())}; or give a .toml file"
+            f"no ruleset {name!r}. {known_names(name, names(), '`chronograd rulesets`')}; "
+            "or give the path of a .toml file"
         )
     return path
 

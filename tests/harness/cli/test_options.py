@@ -34,6 +34,12 @@ def test_every_option_has_a_help_text(name):
         assert parameter.help or parameter.param_type_name == "argument", parameter.name
 
 
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_the_paragraphs_of_a_help_text_are_not_broken_twice_at_80_columns(name):
+    _, *others = inspect.cleandoc(commands()[name].help).split("\n\n")  # typer joins the first
+    assert max((len(line) for text in others for line in text.splitlines()), default=0) <= 78
+
+
 @pytest.mark.parametrize("record", OPTIONS, ids=lambda record: record.__name__)
 def test_every_field_of_a_record_is_an_option_with_its_default(record):
     assert list(inspect.signature(record).parameters) == list(OPTIONS[record])

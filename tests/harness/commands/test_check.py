@@ -1,6 +1,8 @@
 """`chronograd check` finds violations of the contract, and `chronograd new` writes none."""
 
 import json
+import os
+import shlex
 
 import pytest
 import torch
@@ -42,7 +44,7 @@ def broken(place, make_workloads=some_workloads, point=None):
 @pytest.mark.parametrize("tuning", ["external", "self"])
 def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning):
     code, out, _ = chronograd("new", "mine", "--tuning", tuning)
-    assert (code, "chronograd check mine" in out) == (0, True)
+    assert (code, "chronograd check ./mine" in out) == (0, True)
     code, out, _ = chronograd("check", "mine")
     assert code == 0, out
     assert "mine meets the contract." in out
@@ -179,9 +181,34 @@ def test_a_missing_search_space_is_named(chronograd, tmp_path):
 
 def test_unknown_hyperparameters_are_refused(chronograd, tmp_path):
     chronograd("new", "mine")
-    code, out, _ = chronograd("check", "mine", "--hparams", '{"lr": 1}')
-    assert code == 1
-    assert "unknown: lr; missing: learning_rate, one_minus_beta1; it takes learning_rate" in out
+    code, out, err = chronograd("check", "mine", "--hparams", '{"lr": 1}')
+    assert (code, out) == (2, "")  # a mistake in the call, not a violation of the contract
+    assert "unknown: lr; missing: learning_rate, one_minus_beta1; it takes learning_rate" in err
+
+
+def test_an_optimizer_class_is_checked_as_a_submission(chronograd):
+    code, out, _ = chronograd("check", "torch.optim.SGD", "--hparams", '{"lr": 0.01}')
+    assert (code, "torch.optim.SGD meets the contract." in out) == (0, True)
+    assert "ok   resumes exactly (tiny_ctc)" in out
+    code, out, _ = chronograd("check", "torch.optim.SGD", "--hparams", '{"rate": 0.01}')
+    assert (code, "torch.optim.SGD takes no 'rate'; it takes lr, momentum" in out) == (1, True)
+    code, _, err = chronograd("check", "torch.optim.AdamWW")
+    assert (code, "torch.optim has no 'AdamWW'. Did you mean 'AdamW'?" in err) == (2, True)
+
+
+def test_a_folder_without_a_submission_is_called_that(chronograd, tmp_path):
+    (tmp_path / "nadam").mkdir()
+    for name in ("nadam", "./nadam"):
+        code, _, err = chronograd("check", name)
+        assert (code, f"{name}: this folder has no submission.py" in err) == (2, True)
+
+
+def test_what_new_says_can_be_pasted(chronograd, tmp_path):
+    for name in ("mine", "my opt", str(tmp_path / "else" / "where"), "nadamw"):
+        out = chronograd("new", name)[1]
+        place = shlex.split(out.strip().rpartition("chronograd check ")[2])
+        assert [*map(os.path.abspath, place)] == [str(tmp_path / name)]
+        assert os.sep in place[0]  # else a submission of the library comes first
 
 
 @pytest.mark.parametrize("step", [25, 159])

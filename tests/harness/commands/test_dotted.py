@@ -56,7 +56,7 @@ def test_it_equals_the_library_on_the_same_point(run):
 @pytest.mark.parametrize(
     ("name", "options", "code", "message"),
     [
-        ("torch.optim.Adam_W", (), 2, "torch.optim.Adam_W is no subclass of torch.optim.Optimi"),
+        ("torch.optim.Adam_W", (), 2, "has no 'Adam_W'. Did you mean 'AdamW'?"),
         ("torch.optim.Optimizer", (), 2, "is no subclass of torch.optim.Optimizer"),
         ("no_such_package.Adam", (), 2, "cannot be imported (No module named 'no_such_package')"),
         ("nadamw", ("--warmup", 0.1), 2, "apply only to optimizer classes"),

@@ -156,7 +156,7 @@ def test_a_byte_order_mark_is_ignored(tmp_path):
         ('{"lr": NaN}', "has NaN, which is not a finite number"),
         ("nowhere.json", "--hparams nowhere.json: No such file or directory"),
         (".", "--hparams .: is not a regular file"),
-        ("list.json", "--hparams must be a JSON object, got [1]"),
+        ("list.json", "list.json: holds no JSON object; give a JSON object such as"),
         ("twice.json", "gives the key 'a' twice"),
         ('{"\u00b5": 1}', "cannot be the name of a hyperparameter"),
     ],

@@ -119,3 +119,18 @@ def test_escape_sequences_in_a_name_are_shown():
     table = FittedTable([Column("a")])
     table.add_row("\x1b[2Jx\ny")
     assert any(r"\x1b[2Jx\ny" in line for line in drawn(table, 80))
+
+
+@pytest.mark.parametrize("width", [24, 40])
+def test_a_narrow_table_repeats_no_row_that_is_empty_there(width):
+    table = FittedTable(
+        [Column("check"), Column("found", prose=True), Column("advice", prose=True)]
+    )
+    table.add_row("memory", "plenty of it is free", "")
+    table.add_row("a disk for data", "no space is left on it", "delete older results from it")
+    lines = drawn(table, width)
+    assert sum("memory" in line.split() for line in lines) == 1
+    assert sum(line.strip().startswith("a disk for data") for line in lines) == (
+        2 if width == 40 else 1
+    )
+    assert not any(line.strip() == "advice" for line in lines if width == 24)
