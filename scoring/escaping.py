@@ -42,18 +42,29 @@ def first_line(text: str, most: int = MESSAGE_CHARACTERS) -> str:
 
 def error_message(error: BaseException, place: str = "") -> str:
     """The class of an exception and the first line of its text; at the end its place, if given."""
-    text = error.msg if place and isinstance(error, SyntaxError) else error_text(error)
-    kind, line = type(error).__name__, first_line(text)  # str() of a syntax error has its place
+    kind = class_name(error)
+    line = first_line(error_text(error, without_place=bool(place)))
     end = f", at {place}" if place else ""
     return first_line(f"{kind}: {line}" if line else kind, MESSAGE_CHARACTERS - len(end)) + end
 
 
-def error_text(error: BaseException) -> str:
-    """The text of an exception, even if its `__str__` raises."""
+def class_name(error: BaseException) -> str:
+    """The name of an exception's class, even if its metaclass has a property `__name__`."""
+    return str(type.__dict__["__name__"].__get__(type(error)))
+
+
+def error_text(error: BaseException, *, without_place: bool = False) -> str:
+    """The text of an exception, even if its `__str__` raises or returns a subclass of str.
+
+    Args:
+        error: An exception of any class.
+        without_place: Whether to leave out the place that `str` adds to a syntax error.
+    """
     try:
-        return str(error)
+        is_syntax = without_place and issubclass(type(error), SyntaxError)
+        return "".join([str(error.msg if is_syntax else error)])  # type: ignore[attr-defined]
     except BaseException as another:  # noqa: BLE001 - an exception of a submission may be anything
-        return f"(its __str__ raised {type(another).__name__})"
+        return f"(its __str__ raised {class_name(another)})"
 
 
 def _is_shown(character: str) -> bool:

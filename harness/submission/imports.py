@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from inspect import getattr_static
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +59,7 @@ def import_submission(file: Path) -> ModuleType:
         return importlib.import_module(f"{PACKAGE}.{file.stem}")
     finally:
         imports.hide_aliases()
+        imports.repair()
 
 
 def forget_submission() -> None:
@@ -75,7 +77,7 @@ class SubmissionImports(MetaPathFinder):
 
     def __init__(self, file: Path) -> None:
         self._file, self._folder = file, file.parent
-        self._path_before = list(sys.path)
+        self._path_before, self._finders_before = [*sys.path], [self, *sys.meta_path]
         self._aliases: list[str] = []
 
     def add_package(self) -> None:
@@ -100,10 +102,20 @@ class SubmissionImports(MetaPathFinder):
                 vars(sys.modules[parent]).pop(child, None)
         self._aliases.clear()
 
+    def repair(self) -> None:
+        """Replaces what the submission put into the import system and Python cannot use."""
+        sys.path = sys.path if isinstance(sys.path, list) else [*self._path_before]
+        found = sys.meta_path if isinstance(sys.meta_path, list) else []
+        found[:] = [finder for finder in found if getattr_static(finder, "find_spec", None)]
+        kept = {id(finder) for finder in found}
+        found += [finder for finder in self._finders_before if id(finder) not in kept]
+        sys.meta_path = found
+
     def forget(self) -> None:
         """Undoes everything that importing the submission did."""
         self.hide_aliases()
-        sys.meta_path.remove(self)
+        self.repair()
+        sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not self]
         os.environ.pop(FILE_VARIABLE, None)
         for name in [*sys.modules]:
             if name.partition(".")[0] == PACKAGE:

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -155,7 +156,14 @@ def load(place: Path) -> Submission:
     """
     file = file_of(place)
     enable_gradients_in_closures()
-    module = _import(file)
+    with _raised_by(file, "import failed"):
+        module = import_submission(file)
+    with _raised_by(file, "its functions cannot be checked"):
+        return _checked(module, place, file)
+
+
+def _checked(module: ModuleType, place: Path, file: Path) -> Submission:
+    """Returns a submission whose functions take the arguments that they are called with."""
     functions = {name: _function(module, file, name) for name in (*_POSITIONAL, "update_params")}
     prepare = getattr(module, "prepare_for_eval", None)
     for name, arguments in _POSITIONAL.items():
@@ -187,15 +195,19 @@ def validate(place: Path) -> None:
         os.chdir(working_directory)
 
 
-def _import(file: Path) -> ModuleType:
+@contextmanager
+def _raised_by(file: Path, what: str) -> Iterator[None]:
+    """Context in which everything that a submission's code raises is a SubmissionError."""
     try:
         with os_exit_raises():
-            return import_submission(file)
+            yield
+    except SubmissionError:
+        raise
     except BaseException as error:
         if interrupted():
             raise
         message = error_message(error, place_of(error, file.parent))
-        raise SubmissionError(f"{file}: import failed: {message}") from error
+        raise SubmissionError(f"{file}: {what}: {message}") from error
 
 
 def _function(module: ModuleType, file: Path, name: str) -> Callable[..., Any]:

@@ -39,6 +39,14 @@ def place_of(error: BaseException, folder: Path) -> str:
     It is the innermost call in these files, or the line of a syntax error. If there is none, that
     of the exception's cause; "" if there is none either.
     """
+    try:
+        return one_line(_innermost(error, folder))[:MOST_CHARACTERS]
+    except BaseException:  # noqa: BLE001 - the exception may have any attributes
+        return ""
+
+
+def _innermost(error: BaseException, folder: Path) -> str:
+    """Returns the place of the innermost call in the files of a folder."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -50,7 +58,7 @@ def place_of(error: BaseException, folder: Path) -> str:
         if isinstance(current, SyntaxError) and (file := _relative(current.filename, folder)):
             place = f"{file}:{current.lineno}"
         if place:
-            return one_line(place)[:MOST_CHARACTERS]
+            return place
         context = None if current.__suppress_context__ else current.__context__
         current = current.__cause__ or context
     return ""

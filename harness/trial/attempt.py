@@ -6,7 +6,6 @@ import math
 import os
 import statistics
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,8 +100,11 @@ class Attempt:
     def save_final(self, step: int, snapshot: Snapshot) -> None:
         """Saves the weights at the end of the trial; a failure to save is ignored."""
         if self._place is not None:
-            with suppress(Exception):
+            try:
                 Store(self._place).save(step, "final", snapshot.write_weights)
+            except BaseException:
+                if interrupted():
+                    raise
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
         """Returns the last checkpoint up to step `until` that is authentic and can be read."""
@@ -111,7 +113,9 @@ class Attempt:
         try:
             refused = lambda reason: self._report_once(NotRestored(reason))  # noqa: E731
             return Store(self._place).load("state", read, until, refused)
-        except Exception as error:  # noqa: BLE001 - after any error the trial starts from scratch
+        except BaseException as error:  # after any error, the trial starts from scratch
+            if interrupted():
+                raise
             self._report_once(NotRestored(f"checkpoints cannot be read: {error_message(error)}"))
             return None
 

@@ -27,11 +27,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from harness.spec import Workload
+from harness.system.signals import interrupted
 from harness.system.timers import monotonic, process_time
 from harness.trial import audit, checksums
 from harness.trial.clock import Clock
 from harness.trial.seeds import Streams
 from harness.trial.work import ForwardHook
+from scoring.escaping import error_message
 from scoring.records import TrialSpec
 
 MAX_ENTRIES = 20  # recorded changes of one kind
@@ -156,8 +158,10 @@ class Recorder(NullRecorder):
     def _recording(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - a record must not end a trial
-            self._facts.setdefault("fault", f"{type(error).__name__}: {error}"[:200])
+        except BaseException as error:  # a record must not end a trial
+            if interrupted():
+                raise
+            self._facts.setdefault("fault", error_message(error)[:200])
 
     def _record_initial(self, spec: TrialSpec, rank: int) -> None:
         """Records the checksum of the trial's initial parameters, from a temporary model."""

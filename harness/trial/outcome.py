@@ -28,7 +28,11 @@ def describe_error(error: BaseException, folder: Path | None = None) -> dict[str
         error: The exception.
         folder: The submission's folder; None if the place is not needed.
     """
-    lines = "".join(traceback.format_exception(error))
+    try:
+        lines = "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001 - the exception may have any attributes
+        calls = BaseException.__dict__["__traceback__"].__get__(error)
+        lines = "".join([*traceback.format_tb(calls), error_message(error), "\n"])
     place = "" if folder is None else place_of(error, folder)
     return {
         "message": error_message(error, place),
@@ -38,16 +42,17 @@ def describe_error(error: BaseException, folder: Path | None = None) -> dict[str
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether the GPU or the machine ran out of memory."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    kind = type(error)  # `isinstance` would ask the exception
+    if issubclass(kind, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in error_text(error)
+    return issubclass(kind, RuntimeError) and "can't allocate memory" in error_text(error)
 
 
 def failure_of(error: BaseException, phase: Failure | None) -> Failure | None:
     """Returns the class of a failure: `phase`, unless the exception itself is more specific."""
     if is_out_of_memory(error):
         return Failure.OOM
-    return Failure.DATA_ERROR if isinstance(error, DataError) else phase
+    return Failure.DATA_ERROR if issubclass(type(error), DataError) else phase
 
 
 def peak_memory(device: torch.device) -> int:

@@ -134,6 +134,38 @@ def test_violations_of_the_contract_name_file_function_and_rule(tmp_path, old, n
     assert str(folder / "submission.py") in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def __getattr__(name): raise KeyboardInterrupt", "cannot be checked: KeyboardInterrupt"),
+        (COMPLETE + "prepare_for_eval = max", "cannot be checked: ValueError: no signature found"),
+        (COMPLETE + "class Odd:\n def __call__(self): 1\n __signature__ = 1\n"
+         "get_batch_size = Odd()", "cannot be checked: TypeError"),
+    ],
+)  # fmt: skip
+def test_whatever_the_check_of_a_submission_s_functions_raises_is_its_fault(
+    tmp_path, code, message
+):
+    with pytest.raises(SubmissionError, match=message):
+        loading.load(write(tmp_path / "odd", code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["sys.path = None", "sys.meta_path = None", "sys.meta_path.insert(0, 5)",
+     "sys.meta_path.clear()"],
+)  # fmt: skip
+def test_an_import_system_that_a_submission_broke_is_repaired(tmp_path, code):
+    finders, path = [*sys.meta_path], sys.path
+    try:
+        loading.validate(write(tmp_path / "breaks", f"{COMPLETE}\nimport sys\n{code}"))
+        assert all(hasattr(finder, "find_spec") for finder in sys.meta_path)
+        loading.load(write(tmp_path / "next"))
+    finally:
+        loading.forget_submission()
+        sys.meta_path, sys.path = finders, path
+
+
 def test_the_hash_covers_names_and_bytes_but_no_caches_and_no_results(tmp_path):
     folder = write(tmp_path / "mine")
     before = loading.content_hash(folder)

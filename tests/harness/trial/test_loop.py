@@ -303,6 +303,45 @@ class MuteError(Exception):
         raise KeyboardInterrupt
 
 
+class OverriddenText(str):
+    __slots__ = ()
+
+    def split(self, *_):
+        raise KeyboardInterrupt
+
+    isprintable = encode = __str__ = split
+
+
+class TextError(Exception):
+    def __str__(self):
+        return OverriddenText("the text")
+
+
+class NamelessClass(type):
+    __name__ = property(lambda cls: int(1 / 0))
+
+
+class NamelessError(Exception, metaclass=NamelessClass):
+    pass
+
+
+class AttributesError(Exception):
+    """Asking for its class, its cause or its notes raises."""
+
+    @property
+    def __class__(self):
+        raise SystemExit
+
+    __cause__ = __context__ = __notes__ = __suppress_context__ = __class__
+
+
+def syntax_error(**changes):
+    error = SyntaxError("x", ("file", 1, 1, "text"))
+    for name, value in changes.items():
+        setattr(error, name, value)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
@@ -326,6 +365,31 @@ def test_whatever_a_submission_raises_is_reported_in_one_printable_line(time, er
     assert (result.message, len(result.rows)) == (message, 2)
     assert result.traceback.replace("\n", "").isprintable()
     result.traceback.encode()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (TextError, "TextError: the text"),
+        (NamelessError, "NamelessError"),
+        (lambda: AttributesError("x"), "AttributesError: x"),
+        (lambda: syntax_error(filename=5, lineno="a", text=object()), "SyntaxError: x"),
+        (
+            lambda: syntax_error(msg=OverriddenText("y")),
+            "SyntaxError: (its __str__ raised KeyboardInterrupt)",
+        ),
+    ],
+    ids=["text", "class", "attributes", "line", "message"],
+)
+def test_an_exception_whose_parts_raise_is_reported_too(time, make, message):
+    def on_step(step, **_):
+        if step == 15:
+            raise make()
+
+    result = run(time, ScriptedWorkload(time), make_submission(time, on_step=on_step))
+    assert (result.status, result.failure) == (Status.FAILED, Failure.SUBMISSION_ERROR)
+    assert (result.message, len(result.rows)) == (message, 2)
+    assert "in on_step" in result.traceback
 
 
 def test_a_message_is_of_limited_length(time):
