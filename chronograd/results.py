@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow
 
 from scoring import rulesets
+from scoring.names import counted
 from scoring.reading import read as reading
 from scoring.reading.fixed_step import fixed_step_ruleset, read_runs
 from scoring.reading.results import Results as _Results
@@ -83,8 +84,9 @@ class Results:
             )
         scope = self._results.scope
         return (
-            f"<chronograd.Results: {len(self._results.trials):,} trials of "
-            f"{len(self.submissions)} submissions on {len(self.workloads)} workloads, "
+            f"<chronograd.Results: {counted(len(self._results.trials), 'trial')} of "
+            f"{counted(len(self.submissions), 'submission')} on "
+            f"{counted(len(self.workloads), 'workload')}, "
             f"ruleset {scope.ruleset.name}, {scope.tuning} tuning>"
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -114,11 +115,12 @@ def run(
         from harness.progress.live import PlainProgress
         from harness.sweep.request import Request, single_trial
         from scoring import rulesets
+    _check_kinds([submission])
     workload = workloads.named(workload)
     name = _name(submission)
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
     place = Path(out or Path("results/runs") / f"{name}-{workload}-{now}").absolute()
-    plain, optimizer = _split(options)
+    plain, optimizer = _split(options, run)
     request = Request(
         submissions=_written([submission], place, optimizer),
         workloads=[workload],
@@ -180,12 +182,13 @@ def sweep(
         from harness.sweep.request import check
     place = Path(out).absolute()
     several: Any = [submissions] if _is_one(submissions) else submissions
+    _check_kinds(several)
     named = tuple(map(library.named, [workloads] if isinstance(workloads, str) else workloads))
     plan = PlanOptions(
         suite=suite, workload=named, ruleset=os.fspath(ruleset), tuning=tuning,  # type: ignore[arg-type]
         studies=AUTO if studies == "auto" else studies, trials=trials,
     )  # fmt: skip
-    plain, optimizer = _split(options)
+    plain, optimizer = _split(options, sweep)
     how = SweepOptions.from_plain(_of(SweepOptions, plain, pruning="exact", order="cost"))
     how = deciding(plan.studies, how)
     names = _written(several, place, optimizer)
@@ -215,14 +218,28 @@ def _is_one(submissions: Any) -> bool:
     return isinstance(submissions, (str, os.PathLike, type)) or callable(submissions)
 
 
+def _check_kinds(submissions: Any) -> None:
+    """Raises UserError unless these are submissions, at least one."""
+    if not isinstance(submissions, Iterable) or not (given := [*submissions]):
+        raise UserError(f"submissions: expected one or several, got {submissions!r}")
+    for one in given:
+        if not _is_one(one):
+            raise UserError(
+                f"{one!r} is not a submission; give a name, a path, an optimizer class, or a "
+                "function that makes an optimizer"
+            )
+
+
 def _name(submission: Any) -> str:
     if isinstance(submission, (str, os.PathLike)):
         return Path(submission).resolve().name
     return str(submission.__name__)
 
 
-def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], OptimizerOptions]:
-    """Returns the options of trials and sweeps, and those of optimizers."""
+def _split(
+    options: Mapping[str, Any], function: Callable[..., Results]
+) -> tuple[dict[str, Any], OptimizerOptions]:
+    """Returns the options of trials and sweeps, and those of optimizers, given to a function."""
     from harness.sweep.options import OptimizerOptions, Schedule, SweepOptions
 
     known = {field.name for kind in (RunOptions, SweepOptions) for field in fields(kind)}
@@ -230,6 +247,7 @@ def _split(options: Mapping[str, Any]) -> tuple[dict[str, Any], OptimizerOptions
     if unknown := sorted(options.keys() - known):
         from scoring.names import known_names
 
+        known |= inspect.signature(function).parameters.keys() - {"options"}
         raise UserError(f"no option {unknown[0]!r}. {known_names(unknown[0], sorted(known))}")
     own = _of(OptimizerOptions, options)
     if "schedule" in own:

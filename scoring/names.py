@@ -1,4 +1,4 @@
-"""Suggests the names that were probably meant by a mistyped one."""
+"""Names and nouns in messages: suggestions for a mistyped name, and plurals."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def known_names(name: str, known: Collection[str], listing: str = "") -> str:
     where = f"; {listing} lists all {len(known)}" if listing else f"; there are {len(known)}"
     shown = others if similar else [likely, *others]
     return f"{hint}{'Also near' if similar else 'The nearest'}: {', '.join(shown)}{where}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 trial", "1,000 trials"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def nearest(name: str, known: Collection[str]) -> list[str]:

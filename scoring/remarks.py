@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from scoring.escaping import one_line
+from scoring.names import counted
 from scoring.profiles import Floats, apply_rules, scores
 from scoring.proofs import refused_by
 from scoring.reading.results import Results, Scope, Trial
@@ -82,7 +83,7 @@ def predicted(results: Results) -> list[str]:
     """A line for each submission with trials that were stopped on a prediction."""
     given_up = Counter(t.submission for t in results.trials if t.status == Status.PREDICTED)
     return [
-        f"{name}: {count} trials were stopped on a prediction (--pruning predict) and count as "
+        f"{name}: {counted(count, 'trial')} stopped on a prediction (--pruning predict) count as "
         "misses: scores may differ from those of complete trials"
         for name, count in sorted(given_up.items())
     ]

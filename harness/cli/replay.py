@@ -84,6 +84,7 @@ def replay(
     from scoring.replay import replay as replayed
     from scoring.replay import replay_predictions, to_plain
     from scoring.report.fitted import Column, FittedTable
+    from scoring.report.terminal import format_number
 
     tested = fixed_step_board([directory], ruleset, tuning, published=published)
     if tested is not None:
@@ -101,7 +102,7 @@ def replay(
     calibrated = _calibrations(boards, max_change)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
-    say(f"{logs.hours:,.1f} hours on the submission clock, {len(results.trials):,} trials")
+    say(f"{format_number(logs.hours)} hours on the submission clock, {len(results.trials):,} trials")
     table = FittedTable(
         [
             Column("pruning"),
@@ -114,7 +115,7 @@ def replay(
     )
     for policy in policies:
         change = "none" if policy.scores_unchanged else f"{policy.largest_change:.4f}"
-        hours, saved = f"{policy.hours:,.1f}", f"{policy.saved_percent:.2f}%"
+        hours, saved = format_number(policy.hours), f"{policy.saved_percent:.2f}%"
         moved = f"{policy.moved} of {len(results.submissions)} scores"
         table.add_row(policy.name, policy.order, hours, saved, change, moved)
     console.print(table)

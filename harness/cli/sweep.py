@@ -26,6 +26,7 @@ from harness.cli.records import as_options, override, takes_records
 from harness.cli.summary import conclude, warn
 from harness.cli.sweep_file import write_sweep
 from harness.sweep.options import OptimizerOptions, PlanOptions, SweepOptions, deciding
+from scoring.names import counted
 from scoring.records import ClockKind, Pruning, RunOptions
 from scoring.tree import OPTIMIZERS
 
@@ -155,13 +156,16 @@ def _preview(draft: Draft, out: Path, how: SweepOptions, accepted: Sequence[str]
     else:
         with closing(cluster_of(draft, how, say)) as cluster:
             slots = cluster.slots()
-    left = remaining(out, experiment)
     is_pruned = how.pruning is not Pruning.OFF
+    left = remaining(out, experiment, is_pruned=is_pruned)
     found, notes = estimate_preview(experiment, out, left, how.history, slots, is_pruned=is_pruned)
     sources = dict.fromkeys(cell.source for cell in found.cells)
     say(
-        f"{len(left)} trials to run, hours estimated from: {', '.join(sources) or 'nothing to run'}"
+        f"{counted(len(left), 'trial')} to run"
+        + (f", hours estimated from: {', '.join(sources)}" if left else "")
     )
+    if not left:
+        return
     say_hours(found)
     if untimed := draft.untimed(out):
         notes.append(
@@ -185,9 +189,11 @@ def _describe(draft: Draft) -> str:
         least = math.prod(sizes) // draft.studies * draft.first
         studies, trials = f"{draft.first} to {studies}", f"at least {least}, at most {trials}"
     return (
-        f"{sizes[0]} submissions ({', '.join(draft.submissions)}) x {sizes[1]} workloads "
-        f"({', '.join(draft.workloads)}) x {studies} studies x {sizes[3]} trials = "
-        f"{trials} trials; ruleset {draft.ruleset.name}, {draft.tuning} tuning"
+        f"{counted(sizes[0], 'submission')} ({', '.join(draft.submissions)}) x "
+        f"{counted(sizes[1], 'workload')} ({', '.join(draft.workloads)}) x "
+        f"{studies} stud{'y' if studies == '1' else 'ies'} x {counted(sizes[3], 'trial')} = "
+        f"{trials} trial{'s' * (trials != '1')}; "
+        f"ruleset {draft.ruleset.name}, {draft.tuning} tuning"
     )
 
 

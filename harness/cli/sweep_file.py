@@ -33,6 +33,8 @@ def expanded(arguments: Sequence[str], command: Any) -> list[str]:
     path, rest = Path(arguments[0]), [*arguments[1:]]
     try:
         data = load_toml(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read as TOML ({why})") from None

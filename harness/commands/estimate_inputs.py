@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.spec import Progress
-from scoring.records import ClockKind, RunOptions, Until, UserError
+from scoring.records import ClockKind, Pruning, RunOptions, Until, UserError
 
 if TYPE_CHECKING:
     from harness.commands.estimate import Estimate, Record
@@ -85,11 +85,14 @@ def estimate_left(
     out: Path, trees: Sequence[Path], slots: int | None
 ) -> tuple[Estimate, list[str]]:
     """Estimates the hours of the remaining trials of the sweep in `out`; returns notes as well."""
-    from harness.sweep.restore import remaining
+    from harness.sweep.options import SweepOptions
+    from harness.sweep.restore import last_options, remaining
     from scoring.experiment import Experiment
 
     experiment = Experiment.read(out)
-    return _by_deadlines(experiment, out, remaining(out, experiment), trees, slots)
+    pruning = (last_options(out) or SweepOptions()).pruning
+    left = remaining(out, experiment, is_pruned=pruning is not Pruning.OFF)
+    return _by_deadlines(experiment, out, left, trees, slots)
 
 
 def estimate_preview(

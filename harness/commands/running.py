@@ -43,8 +43,12 @@ def requested(
     Raises:
         UserError: The plan names both a suite and workloads, or neither.
     """
-    if (plan.suite is None) == (not plan.workload):
-        raise UserError("needs either --suite or --workload")
+    if plan.suite is not None and plan.workload:
+        raise UserError("--suite and --workload cannot be combined; give one of them")
+    if plan.suite is None and not plan.workload:
+        raise UserError(
+            "needs either --suite or --workload; `chronograd workloads` lists workloads and suites"
+        )
     rules = rulesets.load(plan.ruleset)
     if options.max_steps is not None and not rules.by_steps:
         raise UserError(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from harness.checkpoint.authentication import Place
@@ -24,6 +27,20 @@ if TYPE_CHECKING:  # torch must not be imported before the process sets its thre
     from harness.spec import LoadWorkload
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Context in which processes start without running the user's script a second time.
+
+    A script that calls `chronograd.run` then needs no `if __name__ == "__main__"`.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 class LocalExecutor:
     """An executor with one slot.
 
@@ -38,7 +55,9 @@ class LocalExecutor:
         """Returns the median step time of `spec` in seconds, in a fresh process, by node type."""
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            node_type, seconds = pool.submit(time_steps, self._load_workload, spec).result()
+            with _without_main():
+                timed = pool.submit(time_steps, self._load_workload, spec)  # starts the process
+            node_type, seconds = timed.result()
         return {node_type: seconds}
 
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:

@@ -105,7 +105,7 @@ class SweepOptions:
         if bool(self.history) != (self.pruning is Pruning.PREDICT):
             raise UserError("--pruning predict and --history DIR must be used together")
         if not 0 < self.confidence < 1:
-            raise UserError(f"--confidence {self.confidence:g}: must be between 0 and 1")
+            raise UserError(f"--confidence {self.confidence:g}: must be above 0 and below 1")
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> SweepOptions:

@@ -17,7 +17,8 @@ from harness.sweep.events import (
 )
 from harness.sweep.ledger import Reader
 from harness.sweep.options import SweepOptions
-from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec
+from harness.sweep.pruner import Pruner
+from scoring.records import EvalRow, RecordError, TrialResult, TrialSpec, Until
 from scoring.tree import TRIAL_FILE, read_ending, read_trial, trial_folder, write_trial
 
 if TYPE_CHECKING:
@@ -68,9 +69,19 @@ def last_options(out: Path) -> SweepOptions | None:
     return SweepOptions.from_plain(used[-1]) if used else None
 
 
-def remaining(out: Path, experiment: Experiment) -> list[TrialSpec]:
-    """Returns the trials that have not ended, judged by their folders only."""
-    return [spec for spec in experiment.specs() if not _has_ended(trial_folder(out, spec))]
+def remaining(out: Path, experiment: Experiment, *, is_pruned: bool = False) -> list[TrialSpec]:
+    """Returns the trials that a sweep would run, judged by their folders only.
+
+    Args:
+        out: Results tree.
+        experiment: Plan.
+        is_pruned: Whether trials that were pruned need not run, unless they now could matter.
+    """
+    left = [spec for spec in experiment.specs() if not _has_ended(trial_folder(out, spec))]
+    if not (left and is_pruned and experiment.options.until is Until.VALIDATION):
+        return left
+    pruner = Pruner(experiment, out)
+    return [spec for spec in left if not pruner.is_done(spec)]
 
 
 def _has_ended(folder: Path) -> bool:

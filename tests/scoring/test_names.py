@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoring.names import known_names, nearest
+from scoring.names import counted, known_names, nearest
 
 LIBRARY = ["adadelta", "adam", "adamw", "lion", "nadamw", "sgd", "self_tuning/schedule_free"]
 
@@ -44,3 +44,9 @@ def test_no_command_answers_a_typo_with_a_long_list(chronograd, arguments, near)
     assert (code, err.count("\n")) == (2, 1), err
     assert near in err
     assert err.count(",") <= 6, err
+
+
+def test_a_number_has_its_noun():
+    assert counted(1, "trial") == "1 trial"
+    assert counted(0, "trial") == "0 trials"
+    assert counted(12_000, "trial") == "12,000 trials"

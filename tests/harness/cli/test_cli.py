@@ -234,6 +234,7 @@ def test_wrong_calls_are_one_line_on_stderr_and_exit_2(chronograd, arguments, me
     ("arguments", "message"),
     [
         (["sweep", "nadamw", "--out", "r"], "either --suite or"),
+        (["sweep", "nadamw", "--suite", "demo", "-w", "wmt", "--out", "r"], "cannot be combined"),
         (["sweep", "nadamw", "--suite", "demo"], "Missing option '--out'"),
         (["sweep", "nadamw", "--resume", "r"], "unexpected extra argument"),
         (["sweep", "--resume", "r", "--seed", "1"], "No such option: --seed"),
@@ -273,6 +274,6 @@ def test_a_sweep_takes_a_suite_of_an_own_ruleset(chronograd, tmp_path):
     (tmp_path / "mine.toml").write_text(text)
     place = ("sweep", "nadamw", "--ruleset", "mine.toml", "--out", "r", "--dry-run")
     code, out, _ = chronograd(*place, "--suite", "small")
-    assert (code, "1 workloads (diabetes)" in out) == (0, True)
+    assert (code, "1 workload (diabetes)" in out) == (0, True)
     code, _, err = chronograd(*place, "--suite", "smal")
     assert (code, "Did you mean 'small'?" in err) == (2, True)

@@ -5,6 +5,8 @@ import linecache
 import os
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -128,6 +130,21 @@ def test_what_a_notebook_defines_trains_like_the_same_optimizer(cell, tmp_path):
     cg.run(cell["Plain"], "diabetes", hparams={"lr": 0.02}, out="Plain", **settings)  # is kept
 
 
+def test_a_script_needs_no_guard_around_its_main_part(tmp_path):
+    script = """
+import chronograd as cg
+
+trial = cg.run("nadamw", "diabetes", ruleset="demo", max_steps=1, device="cpu", out="out")
+print("ended:", trial.trials().to_pandas()["status"][0])
+"""
+    (tmp_path / "script.py").write_text(script)
+    ended = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.endswith("ended: step_limit\n")
+    assert ended.stdout.count("timing the baseline") == 1
+
+
 def test_what_cannot_be_run_is_said(cell, tmp_path):
     settings = {"ruleset": "quick.toml", "hparams": {"lr": 1.0}, "out": "out", **STEPS}
     with pytest.raises(cg.UserError, match="make_of_model uses MODEL, a Linear, which cannot be"):
@@ -140,6 +157,12 @@ def test_what_cannot_be_run_is_said(cell, tmp_path):
         cg.run("nadamww", "diabetes", **settings)
     with pytest.raises(cg.UserError, match=r"no option 'sed'\. Did you mean 'seed'"):
         cg.run("nadamw", "diabetes", sed=1, **settings)
+    with pytest.raises(cg.UserError, match=r"no option 'suit'\. Did you mean 'suite'"):
+        cg.sweep("nadamw", suit="demo", out="out")
+    with pytest.raises(cg.UserError, match="3 is not a submission; give a name, a path"):
+        cg.run(3, "diabetes", **settings)
+    with pytest.raises(cg.UserError, match="expected one or several, got \\[\\]"):
+        cg.sweep([], suite="demo", out="out")
     with pytest.raises(cg.UserError, match="schedule must be one of none, "):
         cg.run(torch.optim.SGD, "diabetes", schedule="best", **settings)
     with pytest.raises(cg.UserError, match="unknown: lr; missing: "):

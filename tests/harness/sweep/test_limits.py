@@ -94,7 +94,7 @@ def test_trials_that_were_given_up_are_recorded_and_the_leaderboard_warns_of_the
     if status == "predicted":
         assert "at a risk of 0.3" in results["a"].message
         assert warnings == [
-            "a: 1 trials were stopped on a prediction (--pruning predict) and count as misses: "
+            "a: 1 trial stopped on a prediction (--pruning predict) count as misses: "
             "scores may differ from those of complete trials"
         ]
     else:

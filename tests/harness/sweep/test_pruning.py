@@ -11,6 +11,7 @@ from harness.progress.status import read_status
 from harness.sweep import ledger
 from harness.sweep.options import EVERY_TRIAL, SweepOptions
 from harness.sweep.pruner import Pruner
+from harness.sweep.restore import remaining
 from harness.sweep.run import run_sweep
 from scoring.leaderboard import make_leaderboard
 from scoring.reading.read import read
@@ -103,6 +104,7 @@ def test_each_stop_is_recorded_with_the_trials_that_decide(tmp_path):
 def test_a_pruned_tree_is_done_and_a_trial_with_a_false_proof_runs_again(tmp_path):
     experiment, _ = sweep(tmp_path, pruning=True)
     again = Timetable(TIMES)
+    assert remaining(tmp_path, experiment, is_pruned=True) == []
     run_sweep(experiment, tmp_path, again, Quiet(), options=SweepOptions())
     assert again.ran == []
     path = trial_folder(tmp_path, experiment.spec("a", "toy", 0, 2)) / "trial.json"
@@ -113,8 +115,9 @@ def test_a_pruned_tree_is_done_and_a_trial_with_a_false_proof_runs_again(tmp_pat
         RecordError, match=r"trial_2: was pruned at second 2.00, but .* second 10.00"
     ):
         make_leaderboard(read([tmp_path]))
+    left = remaining(tmp_path, experiment, is_pruned=True)
     run_sweep(experiment, tmp_path, again, Quiet(), options=SweepOptions())
-    assert again.ran == ["a/study_0/toy/trial_2"]
+    assert again.ran == [spec.key for spec in left] == ["a/study_0/toy/trial_2"]
     make_leaderboard(read([tmp_path]))
 
 
@@ -130,13 +133,14 @@ def test_methods_that_need_every_trial_are_refused_by_name(tmp_path):
 def test_pruned_trials_run_without_pruning(tmp_path):
     experiment, first = sweep(tmp_path, pruning=True)
     again = Timetable(TIMES)
+    left = len(remaining(tmp_path, experiment))
     run_sweep(experiment, tmp_path, again, Quiet())
     pruned = 12 - sum(
         read_trial(trial_folder(tmp_path, s))[1].status is Status.REACHED
         for s in experiment.specs()
         if s.key in first.ran and s.key not in again.ran
     )
-    assert len(again.ran) == pruned
+    assert len(again.ran) == pruned == left
     assert not [s for s in experiment.specs() if read_trial(trial_folder(tmp_path, s))[1].proof]
 
 

@@ -330,7 +330,7 @@ def test_extending_keeps_studies_that_were_added(tmp_path):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(UserError, match="--confidence 1: must be between 0 and 1"):
+    with pytest.raises(UserError, match="--confidence 1: must be above 0 and below 1"):
         SweepOptions(confidence=1.0)
     asked = Request(
         submissions=["nadamw"], workloads=["digits"], options=RunOptions(),
