@@ -80,6 +80,7 @@ def replay(
       chronograd replay LOGS --ruleset algoperf-0.5
       chronograd replay LOGS --ruleset algoperf-0.5 --studies auto
     """
+    from scoring.names import counted
     from scoring.plain import write_json
     from scoring.replay import replay as replayed
     from scoring.replay import replay_predictions, to_plain
@@ -102,7 +103,8 @@ def replay(
     calibrated = _calibrations(boards, max_change)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
-    say(f"{format_number(logs.hours)} hours on the submission clock, {len(results.trials):,} trials")
+    trials = counted(len(results.trials), "trial")
+    say(f"{format_number(logs.hours)} hours on the submission clock, {trials}")
     table = FittedTable(
         [
             Column("pruning"),
