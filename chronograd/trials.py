@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from rich.console import Console
 
+from chronograd.arguments import (
+    SearchSpace,
+    check_kinds,
+    fields_of,
+    is_one,
+    name_of,
+    space_file,
+    split_options,
+    written,
+)
 from chronograd.results import PathLike, Results, read
-from scoring.plain import to_plain
 from scoring.records import RunOptions, UserError
-from scoring.tree import OPTIMIZERS
-from scoring.writing import write_text
 
 if TYPE_CHECKING:
-    import torch
-
-    from harness.sweep.options import OptimizerOptions
-
-    MakeOptimizer = Callable[[Any, Any, int], torch.optim.Optimizer]
-    Submission = PathLike | type[torch.optim.Optimizer] | MakeOptimizer
-
-SearchSpace = PathLike | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    from chronograd.arguments import Submission
 
 
 class TrialKeywords(TypedDict, total=False):
@@ -39,6 +36,7 @@ class TrialKeywords(TypedDict, total=False):
     clock: Literal["wall", "steps"]
     until: Literal["validation", "test", "budget"]
     stop_diverged: bool
+    keep_checkpoint: bool
     compile: bool
     max_steps: int | None
     batch_size: int | None
@@ -115,20 +113,21 @@ def run(
         from harness.progress.live import PlainProgress
         from harness.sweep.request import Request, single_trial
         from scoring import rulesets
-    _check_kinds([submission])
+    check_kinds([submission])
     workload = workloads.named(workload)
-    name = _name(submission)
+    name = name_of(submission)
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
     place = Path(out or Path("results/runs") / f"{name}-{workload}-{now}").absolute()
-    plain, optimizer = _split(options, run)
+    plain, optimizer = split_options(options, run)
+    gpus = int(running.uses_gpu(device))
     request = Request(
-        submissions=_written([submission], place, optimizer),
+        submissions=written([submission], place, optimizer),
         workloads=[workload],
         ruleset=rulesets.load(os.fspath(ruleset)),
         tuning=tuning,
-        search_space=_space_file(search_space, place),
+        search_space=space_file(search_space, place),
         point=None if hparams is None else dict(hparams),
-        options=RunOptions(**_of(RunOptions, plain, gpus_per_trial=int(running.uses_gpu(device)))),
+        options=RunOptions(**fields_of(RunOptions, plain, gpus_per_trial=gpus)),
     )
     with _process_restored():
         draft = single_trial(request, study, trial, workloads.get)
@@ -181,19 +180,19 @@ def sweep(
         from harness.sweep.options import AUTO, PlanOptions, SweepOptions, deciding
         from harness.sweep.request import check
     place = Path(out).absolute()
-    several: Any = [submissions] if _is_one(submissions) else submissions
-    _check_kinds(several)
+    several: Any = [submissions] if is_one(submissions) else submissions
+    check_kinds(several)
     named = tuple(map(library.named, [workloads] if isinstance(workloads, str) else workloads))
     plan = PlanOptions(
         suite=suite, workload=named, ruleset=os.fspath(ruleset), tuning=tuning,  # type: ignore[arg-type]
         studies=AUTO if studies == "auto" else studies, trials=trials,
     )  # fmt: skip
-    plain, optimizer = _split(options, sweep)
-    how = SweepOptions.from_plain(_of(SweepOptions, plain, pruning="exact", order="cost"))
+    plain, optimizer = split_options(options, sweep)
+    how = SweepOptions.from_plain(fields_of(SweepOptions, plain, pruning="exact", order="cost"))
     how = deciding(plan.studies, how)
-    names = _written(several, place, optimizer)
-    run_options = RunOptions(**_of(RunOptions, plain))
-    space = _space_file(search_space, place)
+    names = written(several, place, optimizer)
+    run_options = RunOptions(**fields_of(RunOptions, plain))
+    space = space_file(search_space, place)
     request = running.requested(names, plan, run_options, space, how.most)
     draft = check(request, library.get)
     lines = nullcontext(PlainProgress(Console()))
@@ -212,88 +211,6 @@ def _needs_run() -> Iterator[None]:
             f"this needs the Python package {error.name}, which is not installed; "
             "pip install 'chronograd[run]' installs everything that trials need"
         ) from None
-
-
-def _is_one(submissions: Any) -> bool:
-    return isinstance(submissions, (str, os.PathLike, type)) or callable(submissions)
-
-
-def _check_kinds(submissions: Any) -> None:
-    """Raises UserError unless these are submissions, at least one."""
-    if not isinstance(submissions, Iterable) or not (given := [*submissions]):
-        raise UserError(f"submissions: expected one or several, got {submissions!r}")
-    for one in given:
-        if not _is_one(one):
-            raise UserError(
-                f"{one!r} is not a submission; give a name, a path, an optimizer class, or a "
-                "function that makes an optimizer"
-            )
-
-
-def _name(submission: Any) -> str:
-    if isinstance(submission, (str, os.PathLike)):
-        return Path(submission).resolve().name
-    return str(submission.__name__)
-
-
-def _split(
-    options: Mapping[str, Any], function: Callable[..., Results]
-) -> tuple[dict[str, Any], OptimizerOptions]:
-    """Returns the options of trials and sweeps, and those of optimizers, given to a function."""
-    from harness.sweep.options import OptimizerOptions, Schedule, SweepOptions
-
-    known = {field.name for kind in (RunOptions, SweepOptions) for field in fields(kind)}
-    known |= {field.name for field in fields(OptimizerOptions)}
-    if unknown := sorted(options.keys() - known):
-        from scoring.names import known_names
-
-        known |= inspect.signature(function).parameters.keys() - {"options"}
-        raise UserError(f"no option {unknown[0]!r}. {known_names(unknown[0], sorted(known))}")
-    own = _of(OptimizerOptions, options)
-    if "schedule" in own:
-        try:
-            own["schedule"] = Schedule(own["schedule"])
-        except ValueError:
-            raise UserError(
-                f"schedule must be one of {', '.join(Schedule)}, got {own['schedule']!r}"
-            ) from None
-    plain = dict(options)
-    for name in ("data_dir", "checkpoint_dir"):
-        if plain.get(name) and "://" not in str(plain[name]):
-            plain[name] = str(Path(plain[name]).absolute())
-    return plain, OptimizerOptions(**own)
-
-
-def _of(kind: type[Any], options: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
-    """Returns those options that are fields of a record."""
-    names = {field.name for field in fields(kind)}
-    return {**defaults, **{name: value for name, value in options.items() if name in names}}
-
-
-def _written(
-    submissions: Sequence[Submission], place: Path, optimizer: OptimizerOptions
-) -> list[str]:
-    """Returns names and paths of submissions; writes those given as objects or dotted names."""
-    from harness.commands import dotted, objects
-
-    folder = place / OPTIMIZERS
-    names = [objects.submission_of(given, folder, optimizer) for given in submissions]
-    is_used = any(name != given for name, given in zip(names, submissions, strict=True))
-    if is_used and not any(map(dotted.is_dotted, names)):
-        return names
-    return dotted.write(names, folder, optimizer)
-
-
-def _space_file(given: SearchSpace | None, place: Path) -> Path | None:
-    """Returns the path of a search space, which is written into OUT if its content is given."""
-    if given is None or isinstance(given, (str, os.PathLike)):
-        return None if given is None else Path(given).absolute()
-    text = json.dumps(to_plain(given), indent=2) + "\n"
-    file = place / "search_space.json"
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise UserError(f"{file}: holds another search space; choose another `out`")
-    write_text(file, text)
-    return file
 
 
 @contextmanager

@@ -195,4 +195,6 @@ def test_every_keyword_is_an_option():
     from scoring.records import RunOptions
 
     known = {f.name for kind in (RunOptions, SweepOptions, OptimizerOptions) for f in fields(kind)}
-    assert set(SweepKeywords.__annotations__) <= known
+    assert set(SweepKeywords.__annotations__) == known - {"track"}
+    with pytest.raises(cg.UserError, match="no option 'track'"):
+        cg.sweep("nadamw", suite="demo", out="out", track=("tensorboard",))
