@@ -18,6 +18,8 @@ _CHANGED = {  # the meaning of each kind of change on record
     "settings": "global settings were changed",
     "modules": "the model's own methods or classes were replaced",
     "parameters": "parameters or buffers changed while the clock was paused",
+    "workload": "the workload's settings were changed",
+    "trial": "the trial's settings were changed",
     "tensors": "other tensors changed while the clock was paused, and the model has hooks",
 }
 
@@ -85,6 +87,7 @@ def _recorded(spec: TrialSpec, ending: TrialResult) -> list[str]:
     if record["calls"]:
         calls = [f"{what} ({where})" for what, where in record["calls"].items()]
         found.append(f"the submission's code calls or opens: {_some(calls)}")
+    found += _untimed(ending)
     if spec.clock == "wall":
         found += _clock(spec, record["clock"])
         found += _driver(record.get("driver_rows", []))
@@ -93,6 +96,20 @@ def _recorded(spec: TrialSpec, ending: TrialResult) -> list[str]:
     if "fault" in record:
         found.append(f"its integrity record is incomplete: {record['fault']}")
     return found + _evaluations(record["evaluations"])
+
+
+def _untimed(ending: TrialResult) -> list[str]:
+    """Code of the submission that ran while it was not timed, such as training in a checkpoint.
+
+    Its import and `init_optimizer_state` may take longer, since they load and compile libraries.
+    """
+    found = []
+    for section, (seconds, place) in ending.integrity.get("untimed", {}).items():
+        allowed = 30.0 if section == "set-up" else 0.5
+        if seconds > allowed + 0.05 * ending.submission_seconds:
+            found.append(f"its code ran for {seconds:,.1f} s that are not timed, in {section}, "
+                         f"at {place}")  # fmt: skip
+    return found
 
 
 def _clock(spec: TrialSpec, clock: dict[str, float]) -> list[str]:

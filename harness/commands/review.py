@@ -23,6 +23,10 @@ from harness.submission.dependencies import imports, nodes
 from harness.submission.loading import Submission, file_of
 
 MODULES = ("ctypes", "gc", "inspect", "multiprocessing", "socket", "subprocess", "threading")
+ATTRIBUTES = (  # they lead from what a submission is given to the harness's objects
+    "__closure__", "__globals__", "__self__", "__subclasses__", "_getframe", "ag_frame",
+    "cell_contents", "cr_frame", "f_back", "f_globals", "f_locals", "gi_frame", "tb_frame",
+)  # fmt: skip
 TOLERANCE = 1e-3  # relative difference of updates that count as equal
 SMALLEST = 16  # elements of a parameter whose updates are compared
 COMPARED = 10  # steps that must have been compared
@@ -57,8 +61,8 @@ def source_remarks(folder: Path) -> Iterator[str]:
             yield f"{file.name}:{line} imports {name}"
     for file, node in nodes(folder):
         line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Attribute) and node.attr == "_getframe":
-            yield f"{file.name}:{line} uses _getframe"
+        if isinstance(node, ast.Attribute) and node.attr in ATTRIBUTES:
+            yield f"{file.name}:{line} uses {node.attr}"
         if isinstance(node, ast.Constant) and str(node.value).startswith(("/tmp", "/var/tmp")):
             yield f"{file.name}:{line} names {node.value!r}"
 

@@ -43,10 +43,9 @@ from harness.submission.files import files_of as files_of
 from harness.submission.files import library as library
 from harness.submission.files import name_of as name_of
 from harness.submission.files import search_space_of as search_space_of
-from harness.submission.imports import forget_submission, import_submission
+from harness.submission.imports import import_submission
 from harness.submission.source import place_of
-from harness.system import timers
-from harness.system.exits import os_exit_raises
+from harness.system.exits import in_fork, os_exit_raises
 from harness.system.signals import interrupted
 from scoring.escaping import error_message
 from scoring.names import known_names
@@ -185,14 +184,26 @@ def _checked(module: ModuleType, place: Path, file: Path) -> Submission:
 
 
 def validate(place: Path) -> None:
-    """Loads a submission as `load` does, then restores this process; raises what `load` raises."""
-    working_directory = Path.cwd()
-    try:
-        load(place)
-    finally:
-        forget_submission()
-        timers.restore()
-        os.chdir(working_directory)
+    """Loads a submission as `load` does, in a fork of this process; raises what `load` raises.
+
+    What its import changes, such as a global setting, would otherwise be what a trial in this
+    process starts from.
+    """
+
+    def message() -> str:
+        try:
+            load(place)
+        except SubmissionError as error:
+            return str(error)
+        return ""
+
+    found = in_fork(message)
+    if found is None:
+        if interrupted():
+            raise KeyboardInterrupt
+        raise SubmissionError(f"{file_of(place)}: import failed: it ended the process")
+    if found:
+        raise SubmissionError(found)
 
 
 @contextmanager

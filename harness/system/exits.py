@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
@@ -37,6 +38,32 @@ def os_exit_raises() -> Iterator[None]:
         yield
     finally:
         os._exit = _exit_now
+
+
+def in_fork(function: Callable[[], str]) -> str | None:
+    """Calls a function in a fork of this process; returns its string, None if the fork died."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():  # Python 3.12 warns if there are other threads
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            answer = function().encode(errors="replace")
+            with os.fdopen(writing, "wb") as pipe:
+                pipe.write(b"." + answer)
+        finally:
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            _exit_now(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        received = pipe.read()
+    os.waitpid(child, 0)
+    return received[1:].decode() if received else None
 
 
 def exit_if_forked(owner: int) -> None:

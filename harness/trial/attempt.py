@@ -6,6 +6,7 @@ import math
 import os
 import statistics
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -227,23 +228,26 @@ def _run(
         "%s: rank %d of %d on %s, %d threads", spec.key, group.rank, group.size, spec.device,
         spec.cpus_per_trial,
     )  # fmt: skip
-    try:
-        workload = load_workload(spec.workload, spec.data_dir, spec.device)
-        place = Path(spec.submission_path)
-        record = Recorder(spec, workload, loading.file_of(place).parent, group.rank)
-        loaded = loading.load(place)
-    except loading.SubmissionError as error:
-        return _never_started(Failure.SUBMISSION_ERROR, error, facts)
-    except DataError as error:
-        return _never_started(Failure.DATA_ERROR, error, facts)
-    except BaseException as error:  # noqa: BLE001 - importing a workload may raise anything
-        if interrupted():
-            return TrialResult(status=Status.INTERRUPTED, environment=facts)
-        return _never_started(Failure.WORKLOAD_ERROR, error, facts)
-    control.loaded()
-    result = run_trial(spec, workload, loaded, clock, control, group, record)
+    with ExitStack() as closed_at_the_end:
+        try:
+            workload = load_workload(spec.workload, spec.data_dir, spec.device)
+            place = Path(spec.submission_path)
+            record = Recorder(spec, workload, loading.file_of(place).parent, group.rank)
+            closed_at_the_end.callback(record.close)
+            loaded = loading.load(place)
+        except loading.SubmissionError as error:
+            return _never_started(Failure.SUBMISSION_ERROR, error, facts)
+        except DataError as error:
+            return _never_started(Failure.DATA_ERROR, error, facts)
+        except BaseException as error:  # noqa: BLE001 - importing a workload may raise anything
+            if interrupted():
+                return TrialResult(status=Status.INTERRUPTED, environment=facts)
+            return _never_started(Failure.WORKLOAD_ERROR, error, facts)
+        control.loaded()
+        result = run_trial(spec, workload, loaded, clock, control, group, record)
+        integrity = record.summary()
     log.debug("ended: %s, step %d. %s", result.status, result.global_step, result.message)
-    return replace(result, environment=facts)
+    return replace(result, environment=facts, integrity=integrity)
 
 
 def _never_started(failure: Failure, error: BaseException, facts: dict[str, Any]) -> TrialResult:

@@ -48,7 +48,8 @@ class SubmissionCalls:
         self._streams = streams
         self._loop_words = streams.loop.tolist()
         self.work = TrainingWork(workload, spec, group)
-        self._view = WorkloadView(workload, spec, self.work.model_fn)
+        counted = self.work.model_fn
+        self._view = WorkloadView(workload, spec, lambda *args, **kwargs: counted(*args, **kwargs))
         self._hyperparameters = _as_namedtuple(spec.hyperparameters)
         self.step = 0
         self.eval_results: list[tuple[int, dict[str, float]]] = []

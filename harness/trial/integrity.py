@@ -11,34 +11,33 @@ paused; never between steps. `scoring.integrity` evaluates the record.
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from harness.spec import Workload
 from harness.system.signals import interrupted
 from harness.system.timers import monotonic, process_time
-from harness.trial import audit, checksums
+from harness.trial import audit, checksums, settings
 from harness.trial.clock import Clock
+from harness.trial.functions import OURS, Functions
+from harness.trial.process_group import uncompiled
+from harness.trial.sampler import Sampler
 from harness.trial.seeds import Streams
 from harness.trial.work import ForwardHook
 from scoring.escaping import error_message
+from scoring.plain import to_plain
 from scoring.records import TrialSpec
 
 MAX_ENTRIES = 20  # recorded changes of one kind
-_OURS = ("harness", "scoring", "workloads")
-_TORCH = (torch.nn.functional, torch.nn.Module, torch.Tensor)
+_WORKED = 0.03  # CPU seconds of a thread that count as work
 _CALLED = ("forward", "train", "eval", "__call__", "_call_impl")  # what an evaluation may call
 
 
@@ -59,10 +58,6 @@ class NullRecorder:
         """Context in which the training and the validation split are evaluated."""
         yield
 
-    def summary(self) -> dict[str, Any]:
-        """Returns the recorded facts, as plain data, at the trial's end."""
-        return {}
-
 
 class Recorder(NullRecorder):
     """Records one attempt; created before the submission is imported.
@@ -80,36 +75,46 @@ class Recorder(NullRecorder):
         self._workload = workload
         self._facts: dict[str, Any] = {"evaluations": []}
         self._changed: defaultdict[str, set[str]] = defaultdict(set)
-        self._classes: dict[str, type] = {}
+        self._modules: dict[str, tuple[type, dict[str, Any]]] = {}
+        self._kinds: dict[str, type] = {}  # of parameters
         self._began: tuple[float, float, float] | None = None
         self._model: nn.Module | None = None  # the one that was evaluated last
         self._before: dict[str, int] = {}
         self._tensors: list[tuple[Tensor, int]] = []
         self._clock = {"submission": 0.0, "observed": 0.0, "cpu": 0.0}
         self._threads: set[str] = set()
+        self._started: dict[str, float] = {}  # CPU seconds of the submission's threads
         self._other_threads = 0
+        self._spec = spec
+        self._planned = to_plain(spec)
+        self._functions: Functions | None = None
         with self._recording():
             self._record_initial(spec, rank)
         self._check_data("before_import")
-        self._known_threads = set(sys._current_frames())
-        self._functions = _functions(workload)
-        self._settings = _settings()
         root = Path(__file__).parents[2]
         own = sys.modules[type(workload).__module__].__file__ or root
-        ours = [*(root / name for name in _OURS), Path(own).parent]
+        ours = [*(root / name for name in OURS), Path(own).parent]
         self._watch = audit.watch(folder, ours, (root / "submissions").resolve())
+        self._sampler = Sampler(self._watch.place_in)
+        self._known_threads = set(sys._current_frames())
+        self._settings = settings.of_process()
+        self._attributes = settings.attributes(workload)
+        self._sampler.begin("set-up")
 
     def initialised(self, model: nn.Module) -> None:
         """Records the initial parameters, after the submission had access to them."""
+        self._sampler.end()
+        self._attributes["eval_batch_size"] = self._workload.eval_batch_size
         with self._recording():
             self._facts["initial_parameters"]["after_init"] = checksums.combine(
-                checksums.model_checksums(model)
+                checksums.model_checksums(uncompiled(model))
             )
 
     def resuming(self, model: nn.Module, clock: Clock) -> None:
         """Records what the untimed section that ends now has changed."""
+        self._sampler.end()
         with self._recording():
-            self._compare(model)
+            self._compare(uncompiled(model))
         self._began = (clock.seconds, process_time(), monotonic())
 
     def paused(self, model: nn.Module, clock: Clock) -> None:
@@ -124,10 +129,12 @@ class Recorder(NullRecorder):
             ):
                 self._clock[name] += value
         self._began = None
-        self._model = model
+        self._model = model = uncompiled(model)
         with self._recording():
             self._check_unchanged(model)
             self._before = checksums.model_checksums(model)
+        self._started = self._watch.thread_times()
+        self._sampler.begin("evaluations and checkpoints")
 
     @contextmanager
     def evaluation(self, step: int) -> Iterator[None]:
@@ -143,7 +150,10 @@ class Recorder(NullRecorder):
                 self._compare(self._model)
                 self._check_unchanged(self._model)
         self._check_data("after_trial")
-        audit.unwatch()
+        untimed = {
+            name: [round(seconds, 3), self._sampler.places[name]]
+            for name, seconds in self._sampler.seconds.items()
+        }
         clock = {f"{name}_seconds": round(value, 6) for name, value in self._clock.items()}
         changed = {n: sorted(found)[:MAX_ENTRIES] for n, found in self._changed.items() if found}
         return {
@@ -152,7 +162,13 @@ class Recorder(NullRecorder):
             "clock": {**clock, "other_threads": self._other_threads},
             "threads": sorted(self._threads),
             "calls": dict(self._watch.calls),
+            "untimed": untimed,
         }
+
+    def close(self) -> None:
+        """Stops recording."""
+        self._sampler.close()
+        audit.unwatch()
 
     @contextmanager
     def _recording(self) -> Iterator[None]:
@@ -168,31 +184,54 @@ class Recorder(NullRecorder):
         streams = Streams.of(spec)
         streams.seed_generators(rank)
         model, _ = self._workload.init_model_fn(streams.model, **spec.dropout)
-        self._classes = {name: type(module) for name, module in model.named_modules()}
+        self._modules = {n: (type(m), settings.plain(vars(m))) for n, m in model.named_modules()}
+        self._kinds = {name: type(parameter) for name, parameter in model.named_parameters()}
+        self._functions = Functions(self._workload, model)
         checksum = checksums.combine(checksums.model_checksums(model))
         self._facts["initial_parameters"] = {"before_import": checksum}
 
     def _check_data(self, when: str) -> None:
         with self._recording():
             data = [self._workload.eval_arrays(split) for split in self._workload.splits[1:]]
-            self._facts.setdefault("evaluation_data", {})[when] = checksums.data_checksum(data)
+            checksum = checksums.data_checksum(data)
+            facts = self._facts.setdefault("evaluation_data", {"before_import": checksum})
+            if facts.get(when) in (None, facts["before_import"]):  # a change is kept
+                facts[when] = checksum
 
     def _check_unchanged(self, model: nn.Module) -> None:
         """Records everything that has changed since before the submission was imported."""
         changed = self._changed
-        for owner, name, value, code in self._functions:
-            found = vars(owner).get(name)
-            if found is not value or (code is not None and value.__code__ is not code):
-                changed["functions"].add(f"{_name_of(owner)}.{name}")
-        for name, setting in _settings().items():
-            if setting != self._settings[name]:
-                changed["settings"].add(f"{name}: {self._settings[name]} -> {setting}")
-        for name, module in model.named_modules():
-            own = ", ".join(called for called in _CALLED if called in vars(module))
-            if own or type(module) is not self._classes.get(name, type(module)):
-                changed["modules"].add(f"{name or 'model'}: {own or type(module).__name__}")
+        if self._functions is not None:
+            changed["functions"] |= set(self._functions.replaced())
+        for kind, before, now in (
+            ("settings", self._settings, settings.of_process()),
+            ("workload", self._attributes, settings.attributes(self._workload)),
+            ("trial", self._planned, to_plain(self._spec)),
+        ):
+            changed[kind] |= {
+                f"{name}: {value} -> {now.get(name)}"
+                for name, value in before.items()
+                if now.get(name) != value
+            }
+        self._check_model(model)
+        self._check_data("after_trial")
         self._record_threads()
         self._tensors = _live_tensors(model) if _has_hooks(model) else []
+
+    def _check_model(self, model: nn.Module) -> None:
+        """Records methods, classes and settings of the model that differ from the workload's."""
+        modules = dict(model.named_modules())
+        found = self._changed["modules"]
+        found |= {f"{name}: not in the model" for name in self._modules.keys() ^ modules.keys()}
+        for name, module in modules.items():
+            kind, plain = self._modules.get(name, (type(module), {}))
+            names = [called for called in _CALLED if called in vars(module)]
+            names += [key for key, value in plain.items() if vars(module).get(key) != value]
+            if names or type(module) is not kind:
+                found.add(f"{name or 'model'}: {', '.join(names) or type(module).__name__}")
+        for name, parameter in model.named_parameters():
+            if type(parameter) is not self._kinds.get(name):
+                found.add(f"{name}: {type(parameter).__name__}")
 
     def _record_threads(self) -> None:
         names = {thread.ident: thread.name for thread in threading.enumerate()}
@@ -202,7 +241,10 @@ class Recorder(NullRecorder):
         self._other_threads = max(self._other_threads, sum(not p for p in places.values()))
 
     def _compare(self, model: nn.Module) -> None:
-        """Records which parameters and tensors an untimed section has changed."""
+        """Records what an untimed section has changed: parameters, tensors, time of threads."""
+        for name, seconds in self._watch.thread_times().items():
+            if seconds - self._started.get(name, seconds) > _WORKED:
+                self._threads.add(name)
         if self._before:
             now = checksums.model_checksums(model)
             self._changed["parameters"] |= {
@@ -216,69 +258,12 @@ class Recorder(NullRecorder):
         self._before, self._tensors = {}, []
 
 
-def _functions(workload: Workload) -> list[tuple[Any, str, Any, Any]]:
-    """Returns what evaluates and measures: (owner, name, object, code), to be compared later."""
-    roots = {*_OURS, type(workload).__module__.partition(".")[0]}
-    owners: list[Any] = [*_TORCH, sys.modules["time"], workload]
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in roots and module is not None:
-            owners.append(module)
-            owners += [
-                value
-                for value in vars(module).values()
-                if isinstance(value, type) and value.__module__ == name
-            ]
-    found = []
-    for owner in owners:
-        for name, value in list(vars(owner).items()):
-            if callable(value) or isinstance(value, (property, classmethod, staticmethod)):
-                code = value.__code__ if isinstance(value, FunctionType) else None
-                found.append((owner, name, value, code))
-    methods = {name for cls in type(workload).__mro__ for name in vars(cls) if name[:2] != "__"}
-    kept = vars(workload)
-    found += [(workload, name, None, None) for name in methods if name not in kept
-              and callable(getattr(type(workload), name, None))]  # fmt: skip
-    return found
-
-
-def _name_of(owner: Any) -> str:
-    if isinstance(owner, type):
-        return f"{owner.__module__}.{owner.__qualname__}"
-    return getattr(owner, "__name__", type(owner).__name__)
-
-
-def _settings() -> dict[str, str]:
-    """Returns global settings that an evaluation or the clock depends on."""
-    modules = torch.nn.modules.module
-    hooks = (modules._global_forward_hooks, modules._global_forward_pre_hooks)
-    settings = {
-        "default dtype": torch.get_default_dtype(),
-        "default device": torch.get_default_device(),
-        "matmul precision": torch.get_float32_matmul_precision(),
-        "gradients enabled": torch.is_grad_enabled(),
-        "inference mode": torch.is_inference_mode_enabled(),
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "autocast": torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"),
-        "torch threads": torch.get_num_threads(),
-        "dispatch modes": len(_get_current_dispatch_mode_stack()),
-        "global module hooks": sum(map(len, hooks)),
-        "trace function": sys.gettrace() is not None,
-        "profile function": sys.getprofile() is not None,
-        "timer": any(signal.getitimer(which)[0] > 0 for which in range(3)),
-    }
-    if hasattr(os, "sched_getaffinity"):
-        settings["CPUs allowed"] = len(os.sched_getaffinity(0))
-        settings["priority"] = os.getpriority(os.PRIO_PROCESS, 0)
-    return {name: str(value) for name, value in settings.items()}
-
-
 def _has_hooks(model: nn.Module) -> bool:
     """Returns whether a module has hooks other than the one that counts training work."""
-    hooks = [
-        hook
-        for module in model.modules()
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    ]
+    modules = torch.nn.modules.module
+    hooks = [*modules._global_forward_hooks.values(), *modules._global_forward_pre_hooks.values()]
+    for module in model.modules():
+        hooks += [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     return not all(isinstance(hook, ForwardHook) for hook in hooks)
 
 

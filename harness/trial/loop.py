@@ -31,6 +31,7 @@ from harness.trial.backends import cudnn_benchmark
 from harness.trial.calls import SubmissionCalls
 from harness.trial.clock import Clock
 from harness.trial.control import Control, ControlError
+from harness.trial.evaluation import evaluate, hooks_of
 from harness.trial.input_queue import InputQueue
 from harness.trial.integrity import NullRecorder
 from harness.trial.outcome import describe_error, failure_of, peak_memory
@@ -99,6 +100,7 @@ class _Trial:
         spec = self.spec
         model, model_state = self.workload.init_model_fn(self.streams.model, **spec.dropout)
         self.calls.work.watch(model)
+        self.own_hooks = hooks_of(model)
         params = self.group.wrap(model)
         if self.workload.compile_model and spec.compile and spec.device != "cpu":
             params = torch.compile(params)  # type: ignore[assignment]
@@ -247,13 +249,11 @@ class _Trial:
 
     def _metrics(self, split: str) -> dict[str, float]:
         self.phase = Failure.EVALUATION_ERROR
-        metrics = self.workload.eval_model(unwrap(self.calls.params), self.calls.model_state, split)
-        if self.workload.target_metric_name not in metrics:
-            missing = f"the target metric {self.workload.target_metric_name!r} is missing"
-            found = f"eval_model({split!r}) returned {sorted(metrics)}"
-            raise ValueError(f"{self.spec.workload}: {found}; {missing}")
+        calls = self.calls
+        model = unwrap(calls.params)
+        metrics = evaluate(self.workload, model, calls.model_state, split, self.own_hooks)
         self.phase = Failure.SUBMISSION_ERROR
-        return {f"{split}/{name}": float(value) for name, value in metrics.items()}
+        return metrics
 
     def _reached(self, split: str, metrics: dict[str, float]) -> bool:
         """Returns whether the split's goal has been met; as in AlgoPerf, it then stays met."""
@@ -288,7 +288,6 @@ class _Trial:
             global_step=self.calls.step,
             peak_memory_bytes=peak_memory(self.workload.device),
             batch_size=self.batch_size,
-            integrity=self.record.summary(),
             work=self.clock.work,
             **self._times(),
             **details,

@@ -144,5 +144,11 @@ def unwrap(model: nn.Module) -> nn.Module:
     """
     from torch.nn.parallel import DistributedDataParallel
 
-    inner = getattr(model, "_orig_mod", model)  # undoes torch.compile
+    inner = uncompiled(model)
     return inner.module if isinstance(inner, DistributedDataParallel) else model
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Returns the module inside the wrapper of `torch.compile`, with its own parameter names."""
+    inner: nn.Module = getattr(model, "_orig_mod", model)
+    return inner

@@ -1,5 +1,6 @@
 """Cheats leave traces in a trial's integrity record; honest submissions leave none."""
 
+import csv
 import json
 import os
 import subprocess
@@ -11,7 +12,14 @@ import pytest
 from harness.submission import loading
 from harness.trial import audit
 from scoring.reading.read import read
-from tests.fixtures.cheats import CHEATS, DETECTED, PEOPLE, PREVENTED, write_cheat
+from tests.fixtures.cheats import (
+    CHEATS,
+    DETECTED,
+    PEOPLE,
+    PREVENTED,
+    WITHOUT_EFFECT,
+    write_cheat,
+)
 
 ROOT = Path(__file__).parents[3]
 RULESET = """
@@ -69,7 +77,15 @@ def trees(tmp_path_factory):
 def test_at_least_fifteen_of_the_cheats_are_prevented_or_detected():
     fates = [fate for fate, _, _ in CHEATS.values()]
     assert len(fates) >= 20
-    assert sum(fate in (PREVENTED, DETECTED) for fate in fates) >= 15
+    assert sum(fate != PEOPLE for fate in fates) >= 0.75 * len(fates)
+
+
+def last_losses(out):
+    """The losses of a trial's last evaluation, of the step at which all of them end."""
+    (file,) = out.glob("submissions/*/*/*/*/eval_measurements.csv")
+    row = list(csv.DictReader(file.read_text().splitlines()))[-1]
+    assert row["global_step"] == "40"
+    return {name: value for name, value in row.items() if name.endswith("/loss")}
 
 
 @pytest.mark.parametrize("name", CHEATS)
@@ -82,6 +98,9 @@ def test_each_cheat_is_prevented_detected_or_known(trees, name):
     elif fate == DETECTED:
         (trial,) = results.trials
         assert sign in "\n".join(trial.findings), trial.findings
+    elif fate == WITHOUT_EFFECT:
+        assert results.findings == []
+        assert last_losses(trees(name)) == last_losses(trees("chosen_for_a_workload"))
     else:
         assert fate == PEOPLE
         assert results.findings == []
