@@ -334,6 +334,10 @@ SEEN_BY_REVIEWERS = {
         "import torch\n", "import sys\nimport torch\nF = sys._getframe\n",
         "submission.py:9 uses _getframe",
     ),
+    "a closure": (
+        "import torch\n", "import torch\nF = (lambda: 0).__closure__\n",
+        "submission.py:8 uses __closure__",
+    ),
     "a file": ("import torch\n", "import torch\nCACHE = '/tmp/w.pt'\n", "names '/tmp/w.pt'"),
 }  # fmt: skip
 

@@ -8,10 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import workloads
 from harness.submission import loading
-from harness.trial import audit
+from harness.trial import audit, integrity
+from harness.trial.clock import WallClock
+from harness.trial.seeds import Streams
+from scoring.integrity import findings
 from scoring.reading.read import read
+from scoring.records import Status, TrialResult
 from tests.fixtures.cheats import (
     CHEATS,
     DETECTED,
@@ -20,6 +26,7 @@ from tests.fixtures.cheats import (
     WITHOUT_EFFECT,
     write_cheat,
 )
+from tests.fixtures.toy import make_spec
 
 ROOT = Path(__file__).parents[3]
 RULESET = """
@@ -146,3 +153,35 @@ def test_an_archive_of_the_import_path_may_be_read_and_another_one_not(tmp_path,
     for path in (archive, tmp_path / "data.zip"):
         names["read"](audit._hook, str(path))
     assert list(audit._watched[0].calls) == [f"reads {tmp_path / 'data.zip'}"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # in torch's own imports
+def test_a_compiled_model_is_the_workloads_own(tmp_path):
+    """`torch.compile` wraps the model, and its parameters then have other names."""
+    workload = workloads.get("diabetes")
+    spec = make_spec(workload="diabetes")
+    record = integrity.Recorder(spec, workload, tmp_path)
+    streams = Streams.of(spec)
+    streams.seed_generators(0)
+    model = torch.compile(workload.init_model_fn(streams.model)[0])
+    record.initialised(model)
+    record.paused(model, WallClock())
+    facts = record.summary()
+    record.close()
+    assert facts["initial_parameters"]["after_init"] == facts["initial_parameters"]["before_import"]
+    assert facts["changed"] == {}
+
+
+@pytest.mark.parametrize(
+    ("section", "seconds", "found"),
+    [("set-up", 29.0, False), ("set-up", 40.0, True),
+     ("evaluations and checkpoints", 0.4, False), ("evaluations and checkpoints", 6.0, True)],
+)  # fmt: skip
+def test_untimed_seconds_of_the_submissions_code_have_a_limit(section, seconds, found):
+    record = {"changed": {}, "threads": [], "calls": {}, "evaluations": [],
+              "untimed": {section: [seconds, "submission.py:7"]}}  # fmt: skip
+    ending = TrialResult(
+        status=Status.STEP_LIMIT, submission_seconds=100.0, total_seconds=200.0, integrity=record
+    )
+    texts = findings(make_spec(clock="steps"), ending, None)
+    assert any("submission.py:7" in text and section in text for text in texts) is found
