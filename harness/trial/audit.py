@@ -39,7 +39,6 @@ _DATA = {  # suffixes of files that can hold parameters or examples
 _SYSTEM = ("/dev/null", "/dev/random", "/dev/urandom", "/etc/", "/proc/", "/sys/", "/usr/")
 _CACHES = ("torchinductor", ".triton", "torch_extensions", "__pycache__")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_TICKS = os.sysconf("SC_CLK_TCK")
 MAX_CALLS = 20  # different calls that are recorded
 
 
@@ -106,10 +105,9 @@ class Watch:
         times = {}
         self._started = [(thread, place) for thread, place in self._started if thread.is_alive()]
         for thread, place in self._started:
-            with suppress(OSError):  # not Linux, or it has just ended
-                stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
-                ticks = stat.rpartition(")")[2].split()[11:13]  # in user mode, in the kernel
-                times[f"{thread.name} of {place}"] = sum(map(int, ticks)) / _TICKS
+            with suppress(OSError, ValueError):  # not Linux, or it has just ended
+                stat = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
+                times[f"{thread.name} of {place}"] = int(stat.split()[0]) / 1e9
         return times
 
     def place_in(

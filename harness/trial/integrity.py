@@ -37,7 +37,7 @@ from scoring.plain import to_plain
 from scoring.records import TrialSpec
 
 MAX_ENTRIES = 20  # recorded changes of one kind
-_WORKED = 0.03  # CPU seconds of a thread that count as work
+_WORKED = 0.01  # CPU seconds of a thread, while the clock is paused, that count as work
 _CALLED = ("forward", "train", "eval", "__call__", "_call_impl")  # what an evaluation may call
 
 
@@ -98,7 +98,7 @@ class Recorder(NullRecorder):
         self._sampler = Sampler(self._watch.place_in)
         self._known_threads = set(sys._current_frames())
         self._settings = settings.of_process()
-        self._attributes = settings.attributes(workload)
+        self._attributes = settings.of_workload(workload)
         self._sampler.begin("set-up")
 
     def initialised(self, model: nn.Module) -> None:
@@ -184,7 +184,7 @@ class Recorder(NullRecorder):
         streams = Streams.of(spec)
         streams.seed_generators(rank)
         model, _ = self._workload.init_model_fn(streams.model, **spec.dropout)
-        self._modules = {n: (type(m), settings.plain(vars(m))) for n, m in model.named_modules()}
+        self._modules = {n: (type(m), settings.of_layer(m)) for n, m in model.named_modules()}
         self._kinds = {name: type(parameter) for name, parameter in model.named_parameters()}
         self._functions = Functions(self._workload, model)
         checksum = checksums.combine(checksums.model_checksums(model))
@@ -205,7 +205,7 @@ class Recorder(NullRecorder):
             changed["functions"] |= set(self._functions.replaced())
         for kind, before, now in (
             ("settings", self._settings, settings.of_process()),
-            ("workload", self._attributes, settings.attributes(self._workload)),
+            ("workload", self._attributes, settings.of_workload(self._workload)),
             ("trial", self._planned, to_plain(self._spec)),
         ):
             changed[kind] |= {

@@ -6,10 +6,10 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
@@ -18,19 +18,23 @@ from harness.spec import Workload
 _PLAIN = (bool, int, float, str, tuple, torch.dtype, torch.device)
 
 
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the attributes that are plain values; `momentum` is set to freeze statistics."""
+def of_layer(module: nn.Module) -> dict[str, Any]:
+    """Returns the plain attributes of one of PyTorch's layers; other modules may change their own.
+
+    `training`, the rate `p` of dropout and the momentum of batch norm change while a model trains.
+    """
+    if type(module).__module__.partition(".")[0] != "torch":
+        return {}
     return {
         name: value
-        for name, value in values.items()
-        if isinstance(value, _PLAIN) and name != "training" and "momentum" not in name
+        for name, value in vars(module).items()
+        if isinstance(value, _PLAIN) and name not in ("training", "p") and "momentum" not in name
     }
 
 
-def attributes(workload: Workload) -> dict[str, Any]:
-    """Returns the plain attributes of a workload and of its classes."""
-    places = [*(vars(cls) for cls in reversed(type(workload).__mro__)), vars(workload)]
-    return {name: value for place in places for name, value in plain(place).items()}
+def of_workload(workload: Workload) -> dict[str, Any]:
+    """Returns the attributes that every workload declares."""
+    return {name: getattr(workload, name, None) for name in Workload.__annotations__}
 
 
 def of_process() -> dict[str, str]:
