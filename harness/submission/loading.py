@@ -43,6 +43,7 @@ from harness.submission.files import files_of as files_of
 from harness.submission.files import library as library
 from harness.submission.files import name_of as name_of
 from harness.submission.files import search_space_of as search_space_of
+from harness.submission.imports import forget_submission as forget_submission
 from harness.submission.imports import import_submission
 from harness.submission.source import place_of
 from harness.system.exits import in_fork, os_exit_raises
