@@ -110,11 +110,17 @@ TuningOption = Annotated[
 RulesetOption = Annotated[
     str, _option("the rules: demo, mini, another of `scoring/rulesets`, or a TOML file", PLAN)
 ]
+_STUDIES = "studies per submission and workload; auto: until results decide the order; default: "
 StudiesOption = Annotated[
     int | None,
-    _option("studies per submission and workload; auto: until results decide the order; default: "
-            "the ruleset's", PLAN, metavar="N|auto", parser=_studies),
-]  # fmt: skip
+    _option(f"{_STUDIES}the ruleset's", PLAN, metavar="N|auto", parser=_studies),
+]
+RecordedStudiesOption = Annotated[
+    int | None, _option(f"{_STUDIES}as before", PLAN, metavar="N|auto", parser=_studies)
+]
+BaselineStudiesOption = Annotated[
+    int | None, _number("studies of a suite's baseline; default: the ruleset's", PLAN, min=1)
+]
 SearchSpaceOption = Annotated[
     Path | None,
     _option(

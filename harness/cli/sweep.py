@@ -16,8 +16,8 @@ from harness.cli.given import say_which
 from harness.cli.options import (
     FAILURES,
     OPTIONS,
+    RecordedStudiesOption,
     SearchSpaceOption,
-    StudiesOption,
     console,
     preparing,
     say,
@@ -91,7 +91,7 @@ def sweep(
 def resume(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="the sweep's results directory")],
-    studies: StudiesOption = None,
+    studies: RecordedStudiesOption = None,
     trust: Annotated[
         bool,
         typer.Option(

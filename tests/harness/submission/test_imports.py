@@ -78,7 +78,8 @@ def test_runs_wherever_its_folder_is(tmp_path, name):
     place = write(tmp_path / "algoperf", name)
     folder = place.parent if place.suffix == ".py" else place
     moved = folder.rename(tmp_path / "renamed")
-    loading.load(moved / place.name if place.suffix == ".py" else moved)
+    loaded = loading.load(moved / place.name if place.suffix == ".py" else moved)
+    assert loaded.folder.is_relative_to(moved)
 
 
 def test_its_modules_are_hidden_from_the_harness_and_from_the_next(tmp_path, name):

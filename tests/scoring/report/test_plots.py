@@ -95,6 +95,7 @@ def test_a_loss_over_decades_gets_a_log_scale_and_divergence_is_cut(tmp_path, ax
 def test_a_workload_with_hardly_any_value_is_drawn(tmp_path, ax, curve):
     learning_curves(board_of(tmp_path, {("a", "w", 0, 1): curve}), "w", ax)
     ax.figure.draw_without_rendering()
+    assert ax.get_title() == "w"
 
 
 def test_intervals_and_hours_are_those_of_the_board(tmp_path):
