@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scoring.agreement import Agreement, Agreements
+from scoring.escaping import one_line
 from scoring.kendall import Spread
 from scoring.plain import to_plain as plain
 from scoring.report.fitted import Column, FittedTable
@@ -74,7 +75,7 @@ def noise_table(found: Agreements) -> FittedTable:
 
 def label(row: Agreement) -> str:
     """The name of a row: "score", or the workload, with that of the reference if it differs."""
-    return row.first if row.first == row.second else f"{row.first}, {row.second}"
+    return one_line(row.first if row.first == row.second else f"{row.first}, {row.second}")
 
 
 def remark_lines(found: Agreements) -> list[str]:

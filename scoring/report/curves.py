@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from scoring.escaping import one_line
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import Floats
 from scoring.reading.evaluations import STEP
@@ -62,9 +63,9 @@ def learning_curves(board: Leaderboard, workload: str, ax: Axes) -> Axes:
             line.set_gid(group(board, name))
     ax.axhline(goal.target, linewidth=1.2, zorder=2, **_TARGET)
     _scale_values(ax, curves, goal.direction, goal.target)
-    ax.set_title(workload, parse_math=False)
+    ax.set_title(one_line(workload), parse_math=False)
     ax.set(xlabel="steps" if scope.by == "steps" else _CLOCKS[scope.clock], xlim=(0, None))
-    ax.set_ylabel(f"validation {goal.metric}", parse_math=False)
+    ax.set_ylabel(one_line(f"validation {goal.metric}"), parse_math=False)
     return tidy(ax)
 
 

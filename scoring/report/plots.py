@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from scoring.cells import Cell
+from scoring.escaping import one_line
 from scoring.leaderboard import Leaderboard
 from scoring.profiles import profile
 from scoring.report.curves import learning_curves as learning_curves
@@ -43,8 +44,8 @@ def performance_profiles(board: Leaderboard, ax: Axes) -> Axes:
         ends[name] = float(rho[-1])
     for name, height in _apart(ends).items():
         label = ax.text(
-            1.015, height, name, transform=ax.get_yaxis_transform(), va="center", fontsize=7,
-            color=styles[name]["color"], parse_math=False,
+            1.015, height, one_line(name), transform=ax.get_yaxis_transform(), va="center",
+            fontsize=7, color=styles[name]["color"], parse_math=False,
         )  # fmt: skip
         label.set_gid(group(board, name))
     ax.set(xlim=(1, scope.ruleset.r_max), ylim=(-0.02, 1.04))
@@ -145,12 +146,12 @@ def _heat(
 
 
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), names, parse_math=False)
+    ax.set_yticks(range(len(names)), [*map(one_line, names)], parse_math=False)
     ax.set_ylim(len(names) - 0.5, -0.5)
 
 
 def _name_columns(ax: Axes, names: Sequence[str]) -> None:
-    ax.set_xticks(range(len(names)), names, parse_math=False)
+    ax.set_xticks(range(len(names)), [*map(one_line, names)], parse_math=False)
     if max(map(len, names)) > 3:
         ax.tick_params("x", rotation=35)
         for label in ax.get_xticklabels():
@@ -173,7 +174,12 @@ def with_legend(drawn: Figure, board: Leaderboard) -> Figure:
     drawn.set_size_inches(width, height + 0.2 * math.ceil(len(names) / columns))
     lines = [Line2D([], [], linewidth=2.0, **styles[name]) for name in names]
     legend = drawn.legend(
-        lines, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=3
+        lines,
+        [*map(one_line, names)],
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        handlelength=3,
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scoring.escaping import one_line
 from scoring.hyperparameters import Winners, as_number
 from scoring.leaderboard import Leaderboard
 from scoring.reading.results import Trial
@@ -60,10 +61,10 @@ def slices(board: Leaderboard, workload: str, won: Winners) -> Figure | None:
     for place, name in enumerate(names, 1):
         ax = figure.add_subplot(rows, columns, place)
         _draw(board, ax, name, [point for point in points if name in point.hyperparameters])
-        ax.set_xlabel(name, parse_math=False)
+        ax.set_xlabel(one_line(name), parse_math=False)
         if place % columns == 1 or columns == 1:
             label = "seconds to target" if met else f"best validation {goal.metric}"
-            ax.set_ylabel(label, parse_math=False)
+            ax.set_ylabel(one_line(label), parse_math=False)
     return figure
 
 
@@ -101,7 +102,7 @@ def _draw(board: Leaderboard, ax: Axes, name: str, points: Sequence[_Point]) -> 
     else:
         kinds = sorted({str(value) for value in values})
         x = [float(kinds.index(str(value))) for value in values]
-        ax.set_xticks(range(len(kinds)), kinds, parse_math=False)
+        ax.set_xticks(range(len(kinds)), [*map(one_line, kinds)], parse_math=False)
     known = [point.y for point in points if math.isfinite(point.y)] or [1.0]
     top = max(known) + 0.12 * ((max(known) - min(known)) or 1.0)
     styles = line_styles(board.studies.submissions)

@@ -26,6 +26,7 @@ from scoring.report.plots import (
     with_legend,
 )
 from scoring.report.styles import DARK_COLORS
+from scoring.report.svg import svg
 from tests.scoring.trees import make_row, write_tree
 
 
@@ -195,11 +196,14 @@ def test_curves_of_trials_that_do_not_count_are_a_separate_group(tmp_path, ax):
     assert groups["submission-2"] == [(1, 0.7)]  # the closest of a study that missed
 
 
-def test_names_with_mathematics_in_them_are_drawn_as_they_are(tmp_path):
-    board = board_of(tmp_path, {("$\\frac{$", "w$_{$", 0, 1): 1.0})
+@pytest.mark.parametrize("name", ["$\\frac{$", "\x1b[2J\x01\u202e"])
+def test_names_with_mathematics_or_escape_sequences_are_drawn_literally(tmp_path, name):
+    board = board_of(tmp_path, {(name, "w$_{$\x1b", 0, 1): 1.0})
     drawn = figure()
-    learning_curves(board, "w$_{$", drawn.add_subplot())
+    learning_curves(board, "w$_{$\x1b", drawn.add_subplot())
     with_legend(drawn, board).draw_without_rendering()
+    performance_profiles(board, figure().add_subplot()).figure.draw_without_rendering()
+    assert "\x1b" not in svg(drawn, "salt")
     score_intervals(board, figure(1).add_subplot()).figure.draw_without_rendering()
     time_to_target(board, figure(1, 1).add_subplot()).figure.draw_without_rendering()
 
