@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from scoring.board_orders import SCORE, Board, Separation, cut_board, separations, times_board
 from scoring.kendall import NONE, Floats, Spread, spread, tau
-from scoring.names import known_names
+from scoring.names import counted, known_names
 from scoring.reading.results import Results
 from scoring.records import RecordError, Status, UserError
 from scoring.uncertainty import LEVEL, resampled_medians, study_draws
@@ -170,8 +170,8 @@ def _pruned(board: str, results: Results) -> list[str]:
     if not count:
         return []
     return [
-        f"{count:,} trials of the {board} were pruned: they count as misses, which tie, so orders "
-        "and ceilings are coarser than without pruning"
+        f"pruned: {counted(count, 'trial')} of the {board}, which count as misses, and these tie; "
+        "so orders and ceilings are coarser than without pruning"
     ]
 
 

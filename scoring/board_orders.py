@@ -124,7 +124,7 @@ def cut_board(results: Results, names: list[str], fraction: float) -> Board:
         end = fraction * trial.criteria.budget_seconds
         if trial.status == Status.PRUNED and trial.ended < end:
             raise RecordError(
-                f"{trial.folder}: was pruned before {fraction:g} of its budget, so its metric "
+                f"{trial.folder}: was pruned before {fraction:.15g} of its budget, so its metric "
                 "there is unknown; use a board made with --pruning off"
             )
         read = trial.read()

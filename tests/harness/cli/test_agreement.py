@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from scoring.records import Status
+from scoring.tree import write_trial
 from tests.harness.cli.test_score import RULES
 from tests.scoring.logs import write_logs
+from tests.scoring.trees import make_result, make_row, make_spec, write_tree
 
 ARGUMENTS = ("--ruleset", "toy.toml")
 
@@ -58,3 +61,18 @@ def test_logs_need_a_ruleset(chronograd, logs):
     code, _, error = chronograd("agreement", logs, logs)
     assert code == 2
     assert "name their rules: --ruleset" in error
+
+
+@pytest.mark.parametrize("fraction", ["0.5", "0.999999999"])
+def test_a_run_pruned_before_the_cut_is_refused_and_named(chronograd, tmp_path, fraction):
+    """The fraction is printed as given, and one trial is not "1 trials"."""
+    times = {(s, "v", k, 1): 10.0 * i for i, s in enumerate("abc", 1) for k in range(3)}
+    tree = write_tree(tmp_path / "tree", times)
+    ending = make_result([make_row(3.0, 1.0)], status=Status.PRUNED)
+    write_trial(tree, make_spec("c", "v", 1, 1), ending)
+    code, _, error = chronograd("agreement", tree, tree, "--fraction", fraction)
+    assert code == 2
+    assert f"trial_1: was pruned before {fraction} of its budget" in error
+    code, output, _ = chronograd("agreement", tree, tree)
+    assert code == 0
+    assert "pruned: 1 trial of the first board" in output
