@@ -188,8 +188,12 @@ def validate(place: Path) -> None:
     """Loads a submission as `load` does, in a fork of this process; raises what `load` raises.
 
     What its import changes, such as a global setting, would otherwise be what a trial in this
-    process starts from.
+    process starts from. If this process uses a GPU, which a fork cannot, it is loaded here.
     """
+    if torch.cuda.is_initialized():
+        load(place)
+        forget_submission()
+        return
 
     def message() -> str:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,29 +43,49 @@ def os_exit_raises() -> Iterator[None]:
 
 
 def in_fork(function: Callable[[], str]) -> str | None:
-    """Calls a function in a fork of this process; returns its string, None if the fork died."""
+    """Calls a function in a fork of this process; returns its string, None if the fork died.
+
+    The fork has one PyTorch thread, since those of this process do not exist there. It does not
+    wait for threads or processes that the function started.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    reading, writing = os.pipe()
+    reading, writing = multiprocessing.Pipe(duplex=False)
     with warnings.catch_warnings():  # Python 3.12 warns if there are other threads
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
         try:
-            os.close(reading)
-            answer = function().encode(errors="replace")
-            with os.fdopen(writing, "wb") as pipe:
-                pipe.write(b"." + answer)
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.set_num_threads(1)
+            writing.send_bytes(function().encode(errors="replace"))
         finally:
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
                 sys.stderr.flush()
             _exit_now(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        received = pipe.read()
-    os.waitpid(child, 0)
-    return received[1:].decode() if received else None
+    writing.close()
+    try:
+        with reading:
+            return _answer_of(child, reading)
+    except BaseException:  # KeyboardInterrupt
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        with suppress(ChildProcessError):  # it was waited for
+            os.waitpid(child, 0)
+
+
+def _answer_of(child: int, reading: Connection) -> str | None:
+    """Returns what a fork sends; None if it ends before."""
+    ended = False
+    while not reading.poll(0.0 if ended else 0.05):  # a process that it started may keep it open
+        if ended:
+            return None
+        ended = os.waitpid(child, os.WNOHANG) != (0, 0)
+    with suppress(EOFError):
+        return reading.recv_bytes().decode()
+    return None
 
 
 def exit_if_forked(owner: int) -> None:
