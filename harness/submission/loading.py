@@ -185,27 +185,21 @@ def _checked(module: ModuleType, place: Path, file: Path) -> Submission:
 
 
 def validate(place: Path) -> None:
-    """Loads a submission as `load` does, in a fork of this process; raises what `load` raises.
-
-    What its import changes, such as a global setting, would otherwise be what a trial in this
-    process starts from. If this process uses a GPU, which a fork cannot, it is loaded here.
-    """
-    if torch.cuda.is_initialized():
-        load(place)
-        forget_submission()
-        return
+    """Raises what `load` raises; loads in a fork, so that no trial starts from what that changes."""
 
     def message() -> str:
         try:
             load(place)
         except SubmissionError as error:
             return str(error)
+        finally:
+            forget_submission()
         return ""
 
     found = in_fork(message)
+    if found is None and interrupted():
+        raise KeyboardInterrupt
     if found is None:
-        if interrupted():
-            raise KeyboardInterrupt
         raise SubmissionError(f"{file_of(place)}: import failed: it ended the process")
     if found:
         raise SubmissionError(found)

@@ -46,8 +46,12 @@ def in_fork(function: Callable[[], str]) -> str | None:
     """Calls a function in a fork of this process; returns its string, None if the fork died.
 
     The fork has one PyTorch thread, since those of this process do not exist there. It does not
-    wait for threads or processes that the function started.
+    wait for threads or processes that the function started. If this process uses a GPU, which a
+    fork cannot, the function is called here.
     """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return function()
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = multiprocessing.Pipe(duplex=False)
@@ -56,7 +60,7 @@ def in_fork(function: Callable[[], str]) -> str | None:
         child = os.fork()
     if child == 0:
         try:
-            if (torch := sys.modules.get("torch")) is not None:
+            if torch is not None:
                 torch.set_num_threads(1)
             writing.send_bytes(function().encode(errors="replace"))
         finally:

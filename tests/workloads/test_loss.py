@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 import workloads
 from harness.spec import ForwardPassMode, LossType
+from tests.fixtures.versions import needs_compile
 from tests.workloads.test_contract import SMALL, batch_of
 from workloads.losses import cross_entropy
 from workloads.modes import frozen_batch_norm
@@ -80,6 +81,7 @@ def test_cross_entropy_is_torchs_to_the_last_bit(kind, smoothing):
         )
 
 
+@needs_compile
 def test_loss_functions_compile_and_give_the_same(parts):
     workload, batch, logits = parts
     one_graph = workload.loss_type is not LossType.CTC_LOSS  # torch cannot trace that one

@@ -1,7 +1,6 @@
 """The step clock charges training work: every kind of step against a literal count."""
 
 import copy
-import sys
 import threading
 
 import pytest
@@ -16,6 +15,7 @@ from harness.trial.loop import run_trial
 from harness.trial.process_group import ProcessGroup
 from scoring.records import Status
 from tests.fixtures.toy import FakeTime, Rows, ScriptedWorkload, make_spec, make_submission, run
+from tests.fixtures.versions import needs_compile
 from tests.harness.checkpoint.test_resume import assert_same_rows, run_in_pieces, spec_of
 from tests.harness.trial.test_process_group import Thread
 
@@ -309,7 +309,7 @@ def test_a_trial_in_pieces_has_the_same_work_bit_for_bit(tmp_path):
     assert whole.work == pieces.work
 
 
-@pytest.mark.skipif(sys.version_info[:3] == (3, 13, 0), reason="torch.compile needs 3.13.1")
+@needs_compile
 def test_counting_does_not_make_a_compiled_model_compile_again():
     compiled = []
 
