@@ -185,7 +185,7 @@ def _checked(module: ModuleType, place: Path, file: Path) -> Submission:
 
 
 def validate(place: Path) -> None:
-    """Raises what `load` raises; loads in a fork, so that no trial starts from what that changes."""
+    """Raises what `load` raises; loads in a fork, so that no trial starts from its changes."""
 
     def message() -> str:
         try:
