@@ -61,8 +61,8 @@ def limits_from(
             f"{risk:g} for its {len(earlier)} submissions"
         )
         raise UserError(
-            f"--history {' '.join(map(str, history))}: {reason}; add more results, or pass a "
-            "greater --risk or --max-change"
+            f"--history {' '.join(map(str, history))}: {reason}; add more results, or pass "
+            f"a greater {'--risk or --max-change' if risk < 1 else '--max-change'}"
         )
     found = leaving_out_submissions(board, risk, max_change)
     calibration = (

@@ -239,6 +239,9 @@ class Draft:
         Raises:
             PlanError: As for `complete`.
         """
+        folders = {Path(planned.path).resolve() for planned in self.submissions.values()}
+        if out.resolve() in folders:
+            raise PlanError(f"{out}: is the folder of a submission; choose another --out")
         old = plan_of(out)
         known = {} if old is None else old.workloads
         planned = {}

@@ -116,3 +116,11 @@ def test_a_folder_without_a_workload_is_refused(chronograd, task, tmp_path):
 def test_findings_as_json(chronograd, task):
     code, out, _ = chronograd("check", task, "--json")
     assert (code, json.loads(out)["passed"]) == (0, True)
+
+
+def test_results_are_not_written_into_a_submissions_folder(chronograd, tmp_path):
+    write_submission(tmp_path, "pass", "mine")
+    for command in (("sweep", "./mine", "-w", "digits"), ("run", "./mine", "-w", "digits")):
+        code, _, err = chronograd(*command, "--ruleset", "demo", "--out", "mine")
+        assert (code, "is the folder of a submission; choose another --out" in err) == (2, True)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["submission.py"]
