@@ -35,11 +35,16 @@ class Functions:
         owners = _owners(workload, model)
         self._names = [(owner, frozenset(vars(owner))) for owner in owners]
         self._values = [
-            (owner, name, value, _code(value))
+            (owner, name, value)
             for owner in owners
             for name, value in list(vars(owner).items())
             if (_is_function(value) or isinstance(value, ModuleType))
             and (owner, name) != _REPLACED_BY_TORCH
+        ]
+        self._codes = [
+            (owner, name, f, f.__code__, f.__defaults__, f.__kwdefaults__)
+            for owner, name, value in self._values
+            if isinstance(f := _unwrapped(value), FunctionType)
         ]
         self._tables = {
             id(value): (f"{_name_of(owner)}.{name}", value, dict(value))
@@ -51,9 +56,15 @@ class Functions:
 
     def replaced(self) -> Iterator[str]:
         """Yields the names of those that were replaced, or hidden by another of the same name."""
-        for owner, name, value, code in self._values:
-            found = vars(owner).get(name)
-            if found is not value or (code and _code(value) != code):
+        for owner, name, value in self._values:
+            if vars(owner).get(name) is not value:
+                yield f"{_name_of(owner)}.{name}"
+        for owner, name, f, code, defaults, keywords in self._codes:
+            if (
+                f.__code__ is not code
+                or f.__defaults__ is not defaults
+                or f.__kwdefaults__ is not keywords
+            ):
                 yield f"{_name_of(owner)}.{name}"
         for owner, known in self._names:
             for name in vars(owner).keys() - known:
@@ -85,15 +96,13 @@ def _is_function(value: Any) -> bool:
     return callable(value) or isinstance(value, _DESCRIPTORS)
 
 
-def _code(value: Any) -> tuple[Any, ...]:
-    """Returns what a function executes, and its defaults; () if it is not written in Python."""
+def _unwrapped(value: Any) -> Any:
+    """Returns the function of a property or method."""
     if isinstance(value, property):
-        value = value.fget
-    elif isinstance(value, _DESCRIPTORS):
-        value = getattr(value, "__func__", getattr(value, "func", None))
-    if not isinstance(value, FunctionType):
-        return ()
-    return value.__code__, id(value.__defaults__), id(value.__kwdefaults__)
+        return value.fget
+    if isinstance(value, _DESCRIPTORS):
+        return getattr(value, "__func__", getattr(value, "func", None))
+    return value
 
 
 def _hides(owner: Any, name: str) -> bool:
