@@ -186,6 +186,7 @@ def test_unknown_hyperparameters_are_refused(chronograd, tmp_path):
     assert "unknown: lr; missing: learning_rate, one_minus_beta1; it takes learning_rate" in err
 
 
+@pytest.mark.usefixtures("few_names")
 def test_an_optimizer_class_is_checked_as_a_submission(chronograd):
     code, out, _ = chronograd("check", "torch.optim.SGD", "--hparams", '{"lr": 0.01}')
     assert (code, "torch.optim.SGD meets the contract." in out) == (0, True)
