@@ -115,7 +115,10 @@ def test_schedule_free_equals_its_own_package_and_evaluates_the_average():
 @pytest.mark.parametrize(
     ("name", "workload"),
     [
-        (name, workload)
+        # those that train digits train the two others in the slow tests
+        pytest.param(
+            name, workload, marks=[pytest.mark.slow] * (suited is None and workload != "digits")
+        )
         for name in loading.available()
         for workload in workloads.suite("demo")
         if (suited := runs_on(loading.library() / name)) is None or workload in suited.workloads
