@@ -197,7 +197,7 @@ def _is_intact(line: bytes) -> bool:
 
 
 def _parse(line: bytes) -> _Parsed | None:
-    """Returns what a line holds; None if it is no JSON or lacks fields of its kind."""
+    """Returns what a line holds; None if it is not JSON or lacks fields of its kind."""
     try:
         record: dict[str, Any] = json.loads(line)
         record.pop("crc32", None)

@@ -85,8 +85,10 @@ class Pruner:
         self._bounds = Bounds.unknown(self._grid.shape)
         self._done: set[str] = set()  # trials that ended by themselves
         self._pruned: dict[str, float] = {}  # second at which a trial was pruned
-        for spec in () if out is None else experiment.specs():
-            if out is not None and (trial_folder(out, spec) / TRIAL_FILE).is_file():
+        if out is None:
+            return
+        for spec in experiment.specs():
+            if (trial_folder(out, spec) / TRIAL_FILE).is_file():
                 self.learn(*_read(trial_folder(out, spec)))
 
     def learn(self, spec: TrialSpec, result: TrialResult) -> None:

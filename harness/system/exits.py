@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from harness.system import timers
+
 GRACE_SECONDS = 10.0  # for a regular exit of the process
 
 _COMMAND = Path(__file__).resolve().parents[1] / "cli" / "__main__.py"
@@ -51,7 +53,12 @@ def in_fork(function: Callable[[], str]) -> str | None:
     """
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        return function()
+        working_directory = Path.cwd()
+        try:
+            return function()
+        finally:
+            timers.restore()
+            os.chdir(working_directory)
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = multiprocessing.Pipe(duplex=False)
