@@ -75,6 +75,7 @@ def check(
     """
     from harness.cli.given import hyperparameters, say_which
     from harness.commands.check_workload import is_workload, workload_findings
+    from harness.commands.dotted import packages_read_once
     from harness.submission.files import name_of
     from workloads import register
 
@@ -87,7 +88,7 @@ def check(
         return
     say_which([submission], tuning)
     point = hyperparameters(hparams)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, packages_read_once():
         place = _place(submission, tuning, Path(folder))
         _show(name_of(place), _checks(place, point, processes), as_json)
 

@@ -227,8 +227,7 @@ class _Checker:
     def for_reviewers(self, number: int) -> Iterator[Finding]:
         """Yields remarks on what is allowed but should be reviewed, from a complete short run."""
         watch = review.Watch(loading.load(self._place), self._point)
-        control = Recorder(saves=False)
-        self._train(number, watch.submission, control=control, steps=PERIODS, period=1)
+        self._train(number, watch.submission, steps=PERIODS, period=1)
         losses = [metrics for metrics, _ in self.reference.values()]
         yield from review.findings(self._place, watch, losses, STEP_HINT)
 

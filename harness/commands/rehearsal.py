@@ -61,12 +61,12 @@ def _tensors() -> list[torch.Tensor]:
 
 
 class Recorder(Attempt):
-    """Records evaluations, checkpoints and memory; can end a trial at a given step.
+    """Records evaluations; can measure memory, or save checkpoints and end the trial at a step.
 
     Args:
-        cut_at: Step after whose evaluation the trial ends, to simulate the loss of its process.
+        cut_at: Step after whose evaluation the trial ends, to simulate the loss of its process;
+            until then, it saves checkpoints. None for a trial that saves none.
         resume: The checkpoint to resume from.
-        saves: Whether to save checkpoints.
         tensors: Counts tensors, at every evaluation; None if memory is not measured.
     """
 
@@ -75,14 +75,13 @@ class Recorder(Attempt):
         cut_at: int | None = None,
         resume: bytes | None = None,
         *,
-        saves: bool = True,
         tensors: Callable[[], int] | None = None,
     ) -> None:
         super().__init__()
         self.rows: list[EvalRow] = []
         self.unsaved = ""
         self.state = resume
-        self._cut_at, self._resume, self._saves = cut_at, resume, saves
+        self._cut_at, self._resume = cut_at, resume
         self._size, self._tensors = 0, tensors
         self.sizes: list[tuple[int, int]] = []  # bytes of a checkpoint, number of tensors
 
@@ -95,22 +94,20 @@ class Recorder(Attempt):
             raise CutOffError
 
     def save(self, step: int, snapshot: Snapshot) -> None:
-        """Records a checkpoint and its size; reads it back if a trial will resume from it."""
-        if not self._saves:
-            return
-        file = io.BytesIO()
+        """Records a checkpoint that is read back, or only the size of the submission's part."""
         try:
-            snapshot.write(file)
             if self._cut_at is not None:
+                file = io.BytesIO()
+                snapshot.write(file)
                 file.seek(0)
                 snapshot.compare(file)
+                self.state = file.getvalue()
             if self._tensors is not None:  # without the evaluations, which grow in every trial
                 own = {name: snapshot.state[name] for name in ("params", "optimizer_state")}
                 dump(own, submission_part := io.BytesIO(), snapshot.known)
                 self._size = len(submission_part.getvalue())
         except UnsavableError as error:
             self.unsaved = self.unsaved or str(error)
-        self.state = file.getvalue()
 
     def restore(self, until: float, read: Read) -> dict[str, Any] | None:
         """Returns the checkpoint to resume from."""
