@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,7 +40,7 @@ def names() -> list[str]:
 
 
 def _library() -> set[str]:
-    return {*_folders(), *entry_points(group="chronograd.workloads").names}
+    return {*_folders(), *_installed()}
 
 
 def named(given: str) -> str:
@@ -132,8 +132,8 @@ def _find(name: str) -> type[Workload]:
     if name not in names():
         known = known_names(name, names(), "`chronograd workloads`")
         raise WorkloadNotFoundError(f"no workload {name!r}. {known}")
-    for entry in entry_points(group="chronograd.workloads", name=name):
-        return cast("type[Workload]", entry.load())
+    if name in _installed():
+        return cast("type[Workload]", _installed()[name].load())
     from harness.spec import Workload
 
     own = _own().get(name)
@@ -168,6 +168,19 @@ def _folders() -> dict[str, str]:
     """The folder that the class of each workload here is in, found in the source."""
     files = sorted(Path(__file__).parent.glob("*/workload.py"))
     return {name: file.parent.name for file in files for name in _stated("name", file)}
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """The workloads of other installed packages, by name."""
+    folders = [Path(folder) for folder in sys.path]
+    modified = [folder.stat().st_mtime_ns for folder in folders if folder.is_dir()]
+    return _entries(tuple(sys.path), tuple(modified))
+
+
+@cache
+def _entries(path: tuple[str, ...], modified: tuple[int, ...]) -> dict[str, EntryPoint]:
+    """What is registered on the import path `path`; read again once a folder of it is modified."""
+    return {entry.name: entry for entry in entry_points(group="chronograd.workloads")}
 
 
 def _stated(attribute: str, file: Path) -> Iterator[Any]:

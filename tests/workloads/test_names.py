@@ -1,6 +1,7 @@
 """Workloads are found by the names that their classes state, without importing them."""
 
 import ast
+import os
 import sys
 from pathlib import Path
 
@@ -75,3 +76,26 @@ def test_every_workload_here_is_found():
         if isinstance(node, ast.ClassDef)
     }
     assert {workloads._find(name).__name__ for name in workloads.names()} == stated
+
+
+def install(site, name, module):
+    """Installs a package with a workload, as pip does: its metadata names the entry point."""
+    (site / f"{module}.py").write_text(f'{HEAD}class A(Workload):\n    name = "{name}"\n')
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[chronograd.workloads]\n{name} = {module}:A\n")
+
+
+def test_a_workload_of_an_installed_package_is_found_also_if_it_is_installed_later(
+    tmp_path, monkeypatch
+):
+    before = workloads.names()
+    install(tmp_path, "theirs", "first_plugin")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert workloads.names() == sorted([*before, "theirs"])
+    assert workloads._find("theirs").__module__ == "first_plugin"
+    install(tmp_path, "also_theirs", "second_plugin")
+    os.utime(tmp_path, ns=(0, tmp_path.stat().st_mtime_ns + 10**9))  # clocks of disks are coarse
+    assert workloads.names() == sorted([*before, "theirs", "also_theirs"])
+    assert workloads._find("also_theirs").__module__ == "second_plugin"
