@@ -162,8 +162,10 @@ def compare_runs(board: FixedStepBoard, first: str, second: str, *, as_json: boo
 
 
 def _say_remarks(board: FixedStepBoard) -> None:
-    """Prints findings, warnings and remarks, which the tables do not show."""
+    """Prints findings, warnings and notes, which the tables do not show."""
     for finding in board.runs.findings:
         say(f"integrity: {finding}", style="red")
-    for line in (*board.warnings, *board.remarks):
-        say(f"warning: {line}", style="yellow")
+    for warning in board.warnings:
+        say(f"warning: {warning}", style="yellow")
+    for remark in board.remarks:
+        say(f"note: {remark}")

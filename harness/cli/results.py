@@ -261,13 +261,13 @@ def _say_findings(results: Results) -> None:
 
 
 def _say_remarks(board: Leaderboard) -> None:
-    """Prints findings, warnings and remarks, which the tables do not show."""
+    """Prints findings, warnings and notes, which the tables do not show."""
     from scoring.remarks import difference_lines
 
     _say_findings(board.results)
     for warning in board.warnings:
         say(f"warning: {warning}", style="yellow")
     for remark in board.remarks:
-        say(f"warning: {remark}", style="yellow")
+        say(f"note: {remark}")
     for line in difference_lines(board.differences):
         say(line)

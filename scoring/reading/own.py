@@ -11,7 +11,7 @@ from scoring.integrity import findings
 from scoring.reading.evaluations import MOST, read_evaluations
 from scoring.reading.results import Run, Scope, Submission, Trial
 from scoring.reading.verification import read_verification
-from scoring.records import RecordError, TrialResult, TrialSpec
+from scoring.records import ClockKind, RecordError, TrialResult, TrialSpec
 from scoring.tree import EVALUATIONS_FILE, read_ending, trial_folders
 
 
@@ -164,7 +164,7 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
         batch_size=_count(ending.batch_size),
         steps=_count(ending.global_step),
         attempts=_count(ending.attempts),
-        cpu_seconds=_seconds(ending.cpu_seconds),
+        cpu_seconds=_seconds(ending.cpu_seconds) if spec.clock == ClockKind.WALL else None,
         cpus=(_count(spec.cpus_per_trial) or 1) * (_count(spec.processes) or 1)
         if spec.device == "cpu"
         else None,

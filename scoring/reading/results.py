@@ -105,7 +105,8 @@ class Run:
         batch_size: The batch size used.
         steps: Number of calls of `update_params`.
         attempts: Number of attempts.
-        cpu_seconds: CPU time of its processes while the submission clock ran.
+        cpu_seconds: CPU time of its processes while the submission clock ran; None on the step
+            clock, which does not measure it.
         cpus: Number of CPUs assigned to its processes together; None for a trial on GPUs.
         eval_seconds: Seconds spent in evaluations, including the last.
         total_seconds: Wall-clock time until the last evaluation.

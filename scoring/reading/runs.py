@@ -124,19 +124,24 @@ class Found:
 
 
 def without_duplicates(entry: str, runs: Iterable[LossRun], warnings: list[str]) -> list[LossRun]:
-    """Leaves out runs whose losses are all those of an earlier one, with a warning for each.
+    """Leaves out runs whose losses are all those of an earlier one, with a warning.
 
     They are the same run logged twice, or a run repeated with the same seed: either way no
     independent measurement.
     """
     kept: dict[object, LossRun] = {}
+    copies: list[tuple[LossRun, LossRun]] = []
     for run in runs:
         first = kept.setdefault(_losses(run) if len(run.steps) >= _ENOUGH else run.place, run)
         if first is not run:
-            warnings.append(
-                f"{run.place}: {entry}, {run.name}: has the losses of {first.name} "
-                f"({first.place}), and is left out as a duplicate"
-            )
+            copies.append((run, first))
+    if copies:
+        copy, first = copies[0]
+        more = f" (and {len(copies) - 1} more)" * (len(copies) > 1)
+        warnings.append(
+            f"{copy.place}{more}: {entry}, {copy.name}: has the losses of {first.name} "
+            f"({first.place}), and is left out as a duplicate"
+        )
     return list(kept.values())
 
 
