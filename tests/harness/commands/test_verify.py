@@ -45,6 +45,7 @@ def test_score_can_verify(chronograd, own_tmp, tmp_path):
     code, out, _ = chronograd("score", "out", "--verify", "--json", "board.json")
     assert code == 0
     assert "confirmed: out/submissions/nadamw" in out
+    assert "note: 1 of 1 trials that decide the board are confirmed" in out
     assert any("1 of 1" in line for line in json.loads(Path("board.json").read_text())["remarks"])
     _, out, _ = chronograd("score", "out", "--verify")  # it is recorded
     assert "confirmed: out" not in out

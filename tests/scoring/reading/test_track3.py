@@ -157,6 +157,18 @@ def test_a_run_logged_twice_counts_once(tmp_path):
     )
 
 
+def test_all_duplicates_of_an_entry_are_one_warning(tmp_path):
+    losses = curve(3.278), curve(3.279)
+    write_log(tmp_path / "e" / "1.txt", *losses)
+    for copy in ("2.txt", "3.txt"):
+        write_log(tmp_path / "e" / copy, *losses)
+    found = read_track3(tmp_path)
+    assert len(only(found, "e")) == 2
+    (warning,) = found.warnings
+    place = f"{tmp_path / 'e' / '2.txt'}:{first_line()}"
+    assert warning.startswith(f"{place} (and 3 more): e, run 1 of 2.txt: has the losses of run 1")
+
+
 def test_two_runs_with_equal_single_evaluations_are_not_duplicates(tmp_path):
     write_log(tmp_path / "a.txt", {3210: 3.2785}, {3210: 3.2785})
     assert len(only(read_track3(tmp_path), "a")) == 2

@@ -212,6 +212,22 @@ def test_a_trial_is_shown_with_its_hyperparameters(tmp_path, content, shown):
     assert row["hyperparameters"] == shown
 
 
+@pytest.mark.parametrize(
+    ("clock", "ran"),
+    [("wall", "ran with 90 steps, 50% of 1 CPU"), ("steps", "ran with 90 steps")],
+)
+def test_how_a_trial_ran_has_its_cpu_time_only_if_it_was_measured(tmp_path, clock, ran):
+    rows = [make_row(9.0, 1.0)]
+    write_tree(tmp_path, {("a", "w", 0, 1): rows}, clock=clock)
+    ending = make_result(rows, Status.OUT_OF_TIME, global_step=90)
+    cpu = 4.5 if clock == "wall" else 0.0
+    spec = make_spec("a", "w", 0, 1, clock=clock)
+    write_trial(tmp_path, spec, replace(ending, cpu_seconds=cpu))
+    board = make_leaderboard(read([tmp_path]), resamples=5)
+    *_, trial = explain(board, "a", "w").because[0].because[0].because
+    assert ran in [reason.text for reason in trial.because]
+
+
 def test_the_explanation_of_one_workload_is_part_of_the_complete_one(tmp_path):
     rules = single("vw", {"h": "w"})
     board = board_of(tmp_path, rules, one_trial({("a", w): 3.0 for w in "vwh"}))
