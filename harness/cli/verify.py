@@ -30,10 +30,12 @@ def verify(
 
     Example: chronograd verify results/demo
     """
+    from scoring.experiment import Experiment
     from scoring.reading.read import read
     from scoring.reading.verification import deciding
     from scoring.records import UserError
 
+    Experiment.read(directory)  # logs of other harnesses are refused: they have no weights
     results = read([directory])
     reached = [trial for trial in results.trials if trial.status == "reached"]
     first = deciding(reached)

@@ -13,6 +13,7 @@ from findings.frame.figure import panels, style
 from harness.commands.reproduce import DPI, FIGURE, RESULT
 from harness.commands.verify import kept_weights, model_with, read_kept
 from harness.trial.attempt import prepare_process
+from scoring.experiment import Experiment
 from scoring.names import known_names
 from scoring.plain import write_json
 from scoring.reading.read import read
@@ -32,6 +33,7 @@ def find_trial(out: Path, name: str) -> TrialSpec:
     Raises:
         UserError: There is no such trial, or several.
     """
+    Experiment.read(out)  # logs of other harnesses are refused: they have no weights
     specs = [read_trial(trial.folder)[0] for trial in read([out]).trials]
     named = name.rstrip("/")
     found = [s for s in specs if s.key == named or s.key.endswith(f"/{named}")]

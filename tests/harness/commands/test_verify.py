@@ -168,3 +168,13 @@ def test_a_record_of_another_evaluation_or_a_damaged_one(tmp_path):
     (tmp_path / FILE).write_text('{"schema": 1, "global_step": 7, "recorded": [], "found": {}}')
     with pytest.raises(RecordError, match=r"verification\.json: damaged"):
         read_verification(tmp_path, 7)
+
+
+@pytest.mark.parametrize("command", [("verify", "none"), ("landscape", "none", "a")])
+def test_a_folder_without_a_tree_is_refused_and_no_ruleset_is_asked_for(
+    chronograd, tmp_path, command
+):
+    (tmp_path / "none").mkdir()
+    code, _, error = chronograd(*command)
+    assert (code, "none/experiment.json: no such file" in error) == (2, True)
+    assert "--ruleset" not in error
