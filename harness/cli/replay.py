@@ -20,7 +20,7 @@ from harness.cli.result_options import (
     TreeTuningOption,
 )
 from harness.cli.results import read_results
-from scoring.records import Decide
+from scoring.records import Decide, Status
 
 if TYPE_CHECKING:
     from scoring.calibration import Calibration
@@ -103,6 +103,13 @@ def replay(
     calibrated = _calibrations(boards, max_change)
     for warning in results.warnings:
         say(f"warning: {warning}", style="yellow")
+    if pruned := sum(trial.status == Status.PRUNED for trial in results.trials):
+        say(
+            f"warning: {counted(pruned, 'pruned trial')} in these results: what pruned trials "
+            "would have cost is not known, so savings are shown without it (--pruning off runs "
+            "every trial to its end)",
+            style="yellow",
+        )
     trials = counted(len(results.trials), "trial")
     say(f"{format_number(logs.hours)} hours on the submission clock, {trials}")
     table = FittedTable(

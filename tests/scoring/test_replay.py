@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 
 from scoring.plain import read_json
+from scoring.records import Status
 from scoring.replay import ORDERS, replay
+from scoring.tree import write_trial
 from tests.scoring.boards import drawn_boards, make_results, single
 from tests.scoring.logs import write_logs
+from tests.scoring.trees import make_result, make_row, make_spec, write_tree
 
 RULES = single("v", studies=3, trials=2)
 
@@ -98,3 +101,12 @@ def test_the_command_prints_and_writes_what_it_found(chronograd, tmp_path):
     }  # fmt: skip
     code, _, err = chronograd("replay", "logs")
     assert (code, "name their rules" in err) == (2, True)
+
+
+def test_a_pruned_tree_is_replayed_with_a_warning(chronograd, tmp_path):
+    write_tree(tmp_path / "out", {("a", "w", 0, 1): 5.0, ("a", "w", 0, 2): 9.0})
+    rows = [make_row(5.0, 0.9)]
+    write_trial(tmp_path / "out", make_spec("a", "w", 0, 2), make_result(rows, Status.PRUNED))
+    code, out, _ = chronograd("replay", "out")
+    assert code == 0
+    assert "warning: 1 pruned trial in these results" in " ".join(out.split())
