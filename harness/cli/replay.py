@@ -101,15 +101,7 @@ def replay(
     if other_board is not None:
         boards[str(other_board)] = read_results([other_board], ruleset, tuning, None)
     calibrated = _calibrations(boards, max_change)
-    for warning in results.warnings:
-        say(f"warning: {warning}", style="yellow")
-    if pruned := sum(trial.status == Status.PRUNED for trial in results.trials):
-        say(
-            f"warning: {counted(pruned, 'pruned trial')} in these results: what pruned trials "
-            "would have cost is not known, so savings are shown without it (--pruning off runs "
-            "every trial to its end)",
-            style="yellow",
-        )
+    _say_warnings(results)
     trials = counted(len(results.trials), "trial")
     say(f"{format_number(logs.hours)} hours on the submission clock, {trials}")
     table = FittedTable(
@@ -132,6 +124,21 @@ def replay(
     if json_file is not None:
         data = to_plain(results, logs, policies) | {"calibration": calibrated}
         write_file(json_file, lambda path: write_json(path, data))
+
+
+def _say_warnings(results: Results) -> None:
+    """Prints what is damaged or missing, and that pruned trials have no known cost."""
+    from scoring.names import counted
+
+    for warning in results.warnings:
+        say(f"warning: {warning}", style="yellow")
+    if pruned := sum(trial.status == Status.PRUNED for trial in results.trials):
+        say(
+            f"warning: {counted(pruned, 'pruned trial')} in these results: what pruned trials "
+            "would have cost is not known, so savings are shown without it (--pruning off runs "
+            "every trial to its end)",
+            style="yellow",
+        )
 
 
 def _replay_runs(board: FixedStepBoard, max_change: float, json_file: Path | None) -> None:
