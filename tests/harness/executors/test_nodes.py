@@ -128,7 +128,7 @@ def running_at(events):
 def test_a_trial_on_an_exclusive_node_has_it_to_itself(tmp_path, nodes):
     nodes.add(num_cpus=3, num_gpus=0)
     nodes.add(num_cpus=2, num_gpus=0)
-    names = [f"a_{number}" for number in range(4)]
+    names = [f"a_{number}" for number in range(3)]  # more than nodes
     folders = [write_submission(tmp_path, "well_behaved", name) for name in names]
     experiment = plan_faults(tmp_path, *folders)
     for exclusive, slots in ((True, 2), (False, 5)):
