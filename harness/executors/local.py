@@ -1,51 +1,55 @@
-"""Runs trials one after another in this process, without Ray: used by `chronograd run`."""
+"""Runs trials one after another without Ray, each attempt in a fresh process.
+
+Used by `chronograd run`. Whatever a submission does to its process, it cannot keep the driver from
+recording the trial.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.checkpoint.authentication import Place
 from harness.checkpoint.store import Store
 from harness.executors.dispatch import dispatch
 from harness.sweep.driver import Driver
 from harness.system import debug_log
-from harness.system.signals import sigterm_as_interrupt
+from harness.system.signals import deferred_interrupt
 from harness.trial.attempt import Attempt, run_attempt, time_steps
-from harness.trial.control import ControlError
-from harness.trial.messages import OfTrial, Printed
-from harness.trial.output import Output, recorded
-from scoring.records import Status, TrialResult, TrialSpec
+from harness.trial.messages import Broken, Ended, OfTrial, Printed
+from harness.trial.output import Output, forwarded
+from scoring.records import Failure, TrialSpec
 
 if TYPE_CHECKING:  # torch must not be imported before the process sets its threads
     from harness.spec import LoadWorkload
 
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Context in which processes start without running the user's script a second time.
-
-    A script that calls `chronograd.run` then needs no `if __name__ == "__main__"`.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+# What trials on a CPU import: each takes up to a second, once for all trials of this process. The
+# first optimizer of torch.optim imports torch._dynamo.
+_PRELOADED = [
+    "torch._dynamo", "harness.submission.loading", "harness.trial.integrity", "harness.trial.loop",
+    "workloads.arrays", "sklearn.datasets",
+]  # fmt: skip
+Message = OfTrial | Printed | Ended | Broken
+TURN_SECONDS = 0.1  # maximum time between checks for signals and for a dead process
+ENDING_SECONDS = 1.0  # for a process to end that has closed its connection
 
 
 class LocalExecutor:
     """An executor with one slot.
 
     Args:
-        load_workload: Returns the workload of a name, data directory and device.
+        load_workload: Returns the workload of a name, data directory and device; importable.
     """
 
     def __init__(self, load_workload: LoadWorkload) -> None:
@@ -63,32 +67,172 @@ class LocalExecutor:
     def run(self, specs: Sequence[TrialSpec], driver: Driver) -> None:
         """Runs all trials; Ctrl-C stops the running one and is raised again."""
         waiting = list(specs)
-        with sigterm_as_interrupt():
+        with deferred_interrupt() as raise_if_interrupted:
             while (spec := driver.next(waiting, wait=False)) is not None:
-                checkpoints, log = driver.checkpoints(spec), driver.log_file(spec)
-                driver.started(spec, {"host": os.uname().nodename, "pid": os.getpid()})
-                with debug_log.written_to(log):
-                    result = self._attempt(spec, driver, checkpoints)
+                arguments = (driver.checkpoints(spec), driver.deadline(spec), driver.log_file(spec))
+                with closing(_Process(self._load_workload, spec, *arguments)) as process:
+                    driver.started(spec, {"host": os.uname().nodename, "pid": process.pid})
+                    if _follow(process, spec, driver, raise_if_interrupted):
+                        waiting.append(spec)
+                    else:
+                        Store(driver.checkpoints(spec)).forget()
+                raise_if_interrupted()
+
+
+def _follow(
+    process: _Process, spec: TrialSpec, driver: Driver, raise_if_interrupted: Callable[[], object]
+) -> bool:
+    """Passes an attempt's messages to the driver until it ends. Returns whether to try again."""
+    output = Output()
+    while (message := process.receive(raise_if_interrupted)) is not None:
+        match message:
+            case Printed(text=text, stream=stream):
+                with suppress(
+                    OSError, ValueError
+                ):  # a closed pipe, an encoding without its letters
+                    getattr(sys, stream).write(text)
+                output.add(text)
+                if kept := output.take():
+                    driver.printed(spec, kept)
+                continue
+            case Ended(result=result):
                 driver.ended(spec, result)
-                if result.status is Status.INTERRUPTED:
-                    raise KeyboardInterrupt
-                Store(checkpoints).forget()
-
-    def _attempt(self, spec: TrialSpec, driver: Driver, checkpoints: Place) -> TrialResult:
-        output = Output()
-
-        def send(*messages: OfTrial) -> None:
-            if text := output.take():
-                dispatch(driver, spec, Printed(text))
-            for message in messages:
+                return False
+            case Broken(traceback=text):  # not the trial's fault, but would fail again
+                driver.failed(spec, Failure.WORKER_LOST, text.strip().splitlines()[-1], text)
+                return False
+            case _:
                 dispatch(driver, spec, message)
+        process.recorded()
+    return driver.lost(spec, Failure.WORKER_LOST, process.ending(), "")
 
-        control = Attempt(send, checkpoints)
-        control.deadline = driver.deadline(spec)
+
+class _Process:
+    """The process of one attempt.
+
+    On a CPU, it is forked from a process that has imported torch and never trained. On a GPU, it
+    imports torch itself, since a fork could not use the GPU.
+
+    Args:
+        load_workload: Returns a workload.
+        spec: Trial.
+        arguments: Further arguments of `_attempt`.
+    """
+
+    def __init__(self, load_workload: LoadWorkload, spec: TrialSpec, *arguments: Any) -> None:
+        method = "forkserver" if spec.device == "cpu" else "spawn"
+        context: Any = multiprocessing.get_context(method)
+        context.set_forkserver_preload(_PRELOADED)
+        self._connection, theirs = context.Pipe()
+        environment = dict(os.environ)
+        self._process = context.Process(
+            target=_attempt, args=(theirs, environment, load_workload, spec, *arguments)
+        )
+        with _without_main():
+            self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid or 0
+
+    def receive(self, raise_if_interrupted: Callable[[], object]) -> Message | None:
+        """Waits for the next message; None if the process has died."""
+        while not self._connection.poll(TURN_SECONDS):
+            raise_if_interrupted()
+            if self._process.exitcode is not None and not self._connection.poll(0):
+                return None  # what it has started may keep the connection open
         try:
-            with recorded(output):
-                return run_attempt(self._load_workload, spec, control)
-        except ControlError as error:
-            raise error.__cause__ or error from None
-        finally:
-            send()
+            message: Message = self._connection.recv()
+        except (EOFError, OSError):
+            return None
+        return message
+
+    def recorded(self) -> None:
+        """Lets the process continue, which waits until its last message is recorded."""
+        with suppress(OSError):  # it has died since
+            self._connection.send(None)
+
+    def ending(self) -> str:
+        """Returns how the process ended."""
+        self._process.join(ENDING_SECONDS)
+        code = self._process.exitcode
+        if code is None:
+            return "its process closed the connection to the driver"
+        if code < 0:
+            return f"its process was killed by {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
+
+    def close(self) -> None:
+        """Kills the process and what it has started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _attempt(
+    connection: Connection,
+    environment: Mapping[str, str],
+    load_workload: LoadWorkload,
+    spec: TrialSpec,
+    checkpoints: Place,
+    deadline: float,
+    log: Path | None,
+) -> None:
+    """Runs an attempt in this process and sends its messages.
+
+    Args:
+        connection: Connection to the driver.
+        environment: Environment variables of the driver.
+        load_workload: Returns a workload.
+        spec: Trial.
+        checkpoints: Where the trial's checkpoints are.
+        deadline: Second of the trial's clock after which it is stopped.
+        log: File for the debug log; None to write none.
+    """
+    os.setsid()  # a Ctrl-C is for the driver
+    os.environ.clear()
+    os.environ.update(environment)
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+    lock = threading.Lock()  # threads of a submission may print
+
+    def send(message: Message) -> None:
+        with lock:
+            connection.send(message)
+
+    def report(message: OfTrial) -> None:
+        send(message)
+        connection.recv()  # it is recorded
+
+    control = Attempt(report, checkpoints)
+    control.deadline = deadline
+    with debug_log.written_to(log), forwarded(send):
+        try:
+            last: Message = Ended(run_attempt(load_workload, spec, control))
+        except BaseException:  # noqa: BLE001 - the driver records it
+            last = Broken(traceback.format_exc())
+    send(last)
+
+
+def _end_with_driver() -> None:
+    """Ends this process when the driver has ended."""
+    if (driver := multiprocessing.parent_process()) is not None:
+        driver.join()
+        os._exit(1)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Context in which processes start without running the user's script a second time.
+
+    A script that calls `chronograd.run` then needs no `if __name__ == "__main__"`.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -40,6 +40,7 @@ class Printed:
     """The trial printed something."""
 
     text: str
+    stream: str = "stdout"  # or "stderr"
 
 
 @dataclass(frozen=True, slots=True)

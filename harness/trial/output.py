@@ -1,13 +1,14 @@
-"""Records what a trial prints to stdout and stderr; it is still printed."""
+"""What a trial prints to stdout and stderr: recorded in a file, or sent to the driver."""
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from harness.trial.messages import Printed
 from scoring.tree import LOG_BYTES
 
 
@@ -32,34 +33,59 @@ class Output:
 @contextmanager
 def recorded(output: Output) -> Iterator[None]:
     """Context in which text written to `sys.stdout` and `sys.stderr` is also added to `output`."""
+
+    def write(stream: TextIO | None, text: str) -> None:
+        if stream is not None:
+            stream.write(text)
+        output.add(text)
+
+    with _replaced(write):
+        yield
+
+
+@contextmanager
+def forwarded(send: Callable[[Printed], object]) -> Iterator[None]:
+    """Context in which text written to `sys.stdout` and `sys.stderr` is sent, and not printed."""
+    stdout = sys.stdout
+
+    def write(stream: TextIO | None, text: str) -> None:
+        send(Printed(text, "stdout" if stream is stdout else "stderr"))
+
+    with _replaced(write):
+        yield
+
+
+@contextmanager
+def _replaced(write: Callable[[TextIO | None, str], object]) -> Iterator[None]:
+    """Context in which `write` is called with what is written, and the stream that is replaced."""
     stdout, stderr = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Recorded(stdout, output), _Recorded(stderr, output)
+    sys.stdout, sys.stderr = _Stream(stdout, write), _Stream(stderr, write)
     try:
         yield
     finally:
         sys.stdout, sys.stderr = stdout, stderr
 
 
-class _Recorded:
-    """A stream, whose text is recorded after it was written.
+class _Stream:
+    """A stream whose text goes to a function.
 
     Args:
-        stream: The stream; None if the process was started without it.
-        output: Receives the text.
+        stream: The stream that it replaces; None if the process was started without it.
+        write: Receives the replaced stream and the text.
     """
 
-    def __init__(self, stream: TextIO | None, output: Output) -> None:
-        self._stream, self._output = stream, output
+    def __init__(
+        self, stream: TextIO | None, write: Callable[[TextIO | None, str], object]
+    ) -> None:
+        self._stream, self._write = stream, write
 
     def write(self, text: str) -> int:
-        """Writes and records text."""
-        if self._stream is not None:
-            self._stream.write(text)
-        self._output.add(text)
+        """Writes text."""
+        self._write(self._stream, text)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Writes and records several texts."""
+        """Writes several texts."""
         for line in lines:
             self.write(line)
 
