@@ -1,4 +1,4 @@
-"""The command run, which runs one trial in this process."""
+"""The command run, which runs one trial on this machine."""
 
 from __future__ import annotations
 
@@ -59,12 +59,16 @@ def run(
     out: Annotated[Path | None, typer.Option(help="results directory; default: a new one")] = None,
     track: TrackOption = None,
 ) -> None:
-    """Runs one trial in this process.
+    """Runs one trial on this machine, without Ray.
 
     Examples:
       chronograd run nadamw --workload digits --trial 2
       chronograd run torch.optim.AdamW --workload digits --hparams '{"lr": 1e-3}'
     """
+    from harness.executors.local import start_importing
+
+    if device is not Device.CUDA:
+        start_importing()
     import workloads
     from harness.commands import dotted
     from harness.commands.running import run_here, uses_gpu

@@ -71,7 +71,7 @@ def requested(
 def run_here(
     draft: Draft, out: Path, callback: AbstractContextManager[SweepCallback], say: Say, warn: Say
 ) -> Summary:
-    """Runs a draft in this process.
+    """Runs a draft on this machine, one trial after another, without Ray.
 
     Args:
         draft: The trials.

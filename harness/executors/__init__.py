@@ -1,1 +1,1 @@
-"""Runs trials in this process or on Ray. Imports `sweep`, `trial` and what they import."""
+"""Runs trials on this machine or on Ray. Imports `sweep`, `trial` and what they import."""

@@ -14,7 +14,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +26,10 @@ from harness.checkpoint.store import Store
 from harness.executors.dispatch import dispatch
 from harness.sweep.driver import Driver
 from harness.system import debug_log
+from harness.system.exits import exit_if_forked
 from harness.system.signals import deferred_interrupt
 from harness.trial.attempt import Attempt, run_attempt, time_steps
-from harness.trial.messages import Broken, Ended, OfTrial, Printed
+from harness.trial.messages import Broken, Ended, Logged, OfTrial, Printed
 from harness.trial.output import Output, forwarded
 from scoring.records import Failure, TrialSpec
 
@@ -40,9 +42,18 @@ _PRELOADED = [
     "torch._dynamo", "harness.submission.loading", "harness.trial.integrity", "harness.trial.loop",
     "workloads.arrays", "sklearn.datasets",
 ]  # fmt: skip
-Message = OfTrial | Printed | Ended | Broken
+Message = OfTrial | Printed | Logged | Ended | Broken
 TURN_SECONDS = 0.1  # maximum time between checks for signals and for a dead process
 ENDING_SECONDS = 1.0  # for a process to end that has closed its connection
+
+
+def start_importing() -> None:
+    """Starts the process that those of trials on a CPU are forked from, which imports torch.
+
+    Called early, it imports while this process plans.
+    """
+    forkserver.set_forkserver_preload(_PRELOADED)
+    forkserver.ensure_running()
 
 
 class LocalExecutor:
@@ -95,6 +106,9 @@ def _follow(
                 if kept := output.take():
                     driver.printed(spec, kept)
                 continue
+            case Logged(line=line):
+                debug_log.write(line)
+                continue
             case Ended(result=result):
                 driver.ended(spec, result)
                 return False
@@ -110,23 +124,26 @@ def _follow(
 class _Process:
     """The process of one attempt.
 
-    On a CPU, it is forked from a process that has imported torch and never trained. On a GPU, it
+    On a CPU, it is forked from a process that has imported torch and never trains. On a GPU, it
     imports torch itself, since a fork could not use the GPU.
 
     Args:
         load_workload: Returns a workload.
         spec: Trial.
-        arguments: Further arguments of `_attempt`.
+        arguments: Checkpoints, deadline and file of the debug log, as for `_attempt`.
     """
 
     def __init__(self, load_workload: LoadWorkload, spec: TrialSpec, *arguments: Any) -> None:
-        method = "forkserver" if spec.device == "cpu" else "spawn"
+        method = "spawn"
+        if spec.device == "cpu":
+            method = "forkserver"
+            start_importing()
         context: Any = multiprocessing.get_context(method)
-        context.set_forkserver_preload(_PRELOADED)
         self._connection, theirs = context.Pipe()
         environment = dict(os.environ)
         self._process = context.Process(
-            target=_attempt, args=(theirs, environment, load_workload, spec, *arguments)
+            target=_attempt,
+            args=(theirs, environment, load_workload, spec, *arguments, debug_log.is_on()),
         )
         with _without_main():
             self._process.start()
@@ -139,6 +156,7 @@ class _Process:
 
     def receive(self, raise_if_interrupted: Callable[[], object]) -> Message | None:
         """Waits for the next message; None if the process has died."""
+        raise_if_interrupted()
         while not self._connection.poll(TURN_SECONDS):
             raise_if_interrupted()
             if self._process.exitcode is not None and not self._connection.poll(0):
@@ -181,6 +199,7 @@ def _attempt(
     checkpoints: Place,
     deadline: float,
     log: Path | None,
+    verbose: bool,
 ) -> None:
     """Runs an attempt in this process and sends its messages.
 
@@ -192,14 +211,16 @@ def _attempt(
         checkpoints: Where the trial's checkpoints are.
         deadline: Second of the trial's clock after which it is stopped.
         log: File for the debug log; None to write none.
+        verbose: Whether to send the debug log to the driver.
     """
     os.setsid()  # a Ctrl-C is for the driver
     os.environ.clear()
     os.environ.update(environment)
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    lock = threading.Lock()  # threads of a submission may print
+    owner, lock = os.getpid(), threading.Lock()  # threads of a submission may print
 
     def send(message: Message) -> None:
+        exit_if_forked(owner)
         with lock:
             connection.send(message)
 
@@ -209,7 +230,11 @@ def _attempt(
 
     control = Attempt(report, checkpoints)
     control.deadline = deadline
-    with debug_log.written_to(log), forwarded(send):
+    with ExitStack() as stack:
+        if verbose:
+            stack.enter_context(debug_log.forwarded(lambda line: send(Logged(line))))
+        stack.enter_context(debug_log.written_to(log))
+        stack.enter_context(forwarded(send))
         try:
             last: Message = Ended(run_attempt(load_workload, spec, control))
         except BaseException:  # noqa: BLE001 - the driver records it

@@ -57,7 +57,7 @@ def tracking(
         out: Results tree.
         warn: Receives warnings of one line each; called by other threads.
         patience: Seconds to wait for a tracker at every event before it is switched off. Use it if
-            trials run in this process: their clock is paused during events, so that no tracker
+            trials run on this machine: their clock is paused during events, so that no tracker
             competes with a timed step.
     """
     trackers = [

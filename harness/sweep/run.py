@@ -30,7 +30,7 @@ log = debug_log.logger("sweep")
 
 
 class Executor(Protocol):
-    """Where trials run: in this process (`executors.local`) or on Ray (`executors.cluster`)."""
+    """Where trials run: on this machine (`executors.local`) or on Ray (`executors.cluster`)."""
 
     def time_baseline(self, spec: TrialSpec) -> dict[str, float]:
         """Returns the median step time of `spec` in seconds, in fresh processes, by node type."""

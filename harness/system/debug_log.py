@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from logging.handlers import RotatingFileHandler
+from logging.handlers import QueueHandler, RotatingFileHandler
 from pathlib import Path
 
 FILE_BYTES = 2**20  # of a worker's file; the lines before are in a second file of this size
@@ -51,6 +51,41 @@ def written_to(file: Path | None) -> Iterator[None]:
     if file is not None:
         with suppress(OSError):
             handler = write_to(file)
+    with _removed(handler):
+        yield
+
+
+@contextmanager
+def forwarded(send: Callable[[logging.LogRecord], object]) -> Iterator[None]:
+    """Context in which the debug log is also sent to another process, which calls `write`."""
+    handler = _Forward(send)
+    _add(handler)
+    with _removed(handler):
+        yield
+
+
+def write(record: logging.LogRecord) -> None:
+    """Writes a line that another process has sent."""
+    logging.getLogger(record.name).handle(record)
+
+
+class _Forward(QueueHandler):
+    """Passes lines, which can be pickled, to a function."""
+
+    def __init__(self, send: Callable[[logging.LogRecord], object]) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self._send = send
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage()  # its time and name are added where it is written
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._send(record)
+
+
+@contextmanager
+def _removed(handler: logging.Handler | None) -> Iterator[None]:
+    """Context after which a handler is removed."""
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from logging import LogRecord
 from typing import Any
 
 from scoring.records import EvalRow, TrialResult
@@ -41,6 +42,13 @@ class Printed:
 
     text: str
     stream: str = "stdout"  # or "stderr"
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The process wrote a line of the debug log."""
+
+    line: LogRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -45,11 +46,17 @@ def recorded(output: Output) -> Iterator[None]:
 
 @contextmanager
 def forwarded(send: Callable[[Printed], object]) -> Iterator[None]:
-    """Context in which text written to `sys.stdout` and `sys.stderr` is sent, and not printed."""
-    stdout = sys.stdout
+    """Context in which text written to `sys.stdout` and `sys.stderr` is sent, and not printed.
+
+    Forks of this process, which cannot send, print it.
+    """
+    stdout, owner = sys.stdout, os.getpid()
 
     def write(stream: TextIO | None, text: str) -> None:
-        send(Printed(text, "stdout" if stream is stdout else "stderr"))
+        if os.getpid() == owner:
+            send(Printed(text, "stdout" if stream is stdout else "stderr"))
+        elif stream is not None:
+            stream.write(text)
 
     with _replaced(write):
         yield

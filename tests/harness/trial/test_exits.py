@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.fixtures.faults import RULESET, write_submission
 
@@ -11,7 +13,9 @@ QUICK = ("--workload", "diabetes", "--ruleset", "quick.toml", "--max-steps", "30
 LEAVES = """if global_step == 3:
         import multiprocessing, threading
         threading.Thread(target=time.sleep, args=(600,)).start()
-        multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,)).start()"""
+        left = multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,))
+        left.start()
+        print('left', left.pid)"""
 FORKS = """if global_step == 5 and not os.fork(): os._exit(0)
     if global_step == 10 and not os.fork(): raise ValueError('the child')
     if global_step == 15: os.fork()"""
@@ -35,7 +39,8 @@ def test_what_a_submission_leaves_running_does_not_keep_the_command_alive(tmp_pa
     done = command(tmp_path, "./leaves")
     assert done.returncode == 0, done.stderr
     assert "Records in out" in done.stdout
-    assert "ended threads or processes that were still running" in done.stderr
+    (left,) = re.findall(r"left (\d+)", done.stdout)
+    assert not Path("/proc", left).exists()
 
 
 def test_os_exit_is_a_recorded_failure_and_has_an_exit_code(chronograd, tmp_path):
