@@ -107,7 +107,9 @@ def test_scaling_counts_every_pair_once_and_its_minimum_is_that_of_levenberg_mar
         return table.reshape(len(i), -1)
 
     for start in (workload.solution, workload.start.reshape(100, 2)):
-        best = optimize.least_squares(residuals, start.ravel(), jac=jacobian, method="lm")
+        best = optimize.least_squares(
+            residuals, start.ravel(), jac=jacobian, method="lm", ftol=1e-15, xtol=1e-15, gtol=1e-15
+        )
         assert workload.minimum == pytest.approx(np.mean(best.fun**2), rel=1e-9)
     exact = workloads.get("multidimensional_scaling")
     assert exact.value(exact.solution.ravel()) == 0

@@ -41,6 +41,7 @@ def broken(place, make_workloads=some_workloads, point=None):
     return {finding.check: finding.what for finding in found if not finding.passed}
 
 
+@pytest.mark.usefixtures("few_names")
 @pytest.mark.parametrize("tuning", ["external", "self"])
 def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning):
     code, out, _ = chronograd("new", "mine", "--tuning", tuning)

@@ -22,7 +22,7 @@ from tests.fixtures.faults import write_submission
 from tests.fixtures.sweeps import Quiet, ledger_rows, make_row, plan_faults, plan_toys
 from tests.harness.executors.test_cluster import QUICK, Command, chronograd_sweep, run_here
 
-POINTS = int(os.environ.get("CHRONOGRAD_KILLS", "5"))  # 100 once, by hand
+POINTS = int(os.environ.get("CHRONOGRAD_KILLS", "3"))  # 100 once, by hand
 
 
 class Nothing:
