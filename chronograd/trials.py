@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -82,7 +81,7 @@ def run(
     out: PathLike | None = None,
     **options: Unpack[TrialKeywords],
 ) -> Results:
-    """Runs one trial in this process and returns its results.
+    """Runs one trial on this machine and returns its results.
 
     Args:
         submission: The name or folder of a submission; an optimizer class; or a function
@@ -129,10 +128,9 @@ def run(
         point=None if hparams is None else dict(hparams),
         options=RunOptions(**fields_of(RunOptions, plain, gpus_per_trial=gpus)),
     )
-    with _process_restored():
-        draft = single_trial(request, study, trial, workloads.get)
-        lines = nullcontext(PlainProgress(Console(), rows=True))
-        summary = running.run_here(draft, place, lines, print, print)
+    draft = single_trial(request, study, trial, workloads.get)
+    lines = nullcontext(PlainProgress(Console(), rows=True))
+    summary = running.run_here(draft, place, lines, print, print)
     if summary.left:
         raise KeyboardInterrupt
     return read(place)
@@ -211,23 +209,3 @@ def _needs_run() -> Iterator[None]:
             f"this needs the Python package {error.name}, which is not installed; "
             "pip install 'chronograd[run]' installs everything that trials need"
         ) from None
-
-
-@contextmanager
-def _process_restored() -> Iterator[None]:
-    """Context after which this process is as before a trial, which sets devices and threads."""
-    import numpy as np
-    import torch
-
-    environment, folder, threads = dict(os.environ), Path.cwd(), torch.get_num_threads()
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(folder)
-        torch.set_num_threads(threads)
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])

@@ -80,7 +80,7 @@ def run(
     now = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%S.%f")
     name = Path(submission.removesuffix("/submission.py")).resolve().name
     shown = out or Path("results/runs") / f"{name}-{workload}-{now}"
-    out = shown.absolute()  # the submission may change the working directory
+    out = shown.absolute()
     say_which([submission], tuning)
     request = Request(
         submissions=dotted.write([submission], out / OPTIMIZERS, optimizer),

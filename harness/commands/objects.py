@@ -14,8 +14,10 @@ import inspect
 import linecache
 import os
 import symtable
+import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -161,6 +163,9 @@ def _source_of(thing: Any) -> str:
             if isinstance(node, kinds) and node.name == name and _holds(node, code):
                 first = min(line.lineno for line in (node, *node.decorator_list))
                 return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
+    if not any(_functions_of(thing)):  # a class without methods of its own
+        with suppress(OSError, TypeError):
+            return textwrap.dedent(inspect.getsource(thing))
     raise SubmissionError(
         f"{name}: its source code cannot be found; define it with `def` or `class` in a file or a "
         "notebook"
@@ -192,6 +197,8 @@ def _names_known_to(thing: Any) -> dict[str, Any]:
     """Returns the globals and closed-over variables of a function, or of a class's functions."""
     functions = _functions_of(thing)
     known: dict[str, Any] = {}
+    if not functions:  # a class without methods of its own
+        known |= vars(sys.modules[thing.__module__])
     for function in functions:
         known |= function.__globals__
     for function in functions:

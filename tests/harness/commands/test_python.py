@@ -133,7 +133,13 @@ def test_what_a_notebook_defines_trains_like_the_same_optimizer(cell, tmp_path):
 def test_a_script_needs_no_guard_around_its_main_part(tmp_path):
     script = """
 import chronograd as cg
+import torch
 
+class Mine(torch.optim.SGD):
+    kind = "without methods of its own"
+
+trial = cg.run(Mine, "diabetes", hparams={"lr": 0.1}, max_steps=1, device="cpu", out="mine")
+assert trial.trials().to_pylist()[0]["submission"] == "Mine"
 trial = cg.run("nadamw", "diabetes", ruleset="demo", max_steps=1, device="cpu", out="out")
 print("ended:", trial.trials().to_pandas()["status"][0])
 """
@@ -142,7 +148,7 @@ print("ended:", trial.trials().to_pandas()["status"][0])
         [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert ended.stdout.endswith("ended: step_limit\n")
-    assert ended.stdout.count("timing the baseline") == 1
+    assert ended.stdout.count("timing the baseline") == 2
 
 
 def test_what_cannot_be_run_is_said(cell, tmp_path):
