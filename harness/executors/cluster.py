@@ -243,7 +243,7 @@ class Cluster:
                 ray.wait([forgotten], timeout=BEAT_SECONDS)
                 return AttemptState.DONE
             case Broken(traceback=text):  # not the trial's fault, but would fail again
-                driver.failed(spec, Failure.WORKER_LOST, text.strip().splitlines()[-1], text)
+                driver.failed(spec, Failure.WORKER_LOST, text.strip().rpartition("\n")[2], text)
                 return AttemptState.DONE
             case _:
                 dispatch(driver, spec, message)

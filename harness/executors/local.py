@@ -47,13 +47,20 @@ TURN_SECONDS = 0.1  # maximum time between checks for signals and for a dead pro
 ENDING_SECONDS = 1.0  # for a process to end that has closed its connection
 
 
-def start_importing() -> None:
+def start_importing() -> bool:
     """Starts the process that those of trials on a CPU are forked from, which imports torch.
 
     Called early, it imports while this process plans.
+
+    Returns:
+        Whether it could be started: the name of its socket may be too long.
     """
     forkserver.set_forkserver_preload(_PRELOADED)
-    forkserver.ensure_running()
+    try:
+        forkserver.ensure_running()
+    except OSError:
+        return False
+    return True
 
 
 class LocalExecutor:
@@ -98,9 +105,7 @@ def _follow(
     while (message := process.receive(raise_if_interrupted)) is not None:
         match message:
             case Printed(text=text, stream=stream):
-                with suppress(
-                    OSError, ValueError
-                ):  # a closed pipe, an encoding without its letters
+                with suppress(OSError, ValueError):  # a closed pipe, or a narrow encoding
                     getattr(sys, stream).write(text)
                 output.add(text)
                 if kept := output.take():
@@ -113,7 +118,7 @@ def _follow(
                 driver.ended(spec, result)
                 return False
             case Broken(traceback=text):  # not the trial's fault, but would fail again
-                driver.failed(spec, Failure.WORKER_LOST, text.strip().splitlines()[-1], text)
+                driver.failed(spec, Failure.WORKER_LOST, text.strip().rpartition("\n")[2], text)
                 return False
             case _:
                 dispatch(driver, spec, message)
@@ -131,14 +136,14 @@ class _Process:
         load_workload: Returns a workload.
         spec: Trial.
         arguments: Checkpoints, deadline and file of the debug log, as for `_attempt`.
+
+    Attributes:
+        pid: The id of the process.
     """
 
     def __init__(self, load_workload: LoadWorkload, spec: TrialSpec, *arguments: Any) -> None:
-        method = "spawn"
-        if spec.device == "cpu":
-            method = "forkserver"
-            start_importing()
-        context: Any = multiprocessing.get_context(method)
+        forked = spec.device == "cpu" and start_importing()
+        context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
         self._connection, theirs = context.Pipe()
         environment = dict(os.environ)
         self._process = context.Process(
@@ -148,11 +153,7 @@ class _Process:
         with _without_main():
             self._process.start()
         theirs.close()
-
-    @property
-    def pid(self) -> int:
-        """The id of the process."""
-        return self._process.pid or 0
+        self.pid: int = self._process.pid
 
     def receive(self, raise_if_interrupted: Callable[[], object]) -> Message | None:
         """Waits for the next message; None if the process has died."""
@@ -163,7 +164,7 @@ class _Process:
                 return None  # what it has started may keep the connection open
         try:
             message: Message = self._connection.recv()
-        except (EOFError, OSError):
+        except Exception:  # noqa: BLE001 - it has ended, or the submission has written there
             return None
         return message
 
@@ -177,9 +178,10 @@ class _Process:
         self._process.join(ENDING_SECONDS)
         code = self._process.exitcode
         if code is None:
-            return "its process closed the connection to the driver"
+            return "the connection to its process was lost"
         if code < 0:
-            return f"its process was killed by {signal.Signals(-code).name}"
+            names = {number.value: number.name for number in signal.Signals}
+            return f"its process was killed by {names.get(-code, f'signal {-code}')}"
         return f"its process ended with exit code {code}"
 
     def close(self) -> None:

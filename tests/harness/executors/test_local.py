@@ -30,11 +30,18 @@ HARMLESS = {
     "a timer": "signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.alarm(1)",
     "an ignored Ctrl-C": "signal.signal(signal.SIGINT, signal.SIG_IGN)",
 }
+JUNK = """for fd in os.listdir('/proc/self/fd'):
+    try: os.write(int(fd), bytes([0, 0, 0, 4]) + b'junk')
+    except OSError: pass
+"""
 FATAL = {
     "os.kill(os.getpid(), signal.SIGKILL)": "its process was killed by SIGKILL",
     "import ctypes; ctypes.string_at(0)": "its process was killed by SIGSEGV",
     "signal.alarm(1); time.sleep(9)": "its process was killed by SIGALRM",
-    "import _posixsubprocess, posix; posix._exit(7)": "its process ended with exit code 7",
+    "os.kill(os.getpid(), 40)": "its process was killed by signal 40",
+    "import posix; posix._exit(7)": "its process ended with exit code 7",
+    "os.closerange(3, 256)": "the connection to its process was lost",
+    JUNK: "the connection to its process was lost",
 }
 
 
@@ -112,6 +119,18 @@ def test_the_process_of_a_trial_ends_with_its_driver(tmp_path):
         driver.kill()
     process = Path("/proc", (tmp_path / "pid").read_text())
     wait_until(lambda: not process.exists() or "\nState:\tZ" in (process / "status").read_text())
+
+
+def test_a_long_temporary_folder_is_no_obstacle(tmp_path):
+    """The process that others are forked from has a socket there, whose name is limited."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    (tmp_path / "quick.toml").write_text(RULESET)
+    command = [sys.executable, "-m", "harness.cli", "run", "nadamw", "-w", "diabetes"]
+    command += ["--ruleset", "quick.toml", "--clock", "steps", "--out", "out", "--max-steps", "2"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def wait_until(condition):
