@@ -163,7 +163,7 @@ def _source_of(thing: Any) -> str:
             if isinstance(node, kinds) and node.name == name and _holds(node, code):
                 first = min(line.lineno for line in (node, *node.decorator_list))
                 return textwrap.dedent("".join(lines[first - 1 : node.end_lineno]))
-    if not any(_functions_of(thing)):  # a class without methods of its own
+    if not _functions_of(thing):  # a class without methods of its own
         with suppress(OSError, TypeError):
             return textwrap.dedent(inspect.getsource(thing))
     raise SubmissionError(

@@ -19,7 +19,6 @@ from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import RULESET, write_submission
 from tests.fixtures.sweeps import Quiet, plan_faults
 
-STEPS = [1, 11, 21, 31, 41]
 HARMLESS = {
     "json": "import json; json.dumps = json.JSONEncoder.encode = None",
     "disk": "os.fsync = os.replace = os.rename = os.write = None; Path.replace = Path.open = None",
