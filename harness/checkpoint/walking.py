@@ -194,7 +194,9 @@ def _describe(roots: Mapping[str, Any], known: Container[int]) -> dict[str, list
                 numbers.append((path, obj))
         elif _is_compiled(obj):
             pass
-        elif isinstance(obj, _BY_NAME) or id(obj) in known:
+        elif id(obj) in known:
+            what.append(id(obj))
+        elif isinstance(obj, _BY_NAME):
             what.append(getattr(obj, "__qualname__", None) or str(obj))
         elif id(obj) in first:
             what.append(f"the same as {first[id(obj)]}")

@@ -401,7 +401,18 @@ def test_changed_variables_of_modules_are_named(tmp_path, name):
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_objects_that_are_saved_or_recreated_do_not_prevent_a_checkpoint(tmp_path, name):
-    spec = spec_with(tmp_path / "mine", *INSIDE[name])
+    assert_resumes(spec_with(tmp_path / "mine", *INSIDE[name]), tmp_path)
+
+
+def test_a_module_variable_with_parameters_is_recreated(tmp_path):
+    spec = spec_with(tmp_path / "mine", "HELD = []", "assert all(p.grad is not None for p in HELD)")
+    file = tmp_path / "mine" / "submission.py"
+    held = "HELD[:] = model_params.parameters()\n    return {"
+    file.write_text(file.read_text().replace("return {", held))
+    assert_resumes(spec, tmp_path)
+
+
+def assert_resumes(spec, tmp_path):
     messages, expected = run(spec, place_of(tmp_path / "expected"))
     assert (messages, expected.status) == ([], "step_limit"), expected.traceback
     interrupt(spec, place_of(tmp_path / "kept"))
