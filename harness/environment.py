@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,7 @@ _PACKAGES = ("chronograd", "torch", "numpy", "ray", "schedulefree")
 def describe(device: str, threads: int) -> dict[str, Any]:
     """Returns versions, processor, GPU and host of this process."""
     return {
-        "versions": {name: installed_version(name) for name in _PACKAGES},
+        "versions": dict(_versions()),
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -94,6 +95,12 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+@cache
+def _versions() -> Mapping[str, str | None]:
+    """Returns the versions of the packages that results depend on."""
+    return {name: installed_version(name) for name in _PACKAGES}
 
 
 @cache
