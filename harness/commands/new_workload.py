@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import workloads
 from scoring.records import UserError
 from scoring.writing import write_text
-from workloads import FILE, names
 
 _WORKLOAD = '''"""{name}: describe the task, the model, and where the data is from."""
 
@@ -75,9 +75,10 @@ def write_workload(place: Path) -> Path:
     name = place.resolve().name
     if place.exists():
         raise UserError(f"{place}: already exists; choose another name")
-    if not name.isidentifier() or name in names():
-        why = "is a workload of the library" if name in names() else "is not an identifier"
+    in_library = name in workloads.names()
+    if in_library or not name.isidentifier():
+        why = "is a workload of the library" if in_library else "is not an identifier"
         raise UserError(f"{name}: {why}; choose another name, of letters, digits and _")
     kind = "".join(word.capitalize() for word in name.split("_")) or "Own"
-    write_text(place / FILE, _WORKLOAD.format(name=name, kind=kind))
+    write_text(place / workloads.FILE, _WORKLOAD.format(name=name, kind=kind))
     return place
