@@ -75,8 +75,8 @@ def check(
     """
     from harness.cli.given import hyperparameters, say_which
     from harness.commands.check_workload import is_workload, workload_findings
-    from harness.commands.dotted import packages_read_once
     from harness.submission.files import name_of
+    from harness.system.children import start_importing
     from workloads import register
 
     if is_workload(submission):
@@ -86,9 +86,10 @@ def check(
         name = register(submission)
         _show(name, workload_findings(name), as_json)
         return
+    start_importing()
     say_which([submission], tuning)
     point = hyperparameters(hparams)
-    with tempfile.TemporaryDirectory() as folder, packages_read_once():
+    with tempfile.TemporaryDirectory() as folder:
         place = _place(submission, tuning, Path(folder))
         _show(name_of(place), _checks(place, point, processes), as_json)
 
@@ -104,16 +105,14 @@ def _place(submission: str, tuning: Tuning | None, folder: Path) -> Path:
 
 
 def _checks(place: Path, point: dict[str, Any] | None, processes: int) -> Iterator[Finding]:
-    """Returns the findings on a submission, in one or several processes."""
-    from harness.commands.check import findings
+    """Returns the findings on a submission, from one or several processes."""
     from harness.commands.check_processes import findings_of
     from harness.sweep.resolve import check_names
     from workloads import names, tiny
 
     if point is not None:
         check_names(place, SEARCH_SPACE_FILE, point)
-    asked = (place, tiny.workloads, names(), point)
-    return findings(*asked) if processes == 1 else findings_of(processes, *asked)
+    return findings_of(processes, place, tiny.workloads, names(), point)
 
 
 def _show(name: str, checks: Iterator[Finding], as_json: bool) -> None:

@@ -65,7 +65,7 @@ def run(
       chronograd run nadamw --workload digits --trial 2
       chronograd run torch.optim.AdamW --workload digits --hparams '{"lr": 1e-3}'
     """
-    from harness.executors.local import start_importing
+    from harness.system.children import start_importing
 
     if device is not Device.CUDA:
         start_importing()

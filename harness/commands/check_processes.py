@@ -1,21 +1,27 @@
-"""Checks a submission in several processes that train together, for `check --processes N`."""
+"""Checks a submission in processes of its own, so that it cannot end or change the command.
+
+With `check --processes N`, they train together.
+"""
 
 from __future__ import annotations
 
 import itertools
-import queue
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from harness.commands.check import findings
+from harness.commands.dotted import packages_read_once
 from harness.commands.finding import Finding, State
 from harness.commands.rehearsal import MakeWorkloads
 from harness.system import timers
+from harness.system.children import Child
 from harness.trial.process_group import Rendezvous, join
 
+TURN_SECONDS = 0.1  # for a finding of one process, before the next is asked
 GRACE = 5.0  # seconds that the other processes have to report, once one has ended early
 
 
@@ -26,10 +32,10 @@ def findings_of(
     names: Sequence[str],
     point: Mapping[str, Any] | None = None,
 ) -> Iterator[Finding]:
-    """Yields the findings of `commands.check.findings` in several processes on this machine.
+    """Yields the findings of `commands.check.findings` in other processes on this machine.
 
-    The processes use gloo. Each finding is the worst of all processes. If the trial of one process
-    fails, the others would wait for it forever, so the check ends there.
+    Several processes use gloo. Each finding is the worst of all processes. If the trial of one
+    process fails, the others would wait for it forever, so the check ends there.
 
     Args:
         processes: Number of processes.
@@ -38,50 +44,43 @@ def findings_of(
         names: Names of workloads that a submission may know.
         point: The submission's hyperparameters; None for the first point of its search space.
     """
-    context = torch.multiprocessing.get_context("spawn")
-    channel = context.Queue()
-    rendezvous = Rendezvous.opened([""] * processes)
-    workers = [
-        context.Process(
-            target=_check,
-            args=(rank, rendezvous, channel, place, make_workloads, names, point),
-            daemon=True,
-        )
-        for rank in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    found: list[list[Finding]] = [[] for _ in workers]
-    ended: set[int] = set()
+    rendezvous = Rendezvous.opened([""] * processes) if processes > 1 else None
+    arguments = (rendezvous, place, make_workloads, names, point)
+    children = [Child(_check, rank, *arguments) for rank in range(processes)]
+    found: list[list[Finding]] = [[] for _ in children]
+    running = set(range(processes))
     shown, deadline = 0, float("inf")
     try:
-        while len(ended) < processes and timers.monotonic() < deadline:
-            try:
-                rank, finding = channel.get(timeout=0.2)
-            except queue.Empty:
-                dead = {r for r, worker in enumerate(workers) if not worker.is_alive()} - ended
-                for rank in dead:
-                    what = f"process {rank} died with exit code {workers[rank].exitcode}"
-                    fix = "see its output"
-                    found[rank].append(Finding("trains", str(place), State.PROBLEM, what, fix))
-                ended |= dead
-                if dead:
+        while running and timers.monotonic() < deadline:
+            for rank in sorted(running):
+                try:
+                    finding: Finding | None = children[rank].receive(TURN_SECONDS)
+                except TimeoutError:
+                    continue
+                except EOFError:
+                    finding = _died(children[rank], place, rank, processes)
+                    running.remove(rank)
+                if finding is None:
+                    running.remove(rank)
+                    continue
+                found[rank].append(finding)
+                if not finding.passed and processes > 1:
                     deadline = min(deadline, timers.monotonic() + GRACE)
-                continue
-            if finding is None:
-                ended.add(rank)
-                continue
-            found[rank].append(finding)
-            if not finding.passed:
-                deadline = min(deadline, timers.monotonic() + GRACE)
-            elif shown < min(map(len, found)):
+            while shown < min(map(len, found)):
                 yield _worst([of_rank[shown] for of_rank in found])
                 shown += 1
     finally:
-        for worker in workers:
-            worker.terminate()
+        for child in children:
+            child.close()
     for same in itertools.zip_longest(*(of_rank[shown:] for of_rank in found)):
         yield _worst([finding for finding in same if finding is not None])
+
+
+def _died(worker: Child, place: Path, rank: int, processes: int) -> Finding:
+    """Returns the finding for a process that has ended early."""
+    what = worker.ending() + f" (process {rank})" * (processes > 1)
+    fix = "find out what ends the process: see its output"
+    return Finding("trains", str(place), State.PROBLEM, what, fix)
 
 
 def _worst(same: Sequence[Finding]) -> Finding:
@@ -90,20 +89,20 @@ def _worst(same: Sequence[Finding]) -> Finding:
 
 
 def _check(
+    connection: Connection,
     rank: int,
-    rendezvous: Rendezvous,
-    channel: Any,
+    rendezvous: Rendezvous | None,
     place: Path,
     make_workloads: MakeWorkloads,
     names: Sequence[str],
     point: Mapping[str, Any] | None,
 ) -> None:
-    """Runs in each process: sends its findings, and None at the end."""
+    """Runs in each process: sends its findings, and None at the end; prints to stderr only."""
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     group = join(rank, rendezvous, "cpu")
-    for finding in findings(place, make_workloads, names, point, group):
-        channel.put((rank, finding))
-        if not finding.passed:  # the others may be waiting for this one
-            break
-    channel.put((rank, None))
-    channel.close()
-    channel.join_thread()
+    with packages_read_once():
+        for finding in findings(place, make_workloads, names, point, group):
+            connection.send(finding)
+            if not finding.passed and group.size > 1:  # the others may be waiting for this one
+                break
+    connection.send(None)

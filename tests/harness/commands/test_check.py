@@ -3,6 +3,8 @@
 import json
 import os
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -379,6 +381,45 @@ def test_remarks_for_reviewers_are_not_violations(chronograd, tmp_path):
 )
 def test_other_methods_are_not_mistaken_for_known_ones(name):
     assert reviewed(loading.find(f"external_tuning/{name}")) == []
+
+
+JUNK = """    import os
+    for file in range(3, 256):
+        try: os.write(file, b"junk" * 9)
+        except OSError: pass
+"""
+ENDINGS = {
+    "    import ctypes; ctypes.string_at(0)": "its process was killed by SIGSEGV",
+    "    import posix; posix._exit(7)": "its process ended with exit code 7",
+    JUNK: "the connection to its process was lost",
+}
+
+
+@pytest.mark.parametrize("body", ENDINGS)
+def test_a_submission_that_ends_its_process_is_a_finding(chronograd, tmp_path, body):
+    mine(chronograd, tmp_path, "    optimizer.step()", body)
+    code, out, _ = chronograd("check", "mine")
+    assert code == 1
+    assert f"FAIL trains ({tmp_path / 'mine'}): {ENDINGS[body]}" in out
+    assert "mine violates the contract." in out
+
+
+@pytest.mark.usefixtures("few_names")
+def test_what_a_submission_prints_is_not_part_of_the_findings(tmp_path, chronograd):
+    mine(chronograd, tmp_path, "    optimizer.step()", "    print('hello')\n    optimizer.step()")
+    command = [sys.executable, "-m", "harness.cli", "check", "./mine", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["passed"] is True, done.stderr
+    assert "hello" in done.stderr
+
+
+@pytest.mark.usefixtures("few_names")
+def test_what_a_submission_replaces_does_not_reach_the_command(chronograd, tmp_path):
+    new = "import builtins, json\nimport torch\n"
+    new += "builtins.print = json.encoder._make_iterencode = None\n"
+    mine(chronograd, tmp_path, "import torch\n", new)
+    code, out, _ = chronograd("check", "mine", "--json")
+    assert (code, json.loads(out)["passed"]) == (0, True)
 
 
 TOGETHER = """    import torch.distributed as dist

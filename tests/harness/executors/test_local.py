@@ -14,6 +14,7 @@ import workloads
 from harness.executors.local import LocalExecutor
 from harness.sweep import ledger
 from harness.sweep.run import run_sweep
+from harness.system import children
 from scoring.records import Failure, Status
 from scoring.tree import read_trial, trial_folder
 from tests.fixtures.faults import RULESET, write_submission
@@ -30,13 +31,20 @@ HARMLESS = {
     "a timer": "signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.alarm(1)",
     "an ignored Ctrl-C": "signal.signal(signal.SIGINT, signal.SIG_IGN)",
 }
+JUNK = """for file in range(3, 256):
+    try: os.write(file, {} + b'junk')
+    except OSError: pass
+"""
+LOST = "the connection to its process was lost"
 FATAL = {
     "os.kill(os.getpid(), signal.SIGKILL)": "its process was killed by SIGKILL",
     "import ctypes; ctypes.string_at(0)": "its process was killed by SIGSEGV",
     "signal.alarm(1); time.sleep(9)": "its process was killed by SIGALRM",
     "os.kill(os.getpid(), 40)": "its process was killed by signal 40",
     "import posix; posix._exit(7)": "its process ended with exit code 7",
-    "os.closerange(3, 256)": "its process ended with exit code 1|the connection to its .* was lost",
+    "os.closerange(3, 256)": f"its process ended with exit code 1|{LOST}",
+    JUNK.format("bytes([0, 0, 0, 4])"): LOST,
+    JUNK.format("bytes([127, 0, 0, 0])"): LOST,  # the length of a message that does not follow
 }
 
 
@@ -74,7 +82,10 @@ def test_what_a_submission_changes_does_not_reach_the_trial_of_another(tmp_path,
 
 
 @pytest.mark.parametrize("body", FATAL)
-def test_a_process_that_dies_is_a_failure_with_its_cause_and_its_rows(tmp_path, undisturbed, body):
+def test_a_process_that_dies_is_a_failure_with_its_cause_and_its_rows(
+    tmp_path, monkeypatch, undisturbed, body
+):
+    monkeypatch.setattr(children, "REST_SECONDS", 1)
     (result,) = results_of(tmp_path, f"if global_step == 25: exec({body!r})")
     assert (result.status, result.failure) == (Status.FAILED, Failure.WORKER_LOST)
     assert re.fullmatch(FATAL[body], result.message), result.message
@@ -92,6 +103,15 @@ def test_a_process_that_is_killed_once_resumes_from_its_last_evaluation(tmp_path
     assert (result.status, result.attempts) == (Status.OUT_OF_TIME, 2)
     assert result.rows == undisturbed.rows
     assert "attempt_resumed" in [event["event"] for event in ledger.read(tmp_path / "out")]
+
+
+def test_trials_go_on_if_the_process_that_they_are_forked_from_is_killed(tmp_path, undisturbed):
+    body = """once = here.parent / 'killed'
+    if global_step == 25 and not once.exists():
+        once.touch()
+        os.kill(os.getppid(), signal.SIGKILL)"""
+    for result in results_of(tmp_path, body, "pass"):
+        assert (result.status, result.rows) == (Status.OUT_OF_TIME, undisturbed.rows)
 
 
 def test_forks_of_a_submission_may_print_and_send_nothing_to_the_driver(tmp_path, undisturbed):
