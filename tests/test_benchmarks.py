@@ -24,6 +24,7 @@ def output_of(script, *options):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ON_A_DEVICE)
 def test_what_takes_a_device_runs_on_the_cpu(script):
     assert output_of(script, *ON_A_DEVICE[script], "--device", "cpu")

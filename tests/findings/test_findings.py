@@ -12,13 +12,17 @@ from harness.cli import app
 from harness.commands.reproduce import reproduce, run_finding, write_page
 from scoring.plain import read_json
 
+LONG = ("adam_on_language", "cautious", "cooldown", "memory_account", "sgd_noise_floor")
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     return tmp_path_factory.mktemp("findings")
 
 
-@pytest.mark.parametrize("name", findings.names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in findings.names()]
+)
 def test_a_finding_says_what_it_is_and_its_quick_version_runs(name, out):
     found = run_finding(name, out, quick=True)
     stored = read_json(out / name / "result.json")

@@ -298,7 +298,10 @@ def test_dropout_is_given_at_the_call_and_only_in_training(model):
     assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["librispeech_conformer", "librispeech_deepspeech"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param("librispeech_conformer", marks=pytest.mark.slow), "librispeech_deepspeech"],
+)
 def test_the_official_model_takes_a_step_on_files(name, tmp_path):
     """One utterance padded to 20 s: a batch of 256 needs the memory of a large GPU."""
     workload = workloads.get(name, write_files(tmp_path))

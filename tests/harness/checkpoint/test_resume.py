@@ -30,7 +30,10 @@ SUBMISSIONS = sorted(
     if (folder / "submission.py").is_file()
 )
 SMALL = ["mnist", *workloads.suite("mini")]
-LONG = ("imagenet_vit_mini", "librispeech_conformer_mini", "wmt_mini")  # others are of their kind
+LONG = (
+    "imagenet_resnet_mini", "imagenet_vit_mini", "librispeech_conformer_mini",
+    "librispeech_deepspeech_mini", "nanogpt_mini", "wmt_mini",
+)  # fmt: skip
 
 
 class CutOffError(BaseException):
@@ -110,8 +113,8 @@ def test_every_submission_resumes_exactly(name, tmp_path):
     else:  # it learns from all examples, so a step costs many seconds and precedes an evaluation
         spec = replace(spec_of(name, suited.workloads[0], steps=12), budget_seconds=math.inf)
     expected = run_attempt(with_few_evaluated, spec)
-    pieces, attempts = run_in_pieces(spec, tmp_path, 2, with_few_evaluated)
-    assert attempts >= 3
+    pieces, attempts = run_in_pieces(spec, tmp_path, 3, with_few_evaluated)
+    assert attempts > 1
     assert_same_rows(expected, pieces)
 
 

@@ -47,6 +47,7 @@ def test_the_processes_of_a_sweep_import_what_is_installed(installed, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_python_m_and_what_it_spawns_import_what_is_installed_beside_it(installed, tmp_path):
     command = ("-m", "harness.cli", "run", *ONE_TRIAL, "--clock", "wall", "--max-steps", "2")
     done = in_a_clone(installed, tmp_path, PACKAGES[1:], *command)

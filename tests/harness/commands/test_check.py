@@ -44,7 +44,7 @@ def broken(place, make_workloads=some_workloads, point=None):
 
 
 @pytest.mark.usefixtures("few_names")
-@pytest.mark.parametrize("tuning", ["external", "self"])
+@pytest.mark.parametrize("tuning", ["external", pytest.param("self", marks=pytest.mark.slow)])
 def test_what_new_writes_passes_on_every_loss_type(chronograd, tmp_path, tuning):
     code, out, _ = chronograd("new", "mine", "--tuning", tuning)
     assert (code, "chronograd check ./mine" in out) == (0, True)

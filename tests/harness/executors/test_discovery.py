@@ -108,6 +108,7 @@ def head_with_token(folder, port):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_cluster_that_wants_a_token_says_so(short):
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

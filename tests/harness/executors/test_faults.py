@@ -145,6 +145,7 @@ def test_a_clock_that_moves_backwards_changes_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_sweep_on_ray_whose_driver_is_killed_repeatedly_gives_the_same_results(tmp_path, address):
     names = ["a", "b", "c", "d", "e", "f"]
     submissions = [write_submission(tmp_path, "well_behaved", name) for name in names]

@@ -161,6 +161,7 @@ def running_at(events):
         yield running
 
 
+@pytest.mark.slow
 def test_a_trial_on_an_exclusive_node_has_it_to_itself(tmp_path, nodes):
     nodes.add(num_cpus=3, num_gpus=0)
     nodes.add(num_cpus=2, num_gpus=0)
@@ -179,6 +180,7 @@ def test_a_trial_on_an_exclusive_node_has_it_to_itself(tmp_path, nodes):
         assert max(running_at(read(out))) <= slots
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_a_node_if_none_is_left(tmp_path, nodes, monkeypatch):
     """Also if a trial's exclusive node is lost before it starts."""
     node, added = nodes.add(), []

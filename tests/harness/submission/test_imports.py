@@ -289,7 +289,7 @@ def results_of_children(method):
 """
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", [pytest.param("spawn", marks=pytest.mark.slow), "forkserver"])
 def test_processes_that_a_submission_starts_find_it(tmp_path, method):
     forkserver._forkserver._stop()  # one that was started before this submission was loaded
     files = {"helper.py": "def add(number): return number + 40"}
