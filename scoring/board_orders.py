@@ -72,13 +72,16 @@ class Board:
 class Separation:
     """What separates submissions on a workload, and what separates studies.
 
+    A study contributes to a score what its time contributes among the times of the same study of
+    all submissions, from 0 for a miss to 1. The two numbers are the standard deviations of a
+    one-way analysis of variance of these contributions (Searle, Casella and McCulloch 1992,
+    section 3.6), so noise alone has a signal of about 0.
+
     Attributes:
         board: "first" or "reference".
         workload: Its name.
-        signal: Standard deviation of log median times between submissions; NaN if fewer than two
-            reached the target.
-        noise: Standard deviation of log times between studies of a submission, pooled; NaN if none
-            reached the target twice.
+        signal: Standard deviation between submissions; NaN if there are fewer than two.
+        noise: Standard deviation between studies of a submission; NaN if none has two.
     """
 
     board: str
@@ -137,16 +140,25 @@ def cut_board(results: Results, names: list[str], fraction: float) -> Board:
 
 def separations(board: str, of: Board) -> list[Separation]:
     """Signal and noise of each scored workload."""
+    credit_knb = of.credit(np.moveaxis(of.value_nwk, -1, 0))
     found = []
     for w, workload in enumerate(of.scope.scored):
-        with np.errstate(divide="ignore"):
-            log_nk = np.log(of.value_nwk[:, w])
-        reached_n = [row[np.isfinite(row)] for row in log_nk]
-        middle = [float(np.median(row)) for row in reached_n if len(row)]
-        repeated = [row for row in reached_n if len(row) > 1]
-        signal = float(np.std(middle, ddof=1)) if len(middle) > 1 else math.nan
-        freedom = sum(len(row) - 1 for row in repeated)
-        square = sum(float(((row - row.mean()) ** 2).sum()) for row in repeated)
-        noise = math.sqrt(square / freedom) if freedom else math.nan
-        found.append(Separation(board, workload, signal, noise))
+        planned_nk = ~np.isnan(of.value_nwk[:, w])
+        credits = zip(credit_knb[..., w].T, planned_nk, strict=True)
+        groups = [credit_k[is_planned_k] for credit_k, is_planned_k in credits if any(is_planned_k)]
+        found.append(Separation(board, workload, *_components(groups)))
     return found
+
+
+def _components(groups: list[Floats]) -> tuple[float, float]:
+    """The standard deviations between and within groups of values."""
+    sizes = np.array([len(group) for group in groups])
+    freedom = int(sizes.sum()) - len(groups)
+    if len(groups) < 2 or not freedom:
+        return math.nan, math.nan
+    means = np.array([group.mean() for group in groups])
+    mean = float(sizes @ means) / sizes.sum()
+    within = sum(float(((group - group.mean()) ** 2).sum()) for group in groups) / freedom
+    between = float(sizes @ (means - mean) ** 2) / (len(groups) - 1)
+    size = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / (len(groups) - 1)
+    return math.sqrt(max(0.0, between - within) / size), math.sqrt(within)

@@ -59,8 +59,8 @@ def noise_table(found: Agreements) -> FittedTable:
         ],
         title="signal and noise",
         caption=(
-            "standard deviations of log time to target; below 1, studies differ more than "
-            "submissions do"
+            "standard deviations of what a study contributes to the score, from 0 for a miss to 1; "
+            "below 1, studies differ more than submissions do"
         ),
     )
     for noise in found.noise:

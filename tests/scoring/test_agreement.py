@@ -188,20 +188,38 @@ def test_one_study_has_no_ceiling_and_cannot_be_split(tmp_path):
         agreement(first, first)
 
 
-def test_signal_and_noise(tmp_path):
-    """Submissions whose times differ by factors of 1.3, whose studies differ by factors of 1.1."""
-    factors = (1 / 1.1, 1.0, 1.0, 1.1)
+@pytest.mark.parametrize("studies", [STUDIES, 2])
+def test_signal_and_noise_are_those_of_an_analysis_of_variance(tmp_path, studies):
+    """Of what each study contributes: 1 for the fastest, 0 for a miss or r_max times its time."""
+    rules = rules_of(studies=studies)
+    times = {key: seconds for key, seconds in drawn_times(5).items() if key[2] < studies}
+    results = board(tmp_path, times, rules)
+    assert INF in times.values()
+    for noise in agreement(results, results, resamples=9).noise:
+        groups = []
+        for name in NAMES:
+            seconds = [times[name, noise.workload, k] for k in range(studies)]
+            best = [min(times[n, noise.workload, k] for n in NAMES) for k in range(studies)]
+            pairs = zip(seconds, best, strict=True)
+            groups.append([max(0, (rules.r_max - s / b) / (rules.r_max - 1)) for s, b in pairs])
+        within = statistics.mean(map(statistics.variance, groups))
+        ratio = stats.f_oneway(*groups).statistic
+        assert noise.noise == pytest.approx(math.sqrt(within))
+        assert noise.signal == pytest.approx(math.sqrt(within * max(0, ratio - 1) / studies))
+        assert noise.ratio == pytest.approx(noise.signal / noise.noise)
+
+
+def test_misses_are_noise_if_they_happen_to_all_alike(tmp_path):
+    """Each submission misses the target in one study, and is as fast as the others otherwise."""
     times = {
-        (name, workload, k): 10 * 1.3**n * factors[k]
-        for n, name in enumerate("abcd")
+        (name, workload, k): INF if k == n else 10.0
+        for n, name in enumerate(NAMES[:STUDIES])
         for workload in WORKLOADS
         for k in range(STUDIES)
     }
     results = board(tmp_path, times)
     for noise in agreement(results, results, resamples=9).noise:
-        assert noise.signal == pytest.approx(statistics.stdev(n * math.log(1.3) for n in range(4)))
-        assert noise.noise == pytest.approx(statistics.stdev(map(math.log, factors)))
-        assert noise.ratio == pytest.approx(noise.signal / noise.noise)
+        assert (noise.signal, noise.noise) == (0, pytest.approx(0.5))
 
 
 def test_orders_that_are_unrelated_have_no_small_p(tmp_path):
