@@ -96,7 +96,6 @@ class LibriSpeech(SpeechWorkload):
 class SpokenHere(SpeechWorkload):
     """Recognises speech that is made here, see `workloads.librispeech.synthetic`."""
 
-    suites: tuple[str, ...] = ("mini",)
     dataset = "librispeech_mini"
 
     num_train_examples = 1600

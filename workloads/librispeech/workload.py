@@ -122,6 +122,7 @@ class LibriSpeechConformerMini(SpokenHere):
 
     name = "librispeech_conformer_mini"
     summary = "speech of an invented language (made here), Conformer of one block"
+    suites = ()  # it does not separate submissions: see docs/results.md
     validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1200
@@ -141,6 +142,7 @@ class LibriSpeechDeepSpeechMini(SpokenHere):
 
     name = "librispeech_deepspeech_mini"
     summary = "speech of an invented language (made here), DeepSpeech of one LSTM"
+    suites = ("mini",)
     validation_target_value, test_target_value = read_targets(__file__, name)
 
     budget_steps = 1000

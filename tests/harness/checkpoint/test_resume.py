@@ -21,6 +21,7 @@ from harness.trial.messages import Loaded, Measured, NotRestored, NotResumable
 from scoring.records import Status
 from scoring.tree import SEARCH_SPACE_FILE
 from tests.fixtures.mnist import write_mnist
+from tests.fixtures.small import SMALL
 from tests.fixtures.toy import make_spec
 
 SUBMISSIONS = sorted(
@@ -29,10 +30,9 @@ SUBMISSIONS = sorted(
     for folder in (loading.library() / kind).glob("*/")
     if (folder / "submission.py").is_file()
 )
-SMALL = ["mnist", *workloads.suite("mini")]
 LONG = (
     "imagenet_resnet_mini", "imagenet_vit_mini", "librispeech_conformer_mini",
-    "librispeech_deepspeech_mini", "nanogpt_mini", "wmt_mini",
+    "librispeech_deepspeech_mini", "nanogpt_mini", "nanogpt_track3_mini", "wmt_mini",
 )  # fmt: skip
 
 

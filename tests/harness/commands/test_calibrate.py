@@ -19,6 +19,7 @@ from scoring.records import RunOptions
 from scoring.rulesets import Ruleset, WorkloadRules
 from scoring.tree import read_trial, trial_folders
 from tests.fixtures.mnist import write_mnist
+from tests.fixtures.small import MINIS
 
 OPTIONS = RunOptions()
 
@@ -138,7 +139,7 @@ def test_a_suite_s_targets_are_what_its_baseline_reaches(chronograd, tmp_path):
     assert "nadamw" in out
 
 
-@pytest.mark.parametrize("name", [*workloads.suite("mini"), "nanogpt_track3_mini"])
+@pytest.mark.parametrize("name", [*workloads.suite("demo"), *MINIS])
 def test_committed_targets_record_how_they_were_found(name):
     (file,) = Path(workloads.__file__).parent.glob(f"*/{name}.target.json")
     targets = read_json(file)
