@@ -86,8 +86,12 @@ class ModelWorkload(Workload):
 
     def is_output_params(self, param_key: str) -> bool:
         """Whether the parameter belongs to the output layer: the last module that has any."""
-        last = list(self.model_params_types)[-1].rpartition(".")[0]
-        return param_key.rpartition(".")[0] == last
+        return param_key.rpartition(".")[0] == self._output_module
+
+    @cached_property
+    def _output_module(self) -> str:
+        """The name of the last module that has parameters."""
+        return list(self.model_params_types)[-1].rpartition(".")[0]
 
     def init_model_fn(
         self,

@@ -12,7 +12,10 @@ from harness.cli import app
 from harness.commands.reproduce import reproduce, run_finding, write_page
 from scoring.plain import read_json
 
-LONG = ("adam_on_language", "cautious", "cooldown", "memory_account", "sgd_noise_floor")
+LONG = (
+    "adam_on_language", "cautious", "cooldown", "heavy_tailed_labels", "initialisation",
+    "memory_account", "sgd_noise_floor",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

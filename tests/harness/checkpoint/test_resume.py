@@ -32,7 +32,7 @@ SUBMISSIONS = sorted(
 )
 LONG = (
     "imagenet_resnet_mini", "imagenet_vit_mini", "librispeech_conformer_mini",
-    "librispeech_deepspeech_mini", "nanogpt_mini", "nanogpt_track3_mini", "wmt_mini",
+    "librispeech_deepspeech_mini", "mnist", "nanogpt_mini", "nanogpt_track3_mini", "wmt_mini",
 )  # fmt: skip
 
 

@@ -121,7 +121,9 @@ def test_every_command_reads_a_tree_with_such_a_message(hostile, tmp_path, chron
     assert "\x1b" not in said
 
 
-@pytest.mark.parametrize("console", ["full", "ascii", "closed"])
+@pytest.mark.parametrize(
+    "console", ["full", *(pytest.param(c, marks=pytest.mark.slow) for c in ("ascii", "closed"))]
+)
 def test_a_console_that_cannot_be_written_loses_no_record(tmp_path, console):
     write_submission(tmp_path, "well_behaved", "bé")
     stdout, options = {

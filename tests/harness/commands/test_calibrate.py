@@ -99,6 +99,7 @@ def test_an_exact_optimum_needs_no_search(tmp_path):
     assert not (tmp_path / "search").exists()
 
 
+@pytest.mark.slow
 def test_a_suite_s_targets_are_what_its_baseline_reaches(chronograd, tmp_path):
     """From a calibration to a leaderboard, with an official workload on data of its format."""
     data = str(write_mnist(tmp_path / "data"))

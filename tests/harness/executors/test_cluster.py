@@ -125,6 +125,7 @@ def resumed(swept, address):
     return SimpleNamespace(code=code, output=output, results=results, undisturbed=undisturbed)
 
 
+@pytest.mark.slow
 def test_each_worker_has_a_debug_log_that_survives_it(swept):
     logs = {file.name: file.read_text() for file in swept.out.glob("logs/*/study_0/diabetes/*")}
     assert len(logs) == len(list(swept.out.glob("logs/dies/*/*/*"))) == 3

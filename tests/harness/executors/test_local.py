@@ -137,6 +137,7 @@ def test_the_process_of_a_trial_ends_with_its_driver(tmp_path):
     wait_until(lambda: not process.exists() or "\nState:\tZ" in (process / "status").read_text())
 
 
+@pytest.mark.slow
 def test_a_long_temporary_folder_is_no_obstacle(tmp_path):
     """The process that others are forked from has a socket there, whose name is limited."""
     folder = tmp_path / ("long" * 30)

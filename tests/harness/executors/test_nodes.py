@@ -205,6 +205,7 @@ def test_a_sweep_waits_for_a_node_if_none_is_left(tmp_path, nodes, monkeypatch):
     assert len(used) == 2
 
 
+@pytest.mark.slow
 def test_the_number_of_concurrent_trials_can_be_limited(tmp_path, address):
     folders = [write_submission(tmp_path, "well_behaved", name) for name in "abc"]
     experiment = plan_faults(tmp_path, *folders)

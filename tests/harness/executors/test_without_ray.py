@@ -70,6 +70,7 @@ def test_a_trial_and_its_results_need_neither_ray_nor_other_packages(commands):
     assert codes == [f"exit code 0 of {line}" for line in lines], done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_listing_checking_and_planning_need_no_ray(commands):
     lines = [
         "workloads",
