@@ -17,7 +17,14 @@ POINT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar_mini", "nanogpt_mini", "wmt_mini"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "digits",
+        "nanogpt_mini",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("cifar_mini", "wmt_mini")),
+    ],
+)
 def test_counted_and_measured_agree(name):
     arguments = (workloads.get(name), loading.load(loading.find("adamw")), POINT, 16)
     counted, measured = memory.count(*arguments), memory.measure(*arguments)

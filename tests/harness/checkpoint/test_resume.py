@@ -31,7 +31,7 @@ SUBMISSIONS = sorted(
     if (folder / "submission.py").is_file()
 )
 LONG = (
-    "imagenet_resnet_mini", "imagenet_vit_mini", "librispeech_conformer_mini",
+    "finewebedu_lm_mini", "imagenet_resnet_mini", "imagenet_vit_mini", "librispeech_conformer_mini",
     "librispeech_deepspeech_mini", "mnist", "nanogpt_mini", "nanogpt_track3_mini", "wmt_mini",
 )  # fmt: skip
 

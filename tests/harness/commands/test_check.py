@@ -134,9 +134,9 @@ def test_submissions_of_the_library_meet_the_contract(name):
     ("name", "point"),
     [
         ("v05/external_tuning/lawa", None),
-        ("v06/external_tuning/shampoo", None),
+        pytest.param("v06/external_tuning/shampoo", None, marks=pytest.mark.slow),
         ("v05/self_tuning/closures", None),
-        ("submissions/self_tuning/lion_here", None),
+        pytest.param("submissions/self_tuning/lion_here", None, marks=pytest.mark.slow),
     ],
 )
 def test_submissions_written_for_algoperf_meet_it(tmp_path, name, point):

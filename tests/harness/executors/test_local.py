@@ -81,7 +81,9 @@ def test_what_a_submission_changes_does_not_reach_the_trial_of_another(tmp_path,
     assert after.rows == undisturbed.rows
 
 
-@pytest.mark.parametrize("body", FATAL)
+@pytest.mark.parametrize(
+    "body", [pytest.param(b, marks=[pytest.mark.slow] * ("alarm" in b or "40" in b)) for b in FATAL]
+)
 def test_a_process_that_dies_is_a_failure_with_its_cause_and_its_rows(
     tmp_path, monkeypatch, undisturbed, body
 ):

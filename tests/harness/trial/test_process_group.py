@@ -170,7 +170,8 @@ def sharded(tmp_path_factory, address):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_killed_costs_nothing_and_each_ranks_state_is_kept(
     tmp_path, sharded, address, rank
 ):
