@@ -171,8 +171,14 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
         eval_seconds=_seconds(ending.eval_seconds),
         total_seconds=_seconds(ending.total_seconds),
         host=str(host),
-        proof=tuple(fact for fact in ending.proof or () if isinstance(fact, dict)),
+        proof=_proof(ending.proof),
     )
+
+
+def _proof(proof: object) -> tuple[dict[str, object], ...]:
+    facts = [fact for fact in proof if isinstance(fact, dict)] if isinstance(proof, list) else []
+    times = ("met_at", "not_met_before")
+    return tuple(f for f in facts if all(isinstance(f.get(t, 0), int | float) for t in times))
 
 
 def _count(value: object) -> int | None:

@@ -130,7 +130,9 @@ def save_figure(found: Agreements, path: Path) -> None:
     ax.axvline(0, color=TEXT, linewidth=0.8)
     ax.set_yticks(range(len(found.rows)), [label(row) for row in found.rows], parse_math=False)
     ax.set(xlim=(-1.02, 1.02), ylim=(len(found.rows) - 0.4, -0.6))
-    ax.set(xlabel=f"Kendall's τ with the reference, {len(found.submissions)} submissions")
+    ax.set_xlabel(  # longer than the axis, beside long names
+        f"Kendall's τ with the reference, {len(found.submissions)} submissions", x=1, ha="right"
+    )
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=160)

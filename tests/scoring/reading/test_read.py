@@ -399,6 +399,13 @@ def test_a_boolean_is_not_a_number_of_attempts(tree, tmp_path):
     assert trial.run.attempts is None
 
 
+@pytest.mark.parametrize("proof", [True, 3, "late", {"slot": 1}, [None, {"met_at": "a"}]])
+def test_a_proof_that_is_not_a_list_of_facts_is_left_out(tree, tmp_path, proof):
+    path = folder_of(tree, "a", "w", 0, 1) / "trial.json"
+    change(path, result={**read_json(path)["result"], "proof": proof})
+    assert not any(trial.run.proof for trial in everything(tree, tmp_path).trials)
+
+
 @OVERWRITES
 @given(part=st.sampled_from(["spec", "result"]), data=st.data())
 def test_any_value_in_any_field_of_a_trial_is_tolerated(tree, tmp_path, part, data):
