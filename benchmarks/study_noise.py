@@ -4,7 +4,7 @@
 
 The trials of a submission on a workload are resampled, with replacement, into as many studies as
 the board has. Since they are the same few trials, studies differ less than new ones would: the
-estimate is rather too high.
+estimate is biased upwards.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from scoring.reading.results import Results
 
 
 def pools(results: Results) -> dict[tuple[str, str], Floats]:
-    """The seconds to target of all trials of each submission and workload; infinite for a miss."""
+    """The seconds to target of planned trials by submission and workload; infinite for a miss."""
     found: dict[tuple[str, str], list[float]] = {}
-    for trial in results.trials:
+    for trial in (trial for trial in results.trials if not trial.extra):
         hit = trial.hit if trial.within_budget else None
         seconds = np.inf if hit is None else hit.submission_seconds
         found.setdefault((trial.submission, trial.workload), []).append(seconds)

@@ -176,6 +176,7 @@ def _run(spec: TrialSpec, ending: TrialResult) -> Run:
 
 
 def _proof(proof: object) -> tuple[dict[str, object], ...]:
+    """The facts of a proof; damaged ones are left out."""
     facts = [fact for fact in proof if isinstance(fact, dict)] if isinstance(proof, list) else []
     times = ("met_at", "not_met_before")
     return tuple(f for f in facts if all(isinstance(f.get(t, 0), int | float) for t in times))
